@@ -1,0 +1,34 @@
+# make demo: train a small model on emoji and look at it. make test: the test suite. Both set everything up first.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test slow check clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+
+install: $(STAMP)  ## create .venv with the project and its tools
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)  ## train mdm-nano on emoji for three minutes, sample it, log it
+	$(BIN)/zoo demo
+
+test: $(STAMP)  ## run the test suite
+	$(BIN)/python -m pytest
+
+slow: $(STAMP)  ## run the tests that take longer
+	$(BIN)/python -m pytest -m slow
+
+check: $(STAMP)  ## lint and type checks
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove the environment, caches and builds; runs and mlflow.db stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,31 @@
+"""The torch modules of the blocks, one file a block, under the file names of ``specs/blocks``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from builders.blocks.attention import Attention
+from builders.blocks.conv import Conv
+from builders.blocks.down import Down
+from builders.blocks.resnet import Resnet
+from builders.blocks.up import Up
+from specs.blocks import BLOCKS, Scene
+from specs.graph import Node
+
+__all__ = ["MODULES", "build_block"]
+
+MODULES: dict[str, Any] = {"resnet": Resnet, "attention": Attention, "conv": Conv, "down": Down, "up": Up}
+
+
+def build_block(node: Node, in_channels: int, scene: Scene) -> nn.Module:
+    """The module of a node that receives ``in_channels`` channels after merging."""
+    block = BLOCKS[node.block]
+    args = block.arguments(node.args)
+    ports: dict[str, Any] = {}
+    if "time" in block.ports:
+        ports["time_width"] = scene.time_width
+    if "text" in block.ports:
+        ports["text_width"] = scene.text_width if block.reads_text(args, scene) else None
+    return MODULES[node.block](args, in_channels, node.width, **ports)

@@ -1,0 +1,21 @@
+"""A bare convolution."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from specs.blocks.conv import ConvArguments
+
+__all__ = ["Conv"]
+
+
+class Conv(nn.Module):
+    """The torch side of ``specs.blocks.conv``."""
+
+    def __init__(self, args: ConvArguments, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, width, args.kernel, padding=args.kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, in_channels, height, width) to (batch, width, height, width)."""
+        return self.conv(x)

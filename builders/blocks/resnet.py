@@ -1,0 +1,40 @@
+"""Residual block with a time-dependent scale and shift."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from builders.initialization import zero
+from specs.blocks.resnet import ResnetArguments
+
+__all__ = ["Resnet"]
+
+
+class Resnet(nn.Module):
+    """The torch side of ``specs.blocks.resnet``.
+
+    Args:
+        args: the node's arguments.
+        in_channels: channels of the merged input.
+        width: channels of the output.
+        time_width: width E of the time embedding.
+    """
+
+    def __init__(self, args: ResnetArguments, in_channels: int, width: int, *, time_width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(args.groups, in_channels)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.time = nn.Linear(time_width, 2 * width)
+        self.norm2 = nn.GroupNorm(args.groups, width)
+        self.dropout = nn.Dropout(args.dropout)
+        self.conv2 = zero(nn.Conv2d(width, width, 3, padding=1))
+        self.shortcut = nn.Conv2d(in_channels, width, 1) if in_channels != width else nn.Identity()
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Map ``x`` (batch, in_channels, height, width) and the activated ``time`` (batch, E)."""
+        h = self.conv1(functional.silu(self.norm1(x)))
+        scale, shift = self.time(time)[:, :, None, None].chunk(2, dim=1)
+        h = functional.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        return self.shortcut(x) + self.conv2(self.dropout(h))

@@ -1,0 +1,1 @@
+def from_config(config, text_width=None): raise SystemExit

@@ -1,0 +1,56 @@
+"""Self-attention over pixels, with cross-attention to text where the entry has text."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from specs.blocks.base import Arguments, Block, Costs, Scene, convolution, divisible, linear, norm
+
+
+class AttentionArguments(Arguments):
+    """Arguments of ``attention``."""
+
+    groups: int = Field(default=32, ge=1, le=4096, description="groups of the group norms")
+    heads: int = Field(default=8, ge=1, le=1024, description="attention heads, contiguous groups of channels")
+    feed_forward: bool = Field(default=False, description="whether a 4x GELU feed-forward follows")
+    text: Literal["auto"] | bool = Field(default="auto", description="attend to text; auto: where the entry has text")
+
+
+class Attention(Block):
+    """GroupNorm, heads over pixels and, with the same queries, over text; then optionally a feed-forward."""
+
+    name = "attention"
+    summary = "multi-head attention over pixels and, with the same queries, over text tokens"
+    equation = "y = x + out(softmax(q k' / sqrt(d)) v + softmax(q kt' / sqrt(d)) vt); y = y + mlp(norm(y))"
+    source = "arXiv 2310.15111, appendix B"
+    Args: ClassVar = AttentionArguments
+    ports = frozenset({"text"})
+    keeps_width = True
+
+    @classmethod
+    def reads_text(cls, args: AttentionArguments, scene: Scene) -> bool:
+        return scene.text_width is not None and args.text is not False
+
+    @classmethod
+    def check(cls, args: AttentionArguments, in_channels: int, width: int, resolution: int) -> list[str]:
+        problems = divisible("width", width, "groups", args.groups) + divisible("width", width, "heads", args.heads)
+        if in_channels != width:
+            problems.append(f"attention keeps its width: it reads {in_channels} channels and cannot give {width}")
+        return problems
+
+    @classmethod
+    def costs(cls, args: AttentionArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
+        pixels = resolution * resolution
+        total = norm(width) + convolution(width, 3 * width, 1, pixels) + convolution(width, width, 1, pixels)
+        total += Costs(macs=2 * pixels * pixels * width)
+        if cls.reads_text(args, scene):
+            assert scene.text_width is not None
+            keys_values = linear(scene.text_width, 2 * width, rows=scene.tokens)
+            total += norm(scene.text_width)
+            total += Costs(parameters=keys_values.parameters, encode_macs=keys_values.macs)
+            total += Costs(macs=2 * pixels * scene.tokens * width)
+        if args.feed_forward:
+            total += norm(width) + convolution(width, 4 * width, 1, pixels) + convolution(4 * width, width, 1, pixels)
+        return total

@@ -1,0 +1,36 @@
+"""A bare convolution."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from specs.blocks.base import Arguments, Block, Costs, Scene, convolution
+
+
+class ConvArguments(Arguments):
+    """Arguments of ``conv``."""
+
+    kernel: int = Field(default=3, ge=1, le=31, description="side of the kernel in pixels, odd")
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("a kernel has an odd side")
+        return value
+
+
+class Conv(Block):
+    """A convolution with bias that keeps the resolution."""
+
+    name = "conv"
+    summary = "a convolution that keeps the resolution; kernel 1 changes the width alone"
+    equation = "y = w * x + b"
+    source = "LeCun et al., 1989"
+    Args: ClassVar = ConvArguments
+
+    @classmethod
+    def costs(cls, args: ConvArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
+        return convolution(in_channels, width, args.kernel, resolution * resolution)

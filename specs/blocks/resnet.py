@@ -1,0 +1,44 @@
+"""Residual block with a time-dependent scale and shift."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from specs.blocks.base import Arguments, Block, Costs, Scene, convolution, divisible, linear, norm
+
+
+class ResnetArguments(Arguments):
+    """Arguments of ``resnet``."""
+
+    groups: int = Field(default=32, ge=1, le=4096, description="groups of both group norms")
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="dropout before the last convolution")
+
+
+class Resnet(Block):
+    """GroupNorm, SiLU, 3x3; GroupNorm, scale and shift by time, SiLU, dropout, 3x3; plus a shortcut."""
+
+    name = "resnet"
+    summary = "residual block of two 3x3 convolutions, scaled and shifted by the time embedding"
+    equation = "y = shortcut(x) + conv(silu(norm(conv(silu(norm(x)))) * (1 + a) + b)), (a, b) = linear(silu(time))"
+    source = "arXiv 2310.15111, appendix B; Dhariwal and Nichol, arXiv 2105.05233"
+    Args: ClassVar = ResnetArguments
+    ports = frozenset({"time"})
+
+    @classmethod
+    def check(cls, args: ResnetArguments, in_channels: int, width: int, resolution: int) -> list[str]:
+        problems = divisible("width", width, "groups", args.groups)
+        if in_channels != width:
+            problems += divisible("input width", in_channels, "groups", args.groups)
+        return problems
+
+    @classmethod
+    def costs(cls, args: ResnetArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
+        pixels = resolution * resolution
+        total = norm(in_channels) + convolution(in_channels, width, 3, pixels)
+        total += linear(scene.time_width, 2 * width)
+        total += norm(width) + convolution(width, width, 3, pixels)
+        if in_channels != width:
+            total += convolution(in_channels, width, 1, pixels)
+        return total

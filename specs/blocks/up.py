@@ -1,0 +1,33 @@
+"""Upsampling by repetition and a convolution."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from specs.blocks.base import Arguments, Block, Costs, Scene, convolution
+
+
+class UpArguments(Arguments):
+    """Arguments of ``up``."""
+
+    factor: int = Field(default=2, ge=2, le=16, description="how many times larger the output is")
+
+
+class Up(Block):
+    """Nearest-neighbour upsampling by ``factor``, then a 3x3 convolution."""
+
+    name = "up"
+    summary = "upsampling: nearest neighbour, then a 3x3 convolution"
+    equation = "y = w * repeat(x) + b"
+    source = "arXiv 2310.15111, appendix B"
+    Args: ClassVar = UpArguments
+
+    @classmethod
+    def output_resolution(cls, args: UpArguments, resolution: int) -> int:
+        return resolution * args.factor
+
+    @classmethod
+    def costs(cls, args: UpArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
+        return convolution(in_channels, width, 3, (resolution * args.factor) ** 2)

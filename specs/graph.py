@@ -1,0 +1,152 @@
+"""The explicit graph of an entry: what the language means once every short form has been written out.
+
+The passes of ``specs`` end in an :class:`EntryGraph`; everything after them (costs, networks, training) reads it and
+nothing else. All of it is frozen, hashable and free of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from specs.errors import Position
+
+__all__ = ["EntryGraph", "LevelGraph", "MicroInput", "Node", "Process", "TextInput", "input_channels", "shapes"]
+
+#: Node names with a meaning of their own; a level's blocks may not use them.
+RESERVED = ("stem", "nest", "head")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One block of a level: what it is, what it reads and how many channels it gives."""
+
+    name: str
+    block: str
+    width: int
+    #: Sorted by name; only the arguments that differ from the block's defaults.
+    args: tuple[tuple[str, Any], ...]
+    inputs: tuple[str, ...]
+    merge: Literal["cat", "add", "mean"] | None = None
+    position: Position | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MicroInput:
+    """A scalar per sample that joins the time embedding; ``default`` stands in where none is given."""
+
+    name: str
+    default: float
+
+
+@dataclass(frozen=True, slots=True)
+class LevelGraph:
+    """One resolution of the nest, its blocks in topological order (ties by name), without stem and head."""
+
+    label: str
+    resolution: int
+    stem_width: int
+    nodes: tuple[Node, ...]
+    #: The node whose output is the level's feature map: what the head reads and an outer level gets back.
+    head: str
+    head_groups: int = 32
+    normalize_input: Literal["auto"] | bool = "auto"
+    micro: tuple[MicroInput, ...] = ()
+    channels: int = 3
+
+    @property
+    def nests(self) -> bool:
+        """Whether another level stands inside this one."""
+        return any(node.block == "nest" for node in self.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class TextInput:
+    """Tokens of an outside encoder: ``(batch, tokens, width)``, projected once for all levels."""
+
+    width: int
+    tokens: int
+    project: int | None = None
+    self_attention: int = 0
+    mask_attention: bool = False
+    pool: bool = True
+
+    @property
+    def inner_width(self) -> int:
+        """Width of the tokens that attention blocks read."""
+        return self.project or self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The diffusion process an entry was made for; a level ``s`` times the innermost's side uses SNR / s^shift."""
+
+    schedule: Literal["cosine", "linear", "cosine_logsnr"] = "cosine"
+    steps: int = 1000
+    prediction: Literal["v"] = "v"
+    shift: float = 1.0
+
+
+@dataclass(frozen=True)
+class EntryGraph:
+    """A whole entry, outermost level (highest resolution) first."""
+
+    name: str
+    levels: tuple[LevelGraph, ...]
+    time_width: int
+    summary: str = ""
+    text: TextInput | None = None
+    classes: int | None = None
+    process: Process = Process()
+
+    @property
+    def resolution(self) -> int:
+        """Side of the outermost level in pixels."""
+        return self.levels[0].resolution
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the levels, outermost first."""
+        return tuple(level.label for level in self.levels)
+
+    @cached_property
+    def graph_hashes(self) -> Mapping[str, str]:
+        """For each level, the hash of its structure and everything inside it."""
+        from specs.canonical import graph_hashes
+
+        return graph_hashes(self)
+
+    @property
+    def graph_hash(self) -> str:
+        """Hash of structure and inputs: equal hashes mean that weights fit."""
+        return self.graph_hashes[self.levels[0].label]
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of structure, inputs and diffusion process."""
+        from specs.canonical import entry_hash
+
+        return entry_hash(self)
+
+
+def input_channels(node: Node, channels: Mapping[str, int]) -> int:
+    """Channels a node receives after merging, given those of the nodes it reads."""
+    widths = [channels[name] for name in node.inputs]
+    return sum(widths) if node.merge == "cat" else widths[0]
+
+
+def shapes(level: LevelGraph) -> dict[str, tuple[int, int]]:
+    """``(channels, resolution)`` of the stem and of every node, for a level that has passed ``check``."""
+    from specs.blocks import BLOCKS
+
+    result = {"stem": (level.stem_width, level.resolution)}
+    for node in level.nodes:
+        resolution = result[node.inputs[0]][1]
+        if node.block != "nest":
+            block = BLOCKS[node.block]
+            resolution = block.output_resolution(block.arguments(node.args), resolution)
+        result[node.name] = (node.width, resolution)
+    return result

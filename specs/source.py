@@ -1,0 +1,334 @@
+"""YAML text to a tree whose every value knows its position.
+
+The tree is built iteratively from libyaml's events, so neither deep nesting nor aliases can exhaust anything. Scalars
+follow the core schema of YAML 1.2; whatever would make a file mean more than it shows is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Union
+
+from specs.errors import Position, Problems, SpecError, fail, quote
+
+__all__ = ["Entry", "Mapping", "Scalar", "Sequence", "Tree", "locate", "parse", "parse_text", "plain"]
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 64
+MAX_NODES = 50_000
+_MAX_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A single value."""
+
+    value: str | int | float | bool | None
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list."""
+
+    items: tuple[Tree, ...]
+    position: Position
+
+
+class Entry(NamedTuple):
+    """One pair of a mapping: where its key stands, and its value."""
+
+    key: Position
+    value: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A mapping from strings, in the order written."""
+
+    entries: dict[str, Entry]
+    position: Position
+
+    def get(self, key: str) -> Tree | None:
+        """The value of a key, if it is there."""
+        entry = self.entries.get(key)
+        return None if entry is None else entry.value
+
+
+Tree = Union[Scalar, Sequence, Mapping]
+
+
+def plain(tree: Tree) -> Any:
+    """The tree as dicts, lists and scalars."""
+    if isinstance(tree, Mapping):
+        return {key: plain(entry.value) for key, entry in tree.entries.items()}
+    if isinstance(tree, Sequence):
+        return [plain(item) for item in tree.items]
+    return tree.value
+
+
+def locate(tree: Tree, *path: str | int, key: bool = False) -> Position:
+    """Position of the value at ``path``, or of its key; steps that the tree does not have are left out."""
+    position = tree.position
+    for step in path:
+        if isinstance(tree, Mapping) and isinstance(step, str) and step in tree.entries:
+            entry = tree.entries[step]
+            position, tree = (entry.key if key else entry.value.position), entry.value
+        elif isinstance(tree, Sequence) and isinstance(step, int) and step < len(tree.items):
+            tree = tree.items[step]
+            position = tree.position
+    return position
+
+
+def parse(path: str | os.PathLike[str], name: str | None = None) -> Tree:
+    """The tree of a file.
+
+    Args:
+        path: the file; at most a megabyte, checked before anything is read.
+        name: what to call it in messages, by default its path, relative where it lies below the current folder.
+
+    Raises:
+        SpecError: the file is missing, unreadable or not a single safe YAML document.
+    """
+    name = name or display_name(path)
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise fail("missing-file", "no such file", file=name) from None
+    except OSError as error:
+        raise fail("unreadable", f"cannot be read: {error.strerror}", file=name) from None
+    if not stat.S_ISREG(status.st_mode):
+        what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise fail("not-a-file", f"this is {what}; a YAML file is needed", file=name)
+    if status.st_size > MAX_BYTES:
+        raise _too_large(name, status.st_size)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise fail("unreadable", f"cannot be read: {error.strerror}", file=name) from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise fail("not-text", "this is not UTF-8 text", file=name) from None
+    return parse_text(text, name)
+
+
+def parse_text(text: str, file: str = "<stdin>") -> Tree:
+    """The tree of a text; ``file`` is what messages call it.
+
+    Raises:
+        SpecError: the text is not a single safe YAML document.
+    """
+    if len(text) > MAX_BYTES:
+        raise _too_large(file, len(text))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise fail("not-text", "this is not UTF-8 text", file=file) from None
+    if "\0" in text:
+        raise fail("not-text", "this is a binary file", file=file)
+    return _Reader(text.removeprefix("\ufeff"), file).read()
+
+
+def display_name(path: str | os.PathLike[str]) -> str:
+    """How messages call a file: relative if it lies below the current folder, else as it was given."""
+    name = os.fspath(path)
+    try:
+        inside = Path(name).absolute().relative_to(Path.cwd())
+    except (ValueError, OSError):
+        return name
+    return str(inside) if inside.parts else name
+
+
+def _too_large(file: str, size: int) -> SpecError:
+    return fail("too-large", f"{size:,} bytes, where a spec has at most {MAX_BYTES:,}", file=file)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end has not been seen."""
+
+    position: Position
+    items: list[Tree] | None
+    entries: dict[str, Entry] | None
+    key: tuple[str, Position] | None = None
+
+
+class _Reader:
+    """Builds the tree of one text from parser events."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text, file
+        self.lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", text)
+        self.problems = Problems()
+        self.stack: list[_Open] = []
+        self.root: Tree | None = None
+        self.nodes = 0
+
+    def read(self) -> Tree:
+        documents = 0
+        for event in self._events():
+            kind = type(event).__name__
+            if kind == "DocumentStartEvent":
+                documents += 1
+                if documents > 1:
+                    self.problems.add("document", "a file holds one document; this starts another", self._at(event))
+                    break
+            elif kind == "AliasEvent":
+                message = f"aliases are refused (*{event.anchor}); use 'extends' or 'defaults'"
+                self.problems.add("anchor", message, self._at(event))
+                self._place(Scalar(True, self._at(event)))
+            elif kind == "ScalarEvent":
+                self._scalar(event)
+            elif kind in ("MappingStartEvent", "SequenceStartEvent"):
+                self._open(event, mapping=kind.startswith("M"))
+            elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+                self._close()
+        self.problems.raise_if_any()
+        if self.root is None or (isinstance(self.root, Scalar) and self.root.value is None):
+            raise fail("empty", "the file is empty", file=self.file)
+        return self.root
+
+    def _events(self) -> Iterator[Any]:
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            yield from yaml.parse(self.text, Loader=loader)
+        except yaml.reader.ReaderError as error:
+            line = self.text.count("\n", 0, error.position) if isinstance(error.position, int) else 0
+            raise fail("not-text", f"{error.reason} (line {line + 1})", file=self.file) from None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            message = " ".join(part for part in (error.problem, error.context) if part)
+            self.problems.add("syntax", message, mark and self._position(mark.line, mark.column))
+            self.problems.raise_if_any()
+
+    def _position(self, line: int, column: int, length: int = 1) -> Position:
+        text = self.lines[line] if line < len(self.lines) else ""
+        return Position(self.file, line + 1, column + 1, length, text)
+
+    def _at(self, event: Any) -> Position:
+        start, end = event.start_mark, event.end_mark
+        length = end.column - start.column if end.line == start.line else len(self.lines[start.line]) - start.column
+        return self._position(start.line, start.column, max(1, length))
+
+    def _refuse_properties(self, event: Any, position: Position) -> None:
+        if event.anchor is not None:
+            message = f"anchors are refused (&{event.anchor}); use 'extends' or 'defaults'"
+            self.problems.add("anchor", message, position)
+        if event.tag is not None:
+            shown = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self.problems.add("tag", f"YAML tags are refused ({quote(shown)[1:-1]})", position)
+
+    def _scalar(self, event: Any) -> None:
+        position = self._at(event)
+        self._refuse_properties(event, position)
+        waiting = self.stack[-1] if self.stack else None
+        if waiting is not None and waiting.entries is not None and waiting.key is None:
+            waiting.key = (self._key(event, waiting.entries, position), position)
+            return
+        value: Any = event.value
+        if event.style is None and event.tag is None:
+            try:
+                value = core_scalar(event.value)
+            except SpecError as error:
+                self.problems.add(error.problems[0].code, error.problems[0].message, position)
+        self._place(Scalar(value, position))
+
+    def _key(self, event: Any, entries: dict[str, Entry], position: Position) -> str:
+        key: str = event.value
+        if key == "<<":
+            self.problems.add("anchor", "merge keys are refused; use 'extends' or 'defaults'", position)
+        elif event.style is None and _is_not_text(key):
+            self.problems.add("bad-key", f"a key must be a name, not {quote(key)[1:-1]}", position)
+        elif key in entries:
+            first = entries[key].key
+            message = f"the key {quote(key)} stands here twice; first in line {first.line}"
+            self.problems.add("duplicate-key", message, position)
+        return key
+
+    def _open(self, event: Any, mapping: bool) -> None:
+        start = event.start_mark
+        position = self._position(start.line, start.column)
+        self._refuse_properties(event, position)
+        if len(self.stack) >= MAX_DEPTH:
+            self.problems.add("too-deep", f"nested deeper than {MAX_DEPTH} levels", position)
+            self.problems.raise_if_any()
+        if self.stack and self.stack[-1].entries is not None and self.stack[-1].key is None:
+            self.problems.add("bad-key", "a key must be a name, not a list or a mapping", position)
+            self.problems.raise_if_any()
+        self._count(position)
+        self.stack.append(_Open(position, None if mapping else [], {} if mapping else None))
+
+    def _close(self) -> None:
+        done = self.stack.pop()
+        if done.entries is not None:
+            self._attach(Mapping(done.entries, done.position))
+        else:
+            self._attach(Sequence(tuple(done.items or ()), done.position))
+
+    def _place(self, tree: Tree) -> None:
+        self._count(tree.position)
+        self._attach(tree)
+
+    def _count(self, position: Position) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            self.problems.add("too-large", f"more than {MAX_NODES:,} values in one file", position)
+            self.problems.raise_if_any()
+
+    def _attach(self, tree: Tree) -> None:
+        if not self.stack:
+            self.root = tree
+            return
+        parent = self.stack[-1]
+        if parent.items is not None:
+            parent.items.append(tree)
+        elif parent.entries is not None and parent.key is not None:
+            key, position = parent.key
+            parent.entries.setdefault(key, Entry(position, tree))
+            parent.key = None
+
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+def _is_not_text(value: str) -> bool:
+    return any(pattern.fullmatch(value) for pattern in (_NULL, _BOOL, _INT, _FLOAT))
+
+
+def core_scalar(text: str) -> str | int | float | bool | None:
+    """The value of a plain scalar by the core schema of YAML 1.2.
+
+    Raises:
+        SpecError: for ``None`` and for numbers that are infinite, not a number or longer than 18 digits.
+    """
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text[0] in "tT"
+    if _INT.fullmatch(text):
+        if len(text.lstrip("-+0ox")) > _MAX_DIGITS:
+            raise fail("bad-number", f"the number has more than {_MAX_DIGITS} digits")
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        if number in (float("inf"), float("-inf")):
+            raise fail("bad-number", f"{quote(text)[1:-1]} is too large for a number")
+        return number
+    if _NOT_FINITE.fullmatch(text):
+        raise fail("bad-number", f"{text} is refused; numbers are finite")
+    if text == "None":
+        raise fail("null", "None is not YAML; write null, or quote it if text is meant")
+    return text
