@@ -1,0 +1,106 @@
+"""Noise schedules, their shift with the resolution, and the loss weights that follow from them.
+
+A schedule is ``alpha_bar`` (1001,) float32: index 0 is clean, index 1000 the last step. A network is given the time
+index, which is the schedule's index minus one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "SCHEDULES",
+    "min_snr_weight",
+    "noise_schedule",
+    "shift_schedule",
+    "sigmoid_weight",
+    "signal_to_noise",
+    "vdm_weight",
+]
+
+MAX_BETA = 0.999
+
+
+def _cosine_betas(steps: int) -> Tensor:
+    """Nichol and Dhariwal, arXiv 2102.09672, equation 17."""
+    position = torch.arange(steps + 1, dtype=torch.float64) / steps
+    alpha_bar = torch.cos((position + 0.008) / 1.008 * math.pi / 2) ** 2
+    return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=MAX_BETA)
+
+
+def _linear_betas(steps: int) -> Tensor:
+    """Ho et al., arXiv 2006.11239, section 4."""
+    return torch.linspace(1e-4, 0.02, steps, dtype=torch.float64)
+
+
+def _cosine_log_snr(steps: int) -> Tensor:
+    """log-SNR of -2 log tan, from 5 at index 1 to -5 at the last; Hoogeboom et al., arXiv 2301.11093, equation 3."""
+    first, last = math.atan(math.exp(-2.5)), math.atan(math.exp(2.5))
+    angle = first + torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1) * (last - first)
+    return -2 * torch.log(torch.tan(angle))
+
+
+#: Names of the base schedules.
+SCHEDULES = ("cosine", "linear", "cosine_logsnr")
+
+
+def noise_schedule(name: str, ratio: float = 1, power: float = 1, steps: int = 1000) -> Tensor:
+    """``alpha_bar`` of a level, (steps + 1,) float32, index 0 clean.
+
+    Args:
+        name: "cosine", "linear" or "cosine_logsnr".
+        ratio: side of the level over that of the innermost level.
+        power: the level's signal-to-noise ratio is the base one over ``ratio ** power``.
+        steps: number of steps.
+
+    Raises:
+        ValueError: no such schedule.
+    """
+    if name in ("cosine", "linear"):
+        betas = _cosine_betas(steps) if name == "cosine" else _linear_betas(steps)
+        alpha_bar = torch.exp(torch.log1p(-betas).cumsum(0))
+    elif name == "cosine_logsnr":
+        alpha_bar = torch.sigmoid(_cosine_log_snr(steps))
+    else:
+        raise ValueError(f"no noise schedule '{name}'; there are: {', '.join(SCHEDULES)}")
+    base = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar]).float()
+    return shift_schedule(base, ratio, power)
+
+
+def shift_schedule(alpha_bar: Tensor, ratio: float, power: float) -> Tensor:
+    """Divide the signal-to-noise ratio by ``ratio ** power``: g becomes g / (g + (1 - g) ratio ** power)."""
+    factor = float(ratio) ** float(power)
+    if factor == 1:
+        return alpha_bar
+    return alpha_bar / (alpha_bar + (1 - alpha_bar) * factor)
+
+
+def signal_to_noise(alpha_bar: Tensor) -> Tensor:
+    """SNR = g / (1 - g); infinite where the schedule is clean."""
+    return alpha_bar / (1 - alpha_bar)
+
+
+def vdm_weight(alpha_bar: Tensor) -> Tensor:
+    """Weight of an eps loss in the variational bound, snr[i - 1] / snr[i] - 1 (arXiv 2107.00630, equation 14).
+
+    Indices 0 and 1, where the ratio is infinite, take the weight of index 2. Shape as ``alpha_bar``, float32.
+    """
+    snr = signal_to_noise(alpha_bar.float())
+    weight = torch.empty_like(snr)
+    weight[2:] = snr[1:-1] / snr[2:] - 1
+    weight[:2] = weight[2]
+    return weight
+
+
+def min_snr_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
+    """Weight of an eps loss: min(SNR, gamma) / SNR (arXiv 2303.09556, section 3.4)."""
+    snr = signal_to_noise(alpha_bar.float())
+    return torch.where(snr > gamma, gamma / snr, torch.ones_like(snr))
+
+
+def sigmoid_weight(alpha_bar: Tensor, bias: float = 2.0) -> Tensor:
+    """Weight of an eps loss: sigmoid(bias - log SNR) (arXiv 2410.19324, section 3)."""
+    return torch.sigmoid(bias - torch.logit(alpha_bar.float()))

@@ -1,0 +1,144 @@
+"""Parameters and multiply-adds of an entry, counted by its blocks' own rules: nothing is built, nothing allocated.
+
+One MAC is one multiply-add; FLOPs are two per MAC. Counted are convolutions, matrix multiplies and attention (scores
+and weighted sums); norms, activations, softmax and sums are not, as in ``torch.utils.flop_counter``. All numbers are
+for one sample, with as many text tokens as the entry declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from specs.blocks import BLOCKS, Costs, Scene
+from specs.blocks.base import convolution, linear, norm
+from specs.graph import EntryGraph, LevelGraph, Node, TextInput, input_channels, shapes
+
+__all__ = ["EntryCosts", "LevelCosts", "Part", "count"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part of a level costs: a node of its graph, or one of the parts every level has.
+
+    ``resolution`` is the side of its output in pixels, None for parts that see no pixels; ``width`` its channels.
+    """
+
+    name: str
+    block: str
+    width: int
+    resolution: int | None
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class LevelCosts:
+    """What one level costs, without the levels inside it. The entry's inputs belong to the innermost level."""
+
+    label: str
+    resolution: int
+    parts: tuple[Part, ...]
+
+    @cached_property
+    def total(self) -> Costs:
+        """The sum over all parts."""
+        return _sum(part.costs for part in self.parts)
+
+
+@dataclass(frozen=True)
+class EntryCosts:
+    """What an entry costs, outermost level first."""
+
+    levels: tuple[LevelCosts, ...]
+
+    @cached_property
+    def total(self) -> Costs:
+        """The sum over all levels: one forward pass, and one encoding of the prompt."""
+        return _sum(level.total for level in self.levels)
+
+
+def count(graph: EntryGraph) -> EntryCosts:
+    """Costs of a checked entry, by level and part (torch-free)."""
+    text = graph.text
+    scene = Scene(graph.time_width, text.inner_width if text else None, text.tokens if text else 0)
+    levels = []
+    for index, level in enumerate(graph.levels):
+        inner = graph.levels[index + 1] if index + 1 < len(graph.levels) else None
+        parts = [*_own_parts(level, graph.time_width), *_node_parts(level, scene, inner)]
+        if inner is None:
+            parts = [*_input_parts(graph), *parts]
+        levels.append(LevelCosts(level.label, level.resolution, tuple(parts)))
+    return EntryCosts(tuple(levels))
+
+
+def _sum(costs: Iterator[Costs]) -> Costs:
+    return sum(costs, start=Costs())
+
+
+def _once(costs: Costs) -> Costs:
+    """The same costs, paid once a prompt instead of at every step."""
+    return Costs(parameters=costs.parameters, encode_macs=costs.macs + costs.encode_macs)
+
+
+def _input_parts(graph: EntryGraph) -> Iterator[Part]:
+    if graph.text is not None:
+        yield Part("text", "text", graph.text.inner_width, None, _text(graph.text, graph.time_width))
+    if graph.classes is not None:
+        table = Costs(parameters=(graph.classes + 1) * graph.time_width)
+        yield Part("classes", "classes", graph.time_width, None, table)
+
+
+def _text(text: TextInput, time_width: int) -> Costs:
+    width, tokens = text.inner_width, text.tokens
+    total = linear(text.width, width, rows=tokens) if text.project else Costs()
+    layer = norm(width) + linear(width, 3 * width, rows=tokens) + linear(width, width, rows=tokens)
+    layer += Costs(macs=2 * tokens * tokens * width)
+    layer += norm(width) + linear(width, 4 * width, rows=tokens) + linear(4 * width, width, rows=tokens)
+    for _ in range(text.self_attention):
+        total += layer
+    if text.pool:
+        total += linear(width, time_width, bias=False)
+    return _once(total)
+
+
+def _own_parts(level: LevelGraph, time_width: int) -> Iterator[Part]:
+    """What every level has beside its nodes: embeddings of time and micro inputs, stem, head."""
+    embedding = linear(time_width // 4, time_width) + linear(time_width, time_width)
+    yield Part("time", "time", time_width, None, embedding)
+    for micro in level.micro:
+        yield Part(f"micro_{micro.name}", "micro", time_width, None, _once(embedding))
+    pixels = level.resolution**2
+    stem = convolution(level.channels, level.stem_width, 3, pixels)
+    yield Part("stem", "stem", level.stem_width, level.resolution, stem)
+    width = _feature_width(level)
+    head = norm(width) + convolution(width, level.channels, 3, pixels)
+    yield Part("head", "head", level.channels, level.resolution, head)
+
+
+def _node_parts(level: LevelGraph, scene: Scene, inner: LevelGraph | None) -> Iterator[Part]:
+    sizes = shapes(level)
+    channels = {name: width for name, (width, _) in sizes.items()}
+    for node in level.nodes:
+        in_channels = input_channels(node, channels)
+        if node.block == "nest":
+            assert inner is not None
+            costs = _nest(in_channels, sizes[node.name][1], inner)
+        else:
+            costs = _block(node, in_channels, sizes[node.inputs[0]][1], scene)
+        yield Part(node.name, node.block, node.width, sizes[node.name][1], costs)
+
+
+def _block(node: Node, in_channels: int, resolution: int, scene: Scene) -> Costs:
+    block = BLOCKS[node.block]
+    return block.costs(block.arguments(node.args), in_channels, node.width, resolution, scene)
+
+
+def _nest(width: int, resolution: int, inner: LevelGraph) -> Costs:
+    enter = convolution(width, inner.stem_width, 3, resolution**2)
+    return enter + convolution(_feature_width(inner), width, 3, resolution**2)
+
+
+def _feature_width(level: LevelGraph) -> int:
+    widths = {node.name: node.width for node in level.nodes}
+    return widths.get(level.head, level.stem_width)

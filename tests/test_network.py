@@ -1,0 +1,208 @@
+"""NestedUNet: the properties that hold for any entry."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+import zoo
+from builders.conditioning import Context
+from builders.network import build_model, load_inner
+from specs.load import load_entry, load_text
+
+TEXT = """
+name: small-text
+resolution: 16
+inputs:
+  text: {width: 24, tokens: 5, project: 16, self_attention: 1, mask_attention: true}
+  scale: {}
+stages:
+  r16: {width: 32, depth: 1}
+  r8: {width: 32, depth: 1, attention: 1}
+"""
+NESTED = """
+name: small-nested
+resolution: 32
+nest:
+  name: small-text
+  resolution: 8
+  inputs: {classes: 3, scale: {}}
+  stages:
+    r8: {width: 32, depth: 1, attention: 1}
+stages:
+  r32: {width: 32, depth: 1}
+  r16: {width: 32, depth: 1}
+  r8: {width: 64, depth: 1}
+"""
+
+
+def randomise(model, seed=0):
+    """Give every parameter a random value: fresh networks predict zeros, which would prove nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 16
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
+    return model.eval()
+
+
+def noise(graph, rows, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    rows = [rows] * len(graph.levels) if isinstance(rows, int) else rows
+    return [
+        torch.randn(count, 3, level.resolution, level.resolution, generator=generator)
+        for count, level in zip(rows, graph.levels, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def nested():
+    return randomise(build_model(load_text(NESTED).graph))
+
+
+@pytest.fixture(scope="module")
+def text():
+    return randomise(build_model(load_text(TEXT).graph))
+
+
+def test_fresh_networks_predict_zeros():
+    model = build_model(load_text(NESTED).graph)
+    assert all(not prediction.any() for prediction in model(noise(model.graph, 2), 10))
+
+
+def test_one_graph_module_a_level_with_readable_code(nested):
+    modules = [module for module in nested.modules() if isinstance(module, torch.fx.GraphModule)]
+    assert len(modules) == 2
+    code = nested.levels["r32"].code
+    assert "inner_predictions = nest[0]" in code
+    assert len(code.splitlines()) < 60
+
+
+@torch.no_grad()
+def test_missing_high_resolution_rows_change_nothing_for_the_others(nested):
+    z = noise(nested.graph, [2, 4])
+    t = torch.tensor([3.0, 500.0, 20.0, 999.0])
+    classes = torch.tensor([0, 1, 2, 3])
+    mixed = nested(z, t, nested.encode(classes=classes))
+    alone = nested([z[0], z[1][:2]], t[:2], nested.encode(classes=classes[:2]))
+    torch.testing.assert_close(mixed[0], alone[0])
+    torch.testing.assert_close(mixed[1][:2], alone[1])
+
+
+@torch.no_grad()
+def test_context_of_one_row_serves_any_batch(nested):
+    z = noise(nested.graph, 3)
+    torch.testing.assert_close(nested(z, 7, nested.encode()), nested(z, 7, nested.encode(batch_size=3)))
+    torch.testing.assert_close(nested(z, 7), nested(z, 7, nested.encode(batch_size=3)))
+
+
+@torch.no_grad()
+def test_contexts_join_and_split(nested):
+    first, second = nested.encode(classes=torch.tensor([0])), nested.encode(classes=torch.tensor([2]))
+    joined = Context.cat([first, second])
+    z = noise(nested.graph, 2)
+    both = nested(z, 7, joined)
+    for row in range(2):
+        alone = nested([x[row : row + 1] for x in z], 7, joined[[row]])
+        torch.testing.assert_close([x[row : row + 1] for x in both], alone)
+
+
+@torch.no_grad()
+def test_text_is_hoisted_out_of_the_denoiser(text):
+    encoder, denoiser = text.encoders["r16"], text.denoisers["r16"]
+    called = {str(node.target) for node in denoiser.graph.nodes if node.op == "call_module"}
+    assert not any(target.endswith(".text") or target.startswith("micro_") for target in called)
+    assert {str(node.target) for node in encoder.graph.nodes if node.op == "call_module"} == {
+        "micro_scale", "token_mask", "r8_down0_attention.text", "middle1_attention.text",
+        "r8_up0_attention.text", "r8_up1_attention.text",
+    }
+    # Whole and split, the level computes the same.
+    z, t = noise(text.graph, 2)[0], torch.tensor([1.0, 2.0])
+    values = text._shared_inputs({"text": torch.randn(2, 5, 24)}, 2)
+    whole = text.levels["r16"](z, t, values["condition"], values["tokens"], values["text_mask"], values["scale"])
+    handed = encoder(values["condition"], values["tokens"], values["text_mask"], values["scale"])
+    torch.testing.assert_close(whole, denoiser(z, t, *handed))
+
+
+@torch.no_grad()
+def test_padding_and_prompts_without_tokens(text):
+    z = noise(text.graph, 2)
+    states = torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(2))
+    mask = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
+    masked = text(z, 5, text.encode(text=states, text_mask=mask))
+    short = text(z, 5, text.encode(text=states[:, :3], text_mask=mask[:, :3]))
+    torch.testing.assert_close(masked, short)
+    assert torch.isfinite(masked[0]).all()
+    nothing = text([z[0][1:]], 5, text.encode())
+    torch.testing.assert_close(masked[0][1:], nothing[0])
+    torch.testing.assert_close(nothing, text([z[0][1:]], 5, text.encode(text=states[:1, :0])))
+
+
+@torch.no_grad()
+def test_copies_and_pickles_are_whole_and_separate(nested):
+    z = noise(nested.graph, 1)
+    expected = nested(z, 7)
+    for twin in (copy.deepcopy(nested), pickle.loads(pickle.dumps(nested))):
+        torch.testing.assert_close(twin(z, 7), expected)
+        next(twin.levels["r8"].stem.parameters()).add_(1.0)
+        assert not torch.allclose(twin(z, 7)[1], expected[1])
+    torch.testing.assert_close(nested(z, 7), expected)
+
+
+@torch.no_grad()
+def test_inner_weights_load_by_their_own_names():
+    inner = randomise(zoo.build(load_entry("mdm-micro").graph))
+    graph = load_text(
+        "name: outer\nresolution: 32\nnest: mdm-micro\nstages:\n"
+        f"  r32: {{width: 32, depth: 1}}\n  r{inner.graph.resolution}: {{width: 32, depth: 1}}\n"
+        if inner.graph.resolution == 16
+        else "name: outer\nresolution: 32\nnest: mdm-micro\nstages:\n  r32: {width: 32}\n  r16: {width: 32}\n  r8: {width: 32}\n"
+    ).graph
+    outer = build_model(graph).eval()
+    assert load_inner(outer, inner.state_dict()) == inner.labels
+    z = noise(graph, 2)
+    torch.testing.assert_close(outer(z, 40)[-1], inner(z[1:], 40)[-1])
+    with pytest.raises(ValueError, match="not weights of an inner level"):
+        load_inner(outer, {"levels.r8.stem.bias": torch.zeros(3)})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_half_precision_runs(dtype, text):
+    half = copy.deepcopy(text).to(dtype)
+    z = [x.to(dtype) for x in noise(text.graph, 2)]
+    states = torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(2))
+    result = half(z, 500, half.encode(text=states.to(dtype)))
+    expected = text([x.float() for x in z], 500, text.encode(text=states))
+    assert result[0].dtype == dtype
+    assert torch.nn.functional.cosine_similarity(result[0].float().flatten(), expected[0].flatten(), dim=0) > 0.99
+
+
+def test_gradients_reach_every_parameter(nested):
+    model = copy.deepcopy(nested).train()
+    loss = sum(p.square().mean() for p in model(noise(model.graph, [1, 2]), 5, classes=torch.tensor([0, 3])))
+    loss.backward()
+    assert not [name for name, parameter in model.named_parameters() if parameter.grad is None]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.encode(text=torch.zeros(1, 2, 3)), "takes no input 'text'; its inputs: classes, scale"),
+        (lambda m: m.encode(classes=torch.zeros(2), scale=torch.ones(3)), "different batch sizes: classes 2, scale 3"),
+        (lambda m: m([torch.zeros(1, 3, 32, 32)], 0), "has 2 levels (r32, r8), got 1"),
+        (lambda m: m(noise(m.graph, [3, 2]), 0), "level r32 has 3 rows, more than r8 (2)"),
+        (
+            lambda m: m([torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 16, 16)], 0),
+            "level r32 is 4 times the side of r8, but their inputs are (32, 32) and (16, 16)",
+        ),
+        (lambda m: m(noise(m.graph, 3), 0, m.encode(batch_size=2)), "the context has 2 rows, the innermost level 3"),
+    ],
+)
+def test_inputs_that_do_not_fit_say_why(nested, call, message):
+    with pytest.raises(ValueError, match=".*") as error:
+        call(nested)
+    assert message in str(error.value)
