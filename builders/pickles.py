@@ -1,53 +1,32 @@
 """Reading the tensors of a ``.pth`` checkpoint without running what else is in it.
 
-A checkpoint written by ``torch.save`` is a zip archive: a pickle that describes objects, and one record of raw bytes a
-storage. A pickle is a program. Here it runs in an unpickler that knows four things: dictionaries, storages, and the
-two functions by which torch rebuilds a tensor or a parameter, all of them replaced by inert records. Every other class
-or function it names (an ``argparse.Namespace``, a configuration class, ``os.system``) becomes an empty placeholder:
-nothing is looked up, imported or called. Tensors are then cut from the records, every bound checked, with memory that
-the size of the file limits.
+A checkpoint written by ``torch.save`` is a zip archive: a pickle that describes objects (read by
+:mod:`builders.unpickler`), and one record of raw bytes a storage. Tensors are cut from the records, every bound
+checked, with memory that the size of the file limits.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
-import pickletools
-import re
 import zipfile
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from builders.unpickler import Placeholder, TensorRecord, unpickle
+
 __all__ = ["CheckpointError", "read_state_dict", "state_dict_names"]
 
 MAX_FILE_BYTES = 64 << 30
 MAX_PICKLE_BYTES = 32 << 20
-MAX_OPERATIONS = 4_000_000
 MAX_RECORDS = 200_000
-MAX_DIMENSIONS = 16
 #: Tied weights may be stored once and named several times; more repetition than this is no checkpoint.
 MAX_REPETITION = 4
 MAX_DEPTH = 4
-
-STORAGES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+CHUNK = 16 << 20
 #: Where a state dict usually stands in a checkpoint, best first.
 USUAL = ("state_dict", "model_state_dict", "model", "module", "net", "unet")
 
@@ -86,142 +65,6 @@ def state_dict_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """
     with _open(path) as archive:
         return tuple(_state_dicts(archive.unpickle()))
-
-
-# --- what the pickle may make ---------------------------------------------------------------------------------------
-
-
-class _Inert:
-    """Base of the records: a pickle can neither set their state nor add attributes."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("state for a tensor")
-
-
-@dataclass(frozen=True)
-class _Storage(_Inert):
-    __slots__ = ("dtype", "key", "length")
-    key: str
-    dtype: torch.dtype
-    length: int
-
-
-@dataclass(frozen=True)
-class _TensorRecord(_Inert):
-    __slots__ = ("offset", "shape", "storage", "strides")
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def elements(self) -> int:
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
-
-
-class _Placeholder(dict):  # type: ignore[type-arg]
-    """Stands for an object of any class the reader does not know: takes whatever a pickle does to it, keeps items."""
-
-    origin = "?"
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__()
-
-    def __new__(cls, *args: object, **kwargs: object) -> _Placeholder:
-        return super().__new__(cls)
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-    def append(self, item: object) -> None:
-        """Ignored."""
-
-    def extend(self, items: object) -> None:
-        """Ignored."""
-
-    def add(self, item: object) -> None:
-        """Ignored."""
-
-    __hash__ = object.__hash__  # type: ignore[assignment]
-    __eq__ = object.__eq__
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and 0 <= value < 1 << 62
-
-
-def _rebuild_tensor(storage: object, offset: object, shape: object, strides: object, *rest: object) -> _TensorRecord:
-    if not isinstance(storage, _Storage) or not _is_size(offset):
-        raise pickle.UnpicklingError("a tensor without a storage")
-    for sizes in (shape, strides):
-        if not isinstance(sizes, tuple) or len(sizes) > MAX_DIMENSIONS or not all(map(_is_size, sizes)):
-            raise pickle.UnpicklingError("a tensor whose shape or strides are no sizes")
-    if len(shape) != len(strides):  # type: ignore[arg-type]
-        raise pickle.UnpicklingError("a tensor whose shape and strides differ in length")
-    return _TensorRecord(storage, offset, shape, strides)  # type: ignore[arg-type]
-
-
-def _rebuild_parameter(data: object, *rest: object) -> object:
-    return data
-
-
-def _dictionary(*args: object) -> OrderedDict[Any, Any]:
-    return OrderedDict()
-
-
-def _shape(sizes: object = ()) -> object:
-    return sizes
-
-
-KNOWN: Mapping[tuple[str, str], Any] = {
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("collections", "OrderedDict"): _dictionary,
-    ("torch", "Size"): _shape,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Runs a pickle with the records above in the place of everything it names."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in KNOWN:
-            return KNOWN[module, name]
-        if module == "torch" and name in STORAGES:
-            return STORAGES[name]
-        return type("_Placeholder", (_Placeholder,), {"origin": f"{module}.{name}"[:200]})
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
-            raise pickle.UnpicklingError("a reference to something that is no storage")
-        _, dtype, key, _, length = pid
-        if not isinstance(dtype, torch.dtype):
-            raise pickle.UnpicklingError("a storage of a type that is not read here")
-        if not isinstance(key, str) or not re.fullmatch(r"[0-9]{1,12}", key) or not _is_size(length):
-            raise pickle.UnpicklingError("a storage with a malformed name or length")
-        return _Storage(key, dtype, length)
-
-
-def _inspect(program: bytes) -> None:
-    """Refuse a pickle whose instructions alone could exhaust memory or time."""
-    operations = 0
-    for operation, argument, _ in pickletools.genops(program):
-        operations += 1
-        if operations > MAX_OPERATIONS:
-            raise pickle.UnpicklingError(f"more than {MAX_OPERATIONS} instructions")
-        if operation.name.startswith("EXT"):
-            raise pickle.UnpicklingError("an extension code")
-        if operation.name.endswith("PUT") and int(argument) > operations:
-            # The unpickler keeps a table as long as the largest index.
-            raise pickle.UnpicklingError("a memo index out of order")
-
-
-# --- the archive ----------------------------------------------------------------------------------------------------
 
 
 def _open(path: str | os.PathLike[str]) -> _Archive:
@@ -305,26 +148,34 @@ class _Archive:
         if order in self.records and self._read(order, 16) != b"little":
             raise self._fail("written on a big-endian machine")
 
-    def _read(self, name: str, limit: int) -> bytes:
-        if self.records[name].file_size > limit:
+    def _read(self, name: str, limit: int) -> bytearray:
+        size = self.records[name].file_size
+        if size > limit:
             raise self._fail(f"record {name!r} is larger than {limit} bytes")
+        data = bytearray(size)
         try:
-            return self.file.read(name)
+            with self.file.open(name) as stream:
+                # In pieces, so that a record is in memory once; reading to its end checks its checksum.
+                for start in range(0, size, CHUNK):
+                    piece = stream.read(min(CHUNK, size - start))
+                    if len(piece) != min(CHUNK, size - start):
+                        raise EOFError("it ends early")
+                    data[start : start + len(piece)] = piece
+            return data
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
             raise self._fail(f"record {name!r} is damaged ({error})") from None
 
     def unpickle(self) -> Any:
         """What the pickle describes, with records for tensors and placeholders for all that is unknown."""
-        program = self._read(self.program, MAX_PICKLE_BYTES)
+        program = bytes(self._read(self.program, MAX_PICKLE_BYTES))
         try:
-            _inspect(program)
-            return _Unpickler(io.BytesIO(program), encoding="utf-8").load()
+            return unpickle(program)
         except (MemoryError, RecursionError):
             raise self._fail("its pickle is nested too deeply") from None
         except Exception as error:  # a damaged pickle raises almost anything
             raise self._fail(f"its pickle cannot be read ({error})") from None
 
-    def materialize(self, records: Mapping[str, _TensorRecord]) -> dict[str, Tensor]:
+    def materialize(self, records: Mapping[str, TensorRecord]) -> dict[str, Tensor]:
         """The tensors, storage by storage, each bound checked before any memory is taken."""
         storages: dict[str, list[str]] = {}
         for name, record in records.items():
@@ -336,7 +187,7 @@ class _Archive:
             raise self._fail(f"its tensors name {wanted} bytes, but it stores only {stored}")
         result: dict[str, Tensor] = {}
         for key, names in storages.items():
-            data = bytearray(self._read(self._storage(key), MAX_FILE_BYTES))
+            data = self._read(self._storage(key), MAX_FILE_BYTES)
             for name in names:
                 result[name] = _cut(data, records[name], alone=len(names) == 1)
         return {name: result[name] for name in records}
@@ -344,7 +195,7 @@ class _Archive:
     def _storage(self, key: str) -> str:
         return f"{self.folder}data/{key}"
 
-    def _check_tensor(self, name: str, record: _TensorRecord) -> None:
+    def _check_tensor(self, name: str, record: TensorRecord) -> None:
         storage = record.storage
         place = self.records.get(self._storage(storage.key))
         if place is None:
@@ -360,7 +211,7 @@ class _Archive:
             raise self._fail(f"tensor {name!r} of shape {record.shape} repeats its storage")
 
 
-def _cut(data: bytearray, record: _TensorRecord, alone: bool) -> Tensor:
+def _cut(data: bytearray, record: TensorRecord, alone: bool) -> Tensor:
     if not record.elements:
         return torch.empty(record.shape, dtype=record.storage.dtype)
     whole = torch.frombuffer(data, dtype=record.storage.dtype)
@@ -368,9 +219,6 @@ def _cut(data: bytearray, record: _TensorRecord, alone: bool) -> Tensor:
     if alone and view.is_contiguous() and view.numel() == whole.numel():
         return view
     return view.clone(memory_format=torch.contiguous_format)
-
-
-# --- the state dict within ------------------------------------------------------------------------------------------
 
 
 def _state_dicts(root: Any) -> dict[str, Mapping[Any, Any]]:
@@ -382,7 +230,7 @@ def _state_dicts(root: Any) -> dict[str, Mapping[Any, Any]]:
         if not isinstance(value, Mapping) or id(value) in seen or len(path) > MAX_DEPTH:
             return
         seen.add(id(value))
-        if any(isinstance(item, _TensorRecord) for item in value.values()):
+        if any(isinstance(item, TensorRecord) for item in value.values()):
             found[".".join(path)] = value
             return
         for key, item in value.items():
@@ -403,18 +251,18 @@ def _choose(found: Mapping[str, object], name: str | None, path: object) -> str:
     return usual[0] if usual else next(iter(found))
 
 
-def _clean(state: Mapping[Any, Any], path: object) -> dict[str, _TensorRecord]:
+def _clean(state: Mapping[Any, Any], path: object) -> dict[str, TensorRecord]:
     tensors = dict(_tensors(state, path))
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
 
 
-def _tensors(state: Mapping[Any, Any], path: object) -> Iterator[tuple[str, _TensorRecord]]:
+def _tensors(state: Mapping[Any, Any], path: object) -> Iterator[tuple[str, TensorRecord]]:
     for key, value in state.items():
-        if isinstance(value, _TensorRecord):
+        if isinstance(value, TensorRecord):
             if not isinstance(key, str):
                 raise CheckpointError(f"{path}: a tensor without a name (its key is {key!r:.40})")
             yield key, value
-        elif isinstance(value, _Placeholder) and value.origin.startswith("torch."):
+        elif isinstance(value, Placeholder) and value.origin.startswith("torch."):
             raise CheckpointError(f"{path}: {key!r} is a {value.origin}, which is not read here")

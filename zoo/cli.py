@@ -1,0 +1,63 @@
+"""Entry point of the ``zoo`` command: runs it, and turns what users can cause into one message and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main", "run"]
+
+#: Exit codes: a mistake of the user's, an interruption (128 + SIGINT), a reader that went away (128 + SIGPIPE).
+USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+
+
+def main() -> None:
+    """Run ``zoo`` with the arguments of the process, and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run ``zoo`` with these arguments and return its exit code.
+
+    Messages go to stderr without a traceback; ``ZOO_TRACEBACK=1`` lets exceptions through.
+    """
+    try:
+        from zoo.commands.app import app
+
+        result = app(args=list(arguments), prog_name="zoo", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        message = _message(error)
+        if message is None or os.environ.get("ZOO_TRACEBACK"):
+            raise
+        print(message, file=sys.stderr)
+        return USER_ERROR
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell the user, or None for what is no mistake of theirs."""
+    from specs.errors import SpecError, UnknownName
+
+    if isinstance(error, SpecError):
+        return str(error)
+    if hasattr(error, "format_message"):  # a usage error of the command line
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "zoo"
+        return f"{command}: {error.format_message()} (see {command} --help)"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"error: {where}{error.strerror or error}"
+    if isinstance(error, (ValueError, UnknownName)):
+        return f"error: {error}"
+    if type(error).__name__ == "Abort":
+        return "aborted"
+    return None

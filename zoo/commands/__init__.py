@@ -1,0 +1,1 @@
+"""The commands of ``zoo``, one file each where they are more than a few lines."""

@@ -1,0 +1,127 @@
+"""The command line's signatures. Whatever is slow to import is imported inside a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="A declarative zoo of Matryoshka diffusion models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Name = Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, or path to a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change a value, as in stages.r64.width=96; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_entries(
+    pattern: Annotated[str | None, typer.Argument(help="A glob such as 'mdm-*' or '*.in1k'.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Print names alone, one a line.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the entries of the zoo."""
+    from zoo.commands.list import list_entries as run
+
+    run(pattern, plain=plain, as_json=as_json)
+
+
+@app.command()
+def show(entry: Name, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show an entry's levels with their parameters, MACs and FLOPs; nothing is built."""
+    from registry.catalogue import get
+    from zoo.console import console, print_json
+
+    card = get(entry, overrides or ()).card()
+    if as_json:
+        print_json(card.as_dict())
+    else:
+        console().print(card)
+
+
+@app.command()
+def check(
+    entries: Annotated[list[str], typer.Argument(metavar="ENTRY...", help="Names, YAML files, or - for stdin.")],
+    overrides: Overrides = None,
+) -> int:
+    """Check specs; report everything that is wrong with them, where it stands in the file."""
+    from zoo.commands.check import check as run
+
+    return run(entries, overrides or [])
+
+
+@app.command()
+def expand(
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, YAML file, or - for stdin.")],
+    overrides: Overrides = None,
+) -> None:
+    """Print the full graph of an entry as YAML, every short form written out."""
+    from zoo.commands.check import read
+
+    typer.echo(read(entry, overrides or []).expanded_yaml(), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of entries, for editors."""
+    from specs.load import json_schema
+    from zoo.console import print_json
+
+    print_json(json_schema())
+
+
+@app.command()
+def draw(
+    entry: Name,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .svg, .png or .pdf file.")],
+    overrides: Overrides = None,
+) -> None:
+    """Draw an entry's levels, stages and skips."""
+    from registry.catalogue import get
+    from registry.picture import draw_entry
+
+    draw_entry(get(entry, overrides or ()).architecture, output)
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+def convert(
+    config: Annotated[Path, typer.Argument(help="Published network configuration, JSON or YAML.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint (.pth); only its tensors are read.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.yaml and NAME.safetensors.")],
+    name: Annotated[str | None, typer.Option(help="Name of the entry; default: that of the configuration.")] = None,
+    text_width: Annotated[int | None, typer.Option(help="Width of the text tokens; default: as the weights.")] = None,
+    state_dict: Annotated[str | None, typer.Option(help="Which of several state dicts in the checkpoint.")] = None,
+) -> None:
+    """Turn a published network into a spec and a safetensors file."""
+    from zoo.commands.convert import convert as run
+
+    run(config, checkpoint, output, name=name, text_width=text_width, state_dict=state_dict)
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of the zoo and of what its results depend on."""
+    import platform
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    from zoo import __version__
+
+    typer.echo(f"matryoshka-zoo {__version__}")
+    typer.echo(f"python {platform.python_version()}")
+    for package in ("torch", "torchvision", "timm", "mlflow"):
+        try:
+            typer.echo(f"{package} {installed(package)}")
+        except PackageNotFoundError:
+            typer.echo(f"{package} not installed")

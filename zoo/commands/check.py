@@ -1,0 +1,54 @@
+"""``zoo check``: everything that is wrong with specs, before anything is built."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from registry.catalogue import get, search_path
+from registry.entry import Entry
+from specs.errors import SpecError, UnknownName, fail
+from specs.load import load_text
+from specs.source import MAX_BYTES
+from zoo.cli import USER_ERROR
+
+__all__ = ["check", "read"]
+
+STDIN = "<stdin>"
+
+
+def check(entries: Sequence[str], overrides: Sequence[str]) -> int:
+    """Check each of several names, files or stdin (``-``); print OK lines to stdout, reports to stderr.
+
+    Returns:
+        0 if all are right, else 2.
+    """
+    wrong = 0
+    for what in entries:
+        try:
+            entry = read(what, overrides)
+        except (SpecError, UnknownName) as error:
+            print(error if isinstance(error, SpecError) else f"error: {error}", file=sys.stderr)
+            wrong += 1
+        else:
+            levels = ", ".join(entry.labels)
+            print(f"OK {entry.name}  hash {entry.hash}  graph {entry.graph_hash}  levels {levels}")
+    return USER_ERROR if wrong else 0
+
+
+def read(what: str, overrides: Sequence[str]) -> Entry:
+    """The entry of this name or in this file, or on stdin if ``what`` is ``-``.
+
+    Raises:
+        LookupError, SpecError: as :func:`registry.catalogue.get`.
+    """
+    if what != "-":
+        return get(what, overrides)
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise fail("too-large", f"more than {MAX_BYTES} bytes", file=STDIN)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise fail("not-text", "this is not UTF-8 text", file=STDIN) from None
+    return Entry(load_text(text, STDIN, overrides=overrides, search=search_path()))

@@ -1,0 +1,62 @@
+"""``zoo list``: the entries as a table, as names, as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry.card import short
+from registry.catalogue import get, list_names
+from specs.errors import SpecError
+from zoo.console import console, print_json
+
+if TYPE_CHECKING:
+    from registry.card import Card
+
+__all__ = ["list_entries"]
+
+
+def list_entries(pattern: str | None, *, plain: bool, as_json: bool) -> None:
+    """Print the entries that match a glob.
+
+    Raises:
+        ValueError: nothing matches.
+    """
+    names = list_names(pattern)
+    if pattern is not None and not names:
+        raise ValueError(f"no entry matches {pattern!r}; 'zoo list' shows all")
+    if plain and not as_json:
+        print("\n".join(names))
+        return
+    cards = {name: _card(name) for name in names}
+    if as_json:
+        print_json(
+            [card.as_dict() if not isinstance(card, str) else {"name": n, "error": card} for n, card in cards.items()]
+        )
+    else:
+        _print_table(cards)
+
+
+def _card(name: str) -> Card | str:
+    """The card, or what is wrong with an entry, so that one bad file in ``ZOO_PATH`` does not hide the others."""
+    try:
+        return get(name).card()
+    except SpecError as error:
+        return str(error)
+
+
+def _print_table(cards: dict[str, Card | str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("name", style="bold", no_wrap=True)
+    for title in ("pixels", "parameters", "MACs", "FLOPs"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("summary", overflow="ellipsis", no_wrap=True)
+    for name, card in cards.items():
+        if isinstance(card, str):
+            table.add_row(name, "", "", "", "", Text(card.partition("\n")[0], "red"))
+            continue
+        sizes = "/".join(str(level.resolution) for level in card.levels)
+        table.add_row(name, sizes, f"{card.parameters:,}", short(card.macs), short(card.flops), Text(card.summary))
+    console().print(table)

@@ -1,0 +1,27 @@
+"""Where commands print: a rich console, and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["console", "print_json"]
+
+#: Columns where the output is no terminal; a narrower one would cut tables.
+WIDTH = 120
+
+
+def console() -> Console:
+    """A console on stdout, as wide as the terminal, or wide enough for tables where there is none."""
+    from rich.console import Console
+
+    found = Console(highlight=False, soft_wrap=False)
+    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def print_json(value: Any) -> None:
+    """Print plain data as indented JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
