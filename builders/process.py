@@ -1,7 +1,7 @@
 """The diffusion process, one operation a function: noising, targets, losses, reverse steps, and all levels jointly.
 
-Tensors in, tensors out, for any level. ``alpha_bar`` is a number, (batch,), or anything that broadcasts; a schedule is
-read once per row and never spread over pixels.
+Tensors in, tensors out, for any level. ``alpha_bar`` is a number, (batch,) or (batch, 1, 1, 1); a schedule is read once
+per row and never spread over pixels.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ Number = Tensor | float
 
 def _rows(value: Number, like: Tensor) -> Tensor:
     """``value`` in a shape that broadcasts over the rows of ``like``."""
-    value = torch.as_tensor(value, dtype=torch.float32, device=like.device)
-    return value.reshape(-1, *[1] * (like.dim() - 1)) if value.dim() == 1 else value
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    value = torch.as_tensor(value, dtype=dtype, device=like.device)
+    # The same for images and for videos: one number a row, in front of all other axes.
+    return value if value.dim() == 0 else value.reshape(-1, *[1] * (like.dim() - 1))
 
 
 def add_noise(x: Tensor, eps: Tensor, alpha_bar: Number) -> Tensor:

@@ -85,7 +85,7 @@ class TensorRecord(_Inert):
         return count
 
 
-class Placeholder(dict):  # type: ignore[type-arg]
+class Placeholder(dict):
     """Stands for an object of any class the reader does not know: takes whatever a pickle does to it, keeps items."""
 
     origin = "?"
@@ -187,6 +187,6 @@ def _inspect(program: bytes) -> None:
             raise pickle.UnpicklingError(f"more than {MAX_OPERATIONS} instructions")
         if operation.name.startswith("EXT"):
             raise pickle.UnpicklingError("an extension code")
-        if operation.name.endswith("PUT") and int(argument) > operations:
+        if operation.name.endswith("PUT") and isinstance(argument, int) and argument > operations:
             # The unpickler keeps a table as long as the largest index.
             raise pickle.UnpicklingError("a memo index out of order")

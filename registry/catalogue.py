@@ -16,8 +16,13 @@ from specs import library
 
 if TYPE_CHECKING:
     from registry.entry import Entry
+    from specs.graph import EntryGraph
+    from specs.load import Loaded
+    from specs.schema import EntrySpec
 
-__all__ = ["GROUP", "get", "list_names", "search_path"]
+    Name = str | os.PathLike[str]
+
+__all__ = ["GROUP", "architecture", "get", "list_names", "search_path"]
 
 #: Entry points of this group name folders of entries.
 GROUP = "matryoshka_zoo.entries"
@@ -52,6 +57,35 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     from specs.load import load_entry
 
     return Entry(load_entry(name_or_path, overrides=overrides, search=search_path()))
+
+
+def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides: Sequence[str] = ()) -> EntryGraph:
+    """The checked graph of whatever stands for an entry: a name, a path, an entry, a spec, or the graph itself.
+
+    Raises:
+        LookupError, SpecError: as :func:`get`.
+        ValueError: overrides for anything but a name or a path.
+        TypeError: it is none of these.
+    """
+    from specs.graph import EntryGraph
+
+    if isinstance(what, (str, os.PathLike)):
+        return get(what, overrides).architecture
+    if overrides:
+        raise ValueError("overrides change an entry that is given by name or path")
+    if isinstance(what, EntryGraph):
+        return what
+    from registry.entry import Entry
+    from specs.load import Loaded, load_spec
+    from specs.schema import EntrySpec
+
+    if isinstance(what, Entry):
+        return what.architecture
+    if isinstance(what, Loaded):
+        return what.graph
+    if isinstance(what, EntrySpec):
+        return load_spec(what).graph
+    raise TypeError(f"an entry, a spec, a graph, a name or a path is needed, not {type(what).__name__}")
 
 
 def search_path() -> tuple[Path, ...]:

@@ -24,7 +24,7 @@ BOX_WIDTH, BOX_HEIGHT, COLUMN = 1.3, 0.5, 1.75
 LIFT = 0.55
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """Consecutive blocks of one level at one resolution: a box of the picture."""
 
@@ -35,14 +35,20 @@ class Run:
     y: float = 0.0
 
     @property
+    def shown(self) -> list[Node]:
+        """The blocks that the box tells of: those that only change the resolution count if they stand alone."""
+        kept = [node for node in self.nodes if node.block not in ("down", "up", "nest")]
+        return kept or self.nodes
+
+    @property
     def widths(self) -> list[int]:
         """Channels, in order, each once."""
-        return list(dict.fromkeys(node.width for node in self.nodes))
+        return list(dict.fromkeys(node.width for node in self.shown))
 
     @property
     def blocks(self) -> str:
         """How many blocks of each kind."""
-        counts = Counter(node.block for node in self.nodes if node.block not in ("stem", "head", "nest"))
+        counts = Counter(node.block for node in self.shown if node.block not in ("stem", "head"))
         return "\n".join(name if n == 1 else f"{n} {name}" for name, n in counts.items())
 
 
@@ -64,10 +70,10 @@ def draw_entry(graph: EntryGraph, path: Path) -> None:
 
     runs, lines = _layout(graph)
     width = COLUMN * len(runs) + 1.2
-    top, bottom = max(run.y for run in runs) + 1.0, min(run.y for run in runs) - 1.2
+    top, bottom = max(run.y for run in runs) + 1.0, min(run.y for run in runs) - 0.9 - 0.14 * len(graph.levels)
     # Without a fixed salt, two pictures of one entry would differ in their ids.
     with rc_context({"svg.hashsalt": graph.name, "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(max(5.0, 0.62 * width), max(2.6, 0.8 * (top - bottom))))
+        figure = Figure(figsize=(max(5.0, 0.52 * width), max(2.6, 0.68 * (top - bottom))))
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_xlim(-1.3, COLUMN * (len(runs) - 1) + 1.3)
         axes.set_ylim(bottom, top)
@@ -118,15 +124,15 @@ def _draw_doll(axes: Axes, graph: EntryGraph, runs: list[Run], level: int) -> No
     from matplotlib.patches import FancyBboxPatch
 
     inside = [run for run in runs if run.level >= level]
-    pad = 0.95 - 0.06 * level
+    pad = 0.95 - 0.04 * level
     left, right = inside[0].x - pad, inside[-1].x + pad
-    bottom = min(run.y for run in inside) - 0.95 + 0.05 * level
+    bottom = min(run.y for run in inside) - 0.85 - 0.14 * (len(graph.levels) - 1 - level)
     top = max(run.y for run in inside) + 0.62
     colour = COLOURS[min(level, len(COLOURS) - 1)]
     style = "round,pad=0,rounding_size=0.35"
     shape: dict[str, Any] = {"facecolor": "white", "edgecolor": colour, "linewidth": 1.2, "zorder": 1 + level}
     axes.add_patch(FancyBboxPatch((left, bottom), right - left, top - bottom, boxstyle=style, **shape))
-    tint = {"facecolor": colour, "edgecolor": "none", "alpha": 0.07, "zorder": 1 + level}
+    tint: dict[str, Any] = {"facecolor": colour, "edgecolor": "none", "alpha": 0.07, "zorder": 1 + level}
     axes.add_patch(FancyBboxPatch((left, bottom), right - left, top - bottom, boxstyle=style, **tint))
     label = graph.levels[level].label
     middle = (left + right) / 2
@@ -138,7 +144,7 @@ def _draw_line(axes: Axes, first: Run, second: Run, skip: bool) -> None:
     half = BOX_WIDTH / 2
     if not skip:
         style: dict[str, Any] = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-        ends = {"xy": (second.x - half, second.y), "xytext": (first.x + half, first.y)}
+        ends: dict[str, Any] = {"xy": (second.x - half, second.y), "xytext": (first.x + half, first.y)}
         axes.annotate("", **ends, arrowprops=style, zorder=20)
         return
     # The skips of a level run beneath the levels inside it, as a doll's shell does.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from builders.network import NestedUNet
     from registry.entry import Entry
     from specs.graph import EntryGraph
+    from specs.load import Loaded
     from specs.schema import EntrySpec
 
 __all__ = ["Entry", "__version__", "build", "get", "list"]
@@ -54,7 +55,7 @@ def get(name_or_path: str | os.PathLike[str], overrides: builtins.list[str] | tu
 
 
 def build(
-    what: Entry | EntrySpec | EntryGraph | str | os.PathLike[str],
+    what: Entry | Loaded | EntrySpec | EntryGraph | str | os.PathLike[str],
     device: torch.device | str = "cpu",
     *,
     overrides: builtins.list[str] | tuple[str, ...] = (),

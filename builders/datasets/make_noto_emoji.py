@@ -1,48 +1,130 @@
-"""Make the packaged Noto emoji shard from a tar of RGBA PNG images and JSON files of the same key.
+"""Make the packaged Noto emoji shards from a tar of RGBA PNG images and JSON files of the same key.
 
-    python -m builders.datasets.make_noto_emoji noto-emoji-64.tar builders/datasets/noto-emoji-64
+    python -m builders.datasets.make_noto_emoji SOURCE.tar [FOLDER]
 
-Images are composited on white and stored as lossless WebP; a sample is ``KEY.webp`` and ``KEY.json``.
+Images are composited on white and stored as lossless WebP; a sample is ``CODEPOINTS.webp`` and ``CODEPOINTS.json``.
+About one sample in ten is held out. The draw goes by groups of near-duplicates: emoji that differ in gender, skin tone
+or the members of a family, and emoji that look almost the same (the flags of Norway and of Svalbard).
+The same input gives the same bytes.
 """
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import json
 import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-__all__ = ["main"]
+__all__ = ["base", "held_out", "main", "similar"]
+
+HELD_OUT = 0.1
+#: Two images are near-duplicates if their distance at 32 pixels, relative to the fainter one's distance from white,
+#: is below this.
+SIMILAR = 0.15
+
+ADULT, CHILD, ELDER = "1F9D1", "1F9D2", "1F9D3"
+PEOPLE = {"1F468": ADULT, "1F469": ADULT, "1F466": CHILD, "1F467": CHILD, "1F474": ELDER, "1F475": ELDER}
+#: Variation selector, joiner, male and female signs, "facing right".
+IGNORED = {"FE0F", "200D", "2640", "2642", "27A1"}
+SKIN_TONES = {f"1F3F{digit}" for digit in "BCDEF"}
+#: Emoji of several people, by the sign that joins them.
+TOGETHER = {"1F48B": "1F48F", "2764": "1F491", "1F91D": "1F46B"}
+FAMILY, COUPLE = "1F46A", "1F46B"
+ALIASES = {"1F46C": COUPLE, "1F46D": COUPLE, "1F936": "1F385", "1F9D1-1F384": "1F385"}
 
 
-def main(source: str, folder: str) -> None:
-    """Read ``source`` and write ``folder/noto-emoji-64.tar``."""
+def base(codepoints: str) -> str:
+    """What is left of an emoji's code points (``1F64B-200D-2640-FE0F``) without gender, skin tone and family members.
+
+    Emoji with the same base are variants of one another.
+    """
+    parts = codepoints.split("-")
+    joined = "200D" in parts
+    parts = [PEOPLE.get(part, part) for part in parts if part not in IGNORED]
+    parts = [part for part in parts if part not in SKIN_TONES or len(parts) == 1]
+    if joined and sum(part in (ADULT, CHILD) for part in parts) > 1:
+        return next((name for sign, name in TOGETHER.items() if sign in parts), FAMILY)
+    name = "-".join(parts)
+    return ALIASES.get(name, name)
+
+
+def similar(images: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of near-duplicates among ``images`` (N, height, width, 3) uint8 on white."""
+    x = 1 - images.reshape(len(images), -1).astype(np.float64) / 255
+    energy = (x * x).sum(1)
+    distance = np.maximum(energy[:, None] + energy[None] - 2 * x @ x.T, 0)
+    close = distance < SIMILAR**2 * np.minimum(energy[:, None], energy[None])
+    return [(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True)]
+
+
+def held_out(group: str) -> bool:
+    """Whether a group of near-duplicates is held out, by a hash of its name."""
+    digest = hashlib.sha256(group.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64
+
+
+def main(source: str, folder: str = str(Path(__file__).parent / "noto-emoji-64")) -> None:
+    """Read ``source`` and write ``train.tar.gz`` and ``held-out.tar.gz`` into ``folder``."""
     with tarfile.open(source) as tar:
         files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
-    out = Path(folder) / "noto-emoji-64.tar"
-    temporary = out.with_suffix(".tmp")
-    with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for key in sorted(name.removesuffix(".json") for name in files if name.endswith(".json")):
-            facts = json.loads(files[f"{key}.json"])
-            kept = {field: facts[field] for field in ("caption", "category", "subcategory", "codepoints")}
-            _add(tar, f"{key}.json", json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode())
-            _add(tar, f"{key}.webp", _encode(files[f"{key}.png"]))
-    temporary.replace(out)
+    keys = sorted(name.removesuffix(".json") for name in files if name.endswith(".json"))
+    facts = [json.loads(files[f"{key}.json"]) for key in keys]
+    images = [_on_white(files[f"{key}.png"]) for key in keys]
+    groups = _groups([base(fact["codepoints"]) for fact in facts], images)
+    for name, held in (("train", False), ("held-out", True)):
+        kept = [index for index, group in enumerate(groups) if held_out(group) == held]
+        path = Path(folder) / f"{name}.tar.gz"
+        temporary = path.with_suffix(".tmp")
+        _write(temporary, [(facts[index], groups[index], images[index]) for index in kept])
+        temporary.replace(path)
+        print(f"{path}: {len(kept)} samples, {path.stat().st_size:,} bytes")
 
 
-def _encode(png: bytes) -> bytes:
+def _on_white(png: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(png)).convert("RGBA")
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    buffer = io.BytesIO()
-    Image.alpha_composite(white, image).convert("RGB").save(buffer, "WEBP", lossless=True, quality=100, method=6)
-    return buffer.getvalue()
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _groups(bases: list[str], images: list[Image.Image]) -> list[str]:
+    """The group of every sample, named after its smallest base: variants, and what looks like any of them."""
+    small = np.stack([np.asarray(image.resize((32, 32), Image.Resampling.BOX)) for image in images])
+    parent = {name: name for name in bases}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for i, j in similar(small):
+        first, second = sorted((root(bases[i]), root(bases[j])))
+        parent[second] = first
+    return [root(name) for name in bases]
+
+
+def _write(path: Path, samples: list[tuple[dict[str, str], str, Image.Image]]) -> None:
+    # No times, no owners, no file name: the same input gives the same bytes.
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0, compresslevel=9) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for fact, group, image in samples:
+            key = fact["codepoints"].lower()
+            kept = {field: fact[field] for field in ("caption", "category", "subcategory")} | {"group": group.lower()}
+            _add(tar, f"{key}.json", json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode())
+            buffer = io.BytesIO()
+            image.save(buffer, "WEBP", lossless=True, quality=100, method=4)
+            _add(tar, f"{key}.webp", buffer.getvalue())
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    # No times and no owners: the same input gives the same bytes.
     info = tarfile.TarInfo(name)
     info.size = len(content)
     tar.addfile(info, io.BytesIO(content))

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from specs.blocks.base import Arguments, Block, Costs, Scene, convolution, divisible, linear, norm
+from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution, divisible, linear, norm
 
 
 class AttentionArguments(Arguments):
@@ -34,10 +34,11 @@ class Attention(Block):
         return scene.text_width is not None and args.text is not False
 
     @classmethod
-    def check(cls, args: AttentionArguments, in_channels: int, width: int, resolution: int) -> list[str]:
+    def check(cls, args: AttentionArguments, in_channels: int, width: int, resolution: int) -> list[Complaint]:
         problems = divisible("width", width, "groups", args.groups) + divisible("width", width, "heads", args.heads)
         if in_channels != width:
-            problems.append(f"attention keeps its width: it reads {in_channels} channels and cannot give {width}")
+            message = f"attention keeps its width: it reads {in_channels} channels and cannot give {width}"
+            problems.append(("bad-width", message))
         return problems
 
     @classmethod

@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Arguments", "Block", "Costs", "Scene"]
+__all__ = ["Arguments", "Block", "Complaint", "Costs", "Scene"]
+
+#: An error code and a message.
+Complaint = tuple[str, str]
 
 
 class Arguments(BaseModel):
@@ -76,8 +79,8 @@ class Block:
         return resolution
 
     @classmethod
-    def check(cls, args: Any, in_channels: int, width: int, resolution: int) -> list[str]:
-        """What is wrong with this use of the block, each a sentence without its end; empty if nothing is."""
+    def check(cls, args: Any, in_channels: int, width: int, resolution: int) -> list[Complaint]:
+        """What is wrong with this use of the block: pairs of an error code and a message; empty if nothing is."""
         return []
 
     @classmethod
@@ -103,8 +106,9 @@ def norm(channels: int) -> Costs:
     return Costs(parameters=2 * channels)
 
 
-def divisible(what: str, channels: int, by: str, number: int) -> list[str]:
-    """The problem of ``channels`` that do not divide, if they do not."""
+def divisible(what: str, channels: int, by: str, number: int) -> list[Complaint]:
+    """The complaint that ``channels`` do not divide, with the nearest width that does, if they do not."""
     if channels % number == 0:
         return []
-    return [f"{what} {channels} is not divisible by {by} {number}"]
+    near = max(1, round(channels / number)) * number
+    return [("bad-width", f"{what} {channels} is not divisible by {number} {by}; the nearest that is: {near}")]

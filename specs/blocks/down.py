@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Arguments, Block, Costs, Scene, convolution
+from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution
 
 
 class DownArguments(Arguments):
@@ -29,9 +29,9 @@ class Down(Block):
         return resolution // args.factor
 
     @classmethod
-    def check(cls, args: DownArguments, in_channels: int, width: int, resolution: int) -> list[str]:
+    def check(cls, args: DownArguments, in_channels: int, width: int, resolution: int) -> list[Complaint]:
         if resolution % args.factor:
-            return [f"{resolution} pixels cannot be divided by {args.factor}"]
+            return [("bad-resolution", f"{resolution} pixels cannot be divided by {args.factor}")]
         return []
 
     @classmethod

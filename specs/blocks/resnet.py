@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Arguments, Block, Costs, Scene, convolution, divisible, linear, norm
+from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution, divisible, linear, norm
 
 
 class ResnetArguments(Arguments):
@@ -27,7 +27,7 @@ class Resnet(Block):
     ports = frozenset({"time"})
 
     @classmethod
-    def check(cls, args: ResnetArguments, in_channels: int, width: int, resolution: int) -> list[str]:
+    def check(cls, args: ResnetArguments, in_channels: int, width: int, resolution: int) -> list[Complaint]:
         problems = divisible("width", width, "groups", args.groups)
         if in_channels != width:
             problems += divisible("input width", in_channels, "groups", args.groups)

@@ -1,0 +1,134 @@
+"""What is known of a dataset: its name, licence, classes and shards, from a ``dataset.yaml`` or from the shards."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from builders.shards import DataError, read_shard
+from specs.errors import closest
+from specs.source import parse
+from specs.validation import validate
+
+__all__ = ["CARD", "DatasetCard", "Split", "find_dataset", "list_datasets", "sample_facts"]
+
+CARD = "dataset.yaml"
+SHARDS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
+
+
+class Split(BaseModel):
+    """The shards of one split, by file name, and how many samples they hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shards: tuple[str, ...] = Field(min_length=1)
+    samples: int | None = Field(default=None, ge=1)
+
+
+class DatasetCard(BaseModel):
+    """A dataset in a few words: the content of ``dataset.yaml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str = ""
+    #: Side of the stored images in pixels, where all are alike.
+    resolution: int | None = Field(default=None, ge=1)
+    licence: str = "not stated"
+    attribution: str = ""
+    source: str = ""
+    #: Names of the classes; a class's index is its place here.
+    classes: tuple[str, ...] = ()
+    #: Empty if the held-out samples are drawn by a hash of their keys.
+    splits: dict[str, Split] = {}
+
+
+def list_datasets() -> tuple[str, ...]:
+    """Names of the packaged datasets."""
+    return tuple(sorted(path.parent.name for path in _packaged().glob(f"*/{CARD}")))
+
+
+def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
+    """The card of a dataset, and the paths of its shards by split.
+
+    A packaged dataset goes by its name; any other by the path of a folder that holds a ``dataset.yaml`` or shards, or
+    of a single shard. Shards without a card are one split called "all".
+
+    Raises:
+        DataError: there is no such dataset.
+        specs.errors.SpecError: its ``dataset.yaml`` is wrong.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in list_datasets():
+        path = _packaged() / str(name_or_path)
+    if (path / CARD).is_file():
+        card = validate(DatasetCard, parse(path / CARD), "a dataset")
+        return card, {
+            name: tuple(_beside(path, shard) for shard in split.shards) for name, split in card.splits.items()
+        }
+    shards = _shards(path, str(name_or_path))
+    return _card_of(path, shards), {"all": shards}
+
+
+def _packaged() -> Path:
+    return Path(str(files("builders"))) / "datasets"
+
+
+def _beside(folder: Path, shard: str) -> Path:
+    if Path(shard).name != shard:
+        raise DataError(f"{folder / CARD}: shard {shard!r} is not a file name")
+    return folder / shard
+
+
+def _shards(path: Path, given: str) -> tuple[Path, ...]:
+    if path.is_dir():
+        shards = tuple(sorted(child for child in path.iterdir() if child.name.endswith(SHARDS) and child.is_file()))
+        if not shards:
+            raise DataError(f"{path}: no {CARD} and no shards ({', '.join(SHARDS)}) in this folder")
+        return shards
+    if path.exists():
+        return (path,)
+    if ":" in given and not path.is_absolute():
+        raise DataError(f"{given}: only local files are read, no addresses and no pipes")
+    names = list_datasets()
+    near = closest(given, names)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise DataError(f"no dataset {given!r}{hint} (packaged: {', '.join(names)}; or the path of a shard or a folder)")
+
+
+def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
+    """A card for shards without one: the classes are the categories that their JSON names, sorted."""
+    found = {sample_facts(sample)["category"] for shard in shards for sample in read_shard(shard)}
+    name = path.name.partition(".")[0] or path.resolve().name
+    return DatasetCard(name=name, classes=tuple(sorted(found - {""})))
+
+
+def sample_facts(sample: dict[str, bytes | str]) -> dict[str, str]:
+    """Caption, category and group of a sample from its ``.json`` (or ``.txt`` and ``.cls``); empty where unknown.
+
+    Raises:
+        DataError: the JSON is none.
+    """
+    key = str(sample["__key__"])
+    try:
+        facts = json.loads(sample.get("json", b"{}"))
+    except (ValueError, RecursionError):
+        raise DataError(f"sample {key!r}: its .json is not JSON") from None
+    if not isinstance(facts, dict):
+        raise DataError(f"sample {key!r}: its .json is not a mapping")
+
+    def text(*names: str) -> str:
+        found = next((facts[name] for name in names if isinstance(facts.get(name), (str, int))), None)
+        member = sample.get("txt" if "caption" in names else "cls", b"") if found is None else b""
+        assert isinstance(member, bytes)
+        return str(found) if found is not None else member.decode("utf-8", "replace").strip()
+
+    group = facts.get("group")
+    return {
+        "caption": text("caption", "text"),
+        "category": text("category", "class", "label", "cls"),
+        "group": group if isinstance(group, str) else key,
+    }

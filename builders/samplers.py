@@ -1,0 +1,177 @@
+"""Sampling: reverse steps on all levels at once, with classifier-free guidance and seeds of one's own per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from builders.conditioning import Context
+from builders.process import DiffusionProcess, ddim_step, ddpm_step
+
+__all__ = ["METHODS", "Progress", "initial_noise", "sample", "time_indices"]
+
+Method = Literal["ddim", "ddpm"]
+METHODS: tuple[Method, ...] = ("ddim", "ddpm")
+#: Called after each step with its number from 1, the number of steps, and the clean images predicted at every level.
+Progress = Callable[[int, int, list[Tensor]], None]
+
+
+@torch.no_grad()
+def sample(
+    model: nn.Module,
+    context: Context,
+    process: DiffusionProcess,
+    *,
+    seeds: Sequence[int],
+    unconditional: Context | None = None,
+    method: Method = "ddim",
+    num_inference_steps: int = 50,
+    guidance_scale: float = 1.0,
+    eta: float = 0.0,
+    clip: bool = True,
+    dynamic_threshold: float | None = None,
+    progress: Progress | None = None,
+) -> list[Tensor]:
+    """Draw images at every level of a model, one for each seed.
+
+    A sample depends on its seed and its row of the context, not on the others of its batch: each has generators of its
+    own, on the CPU, so that a seed gives the same noise on every device.
+
+    Args:
+        model: called as ``model(z, t, context)``; its ``graph`` gives the levels. Put in evaluation mode meanwhile.
+        context: of as many rows as there are seeds, or of one.
+        process: the entry's process; on the model's device or on the CPU.
+        seeds: one a sample.
+        unconditional: context without conditions, for guidance; of as many rows, or of one.
+        method: "ddim", or "ddpm" for the posterior of each step (over skipped ones too, with fewer than all steps).
+        num_inference_steps: steps, spread evenly over the schedule.
+        guidance_scale: w in ``v(none) + w (v(context) - v(none))``; 1 is no guidance (arXiv 2207.12598).
+        eta: noise of "ddim", from 0 (none) to 1.
+        clip: limit predicted clean images to [-1, 1].
+        dynamic_threshold: quantile by which they are limited instead, such as 0.995 (arXiv 2205.11487).
+        progress: told after every step; the images it is given preview every level.
+
+    Returns:
+        Images (samples, channels, height, width) float32 of every level, highest resolution first; in [-1, 1] unless
+        ``clip`` is off.
+
+    Raises:
+        ValueError: an argument out of range, or guidance without an unconditional context.
+    """
+    _check(method, guidance_scale, unconditional, eta, dynamic_threshold)
+    indices = time_indices(process.steps, num_inference_steps)
+    parameter = next(model.parameters())
+    generators = [_generators(seed, len(process.graph.levels)) for seed in seeds]
+    z = initial_noise(process, generators, parameter.device)
+    x0 = z
+    context = context.expand(len(seeds)) if context.rows == 1 else context
+    predict = _Guided(model, context, unconditional, guidance_scale, parameter.dtype)
+    noisy = method == "ddpm" or eta > 0
+    with _evaluating(model):
+        for number, (t, s) in enumerate(zip(indices, indices[1:], strict=False), 1):
+            # The network counts from 0 where the schedule counts from 1.
+            v = predict(z, t - 1)
+            noise = initial_noise(process, generators, parameter.device) if noisy and s > 0 else [None] * len(z)
+            stepped = []
+            for level, schedule in enumerate(process.schedules):
+                g_t, g_s = schedule[t].to(parameter.device), schedule[s].to(parameter.device)
+                limits = {"noise": noise[level], "clip": clip, "dynamic_threshold": dynamic_threshold}
+                if method == "ddpm":
+                    stepped.append(ddpm_step(z[level], v[level], g_t, g_s, **limits))
+                else:
+                    # The last step ends in x0 whatever eta is.
+                    stepped.append(ddim_step(z[level], v[level], g_t, g_s, eta=eta if s > 0 else 0.0, **limits))
+            z, x0 = [step[0] for step in stepped], [step[1] for step in stepped]
+            if progress is not None:
+                progress(number, num_inference_steps, x0)
+    return z
+
+
+def time_indices(steps: int, count: int) -> list[int]:
+    """The ``count`` + 1 indices of the schedule that a sampler visits: from ``steps`` down to 0, evenly.
+
+    Raises:
+        ValueError: there are not that many steps.
+    """
+    if not 1 <= count <= steps:
+        raise ValueError(f"num_inference_steps must be from 1 to {steps}, not {count}")
+    return [round(steps * (count - number) / count) for number in range(count + 1)]
+
+
+def initial_noise(
+    process: DiffusionProcess, generators: Sequence[Sequence[torch.Generator]], device: torch.device | str
+) -> list[Tensor]:
+    """Standard normal noise (samples, channels, height, width) for every level; row i from ``generators[i]``."""
+    return [
+        torch.stack(
+            [torch.randn(spec.channels, spec.resolution, spec.resolution, generator=row[level]) for row in generators]
+        ).to(device)
+        for level, spec in enumerate(process.graph.levels)
+    ]
+
+
+def _generators(seed: int, levels: int) -> list[torch.Generator]:
+    """Generators of one sample, outermost level first; a level's does not depend on how many stand around it."""
+    return [torch.Generator().manual_seed((seed * 0x9E3779B1 + depth) % 2**63) for depth in reversed(range(levels))]
+
+
+class _Guided:
+    """Predictions with classifier-free guidance: one forward of both contexts, or two where they cannot be joined."""
+
+    def __init__(
+        self, model: nn.Module, context: Context, unconditional: Context | None, scale: float, dtype: torch.dtype
+    ) -> None:
+        self.model, self.scale, self.dtype = model, scale, dtype
+        self.contexts = [context]
+        self.joined = False
+        if scale == 1 or unconditional is None:
+            return
+        unconditional = unconditional.expand(context.rows) if unconditional.rows == 1 else unconditional
+        if scale == 0:
+            self.contexts = [unconditional]
+            return
+        try:
+            self.contexts, self.joined = [Context.cat([context, unconditional])], True
+        except ValueError:  # prompts of different lengths
+            self.contexts = [context, unconditional]
+
+    def __call__(self, z: list[Tensor], t: int) -> list[Tensor]:
+        given = [level.to(self.dtype) for level in z]
+        if self.joined:
+            both = self.model([torch.cat([level, level]) for level in given], t, self.contexts[0])
+            pairs = [level.float().chunk(2) for level in both]
+        else:
+            found = [self.model(given, t, context) for context in self.contexts]
+            if len(found) == 1:
+                return [level.float() for level in found[0]]
+            pairs = [(with_.float(), without.float()) for with_, without in zip(*found, strict=True)]
+        return [without + self.scale * (with_ - without) for with_, without in pairs]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within; afterwards every module is in the mode it was in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _check(
+    method: str, scale: float, unconditional: Context | None, eta: float, dynamic_threshold: float | None
+) -> None:
+    if method not in METHODS:
+        raise ValueError(f"no sampler {method!r}; there are {' and '.join(METHODS)}")
+    if scale != 1 and unconditional is None:
+        raise ValueError(f"guidance of {scale} needs an unconditional context")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must be from 0 to 1, not {eta}")
+    if dynamic_threshold is not None and not 0 < dynamic_threshold <= 1:
+        raise ValueError(f"dynamic_threshold is a quantile between 0 and 1, not {dynamic_threshold}")

@@ -1,0 +1,131 @@
+"""The passes in a row: parse, resolve, override, validate, expand, check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping as PlainMapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from specs import library
+from specs.errors import Problems, UnknownName
+from specs.expand import expand
+from specs.graph import EntryGraph
+from specs.library import list_names
+from specs.overrides import apply_overrides
+from specs.resolve import Resolved, resolve
+from specs.schema import EntrySpec
+from specs.source import Mapping, Tree, parse_text
+from specs.validation import validate_into
+
+__all__ = ["Loaded", "expanded_yaml", "json_schema", "list_names", "load_entry", "load_mapping", "load_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An entry after all passes."""
+
+    spec: EntrySpec
+    graph: EntryGraph
+    #: The files it was made from, its own first.
+    sources: tuple[Path, ...] = ()
+    #: What a reader should know, such as widths that were rounded.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the entry."""
+        return self.spec.name
+
+
+def load_entry(
+    name_or_path: str | Path, *, overrides: Sequence[str] = (), search: Sequence[Path] | None = None
+) -> Loaded:
+    """Load an entry of the zoo by name, or one in a file.
+
+    Args:
+        name_or_path: a name such as ``mdm-s64`` or ``mdm-s64.in1k``, or a path (it has a slash or ends in .yaml).
+        overrides: changes such as ``stages.r64.width=96``.
+        search: folders to look names up in, by default those of ``ZOO_PATH`` and the packaged one.
+
+    Raises:
+        UnknownName: no entry has this name; a ``LookupError`` with suggestions.
+        SpecError: the entry is wrong; a ``ValueError`` whose text is the whole report.
+    """
+    folders = library.folders() if search is None else tuple(search)
+    problems = Problems()
+    if isinstance(name_or_path, Path) or library.is_path(name_or_path):
+        return _finish(resolve(Path(name_or_path), folders, problems), overrides, problems)
+    try:
+        return _finish(resolve(name_or_path, folders, problems), overrides, problems)
+    except UnknownName:
+        if Path(name_or_path).exists():
+            return _finish(resolve(Path(name_or_path), folders, problems), overrides, problems)
+        raise
+
+
+def load_text(text: str, filename: str = "<stdin>", *, overrides: Sequence[str] = ()) -> Loaded:
+    """Load an entry from YAML text; ``filename`` is what messages call it.
+
+    Raises:
+        SpecError: the entry is wrong.
+    """
+    problems = Problems()
+    return _finish(resolve(parse_text(text, filename), library.folders(), problems), overrides, problems)
+
+
+def load_mapping(mapping: PlainMapping[str, Any], filename: str = "<mapping>") -> Loaded:
+    """Load an entry from plain data, as YAML would give it.
+
+    Raises:
+        SpecError: the entry is wrong.
+    """
+    return load_text(json.dumps(mapping, indent=1), filename)
+
+
+def _finish(resolved: Resolved, overrides: Sequence[str], problems: Problems) -> Loaded:
+    tree = apply_overrides(resolved.tree, overrides, problems)
+    problems.raise_if_any()
+    tree = _named(tree)
+    spec = validate_into(EntrySpec, tree, problems)
+    problems.raise_if_any(resolved.reached)
+    assert spec is not None
+    graph = expand(spec, tree, problems)
+    problems.raise_if_any(resolved.reached)
+    assert graph is not None
+    return Loaded(spec, graph, resolved.sources, resolved.notes)
+
+
+def _named(tree: Tree) -> Mapping:
+    """The entry with its variants left out: they are entries of their own."""
+    assert isinstance(tree, Mapping)
+    return Mapping({key: entry for key, entry in tree.entries.items() if key != "variants"}, tree.position)
+
+
+def expanded_yaml(loaded: Loaded | EntryGraph) -> str:
+    """The entry as an explicit graph, which loads again to the same hash."""
+    from specs import canonical
+
+    return canonical.expanded_yaml(loaded.graph if isinstance(loaded, Loaded) else loaded)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of an entry's file, for editors."""
+    schema = EntrySpec.model_json_schema()
+    reference = {"type": "string", "description": "the name of an entry, or a path to one"}
+    level = schema["$defs"]["LevelSpec"]
+    for owner in (schema, level):
+        owner["properties"]["extends"] = reference
+        nest = {"anyOf": [reference, {"$ref": "#/$defs/LevelSpec"}, {"type": "null"}]}
+        owner["properties"]["nest"] = nest
+        # What a level extends may give the rest.
+        owner["required"] = []
+    schema["properties"]["variants"] = {"type": "object", "additionalProperties": {"type": "object"}}
+    schema["required"] = ["name"]
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Entry of the Matryoshka model zoo"
+    return schema
+
+

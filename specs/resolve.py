@@ -1,0 +1,244 @@
+"""References followed: ``extends``, ``nest``, variants and tags, until an entry is one positioned tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from specs.errors import Position, Problems, SpecError, UnknownName, closest, fail, quote
+from specs.library import Reference, find, find_tag, is_path, list_names
+from specs.merge import drop, merge, put
+from specs.source import Entry, Mapping, Scalar, Tree, parse
+from specs.source import Sequence as TreeSequence
+
+__all__ = ["Resolver", "Resolved"]
+
+#: Keys that stay with the entry that has them.
+_OWN = ("name", "summary", "variants")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An entry's tree without references, and the files it was made from."""
+
+    tree: Mapping
+    sources: tuple[Path, ...]
+    #: How each file that a reference led to was reached.
+    reached: dict[str, tuple[Position, ...]]
+    #: What a reader should know, such as widths that were rounded.
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Resolver:
+    """Follows the references of one entry; keeps the way it went, for messages and against circles.
+
+    Args:
+        search: folders that names are looked up in.
+    """
+
+    search: tuple[Path, ...]
+    sources: dict[Path, None] = field(default_factory=dict)
+    #: Where the file that is being read was asked for, by its name in messages.
+    reached: dict[str, tuple[Position, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _way: list[tuple[Path, str | None]] = field(default_factory=list)
+    _steps: list[Position] = field(default_factory=list)
+
+    def name(self, name: str) -> Mapping:
+        """The entry of this name.
+
+        Raises:
+            UnknownName: there is none.
+            SpecError: it is wrong.
+        """
+        reference = find(name, self.search)
+        if reference is None:
+            raise UnknownName(name, closest(name, list_names(self.search), count=3))
+        tree = self.reference(reference, self.search)
+        written = tree.get("name")
+        if isinstance(written, Scalar) and isinstance(written.value, str) and written.value != name:
+            problem = f"this file is found as {quote(name)} but says its name is {quote(written.value)}"
+            raise fail("name-mismatch", problem, written.position)
+        return tree
+
+    def path(self, path: Path) -> Mapping:
+        """The entry in a file; names in it are looked up beside it first."""
+        return self.reference(Reference(path), (path.parent, *self.search))
+
+    def text(self, tree: Tree) -> Mapping:
+        """An entry that came from no file."""
+        return self.nested(self.extended(_mapping(tree), self.search), self.search)
+
+    def reference(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
+        """The entry, variant or tagged entry that a reference leads to."""
+        tree = self.nested(self.raw(reference, search), search)
+        if reference.tag is not None:
+            tree = self.tagged(tree, reference, search)
+        return tree
+
+    def raw(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
+        """The file's tree with ``extends`` merged and the variant taken; ``nest`` is as written."""
+        key = (reference.path.resolve(), reference.variant)
+        if key in self._way:
+            names = [path.stem if variant is None else variant for path, variant in [*self._way, key]]
+            circle = " -> ".join(names[self._way.index(key) :])
+            raise fail("cyclic-reference", f"entries refer to each other in a circle: {circle}", self._steps[-1])
+        self._way.append(key)
+        try:
+            tree = self.file(reference.path)
+            base = drop(tree, "variants")
+            base = self.extended(base, search)
+            return base if reference.variant is None else self.variant(base, tree, reference.variant)
+        finally:
+            self._way.pop()
+
+    def file(self, path: Path) -> Mapping:
+        """The tree of a file, which is remembered as a source."""
+        from specs.source import display_name
+
+        self.sources[path] = None
+        if self._steps:
+            self.reached[display_name(path)] = tuple(self._steps)
+        return _mapping(parse(path))
+
+    def extended(self, tree: Mapping, search: tuple[Path, ...]) -> Mapping:
+        """The tree merged over the entry that it extends, if it does."""
+        entry = tree.entries.get("extends")
+        if entry is None:
+            return tree
+        base = self.follow(entry.value, search, nested=False)
+        return merge(drop(base, *_OWN), drop(tree, "extends"))
+
+    def nested(self, tree: Mapping, search: tuple[Path, ...]) -> Mapping:
+        """The tree with the level it nests in place of a name."""
+        entry = tree.entries.get("nest")
+        if entry is None:
+            return tree
+        nest = entry.value
+        if isinstance(nest, Scalar) and nest.value is not None:
+            inner = self.follow(nest, search, nested=True)
+            inner = drop(inner, "summary", "variants", "process")
+        elif isinstance(nest, Mapping):
+            with_base = nest
+            if "extends" in nest.entries:
+                base = self.follow(nest.entries["extends"].value, search, nested=False)
+                name = base.entries.get("name")
+                base = drop(base, "summary", "variants", "process", "name")
+                with_base = merge(base, drop(nest, "extends"))
+                if name is not None and "name" not in with_base.entries and not drop(nest, "extends").entries:
+                    with_base = Mapping({**with_base.entries, "name": name}, with_base.position)
+            inner = self.nested(with_base, search)
+        else:
+            return tree
+        return Mapping({**tree.entries, "nest": Entry(entry.key, inner)}, tree.position)
+
+    def follow(self, value: Tree, search: tuple[Path, ...], *, nested: bool) -> Mapping:
+        """The entry that a name or path within a file refers to."""
+        if not isinstance(value, Scalar) or not isinstance(value.value, str):
+            raise fail("wrong-type", "the name of an entry or a path to one is needed here", value.position)
+        name = value.value
+        if is_path(name):
+            folder = self._way[-1][0].parent if self._way else Path.cwd()
+            path = Path(name).expanduser()
+            reference: Reference | None = Reference(path if path.is_absolute() else folder / path)
+            search = (reference.path.parent, *search)  # type: ignore[union-attr]
+        else:
+            reference = find(name, search)
+        if reference is None:
+            hint = closest(name, list_names(self.search))
+            suggestion = f"; did you mean {quote(hint[0])}?" if hint else ""
+            raise fail("unknown-entry", f"no entry is called {quote(name)}{suggestion}", value.position)
+        self._steps.append(value.position)
+        try:
+            if nested or reference.tag is not None:
+                # The way stays while the nested entry's own references are followed, so that a circle is seen.
+                key = (reference.path.resolve(), reference.variant)
+                raw = self.raw(reference, search)
+                self._way.append(key)
+                try:
+                    tree = self.nested(raw, search)
+                finally:
+                    self._way.pop()
+                return tree if reference.tag is None else self.tagged(tree, reference, search)
+            return self.raw(reference, search)
+        finally:
+            self._steps.pop()
+
+    def variant(self, base: Mapping, tree: Mapping, name: str) -> Mapping:
+        """The variant that ``tree`` declares, with its changes and its factors applied to ``base``."""
+        from specs.variants import multiply
+
+        variants = tree.get("variants")
+        assert isinstance(variants, Mapping)
+        entry = variants.entries[name]
+        if not isinstance(entry.value, Mapping):
+            raise fail("wrong-type", f"variant {quote(name)} must be a mapping of changes", entry.value.position)
+        merged = merge(drop(base, *_OWN), drop(entry.value, "multiply"))
+        factors = entry.value.get("multiply")
+        if factors is not None:
+            merged, notes = multiply(merged, factors, name)
+            self.notes += notes
+        return put(merged, "name", Scalar(name, entry.key))
+
+    def tagged(self, tree: Mapping, reference: Reference, search: tuple[Path, ...]) -> Mapping:
+        """The entry with the tag's conditioning in place of the innermost level's own."""
+        from specs.schema import TagSpec
+        from specs.validation import validate
+
+        assert reference.tag is not None
+        path = find_tag(reference.tag, search)
+        assert path is not None
+        self.sources[path] = None
+        tag = parse(path)
+        validate(TagSpec, tag, "a tag")
+        assert isinstance(tag, Mapping)
+        name = tree.get("name")
+        if isinstance(name, Scalar):
+            tree = put(tree, "name", Scalar(f"{name.value}.{reference.tag}", name.position))
+        summary, extra = tree.get("summary"), tag.get("summary")
+        if isinstance(summary, Scalar) and isinstance(extra, Scalar):
+            joined = f"{str(summary.value).rstrip('.')}; {extra.value}"
+            tree = put(tree, "summary", Scalar(joined, summary.position))
+        inputs = tag.get("inputs")
+        return tree if not isinstance(inputs, Mapping) else _replace_inputs(tree, inputs)
+
+
+def _replace_inputs(tree: Mapping, inputs: Mapping) -> Mapping:
+    """Put a tag's text or classes in the innermost level, in place of what it had of these."""
+    nest = tree.get("nest")
+    if isinstance(nest, Mapping):
+        return put(tree, "nest", _replace_inputs(nest, inputs))
+    own = tree.get("inputs")
+    kept = drop(own, "text", "classes") if isinstance(own, Mapping) else Mapping({}, inputs.position)
+    return put(tree, "inputs", Mapping({**kept.entries, **inputs.entries}, kept.position))
+
+
+def _mapping(tree: Tree) -> Mapping:
+    if isinstance(tree, Mapping):
+        return tree
+    what = "a list" if isinstance(tree, TreeSequence) else quote(tree.value)
+    raise fail("wrong-type", f"an entry is a mapping of keys to values, not {what}", tree.position)
+
+
+def resolve(reference: str | Path | Tree, search: Sequence[Path], problems: Problems) -> Resolved:
+    """Resolve a name, a path or a parsed text.
+
+    Raises:
+        UnknownName, SpecError: as ``Resolver``.
+    """
+    resolver = Resolver(tuple(search))
+    try:
+        if isinstance(reference, Path):
+            tree = resolver.path(reference)
+        elif isinstance(reference, str):
+            tree = resolver.name(reference)
+        else:
+            tree = resolver.text(reference)
+    except SpecError as error:
+        for problem in error.problems:
+            problems.add(problem.code, problem.message, problem.position, problem.file)
+        problems.raise_if_any(resolver.reached)
+        raise
+    return Resolved(tree, tuple(resolver.sources), resolver.reached, tuple(resolver.notes))
