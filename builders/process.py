@@ -158,7 +158,7 @@ def ddpm_step(
     clip: bool = True,
     dynamic_threshold: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One step of the DDPM posterior from index t to s (arXiv 2006.11239, equation 7), its mean where no noise is given.
+    """One step of the DDPM posterior from index t to s (arXiv 2006.11239, equation 7); its mean without noise.
 
     Arguments and result as ``ddim_step``.
     """

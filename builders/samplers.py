@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -67,28 +68,41 @@ def sample(
     parameter = next(model.parameters())
     generators = [_generators(seed, len(process.graph.levels)) for seed in seeds]
     z = initial_noise(process, generators, parameter.device)
-    x0 = z
     context = context.expand(len(seeds)) if context.rows == 1 else context
     predict = _Guided(model, context, unconditional, guidance_scale, parameter.dtype)
-    noisy = method == "ddpm" or eta > 0
+    eta = 1.0 if method == "ddpm" else eta
     with _evaluating(model):
-        for number, (t, s) in enumerate(zip(indices, indices[1:], strict=False), 1):
+        for number, (t, s) in enumerate(pairwise(indices), 1):
             # The network counts from 0 where the schedule counts from 1.
             v = predict(z, t - 1)
-            noise = initial_noise(process, generators, parameter.device) if noisy and s > 0 else [None] * len(z)
-            stepped = []
-            for level, schedule in enumerate(process.schedules):
-                g_t, g_s = schedule[t].to(parameter.device), schedule[s].to(parameter.device)
-                limits = {"noise": noise[level], "clip": clip, "dynamic_threshold": dynamic_threshold}
-                if method == "ddpm":
-                    stepped.append(ddpm_step(z[level], v[level], g_t, g_s, **limits))
-                else:
-                    # The last step ends in x0 whatever eta is.
-                    stepped.append(ddim_step(z[level], v[level], g_t, g_s, eta=eta if s > 0 else 0.0, **limits))
-            z, x0 = [step[0] for step in stepped], [step[1] for step in stepped]
+            noise: Sequence[Tensor | None] = [None] * len(z)
+            if eta > 0 and s > 0:
+                noise = initial_noise(process, generators, parameter.device)
+            steps = [
+                _step(method, z_r, v_r, g[t].to(z_r.device), g[s].to(z_r.device), eta, noise_r, clip, dynamic_threshold)
+                for z_r, v_r, g, noise_r in zip(z, v, process.schedules, noise, strict=True)
+            ]
+            z = [step[0] for step in steps]
             if progress is not None:
-                progress(number, num_inference_steps, x0)
+                progress(number, num_inference_steps, [step[1] for step in steps])
     return z
+
+
+def _step(
+    method: str,
+    z: Tensor,
+    v: Tensor,
+    g_t: Tensor,
+    g_s: Tensor,
+    eta: float,
+    noise: Tensor | None,
+    clip: bool,
+    dynamic_threshold: float | None,
+) -> tuple[Tensor, Tensor]:
+    if method == "ddpm":
+        return ddpm_step(z, v, g_t, g_s, noise=noise, clip=clip, dynamic_threshold=dynamic_threshold)
+    eta = 0.0 if noise is None else eta
+    return ddim_step(z, v, g_t, g_s, eta=eta, noise=noise, clip=clip, dynamic_threshold=dynamic_threshold)
 
 
 def time_indices(steps: int, count: int) -> list[int]:

@@ -235,7 +235,7 @@ class _Reader:
             waiting.key = (self._key(event, waiting.entries, position), position)
             return
         value: Any = event.value
-        if event.style is None and event.tag is None:
+        if not event.style and event.tag is None:  # plain: None, or empty from libyaml
             try:
                 value = core_scalar(event.value)
             except SpecError as error:
@@ -246,7 +246,7 @@ class _Reader:
         key: str = event.value
         if key == "<<":
             self.problems.add("anchor", "merge keys are refused; use 'extends' or 'defaults'", position)
-        elif event.style is None and _is_not_text(key):
+        elif not event.style and _is_not_text(key):
             self.problems.add("bad-key", f"a key must be a name, not {quote(key)[1:-1]}", position)
         elif key in entries:
             first = entries[key].key

@@ -1,0 +1,161 @@
+"""Pictures of samples: grids that show every level, the nearest training images, files written whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+__all__ = ["nearest_images", "sample_grid", "save_image", "to_pil"]
+
+BACKGROUND, FRAME, INK, FAINT = (255, 255, 255), (221, 221, 221), (34, 34, 34), (119, 119, 119)
+MARGIN, GAP, FONT_SIZE, BLOCK_GAP = 16, 8, 13, 28
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """An image (channels, height, width) in [-1, 1] as RGB; one channel gives grey."""
+    levels = ((image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return Image.fromarray(levels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
+
+
+def nearest_images(samples: Tensor, images: Tensor, chunk: int = 1024) -> tuple[Tensor, Tensor]:
+    """For each sample the training image that is nearest in pixels.
+
+    Args:
+        samples: (B, channels, height, width) in [-1, 1].
+        images: (N, channels, height, width), uint8 in 0..255 or float in [-1, 1].
+        chunk: images compared at a time.
+
+    Returns:
+        Indices (B,) into ``images``, and root mean squared distances (B,) in units of the range [-1, 1].
+
+    Raises:
+        ValueError: the images are of another size.
+    """
+    if samples.shape[1:] != images.shape[1:]:
+        raise ValueError(
+            f"samples of {tuple(samples.shape[1:])} are not comparable to images of {tuple(images.shape[1:])}"
+        )
+    flat = samples.detach().float().cpu().flatten(1)
+    distances = []
+    for part in images.split(chunk):
+        values = part.cpu().float().flatten(1)
+        values = values / 127.5 - 1 if images.dtype == torch.uint8 else values
+        squares = flat.square().sum(1)[:, None] + values.square().sum(1) - 2 * flat @ values.T
+        distances.append(squares.clamp(min=0))
+    best, indices = torch.cat(distances, 1).min(1)
+    return indices, (best / flat.shape[1]).sqrt()
+
+
+def sample_grid(
+    levels: Sequence[Tensor],
+    captions: Sequence[str] | None = None,
+    nearest: Tensor | None = None,
+    nearest_captions: Sequence[str] | None = None,
+    *,
+    cell: int | None = None,
+    columns: int | None = None,
+    title: str = "",
+) -> Image.Image:
+    """A picture in which each sample is a row of its levels, smallest first, and the nearest training image.
+
+    Every level is enlarged to one size by whole pixels, so that what it holds can be seen.
+
+    Args:
+        levels: images (B, channels, H_r, W_r) in [-1, 1] by level, highest resolution first.
+        captions: one a sample.
+        nearest: images (B, channels, height, width) in [-1, 1] to show beside the samples.
+        nearest_captions: one for each of those.
+        cell: side of an image on the picture; by default that of the highest resolution, and at least 96.
+        columns: how many samples stand side by side; by default so that the picture is about square.
+        title: a line above all.
+    """
+    shown = [(f"{images.shape[-1]} px", images) for images in reversed(levels)]
+    if nearest is not None:
+        shown.append(("nearest training image", nearest))
+    count = len(levels[0])
+    # A whole multiple of the highest resolution, so that no pixel is wider than another.
+    side = levels[0].shape[-1]
+    cell = cell or side * max(1, -(-96 // side))
+    captions = list(captions or [""] * count)
+    texts = nearest_captions or [""] * count
+    labels = any(captions) or any(texts)
+    font = ImageFont.load_default(FONT_SIZE)
+    line = FONT_SIZE + 5
+    width = len(shown) * (cell + GAP) - GAP
+    height = cell + (line if labels else 0)
+    columns = columns or _columns(count, width + BLOCK_GAP, height + GAP)
+    rows = -(-count // columns)
+    top = MARGIN + line * (1 + bool(title))
+    size = (2 * MARGIN + columns * (width + BLOCK_GAP) - BLOCK_GAP, top + rows * (height + GAP) - GAP + MARGIN)
+    picture = Image.new("RGB", size, BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    draw.text((MARGIN, MARGIN - 4), _fit(title, size[0] - 2 * MARGIN, font), INK, font)
+    for index in range(count):
+        # Down the columns: samples of one class stay together.
+        column, row = divmod(index, rows)
+        left, upper = MARGIN + column * (width + BLOCK_GAP), top + row * (height + GAP)
+        for place, (label, images) in enumerate(shown):
+            x = left + place * (cell + GAP)
+            if row == 0:
+                draw.text((x, upper - line), _fit(label, cell, font), FAINT, font)
+            picture.paste(_enlarge(to_pil(images[index]), cell), (x, upper))
+            draw.rectangle((x - 1, upper - 1, x + cell, upper + cell), outline=FRAME)
+        if labels:
+            beside = nearest is not None
+            room = (len(shown) - beside) * (cell + GAP) - GAP
+            draw.text((left, upper + cell + 2), _fit(captions[index], room, font), INK, font)
+            if beside:
+                draw.text((left + room + GAP, upper + cell + 2), _fit(texts[index], cell, font), FAINT, font)
+    return picture
+
+
+def save_image(image: Image.Image, path: str | Path) -> Path:
+    """Write a PNG whole or not at all: under a temporary name beside ``path``, then renamed.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            image.save(file, "PNG", optimize=True)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _columns(count: int, width: int, height: int) -> int:
+    """The number of columns that brings the picture nearest to a square."""
+
+    def elongation(columns: int) -> float:
+        across, down = columns * width, -(-count // columns) * height
+        return max(across / down, down / across)
+
+    return min(range(1, max(count, 1) + 1), key=elongation)
+
+
+def _enlarge(image: Image.Image, cell: int) -> Image.Image:
+    if image.size == (cell, cell):
+        return image
+    shrinks = image.width > cell
+    return image.resize((cell, cell), Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST)
+
+
+def _fit(text: str, width: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    """The text, cut with an ellipsis where it is wider than ``width`` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text.rstrip() + "..."
