@@ -77,7 +77,7 @@ def sample_grid(
     """
     shown = [(f"{images.shape[-1]} px", images) for images in reversed(levels)]
     if nearest is not None:
-        shown.append(("nearest training image", nearest))
+        shown.append(("nearest in training", nearest))
     count = len(levels[0])
     # A whole multiple of the highest resolution, so that no pixel is wider than another.
     side = levels[0].shape[-1]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Card", "LevelRow", "StageRow", "make_card", "short"]
 
+#: Parts that every stage has, left out where stages are described by their blocks and widths.
+UNTOLD = ("stem", "head", "down", "up")
+
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
@@ -133,7 +136,8 @@ def _stage_rows(level: LevelCosts) -> tuple[StageRow, ...]:
     for (name, resolution), parts in groups.items():
         total = sum((part.costs for part in parts), start=Costs())
         blocks = Counter(part.block for part in parts)
-        widths = tuple(sorted({part.width for part in parts if part.block != "head"}))
+        kept = [part for part in parts if part.block not in UNTOLD] or parts
+        widths = tuple(sorted({part.width for part in kept}))
         macs = total.macs + total.encode_macs
         rows.append(StageRow(name, resolution, widths, tuple(blocks.items()), total.parameters, macs, 2 * macs))
     # Inputs and embeddings, then finest to coarsest; the nest stands at the end, where the next level follows.
@@ -166,7 +170,7 @@ def _tree(card: Card) -> Tree:
     def line(depth: int, *cells: str, style: str = "") -> Table:
         # The tree indents by four columns a level; the first column gives them back, so that numbers line up.
         table = Table.grid(padding=(0, 1))
-        table.add_column(width=48 - 4 * depth, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=52 - 4 * depth, no_wrap=True, overflow="ellipsis")
         for width in (13, 9, 9, 7):
             table.add_column(width=width, justify="right", no_wrap=True)
         table.add_row(*(Text(cell, style) for cell in cells))
@@ -195,8 +199,10 @@ def _tree(card: Card) -> Tree:
 def _stage_title(stage: StageRow) -> str:
     if stage.name == "nest":
         return f"nest at {stage.resolution} px"
-    blocks = ", ".join(name if number == 1 else f"{name} x{number}" for name, number in stage.blocks)
-    return f"{stage.name} {'/'.join(map(str, stage.widths))}: {blocks}" if stage.resolution else blocks
+    blocks = [name if number == 1 else f"{number} {name}" for name, number in stage.blocks if name not in UNTOLD]
+    if stage.resolution is None:
+        return ", ".join(blocks)
+    return f"{stage.name}, width {'/'.join(map(str, stage.widths))}: {', '.join(blocks)}"
 
 
 def short(value: int) -> str:

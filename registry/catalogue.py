@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from specs import library
 
@@ -76,7 +76,7 @@ def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides
     if isinstance(what, EntryGraph):
         return what
     from registry.entry import Entry
-    from specs.load import Loaded, load_spec
+    from specs.load import Loaded, load_mapping
     from specs.schema import EntrySpec
 
     if isinstance(what, Entry):
@@ -84,8 +84,20 @@ def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides
     if isinstance(what, Loaded):
         return what.graph
     if isinstance(what, EntrySpec):
-        return load_spec(what).graph
+        written = what.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return load_mapping(_as_written(written), f"spec {what.name}").graph
     raise TypeError(f"an entry, a spec, a graph, a name or a path is needed, not {type(what).__name__}")
+
+
+def _as_written(value: Any) -> Any:
+    """A dumped spec in the form a YAML file has: what a node reads is a name, or ``{down: NAME}``."""
+    if isinstance(value, list):
+        return [_as_written(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "node" in value and set(value) <= {"node", "way", "args"}:
+        return {value["way"]: value["node"], **value.get("args", {})} if value.get("way") else value["node"]
+    return {key: _as_written(item) for key, item in value.items()}
 
 
 def search_path() -> tuple[Path, ...]:

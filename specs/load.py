@@ -20,7 +20,7 @@ from specs.schema import EntrySpec
 from specs.source import Mapping, Tree, parse_text
 from specs.validation import validate_into
 
-__all__ = ["Loaded", "expanded_yaml", "json_schema", "list_names", "load_entry", "load_mapping", "load_text"]
+__all__ = ["Loaded", "expanded_yaml", "json_schema", "list_names", "load_entry", "load_mapping", "load_spec", "load_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,15 @@ def load_mapping(mapping: PlainMapping[str, Any], filename: str = "<mapping>") -
         SpecError: the entry is wrong.
     """
     return load_text(json.dumps(mapping, indent=1), filename)
+
+
+def load_spec(spec: EntrySpec) -> Loaded:
+    """Expand and check a spec that was made or changed in Python.
+
+    Raises:
+        SpecError: the entry is wrong.
+    """
+    return load_mapping(spec.model_dump(mode="json", by_alias=True, exclude_defaults=True), f"<spec {spec.name}>")
 
 
 def _finish(resolved: Resolved, overrides: Sequence[str], problems: Problems) -> Loaded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
 from pydantic_core import PydanticCustomError
 
 from specs.validation import validate, validate_into
@@ -112,6 +112,11 @@ class SourceSpec(Model):
     node: str
     way: Literal["down", "up"] | None = None
     args: dict[str, Any] = {}
+
+    @model_serializer
+    def _written(self) -> str | dict[str, Any]:
+        """As it stands in a file."""
+        return self.node if self.way is None else {self.way: self.node, **self.args}
 
 
 Sources = Annotated[

@@ -70,7 +70,8 @@ def test_a_broken_entry_does_not_hide_the_others(zoo_command, monkeypatch, tmp_p
     monkeypatch.setenv("ZOO_PATH", str(tmp_path))
     result = zoo_command("list")
     assert result.code == 0
-    assert "mdm-s64" in result.out and "unknown-key" in result.out
+    assert "mdm-s64" in result.out and "'zoo check typo' says why" in result.out
+    assert "unknown-key" in zoo_command("list", "typo", "--json").out
 
 
 def test_show(zoo_command):
@@ -175,7 +176,7 @@ MISTAKES = [
     (["convert", "absent.json", "x.pth", "-o", "out"], "absent.json"),
     (["convert", "small.yaml", "absent.pth", "-o", "out"], "absent.pth"),
     (["convert", "junk.yaml", "junk.yaml", "-o", "out"], "not UTF-8"),
-    (["convert", "small.yaml", "junk.yaml", "-o", "out"], "not a checkpoint"),
+    (["convert", "small.yaml", "small.yaml", "-o", "out"], "not a checkpoint"),
     (["version", "--all"], "--all"),
     (["shwo", "mdm-s64"], "shwo"),
     (["--nonsense"], "--nonsense"),

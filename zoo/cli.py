@@ -23,9 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     Messages go to stderr without a traceback; ``ZOO_TRACEBACK=1`` lets exceptions through.
     """
     try:
-        from zoo.commands.app import app
-
-        result = app(args=list(arguments), prog_name="zoo", standalone_mode=False)
+        result = _invoke(list(arguments))
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
@@ -41,6 +39,21 @@ def run(arguments: Sequence[str]) -> int:
             raise
         print(message, file=sys.stderr)
         return USER_ERROR
+
+
+def _invoke(arguments: list[str]) -> object:
+    import typer
+    from typer.main import get_command
+
+    from zoo.commands.app import app
+
+    command = get_command(app)
+    try:
+        # Not command.main(): it turns interruptions and broken pipes into exit codes and words of its own.
+        with command.make_context("zoo", arguments) as context:
+            return command.invoke(context)
+    except typer.Exit as exit:
+        return exit.exit_code
 
 
 def _message(error: Exception) -> str | None:

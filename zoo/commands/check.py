@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from registry.catalogue import get, search_path
+from registry.catalogue import get
 from registry.entry import Entry
 from specs.errors import SpecError, UnknownName, fail
 from specs.load import load_text
@@ -51,4 +51,4 @@ def read(what: str, overrides: Sequence[str]) -> Entry:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise fail("not-text", "this is not UTF-8 text", file=STDIN) from None
-    return Entry(load_text(text, STDIN, overrides=overrides, search=search_path()))
+    return Entry(load_text(text, STDIN, overrides=overrides))

@@ -10,6 +10,8 @@ from specs.errors import SpecError
 from zoo.console import console, print_json
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from registry.card import Card
 
 __all__ = ["list_entries"]
@@ -46,17 +48,23 @@ def _card(name: str) -> Card | str:
 
 def _print_table(cards: dict[str, Card | str]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("name", style="bold", no_wrap=True)
     for title in ("pixels", "parameters", "MACs", "FLOPs"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("summary", overflow="ellipsis", no_wrap=True)
+    table.add_column("summary")
     for name, card in cards.items():
         if isinstance(card, str):
-            table.add_row(name, "", "", "", "", Text(card.partition("\n")[0], "red"))
+            table.add_row(name, "", "", "", "", _line(f"cannot be read; 'zoo check {name}' says why", "red"))
             continue
         sizes = "/".join(str(level.resolution) for level in card.levels)
-        table.add_row(name, sizes, f"{card.parameters:,}", short(card.macs), short(card.flops), Text(card.summary))
+        table.add_row(name, sizes, f"{card.parameters:,}", short(card.macs), short(card.flops), _line(card.summary))
     console().print(table)
+
+
+def _line(text: str, style: str = "") -> Text:
+    """Text on one line, cut where the column ends; a column that may not wrap would take its room from the others."""
+    from rich.text import Text
+
+    return Text(text, style, no_wrap=True, overflow="ellipsis")

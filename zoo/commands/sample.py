@@ -1,0 +1,229 @@
+"""``zoo sample``: draw images from an entry with weights, or from a checkpoint, and show every level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.catalogue import get
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from builders.data import Dataset
+    from builders.network import NestedUNet
+
+__all__ = ["find_weights", "sample_command"]
+
+#: Pixels of the highest resolution that are denoised at once; bounds memory.
+BATCH_PIXELS = 2**18
+
+
+def sample_command(
+    what: str,
+    *,
+    classes: Sequence[str] = (),
+    count: int = 2,
+    steps: int = 50,
+    sampler: str = "ddim",
+    guidance: float = 2.0,
+    seed: int = 0,
+    out: Path = Path("samples.png"),
+    device: str | None = None,
+    nearest: bool = True,
+) -> Path:
+    """Draw samples and write them.
+
+    Args:
+        what: name of an entry that has weights, path of a checkpoint, or of a folder with checkpoints.
+        classes: names or indices of classes; by default all.
+        count: samples of each class, or in all where the model has no classes.
+        steps: denoising steps.
+        sampler: "ddim" or "ddpm".
+        guidance: scale of classifier-free guidance; 1 is none.
+        seed: of the first sample; each further one takes the next.
+        out: a ``.png`` for a grid of all levels, or a folder for the grid and every image.
+        device: where to run, such as "cuda" or "cpu"; by default a GPU if there is one.
+        nearest: show the nearest training image beside each sample, where the data is at hand.
+
+    Returns:
+        The path of the grid.
+
+    Raises:
+        ValueError, LookupError: an argument that does not fit, no such entry, or an entry without weights.
+    """
+    if count < 1:
+        raise ValueError(f"--count must be at least 1, not {count}")
+    path = find_weights(what)
+    model, metadata = _load(path, _device(device))
+    data = _dataset(metadata)
+    plan = _Plan.of(model, data, classes, count, seed)
+    levels = _draw(model, plan, steps=steps, sampler=sampler, guidance=guidance)
+    title = f"{model.graph.name}, {sampler}, {steps} steps, guidance {guidance:g}, seeds from {seed}"
+    return _write(levels, plan, data if nearest else None, out, title, model.labels)
+
+
+def find_weights(what: str) -> Path:
+    """The file with the weights of an entry, or of a checkpoint's path.
+
+    Raises:
+        LookupError: no entry has this name.
+        ValueError: the entry or folder has no weights.
+    """
+    path = Path(what)
+    if path.is_dir():
+        found = sorted(path.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
+        if not found:
+            raise ValueError(f"{what}: no checkpoint (.safetensors) in this folder")
+        return found[-1]
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise ValueError(f"{what}: no such checkpoint")
+        return path
+    name = get(what).name
+    shipped = Path(str(files("builders"))) / "weights" / f"{name}.safetensors"
+    if not shipped.is_file():
+        raise ValueError(f"{name} comes without weights; train it (zoo train), then sample from the checkpoint's path")
+    return shipped
+
+
+def _load(path: Path, device: torch.device) -> tuple[NestedUNet, dict[str, Any]]:
+    from builders.checkpoint import load_checkpoint
+
+    model, metadata = load_checkpoint(path)
+    return model.to(device).eval(), dict(metadata)
+
+
+def _device(name: str | None) -> torch.device:
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"--device {name}: {reason}") from None
+    return device
+
+
+def _dataset(metadata: dict[str, Any]) -> Dataset | None:
+    """The data that the checkpoint was trained on, if it is there."""
+    from builders.data import DataError, open_dataset
+
+    name = metadata.get("data")
+    try:
+        return open_dataset(name) if name else None
+    except (DataError, OSError):
+        return None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to draw: for each sample a class (None without classes), its name, and a seed."""
+
+    classes: tuple[int, ...] | None
+    captions: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @staticmethod
+    def of(model: NestedUNet, data: Dataset | None, classes: Sequence[str], count: int, seed: int) -> _Plan:
+        number = model.graph.classes
+        if number is None:
+            if classes:
+                raise ValueError(f"{model.graph.name} has no classes")
+            seeds = tuple(range(seed, seed + count))
+            return _Plan(None, tuple(f"seed {s}" for s in seeds), seeds)
+        names = data.classes if data is not None and len(data.classes) == number else ()
+        chosen = [_class(name, number, data if names else None) for name in classes] or list(range(number))
+        indices = tuple(index for index in chosen for _ in range(count))
+        captions = tuple(names[index] if names else f"class {index}" for index in indices)
+        return _Plan(indices, captions, tuple(range(seed, seed + len(indices))))
+
+
+def _class(name: str, number: int, data: Dataset | None) -> int:
+    if data is not None:
+        return data.class_index(name)
+    if not name.isdecimal() or int(name) >= number:
+        raise ValueError(
+            f"--class {name}: the names of the classes are not at hand; give a number from 0 to {number - 1}"
+        )
+    return int(name)
+
+
+def _draw(model: NestedUNet, plan: _Plan, *, steps: int, sampler: str, guidance: float) -> list[Tensor]:
+    import torch
+
+    from builders.process import DiffusionProcess
+    from builders.samplers import sample
+
+    device = next(model.parameters()).device
+    process = DiffusionProcess(model.graph, device)
+    size = max(1, BATCH_PIXELS // model.graph.resolution**2)
+    batches = [range(start, min(start + size, len(plan.seeds))) for start in range(0, len(plan.seeds), size)]
+    drawn = []
+    with torch.no_grad(), _Bar(len(batches) * steps) as advance:
+        unconditional = model.encode()
+        for rows in batches:
+            context, scale = unconditional, 1.0
+            if plan.classes is not None:
+                indices = torch.tensor([plan.classes[row] for row in rows], device=device)
+                context, scale = model.encode(classes=indices), guidance
+            images = sample(
+                model,
+                context,
+                process,
+                seeds=[plan.seeds[row] for row in rows],
+                unconditional=unconditional,
+                method=sampler,  # type: ignore[arg-type]  # checked by sample
+                num_inference_steps=steps,
+                guidance_scale=scale,
+                progress=lambda *_: advance(),
+            )
+            drawn.append([level.cpu() for level in images])
+    return [torch.cat(level) for level in zip(*drawn, strict=True)]
+
+
+class _Bar:
+    """A progress bar on stderr, which leaves nothing behind."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.progress.add_task("sampling", total=total)
+
+    def __enter__(self) -> Callable[[], None]:
+        self.progress.start()
+        return lambda: self.progress.advance(self.task)
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+
+def _write(
+    levels: list[Tensor], plan: _Plan, data: Dataset | None, out: Path, title: str, labels: Sequence[str]
+) -> Path:
+    from builders.data import to_float
+    from builders.images import nearest_images, sample_grid, save_image, to_pil
+
+    closest, texts = None, None
+    if data is not None:
+        known = data.load(levels[0].shape[-1])
+        indices, _ = nearest_images(levels[0], known.images)
+        closest, texts = to_float(known.images[indices]), [known.captions[index] for index in indices.tolist()]
+    grid = sample_grid(levels, plan.captions, closest, texts, title=title)
+    if out.suffix.lower() == ".png":
+        return save_image(grid, out)
+    for label, images in zip(labels, levels, strict=True):
+        for image, caption, seed in zip(images, plan.captions, plan.seeds, strict=True):
+            words = "".join(letter if letter.isalnum() else " " for letter in caption.lower()).split()
+            save_image(to_pil(image), out / f"{'-'.join(words)}-{seed}-{label}.png")
+    return save_image(grid, out / "grid.png")
