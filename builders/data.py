@@ -158,7 +158,7 @@ def to_float(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageData:
     """A split in memory, and an endless shuffled stream of it.
 
@@ -183,7 +183,7 @@ class ImageData:
     captions: tuple[str, ...]
     keys: tuple[str, ...]
     seed: int = 0
-    _epochs: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    _epochs: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def resolution(self) -> int:
@@ -192,6 +192,9 @@ class ImageData:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"<ImageData {self.dataset.card.name} {self.split}: {len(self)} images of {self.resolution} px>"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """A sample: ``image`` (3, height, width) float32 in [-1, 1], ``classes``, ``caption``, ``key``."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from builders.unpickler import Placeholder, TensorRecord, unpickle
 
-__all__ = ["CheckpointError", "read_state_dict", "state_dict_names"]
+__all__ = ["ArchiveError", "read_state_dict", "state_dict_names"]
 
 MAX_FILE_BYTES = 64 << 30
 MAX_PICKLE_BYTES = 32 << 20
@@ -31,7 +31,7 @@ CHUNK = 16 << 20
 USUAL = ("state_dict", "model_state_dict", "model", "module", "net", "unet")
 
 
-class CheckpointError(ValueError):
+class ArchiveError(ValueError):
     """A checkpoint cannot be read, or is not what it should be; the message says why."""
 
 
@@ -46,13 +46,13 @@ def read_state_dict(path: str | os.PathLike[str], name: str | None = None) -> di
         name: which of several state dicts, as :func:`state_dict_names` calls them; default: the most usual one.
 
     Raises:
-        CheckpointError: the file is missing, truncated, compressed, in an old format, inconsistent, or holds no
+        ArchiveError: the file is missing, truncated, compressed, in an old format, inconsistent, or holds no
             tensors.
     """
     with _open(path) as archive:
         found = _state_dicts(archive.unpickle())
         if not found:
-            raise CheckpointError(f"{path}: no tensors in this checkpoint")
+            raise ArchiveError(f"{path}: no tensors in this checkpoint")
         chosen = _choose(found, name, path)
         return archive.materialize(_clean(found[chosen], path))
 
@@ -61,7 +61,7 @@ def state_dict_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Where the state dicts of a checkpoint stand in it, such as ``state_dict``; ``""`` is the whole of it.
 
     Raises:
-        CheckpointError: as :func:`read_state_dict`.
+        ArchiveError: as :func:`read_state_dict`.
     """
     with _open(path) as archive:
         return tuple(_state_dicts(archive.unpickle()))
@@ -70,21 +70,21 @@ def state_dict_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
 def _open(path: str | os.PathLike[str]) -> _Archive:
     file = Path(path)
     if file.is_dir():
-        raise CheckpointError(f"{path}: a directory, not a checkpoint")
+        raise ArchiveError(f"{path}: a directory, not a checkpoint")
     try:
         size = file.stat().st_size
         with open(file, "rb") as stream:
             start = stream.read(512)
     except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror or error}") from None
+        raise ArchiveError(f"{path}: {error.strerror or error}") from None
     if size > MAX_FILE_BYTES:
-        raise CheckpointError(f"{path}: {size} bytes, more than the limit of {MAX_FILE_BYTES}")
+        raise ArchiveError(f"{path}: {size} bytes, more than the limit of {MAX_FILE_BYTES}")
     if not start.startswith(b"PK"):
-        raise CheckpointError(f"{path}: {_what_instead(start)}")
+        raise ArchiveError(f"{path}: {_what_instead(start)}")
     try:
         return _Archive(path, zipfile.ZipFile(file), size)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OSError) as error:
-        raise CheckpointError(f"{path}: a damaged or truncated checkpoint ({error})") from None
+        raise ArchiveError(f"{path}: a damaged or truncated checkpoint ({error})") from None
 
 
 def _what_instead(start: bytes) -> str:
@@ -109,7 +109,7 @@ class _Archive:
         self.path, self.file = path, file
         try:
             self._check(size)
-        except CheckpointError:
+        except ArchiveError:
             file.close()
             raise
 
@@ -119,8 +119,8 @@ class _Archive:
     def __exit__(self, *error: object) -> None:
         self.file.close()
 
-    def _fail(self, message: str) -> CheckpointError:
-        return CheckpointError(f"{self.path}: {message}")
+    def _fail(self, message: str) -> ArchiveError:
+        return ArchiveError(f"{self.path}: {message}")
 
     def _check(self, size: int) -> None:
         entries = self.file.infolist()
@@ -245,7 +245,7 @@ def _choose(found: Mapping[str, object], name: str | None, path: object) -> str:
     if name is not None:
         if name not in found:
             names = ", ".join(repr(key) for key in found)
-            raise CheckpointError(f"{path}: holds no state dict {name!r}; it has {names}")
+            raise ArchiveError(f"{path}: holds no state dict {name!r}; it has {names}")
         return name
     usual = [key for key in USUAL if key in found]
     return usual[0] if usual else next(iter(found))
@@ -262,7 +262,7 @@ def _tensors(state: Mapping[Any, Any], path: object) -> Iterator[tuple[str, Tens
     for key, value in state.items():
         if isinstance(value, TensorRecord):
             if not isinstance(key, str):
-                raise CheckpointError(f"{path}: a tensor without a name (its key is {key!r:.40})")
+                raise ArchiveError(f"{path}: a tensor without a name (its key is {key!r:.40})")
             yield key, value
         elif isinstance(value, Placeholder) and value.origin.startswith("torch."):
-            raise CheckpointError(f"{path}: {key!r} is a {value.origin}, which is not read here")
+            raise ArchiveError(f"{path}: {key!r} is a {value.origin}, which is not read here")

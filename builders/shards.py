@@ -73,6 +73,11 @@ def _check(path: Path) -> None:
                     raise DataError(f"{path}: unsafe member name {member.name!r}")
                 if member.isreg() and _is_known(member.name) and member.size > MAX_MEMBER:
                     raise DataError(f"{path}: {member.name} has {member.size:,} bytes; the limit is {MAX_MEMBER:,}")
+            # tarfile takes a header that is cut off for the end; a whole archive ends in a block of zeros.
+            assert tar.fileobj is not None
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise DataError(f"{path}: the tar file is cut off")
     except tarfile.ReadError as error:
         cut_off = "unexpected end" in str(error)
         raise DataError(f"{path}: {'the tar file is cut off' if cut_off else 'not a tar file'}") from None

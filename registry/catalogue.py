@@ -56,7 +56,8 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     from registry.entry import Entry
     from specs.load import load_entry
 
-    return Entry(load_entry(name_or_path, overrides=overrides, search=search_path()))
+    what = name_or_path if isinstance(name_or_path, str) else Path(name_or_path)
+    return Entry(load_entry(what, overrides=overrides, search=search_path()))
 
 
 def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides: Sequence[str] = ()) -> EntryGraph:

@@ -64,6 +64,11 @@ class Entry:
         return self._loaded.sources
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how it came about, such as widths that were rounded."""
+        return self._loaded.notes
+
+    @property
     def hash(self) -> str:
         """Hash of structure, inputs and diffusion process (16 hex digits)."""
         return self.architecture.hash

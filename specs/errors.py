@@ -115,14 +115,14 @@ class SpecError(ValueError):
 class UnknownName(LookupError):
     """No entry has the name that was asked for; ``suggestions`` are the closest ones."""
 
-    def __init__(self, name: str, suggestions: Sequence[str] = ()) -> None:
-        self.name, self.suggestions = name, tuple(suggestions)
-        super().__init__(name, self.suggestions)
+    def __init__(self, name: str, suggestions: Sequence[str] = (), what: str = "entry") -> None:
+        self.name, self.suggestions, self.what = name, tuple(suggestions), what
+        super().__init__(name, self.suggestions, what)
 
     def __str__(self) -> str:
         if not self.suggestions:
-            return f"no entry is called {quote(self.name)}"
-        return f"no entry is called {quote(self.name)}; did you mean {_either(self.suggestions)}?"
+            return f"no {self.what} is called {quote(self.name)}"
+        return f"no {self.what} is called {quote(self.name)}; did you mean {_either(self.suggestions)}?"
 
 
 class Problems:

@@ -71,7 +71,7 @@ def test_a_broken_entry_does_not_hide_the_others(zoo_command, monkeypatch, tmp_p
     result = zoo_command("list")
     assert result.code == 0
     assert "mdm-s64" in result.out and "'zoo check typo' says why" in result.out
-    assert "unknown-key" in zoo_command("list", "typo", "--json").out
+    assert "error[" in zoo_command("list", "typo", "--json").out
 
 
 def test_show(zoo_command):
@@ -79,6 +79,7 @@ def test_show(zoo_command):
     assert result.code == 0
     for word in ("r1024", "r256", "r64", "480,970,057", "1.04 T", "461,359,107", "37.1 %"):
         assert word in result.out
+    assert "r16" in zoo_command("show", "-", stdin=GOOD.encode()).out
     card = json.loads(zoo_command("show", "small.yaml", "--set", "stages.r16.width=64", "--json").out)
     assert card["parameters"] > json.loads(zoo_command("show", "small.yaml", "--json").out)["parameters"]
 
@@ -213,7 +214,7 @@ def test_interruption(zoo_command, monkeypatch, capsys):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("registry.catalogue.get", interrupted)
+    monkeypatch.setattr("zoo.commands.check.get", interrupted)
     result = zoo_command("show", "mdm-s64")
     assert result.code == 130 and result.err.strip() == "interrupted"
 
@@ -231,6 +232,6 @@ def test_bugs_keep_their_traceback(zoo_command, monkeypatch):
     def broken(*arguments, **options):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("registry.catalogue.get", broken)
+    monkeypatch.setattr("zoo.commands.check.get", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         zoo_command("show", "mdm-s64")

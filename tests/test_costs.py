@@ -8,7 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
 from registry.costs import count
+from registry.picture import draw_entry
 from specs.graph import EntryGraph
+from specs.load import load_text
 
 #: Table of the published networks: parameters, GFLOPs of one forward with 128 tokens of width 2048.
 PUBLISHED = {
@@ -46,6 +48,32 @@ def test_rules_agree_with_torch(name):
     for level in costs.levels:
         inputs = sum(part.costs.parameters for part in level.parts if part.block in ("text", "classes"))
         assert level.total.parameters - inputs == by_level[level.label]
+
+
+GRAPH = """
+name: irregular
+resolution: 32
+inputs: {classes: 4, text: {width: 24, tokens: 7, project: 64, self_attention: 1, mask_attention: true}, scale: {}}
+time: {width: 128}
+graph:
+  stem: {width: 32}
+  x00: {block: resnet, width: 32, from: stem}
+  x10: {block: resnet, width: 32, from: {down: x00}}
+  x20: {block: attention, feed_forward: true, from: {down: x10}, repeat: 2}
+  x11: {block: resnet, width: 64, from: [x10, {up: x20}], merge: cat}
+  x01: {block: resnet, width: 32, from: [x00, {up: x10}], merge: mean}
+  x02: {block: conv, kernel: 1, width: 64, from: [x01, x00, stem], merge: add}
+  x03: {block: resnet, width: 32, from: [x02, {up: x11}], merge: cat}
+  head: {from: x03}
+"""
+
+
+def test_rules_agree_with_torch_on_an_explicit_graph(tmp_path):
+    graph = load_text(GRAPH).graph
+    costs = count(graph).total
+    parameters, _, encoding, step = measured(graph)
+    assert (costs.parameters, 2 * costs.encode_macs, 2 * costs.macs) == (parameters, encoding, step)
+    draw_entry(graph, tmp_path / "irregular.svg")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from builders.pickles import CheckpointError, read_state_dict, state_dict_names
+from builders.pickles import ArchiveError, read_state_dict, state_dict_names
 
 
 class Configuration:
@@ -100,7 +100,7 @@ def crafted(folder: Path, value: object, data: bytes = bytes(16)) -> Path:
 
 
 def refused(path: Path, *words: str) -> None:
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ArchiveError) as caught:
         read_state_dict(path)
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message
@@ -143,7 +143,7 @@ def test_several_state_dicts(tmp_path):
     assert state_dict_names(path) == ("ema", "state_dict")
     assert same(read_state_dict(path), state())
     assert same(read_state_dict(path, "ema"), other)
-    with pytest.raises(CheckpointError, match=r"no state dict 'emma'; it has 'ema', 'state_dict'"):
+    with pytest.raises(ArchiveError, match=r"no state dict 'emma'; it has 'ema', 'state_dict'"):
         read_state_dict(path, "emma")
 
 

@@ -37,7 +37,8 @@ def run(arguments: Sequence[str]) -> int:
         message = _message(error)
         if message is None or os.environ.get("ZOO_TRACEBACK"):
             raise
-        print(message, file=sys.stderr)
+        if message:
+            print(message, file=sys.stderr)
         return USER_ERROR
 
 
@@ -65,7 +66,9 @@ def _message(error: Exception) -> str | None:
     if hasattr(error, "format_message"):  # a usage error of the command line
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "zoo"
-        return f"{command}: {error.format_message()} (see {command} --help)"
+        text = error.format_message()
+        # No text: no arguments were given, and the help has been printed.
+        return text and f"{command}: {text} (see {command} --help)"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"error: {where}{error.strerror or error}"

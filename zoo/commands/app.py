@@ -16,7 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Name = Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, or path to a YAML file.")]
+Name = Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, YAML file, or - for stdin.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change a value, as in stages.r64.width=96; repeatable."),
@@ -39,10 +39,10 @@ def list_entries(
 @app.command()
 def show(entry: Name, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show an entry's levels with their parameters, MACs and FLOPs; nothing is built."""
-    from registry.catalogue import get
+    from zoo.commands.check import read
     from zoo.console import console, print_json
 
-    card = get(entry, overrides or ()).card()
+    card = read(entry, overrides or ()).card()
     if as_json:
         print_json(card.as_dict())
     else:
@@ -57,18 +57,15 @@ def check(
     """Check specs; report everything that is wrong with them, where it stands in the file."""
     from zoo.commands.check import check as run
 
-    return run(entries, overrides or [])
+    return run(entries, overrides or ())
 
 
 @app.command()
-def expand(
-    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, YAML file, or - for stdin.")],
-    overrides: Overrides = None,
-) -> None:
+def expand(entry: Name, overrides: Overrides = None) -> None:
     """Print the full graph of an entry as YAML, every short form written out."""
     from zoo.commands.check import read
 
-    typer.echo(read(entry, overrides or []).expanded_yaml(), nl=False)
+    typer.echo(read(entry, overrides or ()).expanded_yaml(), nl=False)
 
 
 @app.command()
@@ -87,10 +84,10 @@ def draw(
     overrides: Overrides = None,
 ) -> None:
     """Draw an entry's levels, stages and skips."""
-    from registry.catalogue import get
     from registry.picture import draw_entry
+    from zoo.commands.check import read
 
-    draw_entry(get(entry, overrides or ()).architecture, output)
+    draw_entry(read(entry, overrides or ()).architecture, output)
     typer.echo(f"wrote {output}")
 
 
@@ -107,6 +104,42 @@ def convert(
     from zoo.commands.convert import convert as run
 
     run(config, checkpoint, output, name=name, text_width=text_width, state_dict=state_dict)
+
+
+@app.command()
+def sample(
+    entry: Annotated[str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, or its folder.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", "-c", metavar="CLASS", help="Name or number; repeatable. Default: all."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="Samples of each class.")] = 2,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
+    sampler: Annotated[str, typer.Option(help="ddim or ddpm.")] = "ddim",
+    guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 2.0,
+    seed: Annotated[int, typer.Option(help="Seed of the first sample; each further one takes the next.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder.")] = Path(
+        "samples.png"
+    ),
+    device: Annotated[str | None, typer.Option(help="Such as cuda or cpu. Default: a GPU if there is one.")] = None,
+    nearest: Annotated[bool, typer.Option(help="Show the nearest training image beside each sample.")] = True,
+) -> None:
+    """Draw images at every level."""
+    from zoo.commands.sample import sample_command
+
+    path = sample_command(
+        entry,
+        classes=classes or (),
+        count=count,
+        steps=steps,
+        sampler=sampler,
+        guidance=guidance,
+        seed=seed,
+        out=output,
+        device=device,
+        nearest=nearest,
+    )
+    typer.echo(f"wrote {path}")
 
 
 @app.command()

@@ -33,6 +33,8 @@ def check(entries: Sequence[str], overrides: Sequence[str]) -> int:
         else:
             levels = ", ".join(entry.labels)
             print(f"OK {entry.name}  hash {entry.hash}  graph {entry.graph_hash}  levels {levels}")
+            for note in entry.notes:
+                print(f"note: {note}", file=sys.stderr)
     return USER_ERROR if wrong else 0
 
 

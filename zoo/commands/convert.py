@@ -64,12 +64,12 @@ def write(
         ValueError: the configuration is not one this zoo builds, or the tensors do not fit it.
     """
     import yaml
-    from safetensors.torch import save_file
 
+    from builders.checkpoint import save_weights
     from builders.network import build_model
     from builders.published import load_state_dict
     from builders.published_config import to_mapping
-    from specs.load import expanded_yaml, load_text
+    from specs.load import load_text
 
     mapping = to_mapping(settings, text_width=text_width, name=name)
     text = yaml.safe_dump(mapping, sort_keys=False, default_flow_style=None, width=110)
@@ -78,14 +78,8 @@ def write(
     load_state_dict(model, tensors)
     spec_path, weights_path = output / f"{name}.yaml", output / f"{name}.safetensors"
     output.mkdir(parents=True, exist_ok=True)
-    metadata = {
-        "format": "pt",
-        "spec": expanded_yaml(loaded),
-        "hash": loaded.graph.hash,
-        "graph_hash": loaded.graph.graph_hash,
-    }
     spec_path.write_text(text, encoding="utf-8")
-    save_file(model.state_dict(), weights_path, metadata=metadata)
+    save_weights(weights_path, loaded.graph, model.state_dict(), {"source": "published weights"})
     return spec_path, weights_path
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from registry.catalogue import get
 
@@ -76,10 +76,12 @@ def find_weights(what: str) -> Path:
     """
     path = Path(what)
     if path.is_dir():
-        found = sorted(path.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
-        if not found:
-            raise ValueError(f"{what}: no checkpoint (.safetensors) in this folder")
-        return found[-1]
+        found = sorted(path.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
+        # Beside the weights stand states to resume from, which hold them too, but not to share.
+        weights = next((file for file in found if _holds_weights(file)), None)
+        if weights is None:
+            raise ValueError(f"{what}: no weights (.safetensors) in this folder")
+        return weights
     if path.suffix == ".safetensors":
         if not path.is_file():
             raise ValueError(f"{what}: no such checkpoint")
@@ -91,11 +93,20 @@ def find_weights(what: str) -> Path:
     return shipped
 
 
-def _load(path: Path, device: torch.device) -> tuple[NestedUNet, dict[str, Any]]:
+def _holds_weights(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("kind") == "weights"
+    except (SafetensorError, OSError):
+        return False
+
+
+def _load(path: Path, device: torch.device) -> tuple[NestedUNet, dict[str, str]]:
     from builders.checkpoint import load_checkpoint
 
-    model, metadata = load_checkpoint(path)
-    return model.to(device).eval(), dict(metadata)
+    return load_checkpoint(path, device=device)
 
 
 def _device(name: str | None) -> torch.device:
@@ -112,7 +123,7 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _dataset(metadata: dict[str, Any]) -> Dataset | None:
+def _dataset(metadata: dict[str, str]) -> Dataset | None:
     """The data that the checkpoint was trained on, if it is there."""
     from builders.data import DataError, open_dataset
 

@@ -1,0 +1,211 @@
+"""Checkpoints: safetensors files that carry their spec, its hashes and a hash of their own tensors.
+
+Two kinds share the format. A weights file is what people share: one set of weights and all that is needed to build the
+network. A state file is what training resumes from: weights, moving average, optimizer moments and where it stood.
+Nothing is ever unpickled, and a file is written under a temporary name and renamed, so that the old one survives
+whatever happens meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from builders.network import NestedUNet, build_model
+from specs.canonical import expanded_yaml
+from specs.errors import SpecError
+from specs.graph import EntryGraph
+from specs.load import load_text
+
+__all__ = [
+    "CheckpointError",
+    "load_checkpoint",
+    "read_tensors",
+    "save_weights",
+    "spec_metadata",
+    "versions",
+    "write_tensors",
+]
+
+FORMAT = "matryoshka-zoo/1"
+_PACKAGES = ("matryoshka-zoo", "torch", "safetensors", "numpy")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, or cannot be read, or is not what it should be."""
+
+
+def content_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide results."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def spec_metadata(graph: EntryGraph) -> dict[str, str]:
+    """What a file says of the network whose weights it holds."""
+    return {"entry": graph.name, "spec": expanded_yaml(graph), "hash": graph.hash, "graph_hash": graph.graph_hash}
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file whole or not at all.
+
+    Raises:
+        CheckpointError: it cannot be written; what was there before is untouched.
+    """
+    path = Path(path)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    facts = {**metadata, "format": FORMAT, "content": content_hash(plain)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(save(plain, metadata=facts))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror}); the checkpoint before it, if any, is untouched"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself must reach the disk; not every system lets a folder be opened for it.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a checkpoint, verified.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, damaged or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            if metadata.get("format") != FORMAT:
+                found = metadata.get("format", "none")
+                raise CheckpointError(
+                    f"{path}: not a checkpoint of this zoo (format {FORMAT!r} expected, found {found!r}); "
+                    "published weights are read by 'zoo convert'"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error
+    if content_hash(tensors) != metadata.get("content"):
+        raise CheckpointError(f"{path}: damaged: its tensors do not have the hash they were written with")
+    return tensors, metadata
+
+
+def save_weights(
+    path: str | Path, graph: EntryGraph, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write the weights of a network with its spec.
+
+    Args:
+        path: of the file, ``.safetensors``.
+        graph: the network.
+        tensors: its state dict.
+        metadata: further facts, such as the data, the recipe and the step; kept as text.
+    """
+    facts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
+    base = {"kind": "weights", "versions": json.dumps(versions()), **spec_metadata(graph)}
+    write_tensors(path, tensors, base | facts)
+
+
+def load_checkpoint(
+    path: str | Path, expected: EntryGraph | None = None, device: torch.device | str = "cpu"
+) -> tuple[NestedUNet, dict[str, str]]:
+    """Build the network a weights file describes and load it; all of it or nothing.
+
+    Args:
+        path: of the file.
+        expected: the entry it should hold, if that is known.
+        device: where to put the model.
+
+    Returns:
+        The model, in evaluation mode, and the metadata: ``entry``, ``spec``, ``hash``, ``graph_hash``, ``versions``
+        and whatever was added, such as ``data``, ``recipe``, ``step``.
+
+    Raises:
+        CheckpointError: the file is damaged, of another kind, or holds another network than ``expected``.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("kind") != "weights":
+        raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not weights; its weights stand beside it")
+    graph = _graph(path, metadata)
+    if expected is not None and expected.graph_hash != graph.graph_hash:
+        raise CheckpointError(
+            f"{path}: holds {graph.name} with graph hash {graph.graph_hash}, but {expected.name} has "
+            f"{expected.graph_hash}: its structure differs (compare 'zoo expand' of both)"
+        )
+    model = build_model(graph, device, initialize=False)
+    load_exactly(model, tensors, path)
+    return model.eval(), metadata
+
+
+def _graph(path: str | Path, metadata: Mapping[str, str]) -> EntryGraph:
+    try:
+        graph = load_text(metadata["spec"], f"{path} (spec)").graph
+    except (KeyError, SpecError) as error:
+        raise CheckpointError(f"{path}: the spec inside cannot be read:\n{error}") from error
+    if graph.graph_hash != metadata.get("graph_hash"):
+        raise CheckpointError(
+            f"{path}: the spec inside gives graph hash {graph.graph_hash}, the file says {metadata.get('graph_hash')}"
+        )
+    return graph
+
+
+def load_exactly(model: NestedUNet, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Load a state dict that must fit in every name and shape.
+
+    Raises:
+        CheckpointError: with what differs; nothing is loaded.
+    """
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in tensors.items()}
+    problems = [f"missing {name}" for name in own if name not in given]
+    problems += [f"unknown {name}" for name in given if name not in own]
+    problems += [f"{name} is {given[name]}, not {own[name]}" for name in own if own[name] != given.get(name, own[name])]
+    if problems:
+        shown = "\n  ".join(problems[:12] + [f"... and {len(problems) - 12} more"] * (len(problems) > 12))
+        raise CheckpointError(f"{path}: does not fit {model.graph.name}:\n  {shown}")
+    model.load_state_dict(dict(tensors))

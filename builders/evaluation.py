@@ -1,0 +1,93 @@
+"""What is measured while training: the held-out loss of every level, and a grid of samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from builders.data import ImageData, to_float
+from builders.images import nearest_images, sample_grid
+from builders.network import NestedUNet
+from builders.process import DiffusionProcess, pyramid, v_loss
+from builders.samplers import sample
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["draw_grid", "held_out_losses"]
+
+
+@torch.no_grad()
+def held_out_losses(
+    model: NestedUNet, process: DiffusionProcess, data: ImageData, batch_size: int = 64, draws: int = 1, seed: int = 0
+) -> dict[str, float]:
+    """Mean v loss of every level on held-out images, with the same times and noise whenever it is asked.
+
+    Times are spread evenly over the schedule, so that the mean has little noise of its own.
+
+    Args:
+        model: the network.
+        process: its process.
+        data: the images.
+        batch_size: rows at once.
+        draws: how often each image is used.
+        seed: of times and noise.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    sums = dict.fromkeys(model.labels, 0.0)
+    total = len(data) * draws
+    times = ((torch.arange(total) + 0.5) / total * process.steps).long()[torch.randperm(total, generator=generator)]
+    seen = 0
+    for _ in range(draws):
+        for batch in data.in_order(batch_size):
+            images = [x.to(device) for x in pyramid(batch["image"], model.graph)]
+            rows = images[0].shape[0]
+            t = times[seen : seen + rows].to(device)
+            seen += rows
+            eps = [torch.randn(x.shape, generator=generator).to(device) for x in images]
+            classes = batch["classes"].to(device) if model.graph.classes is not None else None
+            predictions = model(process.add_noise(images, eps, t), t, classes=classes)
+            for label, v, x, noise, schedule in zip(
+                model.labels, predictions, images, eps, process.schedules, strict=True
+            ):
+                sums[label] += v_loss(v, x, noise, schedule[t + 1]).sum().item()
+    model.train(was_training)
+    return {label: value / total for label, value in sums.items()}
+
+
+def draw_grid(
+    model: NestedUNet,
+    process: DiffusionProcess,
+    data: ImageData,
+    *,
+    count: int = 10,
+    num_inference_steps: int = 25,
+    guidance_scale: float = 2.0,
+    seed: int = 0,
+) -> Image:
+    """Samples of every level, one a class as far as they go, with the nearest training image beside each."""
+    device = next(model.parameters()).device
+    captions = [f"seed {seed + row}" for row in range(count)]
+    context, unconditional, scale = model.encode(), None, 1.0
+    if model.graph.classes is not None:
+        classes = torch.arange(count, device=device) % model.graph.classes
+        names = data.dataset.classes
+        captions = [names[int(index)] if len(names) == model.graph.classes else f"class {index}" for index in classes]
+        context, unconditional, scale = model.encode(classes=classes), model.encode(), guidance_scale
+    levels = sample(
+        model,
+        context,
+        process,
+        seeds=range(seed, seed + count),
+        unconditional=unconditional,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=scale,
+    )
+    levels = [level.cpu() for level in levels]
+    indices, _ = nearest_images(levels[0], data.images)
+    nearest = to_float(data.images[indices])
+    return sample_grid(levels, captions, nearest, [data.captions[index] for index in indices.tolist()])

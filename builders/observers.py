@@ -1,0 +1,150 @@
+"""Who is told what happens in training: observers, and the ones that need nothing but files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from specs.graph import EntryGraph
+    from specs.recipe import Recipe
+
+__all__ = ["JsonLog", "Observer", "Observers", "RunFacts", "StepReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run is: its recipe, the entry, where it writes, and the step it starts or goes on from."""
+
+    recipe: Recipe
+    graph: EntryGraph
+    folder: Path
+    total_steps: int
+    first_step: int
+    device: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step of training; ``step`` counts from 1 over all phases."""
+
+    step: int
+    phase: str
+    phase_step: int
+    losses: Mapping[str, float]
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+
+
+class Observer:
+    """Told of everything that happens in training; each method may be left as it is."""
+
+    def on_start(self, run: RunFacts) -> None:
+        """Training starts or goes on."""
+
+    def on_phase(self, name: str, graph: EntryGraph, steps: int, done: int) -> None:
+        """A phase starts, or goes on after ``done`` steps."""
+
+    def on_step(self, report: StepReport) -> None:
+        """A step was taken."""
+
+    def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
+        """The held-out v loss of each level was measured on the moving average."""
+
+    def on_grid(self, step: int, phase: str, grid: Image, path: Path) -> None:
+        """Samples were drawn and written."""
+
+    def on_checkpoint(self, step: int, path: Path) -> None:
+        """The state was written."""
+
+    def on_end(self, status: str) -> None:
+        """Training ended: "finished", "interrupted" or "failed"."""
+
+
+class Observers(Observer):
+    """Tells several observers, in order."""
+
+    def __init__(self, members: Sequence[Observer]) -> None:
+        self.members = tuple(members)
+
+    def on_start(self, run: RunFacts) -> None:
+        for member in self.members:
+            member.on_start(run)
+
+    def on_phase(self, name: str, graph: EntryGraph, steps: int, done: int) -> None:
+        for member in self.members:
+            member.on_phase(name, graph, steps, done)
+
+    def on_step(self, report: StepReport) -> None:
+        for member in self.members:
+            member.on_step(report)
+
+    def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
+        for member in self.members:
+            member.on_evaluate(step, losses)
+
+    def on_grid(self, step: int, phase: str, grid: Image, path: Path) -> None:
+        for member in self.members:
+            member.on_grid(step, phase, grid, path)
+
+    def on_checkpoint(self, step: int, path: Path) -> None:
+        for member in self.members:
+            member.on_checkpoint(step, path)
+
+    def on_end(self, status: str) -> None:
+        for member in self.members:
+            member.on_end(status)
+
+
+class JsonLog(Observer):
+    """``log.jsonl`` in the run's folder: one line a step, evaluation and phase.
+
+    A run that goes on drops the lines past the step it goes on from, so that the log tells one story.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = every
+        self._file: Any = None
+
+    def on_start(self, run: RunFacts) -> None:
+        path = run.folder / "log.jsonl"
+        kept = []
+        if run.first_step and path.is_file():
+            for line in path.read_text().splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    break  # a line that a kill cut short
+                if record.get("step", 0) <= run.first_step:
+                    kept.append(line)
+        temporary = path.with_name(".log.jsonl.tmp")
+        temporary.write_text("".join(f"{line}\n" for line in kept))
+        temporary.replace(path)
+        self._file = path.open("a")
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+
+    def on_step(self, report: StepReport) -> None:
+        if report.step % self.every == 0:
+            self._write(
+                {"step": report.step, "phase": report.phase, "loss": dict(report.losses),
+                 "learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+            )
+
+    def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
+        self._write({"step": step, "held_out_v_loss": dict(losses)})
+
+    def on_end(self, status: str) -> None:
+        self._write({"end": status})
+        if self._file is not None:
+            self._file.close()

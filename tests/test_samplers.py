@@ -1,0 +1,149 @@
+"""Samplers on a model whose samples are known, and on a real small network."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from builders.conditioning import Context
+from builders.process import DiffusionProcess
+from builders.samplers import sample, time_indices
+from specs.load import load_entry
+
+GRAPH = load_entry("mdm-nano").graph
+PROCESS = DiffusionProcess(GRAPH)
+SIZES = [level.resolution for level in GRAPH.levels]
+
+
+def context(values):
+    """A context with one number a sample."""
+    return Context({label: (torch.tensor(values)[:, None],) for label in GRAPH.labels})
+
+
+class Known(nn.Module):
+    """Predicts the v of images of one colour, that of the context: sampling must end there, exactly."""
+
+    def __init__(self):
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(1))
+        self.graph = GRAPH
+        self.calls = []
+
+    def forward(self, z, t, context):
+        self.calls.append((t, z[0].shape[0], self.training))
+        colour = context.levels["r16"][0][:, :, None, None]
+        return [
+            (g[t + 1].sqrt() * x - colour) / (1 - g[t + 1]).sqrt() for x, g in zip(z, PROCESS.schedules, strict=True)
+        ]
+
+
+def draw(model=None, values=(0.5,), **options):
+    options = {"seeds": range(len(values)), "num_inference_steps": 5} | options
+    return sample(model or Known(), context(list(values)), PROCESS, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"eta": 0.5}, {"eta": 1.0}, {"method": "ddpm"}, {"num_inference_steps": 1}])
+def test_ends_at_the_predicted_image(options):
+    images = draw(values=(0.5, -0.25), **options)
+    assert [tuple(x.shape) for x in images] == [(2, 3, size, size) for size in SIZES]
+    for x in images:
+        torch.testing.assert_close(x[0], torch.full_like(x[0], 0.5), atol=1e-5, rtol=0)
+        torch.testing.assert_close(x[1], torch.full_like(x[1], -0.25), atol=1e-5, rtol=0)
+        assert not x.requires_grad
+
+
+def test_time_indices_and_modes():
+    assert time_indices(1000, 50)[:2] == [1000, 980] and time_indices(1000, 50)[-2:] == [20, 0]
+    assert time_indices(1000, 1000) == list(range(1000, -1, -1))
+    model = Known().train()
+    model.child = nn.Dropout().eval()
+    draw(model, num_inference_steps=4)
+    assert [t for t, _, _ in model.calls] == [999, 749, 499, 249]
+    assert not any(training for _, _, training in model.calls)
+    assert model.training and not model.child.training
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1.0, 0.25), (0.0, -0.25), (2.0, 0.75)])
+def test_guidance(scale, expected):
+    model = Known()
+    images = draw(model, (0.25, 0.25), unconditional=context([-0.25]), guidance_scale=scale)
+    torch.testing.assert_close(images[0], torch.full_like(images[0], expected), atol=1e-5, rtol=0)
+    # One forward of both contexts, or of the only one needed.
+    assert len(model.calls) == 5 and {rows for _, rows, _ in model.calls} == {2 if scale in (0, 1) else 4}
+
+
+def test_guidance_with_contexts_that_cannot_be_joined():
+    wider = Context({label: (torch.full((1, 2), -0.25),) for label in GRAPH.labels})
+    model = Known()
+    images = draw(model, (0.25,), unconditional=wider.map(lambda value: value), guidance_scale=1.0)
+    assert images[0].mean() == pytest.approx(0.25, abs=1e-5)
+
+    class Wide(Known):
+        def forward(self, z, t, context):
+            return super().forward(z, t, context.map(lambda value: value[:, :1]))
+
+    images = draw(Wide(), (0.25,), unconditional=wider, guidance_scale=2.0)
+    assert images[0].mean() == pytest.approx(0.75, abs=1e-5)
+
+
+def test_clipping():
+    assert draw(values=(3.0,))[0].max() == pytest.approx(1, abs=1e-5)
+    assert draw(values=(3.0,), clip=False)[0].mean() == pytest.approx(3, abs=1e-3)
+    assert draw(values=(3.0,), dynamic_threshold=0.99)[0].max() == pytest.approx(1, abs=1e-5)
+
+
+def test_progress_gets_previews_of_every_level():
+    seen = []
+    draw(progress=lambda step, total, images: seen.append((step, total, [x.shape[-1] for x in images])))
+    assert seen == [(step, 5, SIZES) for step in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "dpm"}, "no sampler 'dpm'"),
+        ({"guidance_scale": 2.0}, "needs an unconditional context"),
+        ({"eta": 2.0}, "eta must be"),
+        ({"num_inference_steps": 0}, "from 1 to 1000"),
+        ({"num_inference_steps": 1001}, "from 1 to 1000"),
+        ({"dynamic_threshold": 2.0}, "quantile"),
+    ],
+)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=message):
+        draw(**options)
+
+
+@pytest.fixture(scope="module")
+def micro():
+    model = zoo.build("mdm-micro")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return SimpleNamespace(model=model, process=DiffusionProcess(model.graph))
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "ddpm"}, {"eta": 1.0}])
+def test_a_seed_does_not_depend_on_its_batch(micro, options):
+    def run(classes, seeds):
+        return sample(
+            micro.model,
+            micro.model.encode(classes=torch.tensor(classes)),
+            micro.process,
+            seeds=seeds,
+            unconditional=micro.model.encode(),
+            guidance_scale=2.0,
+            num_inference_steps=4,
+            **options,
+        )
+
+    many, one = run([1, 2, 3], [7, 8, 9]), run([2], [8])
+    for batch, alone in zip(many, one, strict=True):
+        torch.testing.assert_close(batch[1:2], alone, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(batch[0], batch[1], atol=1e-2)
+    assert all(torch.equal(a, b) for a, b in zip(many, run([1, 2, 3], [7, 8, 9]), strict=True))
