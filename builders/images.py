@@ -71,7 +71,7 @@ def sample_grid(
         captions: one a sample.
         nearest: images (B, channels, height, width) in [-1, 1] to show beside the samples.
         nearest_captions: one for each of those.
-        cell: side of an image on the picture; by default that of the highest resolution, and at least 96.
+        cell: side of an image on the picture; by default that of the highest resolution, and at least 128.
         columns: how many samples stand side by side; by default so that the picture is about square.
         title: a line above all.
     """
@@ -81,7 +81,7 @@ def sample_grid(
     count = len(levels[0])
     # A whole multiple of the highest resolution, so that no pixel is wider than another.
     side = levels[0].shape[-1]
-    cell = cell or side * max(1, -(-96 // side))
+    cell = cell or side * max(1, -(-128 // side))
     captions = list(captions or [""] * count)
     texts = nearest_captions or [""] * count
     labels = any(captions) or any(texts)

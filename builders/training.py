@@ -62,12 +62,10 @@ def rows_by_level(phase: PhaseSpec, graph: EntryGraph) -> list[int]:
     Raises:
         TrainingError: the phase names other levels, or rows that fall inwards.
     """
-    if isinstance(phase.batch, int):
-        return [phase.batch] * len(graph.levels)
-    if set(phase.batch) != set(graph.labels):
+    if not isinstance(phase.batch, int) and not set(phase.batch) <= set(graph.labels):
         wanted = ", ".join(graph.labels)
         raise TrainingError(f"'batch' of a phase that trains {graph.labels[0]} names the levels {wanted}")
-    return [phase.batch[label] for label in graph.labels]
+    return list(phase.rows(graph.labels).values())
 
 
 @dataclasses.dataclass
@@ -107,7 +105,7 @@ class Phase:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        loss = spec.loss or recipe.loss
+        loss = recipe.loss_of(spec)
         process = DiffusionProcess(graph, device)
         before = list(recipe.phases)[: list(recipe.phases).index(name)]
         counts = {
@@ -131,7 +129,7 @@ class Phase:
 
     def learning_rate(self, step: int) -> float:
         """The rate at a step of the phase, from 0: linear warm-up, then constant or half a cosine."""
-        schedule = self.spec.schedule or self.recipe.schedule
+        schedule = self.recipe.schedule_of(self.spec)
         rate = self.spec.learning_rate or self.recipe.optimizer.learning_rate
         rate *= min(1.0, (step + 1) / max(1, min(schedule.warmup, self.spec.steps)))
         if schedule.decay == "cosine":
@@ -157,7 +155,7 @@ class Phase:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.average(self.steps_before + step)
+        self.average(step)
         return {label: value.item() for label, value in losses.items()}, rate, norm.item()
 
     def batch(self, step: int, data: ImageData) -> tuple[list[Tensor], Tensor, list[Tensor], Tensor | None]:

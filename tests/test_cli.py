@@ -92,6 +92,14 @@ def test_check(zoo_command):
     assert second.startswith("OK mdm-s64 ")
 
 
+def test_check_recipes(zoo_command, tmp_path):
+    result = zoo_command("check", "nano-progressive")
+    assert (result.code, result.out.split()[:3]) == (0, ["OK", "recipe", "nano-progressive"])
+    text = "name: mine\nextends: nano-progressive\nphases: {p16: {train: r16, stps: 3}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    mistake(zoo_command("check", "mine.yaml"), "mine.yaml:3:", "did you mean 'steps'")
+
+
 def test_check_goes_on_after_a_mistake(zoo_command):
     result = zoo_command("check", "typo.yaml", "small.yaml", "absent.yaml")
     assert result.code == 2

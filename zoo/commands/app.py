@@ -143,6 +143,36 @@ def sample(
 
 
 @app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change a value, as in phases.p16.steps=100."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; default: runs/NAME.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cuda or cpu. Default: a GPU if there is one.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    track: Annotated[bool, typer.Option(help="Log the run to MLflow.")] = True,
+) -> int:
+    """Train as a recipe says; the same command goes on with a run that was interrupted."""
+    from zoo.commands.train import train_command
+
+    return train_command(recipe, overrides=overrides or (), out=output, device=device, quiet=quiet, track=track)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("runs/demo"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    track: Annotated[bool, typer.Option(help="Log the run to MLflow.")] = True,
+) -> int:
+    """Train mdm-nano on emoji for about three minutes and show what it draws at every level."""
+    from zoo.commands.demo import demo_command
+
+    return demo_command(out=output, quiet=quiet, track=track)
+
+
+@app.command()
 def version() -> None:
     """Print the versions of the zoo and of what its results depend on."""
     import platform

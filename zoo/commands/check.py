@@ -1,15 +1,18 @@
-"""``zoo check``: everything that is wrong with specs, before anything is built."""
+"""``zoo check``: everything that is wrong with entries and recipes, before anything is built."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from registry.catalogue import get
+from registry.catalogue import get, list_names
 from registry.entry import Entry
 from specs.errors import SpecError, UnknownName, fail
+from specs.library import is_path
 from specs.load import load_text
-from specs.source import MAX_BYTES
+from specs.recipe import list_recipes, load_recipe
+from specs.source import MAX_BYTES, Mapping, parse
 from zoo.cli import USER_ERROR
 
 __all__ = ["check", "read"]
@@ -26,6 +29,10 @@ def check(entries: Sequence[str], overrides: Sequence[str]) -> int:
     wrong = 0
     for what in entries:
         try:
+            if _is_recipe(what):
+                recipe = load_recipe(what, overrides)
+                print(f"OK recipe {recipe.name}  entry {recipe.entry}  phases {', '.join(recipe.phases)}")
+                continue
             entry = read(what, overrides)
         except (SpecError, UnknownName) as error:
             print(error if isinstance(error, SpecError) else f"error: {error}", file=sys.stderr)
@@ -36,6 +43,17 @@ def check(entries: Sequence[str], overrides: Sequence[str]) -> int:
             for note in entry.notes:
                 print(f"note: {note}", file=sys.stderr)
     return USER_ERROR if wrong else 0
+
+
+def _is_recipe(what: str) -> bool:
+    """Whether a name or a file is a recipe: a file with phases, or a name that only a recipe has."""
+    if not is_path(what) and not Path(what).is_file():
+        return what in list_recipes() and what not in list_names()
+    try:
+        tree = parse(what)
+    except SpecError:
+        return False  # read again as an entry, and reported there
+    return isinstance(tree, Mapping) and "phases" in tree.entries
 
 
 def read(what: str, overrides: Sequence[str]) -> Entry:

@@ -1,0 +1,178 @@
+"""Recipes: found, merged, overridden and checked against their entry, with every error at its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from specs.errors import SpecError, UnknownName
+from specs.recipe import Recipe, list_recipes, load_recipe
+
+BASE = """\
+name: {name}
+entry: mdm-micro
+data: noto-emoji-64
+optimizer: {{learning_rate: 1e-3}}
+schedule: {{warmup: 5, decay: cosine}}
+loss: {{space: v}}
+phases:
+  p8:  {{train: r8, steps: 10, batch: 4}}
+  p16: {{train: r16, steps: 10, batch: {{r16: 2, r8: 4}}}}
+"""
+
+
+def write(folder: Path, name: str, text: str = BASE) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(text.format(name=name) if text is BASE else text)
+    return path
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_packaged_recipes_load(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.summary
+
+
+def test_progressive_recipe_trains_from_the_inside_out() -> None:
+    recipe = load_recipe("nano-progressive")
+    assert [phase.train for phase in recipe.phases.values()] == ["r16", "r32", "r64"]
+    assert recipe.phases["p64"].rows(("r64", "r32", "r16"))["r16"] == 32
+
+
+def test_child_takes_over_what_it_does_not_change() -> None:
+    parent, child = load_recipe("nano-progressive"), load_recipe("nano-hour")
+    assert child.name == "nano-hour" and child.summary != parent.summary
+    assert list(child.phases) == list(parent.phases)
+    assert child.optimizer == parent.optimizer
+    assert child.phases["p16"].batch == parent.phases["p16"].batch
+    assert child.phases["p16"].steps > parent.phases["p16"].steps
+
+
+def test_override() -> None:
+    recipe = load_recipe("nano-progressive", ["phases.p16.steps=7", "optimizer.learning_rate=5e-4", "phases.p64=null"])
+    assert recipe.phases["p16"].steps == 7
+    assert recipe.optimizer.learning_rate == 5e-4
+    assert list(recipe.phases) == ["p16", "p32"]
+
+
+def test_phase_changes_only_what_it_names() -> None:
+    overrides = ["loss.weighting=none", "phases.p16.loss={levels: {r16: 4, r8: 1}}", "phases.p16.schedule={warmup: 2}"]
+    recipe = load_recipe("micro-test", overrides)
+    phase = recipe.phases["p16"]
+    assert recipe.loss_of(phase).space == "v"
+    assert recipe.loss_of(phase).levels == {"r16": 4, "r8": 1}
+    assert recipe.schedule_of(phase).decay == "cosine"
+    assert recipe.schedule_of(phase).warmup == 2
+    assert recipe.loss_of(recipe.phases["p8"]) == recipe.loss
+
+
+def test_rows_that_are_not_named_follow_the_level_around() -> None:
+    recipe = load_recipe("nano-progressive", ["phases.p64.batch=null", "phases.p64.batch={r64: 8, r16: 32}"])
+    assert recipe.phases["p64"].rows(("r64", "r32", "r16")) == {"r64": 8, "r32": 8, "r16": 32}
+
+
+def test_fingerprint_is_of_what_decides_the_weights() -> None:
+    recipe = load_recipe("micro-test")
+    assert load_recipe("micro-test", ["every.checkpoint=2", "summary=x"]).fingerprint() == recipe.fingerprint()
+    for change in ("seed=1", "phases.p8.steps=9", "drop.classes=0.2", "optimizer.betas=[0.9, 0.95]"):
+        assert load_recipe("micro-test", [change]).fingerprint() != recipe.fingerprint(), change
+
+
+def test_recipe_survives_json() -> None:
+    recipe = load_recipe("nano-progressive")
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("phases.p8.step=3", "<override 1>:1:11: error[unknown-key]: phase 'p8' has no field 'step'; did you mean"),
+        ("phases.p8.batch=many", "error[wrong-type]: 'batch' is a number of rows, or {level: rows}"),
+        ("phases.p8.batch={r8: 0}", "error[out-of-range]: 'batch'"),
+        ("phases.p8.batch=true", "error[wrong-type]: 'batch'"),
+        ("phases.p8.train=r9", "<override 1>:1:17: error[bad-value]: mdm-micro has no level 'r9'; its levels are r16, r8"),
+        ("phases.p16.batch.r16=9", "error[bad-value]: level r16 has 9 rows, more than r8 inside it"),
+        ("phases.p16.batch={r4: 1}", "error[bad-value]: phase 'p16' does not train a level 'r4'"),
+        ("loss.levels={r12: 1}", "error[bad-value]: mdm-micro has no level 'r12'"),
+        ("phases.p16.loss.levels={r1: 1}", "error[bad-value]: mdm-micro has no level 'r1'"),
+        ("loss.weighting=vdm", "error[conflict]: weighting 'vdm' is defined for the eps space"),
+        ("optimizer.name=sgd", "error[bad-value]: 'name' must be 'adamw'"),
+        ("entry=mdm-mikro", "error[unknown-entry]: no entry is called 'mdm-mikro'; did you mean 'mdm-micro'"),
+        ("drop.clases=0.1", "did you mean 'classes'"),
+        ("ema=1", "error[out-of-range]: 'ema' must be less than 1"),
+        ("clip=0", "error[out-of-range]: 'clip' must be more than 0"),
+    ],
+)
+def test_every_mistake_is_told_at_its_place(override: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_recipe("micro-test", [override])
+    assert message in str(caught.value)
+    assert "<override 1>:1:" in str(caught.value)
+
+
+def test_all_mistakes_of_a_file_come_together(tmp_path: Path) -> None:
+    text = BASE.format(name="bad").replace("steps: 10", "step: 10").replace("space: v", "space: x")
+    path = write(tmp_path, "bad", text)
+    with pytest.raises(SpecError) as caught:
+        load_recipe(path)
+    codes = [problem.code for problem in caught.value.problems]
+    assert codes.count("unknown-key") == 2 and codes.count("missing-key") == 2 and "bad-value" in codes
+    assert f"{path}:6:15" in str(caught.value)
+
+
+def test_phases_go_outwards(tmp_path: Path) -> None:
+    text = BASE.format(name="back").replace("train: r8,", "train: r0,").replace("train: r16,", "train: r8,")
+    path = write(tmp_path, "back", text.replace("train: r0,", "train: r16,").replace("{r16: 2, r8: 4}", "4"))
+    with pytest.raises(SpecError, match="phase 'p16' trains r8, which lies inside r16 of the phase before"):
+        load_recipe(path)
+
+
+def test_unknown_recipe_is_suggested() -> None:
+    with pytest.raises(UnknownName, match="no recipe is called 'nano-progresive'; did you mean 'nano-progressive'"):
+        load_recipe("nano-progresive")
+    with pytest.raises(SpecError, match="missing-file"):
+        load_recipe("no/such/recipe.yaml")
+
+
+def test_cyclic_extends(tmp_path: Path) -> None:
+    write(tmp_path, "one", "name: one\nextends: two.yaml\n")
+    write(tmp_path, "two", "name: two\nextends: one.yaml\n")
+    with pytest.raises(SpecError, match=r"two\.yaml:2:10: error\[cyclic-reference\].*one -> two -> one"):
+        load_recipe(tmp_path / "one.yaml")
+
+
+def test_extends_must_be_a_known_recipe(tmp_path: Path) -> None:
+    write(tmp_path, "child", "name: child\nextends: nano-progresive\n")
+    with pytest.raises(SpecError, match=r"child\.yaml:2:10: error\[unknown-entry\].*did you mean 'nano-progressive'"):
+        load_recipe(tmp_path / "child.yaml")
+
+
+def test_folders_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recipes").mkdir()
+    write(tmp_path / "recipes", "mine")
+    monkeypatch.setenv("ZOO_PATH", str(tmp_path))
+    assert "mine" in list_recipes()
+    assert load_recipe("mine").entry == "mdm-micro"
+    (tmp_path / "recipes" / "other.yaml").write_text(BASE.format(name="mine"))
+    with pytest.raises(SpecError, match="found as 'other' but says its name is 'mine'"):
+        load_recipe("other")
+
+
+def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text("name: net\nextends: mdm-micro\n")
+    text = BASE.format(name="here").replace("entry: mdm-micro", "entry: ./net.yaml")
+    path = write(tmp_path, "here", text.replace("data: noto-emoji-64", "data: ./shards"))
+    recipe = load_recipe(path)
+    assert Path(recipe.entry) == tmp_path / "net.yaml"
+    assert Path(recipe.data) == tmp_path / "shards"
+    assert load_recipe(path, ["data=./elsewhere"]).data == "./elsewhere"
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "3\n", "name: [\n", "a: &x 1\nb: *x\n"])
+def test_no_recipe_at_all(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError):
+        load_recipe(path)
