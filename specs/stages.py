@@ -166,7 +166,7 @@ class _Stages:
     def bottom(self, middle: list[Use]) -> None:
         """The middle blocks, or the nested level."""
         if self.level.nest is not None:
-            self.add("nest", Use("nest", (), self.position("nest")), self.width, (self.current,))
+            self.add("nest", Use("nest", (), self.position("nest", key=True)), self.width, (self.current,))
         for index, use in enumerate(middle):
             self.add(f"middle{index}_{use.block}", use, self.width, (self.current,))
 

@@ -81,9 +81,15 @@ def test_a_truncated_file_is_seen(path: Path, keep: int) -> None:
 
 
 def test_changed_metadata_is_seen(path: Path) -> None:
-    _edit_header(path, "width: 16", "width: 32")
-    with pytest.raises(CheckpointError):
+    _edit_header(path, '"step":"7"', '"step":"8"')
+    with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(path)
+
+
+def test_equal_contents_give_equal_files(model: NestedUNet, path: Path) -> None:
+    again = path.with_name("again.safetensors")
+    save_weights(again, model.graph, model.state_dict(), {"step": 7, "data": "noto-emoji-64"})
+    assert again.read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x80\x04K\x01.", b"PK\x03\x04" + b"\0" * 100])

@@ -59,7 +59,7 @@ def _invoke(arguments: list[str]) -> object:
 
 def _message(error: Exception) -> str | None:
     """What to tell the user, or None for what is no mistake of theirs."""
-    from specs.errors import SpecError, UnknownName
+    from specs.errors import SpecError
 
     if isinstance(error, SpecError):
         return str(error)
@@ -72,7 +72,9 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"error: {where}{error.strerror or error}"
-    if isinstance(error, (ValueError, UnknownName)):
+    # Exceptions that the zoo defines are written for users; so are ValueErrors.
+    ours = type(error).__module__.partition(".")[0] in ("specs", "builders", "registry", "zoo")
+    if ours or isinstance(error, ValueError):
         return f"error: {error}"
     if type(error).__name__ == "Abort":
         return "aborted"

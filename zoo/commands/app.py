@@ -21,6 +21,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change a value, as in stages.r64.width=96; repeatable."),
 ]
+Device = Annotated[str | None, typer.Option(help="Such as cuda or cpu. Default: a GPU if there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -107,6 +108,43 @@ def convert(
 
 
 @app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", metavar="PATH=VALUE", help="Change a value, as in phases.p16.steps=100; repeatable."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the run, which goes on if it has begun. Default: runs/NAME."),
+    ] = None,
+    device: Device = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")] = False,
+    track: Annotated[bool, typer.Option(help="Log to MLflow.")] = True,
+) -> int:
+    """Train by a recipe, level by level. Ctrl-C saves; the same command goes on."""
+    from zoo.commands.train import train_command
+    from zoo.device import pick_device
+
+    where = str(pick_device(device))
+    return train_command(recipe, overrides=overrides or (), out=output, device=where, quiet=quiet, track=track)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("runs/demo"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result alone.")] = False,
+    track: Annotated[bool, typer.Option(help="Log to MLflow.")] = True,
+) -> int:
+    """Train mdm-nano on emoji for about three minutes, draw samples of every level, log it all."""
+    from zoo.commands.demo import demo_command
+
+    return demo_command(out=output, track=track, quiet=quiet)
+
+
+@app.command()
 def sample(
     entry: Annotated[str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, or its folder.")],
     classes: Annotated[
@@ -121,7 +159,7 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder.")] = Path(
         "samples.png"
     ),
-    device: Annotated[str | None, typer.Option(help="Such as cuda or cpu. Default: a GPU if there is one.")] = None,
+    device: Device = None,
     nearest: Annotated[bool, typer.Option(help="Show the nearest training image beside each sample.")] = True,
 ) -> None:
     """Draw images at every level."""
@@ -140,36 +178,6 @@ def sample(
         nearest=nearest,
     )
     typer.echo(f"wrote {path}")
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a YAML file.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change a value, as in phases.p16.steps=100."),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; default: runs/NAME.")] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cuda or cpu. Default: a GPU if there is one.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    track: Annotated[bool, typer.Option(help="Log the run to MLflow.")] = True,
-) -> int:
-    """Train as a recipe says; the same command goes on with a run that was interrupted."""
-    from zoo.commands.train import train_command
-
-    return train_command(recipe, overrides=overrides or (), out=output, device=device, quiet=quiet, track=track)
-
-
-@app.command()
-def demo(
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("runs/demo"),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
-    track: Annotated[bool, typer.Option(help="Log the run to MLflow.")] = True,
-) -> int:
-    """Train mdm-nano on emoji for about three minutes and show what it draws at every level."""
-    from zoo.commands.demo import demo_command
-
-    return demo_command(out=output, quiet=quiet, track=track)
 
 
 @app.command()
