@@ -88,7 +88,12 @@ class _Override:
 
     def _value(self) -> Tree:
         # Inside a list, an empty value is null rather than an empty file.
-        tree = source.parse_text(f"- {self.value}", self.file)
+        try:
+            tree = source.parse_text(f"- {self.value}", self.file)
+        except SpecError as error:
+            # The parser's own position is that of the list item made above.
+            place = self._position(self.text.index("=") + 1, len(self.value))
+            raise SpecError(replace(problem, position=place) for problem in error.problems) from None
         assert isinstance(tree, source.Sequence)
         return self._moved(tree.items[0], self.text.index("=") + 1 - 2)
 

@@ -190,7 +190,7 @@ MISTAKES = [
     (["train", "absent.yaml"], "absent.yaml"),
     (["train", "nano-progressive", "--set", "phases.p16.stps=3"], "did you mean 'steps'"),
     (["train", "nano-progressive", "--device", "teapot"], "--device teapot"),
-    (["train", "nano-progressive", "--no-track", "--set", "phases.p16.train=r128"], "no level r128"),
+    (["train", "nano-progressive", "--no-track", "--set", "phases.p16.train=r128"], "no level 'r128'"),
     (["train"], "zoo train"),
     (["sample", "mdm-nanu"], "did you mean 'mdm-nano'"),
     (["sample", "mdm-s64"], "without weights"),
@@ -254,3 +254,13 @@ def test_bugs_keep_their_traceback(zoo_command, monkeypatch):
     monkeypatch.setattr("zoo.commands.check.get", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         zoo_command("show", "mdm-s64")
+
+
+def test_exceptions_of_the_zoo_are_messages(zoo_command, monkeypatch):
+    from builders.training import TrainingError
+
+    def broken(*arguments, **options):
+        raise TrainingError("the folder holds another run")
+
+    monkeypatch.setattr("zoo.commands.train.load_recipe", broken)
+    mistake(zoo_command("train", "nano-progressive"), "error: the folder holds another run")
