@@ -47,7 +47,7 @@ class NestedUNet(nn.Module):
 
     def _split(self) -> None:
         # Kept out of the registered modules: the halves share the levels' modules and would name them twice.
-        halves = tuple(split_level(level) for level in self.levels.values())
+        halves = tuple(split_level(level) for level in self.levels.values())  # type: ignore[arg-type]
         self.__dict__["_encoders"] = tuple(encoder for encoder, _ in halves)
         self.__dict__["_denoisers"] = tuple(denoiser for _, denoiser in halves)
         self.__dict__["_micro"] = tuple(dict.fromkeys(m.name for level in self.graph.levels for m in level.micro))
@@ -95,8 +95,8 @@ class NestedUNet(nn.Module):
         Raises:
             ValueError: an input the entry does not have, or shapes that do not fit.
         """
-        given = {"text": text, "text_mask": text_mask, "classes": classes, "scale": scale, **micro}
-        given = {name: value for name, value in given.items() if value is not None}
+        named = {"text": text, "text_mask": text_mask, "classes": classes, "scale": scale, **micro}
+        given = {name: value for name, value in named.items() if value is not None}
         self._check_inputs(given)
         rows = {name: value.shape[0] for name, value in given.items()}
         if len(set(rows.values())) > 1:

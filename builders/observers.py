@@ -137,8 +137,13 @@ class JsonLog(Observer):
     def on_step(self, report: StepReport) -> None:
         if report.step % self.every == 0:
             self._write(
-                {"step": report.step, "phase": report.phase, "loss": dict(report.losses),
-                 "learning_rate": report.learning_rate, "gradient_norm": report.gradient_norm}
+                {
+                    "step": report.step,
+                    "phase": report.phase,
+                    "loss": dict(report.losses),
+                    "learning_rate": report.learning_rate,
+                    "gradient_norm": report.gradient_norm,
+                }
             )
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:

@@ -60,9 +60,7 @@ class Nest(nn.Module):
         self.enter = zero(nn.Conv2d(width, inner_in, 3, padding=1))
         self.leave = zero(nn.Conv2d(inner_out, width, 3, padding=1))
 
-    def forward(
-        self, x: Tensor, inner: Callable[[Tensor], tuple[Predictions, Tensor]]
-    ) -> tuple[Predictions, Tensor]:
+    def forward(self, x: Tensor, inner: Callable[[Tensor], tuple[Predictions, Tensor]]) -> tuple[Predictions, Tensor]:
         """Run ``inner`` on what ``x`` gives it; return its predictions and ``x`` plus its features."""
         predictions, features = inner(self.enter(x))
         return predictions, x + self.leave(features[: x.shape[0]])

@@ -15,7 +15,7 @@ __all__ = ["ProgressBar"]
 
 
 class ProgressBar(Observer):
-    """A rich bar on stderr: phase, step, rate, time left, losses by level; one line a phase where stderr is no terminal."""
+    """A rich bar on stderr: phase, step, rate, time left, losses by level; a line a phase where it is no terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console

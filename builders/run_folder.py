@@ -76,12 +76,15 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / ".lock", "w")  # noqa: SIM115 (held until __exit__)
+            self._lock = open(self.folder / ".lock", "w")
         except OSError as error:
-            raise CheckpointError(f"{self.folder}: cannot write here ({error.strerror}); choose another --out") from None
+            reason = f"cannot write here ({error.strerror}); choose another --out"
+            raise CheckpointError(f"{self.folder}: {reason}") from None
         if not _lock(self._lock):
             self._lock.close()
             raise CheckpointError(f"{self.folder}: another process is training here; choose another --out")
+        for stale in self.folder.glob(".*.tmp"):  # a run was killed while it wrote
+            stale.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,8 +166,12 @@ def _lock(file: Any) -> bool:
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Dotted paths at which two recipes differ."""
+    """Where two recipes differ, and in what: ``optimizer.learning_rate (0.001, now 0.002)``."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [key for key in {**old, **new} if path or key not in ("name", "summary", "every")]
         return [found for key in keys for found in _differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))]
-    return [] if old == new else [path]
+    return [] if old == new else [f"{path} ({_shown(old)}, now {_shown(new)})"]
+
+
+def _shown(value: Any) -> str:
+    return "not given" if value is None else str(value)

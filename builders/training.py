@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from builders.data import ImageData, open_dataset
 from builders.evaluation import draw_grid, held_out_losses
 from builders.losses import level_losses, snr_weights, total_loss
-from builders.network import NestedUNet, build_model
+from builders.network import NestedUNet, build_model, load_inner
 from builders.observers import Observer, RunFacts, StepReport
 from builders.process import DiffusionProcess, pyramid
 from builders.run_folder import RunFolder, State
@@ -31,7 +31,7 @@ from specs.recipe import LossSpec, PhaseSpec, Recipe
 __all__ = ["Interrupted", "TrainingError", "train"]
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ValueError):
     """Training cannot start or go on; the message says why and what to do."""
 
 
@@ -113,19 +113,27 @@ class Phase:
             for earlier in before
         }
         return cls(
-            name, spec, recipe, graph, rows_by_level(spec, graph), model, ema.requires_grad_(False), optimizer,
-            process, loss, snr_weights(process, loss.weighting),
+            name,
+            spec,
+            recipe,
+            graph,
+            rows_by_level(spec, graph),
+            model,
+            ema.requires_grad_(False),
+            optimizer,
+            process,
+            loss,
+            snr_weights(process, loss.weighting),
             sum(recipe.phases[earlier].steps for earlier in before),
             sum(recipe.phases[earlier].steps * counts[earlier] for earlier in before),
         )
 
     def take_over(self, weights: Mapping[str, Tensor], ema: Mapping[str, Tensor]) -> None:
         """Start the inner levels from what the phase before left."""
-        own = set(self.model.state_dict())
-        self.model.load_state_dict({key: value for key, value in weights.items() if key in own}, strict=False)
+        load_inner(self.model, weights)
         # What is new in this phase averages from its own start.
         self.ema.load_state_dict(self.model.state_dict())
-        self.ema.load_state_dict({key: value for key, value in ema.items() if key in own}, strict=False)
+        load_inner(self.ema, ema)
 
     def learning_rate(self, step: int) -> float:
         """The rate at a step of the phase, from 0: linear warm-up, then constant or half a cosine."""
@@ -137,7 +145,11 @@ class Phase:
         return rate
 
     def step(self, step: int, data: ImageData) -> tuple[dict[str, float], float, float]:
-        """One step: losses by level, learning rate, norm of the gradient."""
+        """One step: losses by level, learning rate, norm of the gradient.
+
+        Raises:
+            TrainingError: a loss or a gradient is not finite; the weights are as before the step.
+        """
         images, t, eps, classes = self.batch(step, data)
         rate = self.learning_rate(step)
         for group in self.optimizer.param_groups:
@@ -152,11 +164,19 @@ class Phase:
             predictions = self.model(z, t, classes=classes)
         losses = level_losses(predictions, images, eps, t, self.process, self.loss, self.weights)
         total_loss(losses, self.loss).backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip).item()
+        values = {label: value.item() for label, value in losses.items()}
+        if not math.isfinite(norm):
+            bad = [label for label, value in values.items() if not math.isfinite(value)]
+            what = f"the loss of {' and '.join(bad)} is" if bad else "the gradient is"
+            raise TrainingError(
+                f"phase {self.name}, step {step + 1}: {what} not finite. The last checkpoint stands; "
+                "a lower learning_rate or a longer warmup may help"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.average(step)
-        return {label: value.item() for label, value in losses.items()}, rate, norm.item()
+        return values, rate, norm
 
     def batch(self, step: int, data: ImageData) -> tuple[list[Tensor], Tensor, list[Tensor], Tensor | None]:
         """Clean images by level, time indices, noise and classes of a step; drawn on the CPU, the same everywhere."""
@@ -210,7 +230,9 @@ def train(
     entry = load_entry(recipe.entry).graph
     dataset = open_dataset(recipe.data)
     _check(recipe, entry, len(dataset.classes))
-    with RunFolder(Path(folder), recipe, entry) as run:
+    # Steps seed the global generator, which belongs to the caller.
+    generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with RunFolder(Path(folder), recipe, entry) as run, generators:
         state = run.read_state()
         status = "failed"
         try:
@@ -253,9 +275,7 @@ def _run_phases(training: _Training, state: State | None) -> None:
     names = list(recipe.phases)
     first = state.steps_done(recipe) if state else 0
     card = {"name": recipe.data, "licence": getattr(training.dataset.card, "licence", "unknown")}
-    training.observer.on_start(
-        RunFacts(recipe, entry, training.run.folder, total, first, str(training.device), card)
-    )
+    training.observer.on_start(RunFacts(recipe, entry, training.run.folder, total, first, str(training.device), card))
     weights: Mapping[str, Tensor] | None = None
     ema: Mapping[str, Tensor] = {}
     for name in names[names.index(state.phase) if state else 0 :]:

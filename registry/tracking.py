@@ -30,6 +30,8 @@ EXPERIMENT = "matryoshka-zoo"
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 #: Metrics are sent together, this often or when there are this many.
 SECONDS, BATCH = 1.0, 500
+#: MLflow takes no more params at once.
+MAX_PARAMS = 100
 
 
 def tracking_uri() -> str:
@@ -67,7 +69,7 @@ class MLflowObserver(Observer):
     """Logs a run: parameters, losses by level, held-out losses, grids, spec; one MLflow run for all of its resumes.
 
     Everything is put in a queue; a thread imports MLflow and sends it. A store that fails is reported once through
-    ``warn`` and then left alone; training goes on.
+    ``warn`` and then left alone, but for the end of the run; training goes on.
 
     Args:
         warn: told of failures, once.
@@ -82,6 +84,8 @@ class MLflowObserver(Observer):
         self.uri = tracking_uri()
         self.run_id: str | None = None
         self.failed: str | None = None
+        self.status = STATUS["failed"]
+        self.best: dict[str, float] = {}
         self.thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def on_start(self, run: RunFacts) -> None:
@@ -98,14 +102,17 @@ class MLflowObserver(Observer):
         self._metrics(values | {"training/seconds_per_step": report.seconds}, report.step)
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
-        self._metrics({f"held_out_v_loss/{label}": loss for label, loss in losses.items()}, step)
+        values = {f"held_out_v_loss/{label}": loss for label, loss in losses.items()}
+        # MLflow's tables show the last value of a metric, not the best.
+        self.best |= {name: min(loss, self.best.get(name, loss)) for name, loss in values.items()}
+        self._metrics(values | {f"{name}_best": self.best[name] for name in values}, step)
 
     def on_grid(self, step: int, phase: str, grid: Image, path: Path) -> None:
         self.queue.put(lambda client: client.log_artifact(self.run_id, str(path), "grids"))
 
     def on_end(self, status: str) -> None:
-        self.queue.put(lambda client: self._flush(client))
-        self.queue.put(lambda client: client.set_terminated(self.run_id, STATUS[status]))
+        self.status = STATUS[status]
+        self.queue.put(self._flush)
         self.queue.put(None)
         if self.thread.is_alive():
             self.thread.join(self.patience)
@@ -122,24 +129,34 @@ class MLflowObserver(Observer):
             self.metrics += [(name, value, now, step) for name, value in values.items()]
 
     def _work(self) -> None:
+        client = None
         try:
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            from mlflow.tracking import MlflowClient
-
-            _quiet()
-            initialise_store(self.uri)
-            client = MlflowClient(tracking_uri=self.uri)
-            while True:
-                try:
-                    job = self.queue.get(timeout=SECONDS)
-                except queue.Empty:
-                    self._flush(client)
-                    continue
-                if job is None:
-                    return
+            client = _client(self.uri)
+            for job in self._jobs():
                 job(client)
         except Exception as error:  # whatever the store does must not end training
+            self._give_up(error)
+            while self.queue.get() is not None:  # nothing more is sent, but the run is still to be ended
+                pass
+        if client is not None and self.run_id is not None:
+            try:
+                client.set_terminated(self.run_id, self.status)
+            except Exception as error:
+                self._give_up(error)
+
+    def _jobs(self) -> Iterator[Callable[[Any], None]]:
+        """What is to be done, until the end; metrics are sent while there is nothing else."""
+        while True:
+            try:
+                job = self.queue.get(timeout=SECONDS)
+            except queue.Empty:
+                job = self._flush
+            if job is None:
+                return
+            yield job
+
+    def _give_up(self, error: Exception) -> None:
+        if self.failed is None:
             self.failed = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
             self.warn(f"MLflow at {self.uri} failed and is left alone ({self.failed}); log.jsonl has the run")
 
@@ -166,8 +183,9 @@ class MLflowObserver(Observer):
         self.run_file.write_text(json.dumps({"uri": self.uri, "run_id": self.run_id}) + "\n")
         from mlflow.entities import Param
 
-        params = _params(run)
-        client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
+        params = [Param(key, value) for key, value in _params(run).items()]
+        for start in range(0, len(params), MAX_PARAMS):
+            client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
         self._metrics(_costs(run.graph), 0)
         from specs.canonical import expanded_yaml
 
@@ -185,11 +203,21 @@ class MLflowObserver(Observer):
         return None
 
 
-def _quiet() -> None:
+def _client(uri: str) -> Any:
+    """A client of the store, which is made if it is a SQLite file that is not there.
+
+    Settings of MLflow that are not the user's: two tries instead of minutes of them, no telemetry, no chatter.
+    """
     import logging
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.tracking import MlflowClient
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    initialise_store(uri)
+    return MlflowClient(tracking_uri=uri)
 
 
 def _tags(run: RunFacts) -> dict[str, str]:
@@ -240,8 +268,15 @@ def _flat(value: Any, path: str = "") -> dict[str, str]:
 
 
 def _costs(graph: EntryGraph) -> dict[str, float]:
-    from registry.costs import count
+    """Parameters, MACs and FLOPs (two a MAC) of one sample: of the whole, and of each level without those inside it."""
+    from registry.card import make_card
 
-    total = count(graph).total
-    macs = total.macs + total.encode_macs
-    return {"parameters": total.parameters, "macs": macs, "flops": 2 * macs}
+    card = make_card(graph)
+    costs: dict[str, float] = {"parameters": card.parameters, "macs": card.macs, "flops": card.flops}
+    for level in card.levels:
+        costs |= {
+            f"parameters/{level.label}": level.parameters,
+            f"macs/{level.label}": level.macs,
+            f"flops/{level.label}": level.flops,
+        }
+    return costs

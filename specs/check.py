@@ -19,9 +19,33 @@ __all__ = ["check_level", "check_nesting"]
 NODE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 #: Names that the network gives to parts of a level.
 TAKEN = frozenset(
-    {*RESERVED, "z", "t", "features", "condition", "tokens", "text_mask", "inner", "rows", "time", "predictions",
-     "inner_predictions", "nest_features", "normalize_input", "stem_features", "token_mask", "t_rows",
-     "condition_rows", "token_mask_rows", "forward", "graph", "code", "training", "level", "print_readable"}
+    {
+        *RESERVED,
+        "z",
+        "t",
+        "features",
+        "condition",
+        "tokens",
+        "text_mask",
+        "inner",
+        "rows",
+        "time",
+        "predictions",
+        "inner_predictions",
+        "nest_features",
+        "normalize_input",
+        "stem_features",
+        "token_mask",
+        "t_rows",
+        "condition_rows",
+        "token_mask_rows",
+        "forward",
+        "graph",
+        "code",
+        "training",
+        "level",
+        "print_readable",
+    }
 )
 
 
@@ -40,9 +64,7 @@ def check_nesting(levels: Sequence[LevelSpec], trees: Sequence[TreeMapping], pro
             problems.add("bad-nesting", message, where)
 
 
-def check_level(
-    draft: LevelDraft, tree: TreeMapping, nest: LevelSpec | None, problems: Problems
-) -> tuple[Node, ...]:
+def check_level(draft: LevelDraft, tree: TreeMapping, nest: LevelSpec | None, problems: Problems) -> tuple[Node, ...]:
     """The level's nodes in topological order, their widths filled in; what is wrong goes to ``problems``."""
     before = len(problems)
     nodes = _check_names(draft, problems)
@@ -62,7 +84,7 @@ def _check_names(draft: LevelDraft, problems: Problems) -> dict[str, Draft]:
         if not NODE_NAME.fullmatch(node.name):
             message = f"node {quote(node.name)}: a name has small letters, digits and underscores, a letter first"
             problems.add("bad-name", message, node.position)
-        elif node.name in TAKEN and node.block != "nest" or node.name.startswith(("micro_", "add_")):
+        elif (node.name in TAKEN and node.block != "nest") or node.name.startswith(("micro_", "add_")):
             problems.add("bad-name", f"{quote(node.name)} is a reserved name", node.position)
         if node.name in nodes:
             problems.add("duplicate-node", f"two nodes are called {quote(node.name)}", node.position)
@@ -134,7 +156,9 @@ def _check_reached(draft: LevelDraft, nodes: Mapping[str, Draft], problems: Prob
             todo += nodes[name].inputs
     for name, node in nodes.items():
         if name not in reached:
-            problems.add("dead-node", f"nothing reads node {quote(name)}: its output does not reach the head", node.position)
+            problems.add(
+                "dead-node", f"nothing reads node {quote(name)}: its output does not reach the head", node.position
+            )
 
 
 def _check_shapes(
@@ -178,7 +202,9 @@ def _merged(node: Draft, given: list[tuple[int, int]], problems: Problems) -> tu
         return sum(width for width, _ in given), given[0][1]
     if len({width for width, _ in given}) > 1:
         widths = " and ".join(f"{quote(n)} ({w} channels)" for n, (w, _) in zip(node.inputs, given, strict=True))
-        message = f"node {quote(node.name)}: {node.merge} of unequal widths: {widths}; a conv of kernel 1 makes them equal"
+        message = (
+            f"node {quote(node.name)}: {node.merge} of unequal widths: {widths}; a conv of kernel 1 makes them equal"
+        )
         problems.add("size-mismatch", message, node.position)
         return None
     return given[0]

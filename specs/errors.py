@@ -6,7 +6,18 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-__all__ = ["CODES", "Position", "Problem", "Problems", "SpecError", "UnknownName", "closest", "did_you_mean", "fail", "quote"]
+__all__ = [
+    "CODES",
+    "Position",
+    "Problem",
+    "Problems",
+    "SpecError",
+    "UnknownName",
+    "closest",
+    "did_you_mean",
+    "fail",
+    "quote",
+]
 
 #: Every code that stands in brackets after ``error``, and what it means. Codes are stable.
 CODES: dict[str, str] = {

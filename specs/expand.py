@@ -5,7 +5,7 @@ from __future__ import annotations
 from specs.check import check_level, check_nesting
 from specs.draft import LevelDraft
 from specs.errors import Problems
-from specs.graph import EntryGraph, LevelGraph, MicroInput, Process, TextInput
+from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
 from specs.graphs import expand_graph
 from specs.schema import EntrySpec, InputsSpec, LevelSpec
 from specs.source import Mapping, Tree, locate
@@ -137,7 +137,7 @@ def _check_text(level: LevelSpec, tree: Mapping, problems: Problems) -> None:
         problems.add("bad-width", message, locate(tree, "inputs", "text", "self_attention"))
 
 
-def _level_graph(level: LevelSpec, draft: LevelDraft, nodes, shared: InputsSpec) -> LevelGraph:
+def _level_graph(level: LevelSpec, draft: LevelDraft, nodes: tuple[Node, ...], shared: InputsSpec) -> LevelGraph:
     own = level.inputs.others
     micro = []
     for name, declared in shared.others.items():

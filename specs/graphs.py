@@ -43,8 +43,13 @@ class _Graph:
             return None
         groups = self.graph.head.groups or self.level.head.groups
         return LevelDraft(
-            self.level.resolution, self.graph.stem.width, tuple(self.nodes), inputs[0], groups,
-            locate(self.tree, "graph", key=True), locate(self.tree, "graph", "head", key=True),
+            self.level.resolution,
+            self.graph.stem.width,
+            tuple(self.nodes),
+            inputs[0],
+            groups,
+            locate(self.tree, "graph", key=True),
+            locate(self.tree, "graph", "head", key=True),
         )
 
     def single(self, name: str, inputs: tuple[str, ...]) -> None:

@@ -85,9 +85,9 @@ def list_names(search: tuple[Path, ...] | None = None) -> tuple[str, ...]:
             names[path.stem] = None
             names.update(dict.fromkeys(_variants(path)))
     for tag in tag_names(search):
-        path = find_tag(tag, search)
-        assert path is not None
-        names.update({f"{name}.{tag}": None for name in _tagged(path) if name in names})
+        tag_file = find_tag(tag, search)
+        assert tag_file is not None
+        names.update({f"{name}.{tag}": None for name in _tagged(tag_file) if name in names})
     return tuple(sorted(names, key=natural))
 
 

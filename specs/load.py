@@ -20,7 +20,16 @@ from specs.schema import EntrySpec
 from specs.source import Mapping, Tree, parse_text
 from specs.validation import validate_into
 
-__all__ = ["Loaded", "expanded_yaml", "json_schema", "list_names", "load_entry", "load_mapping", "load_spec", "load_text"]
+__all__ = [
+    "Loaded",
+    "expanded_yaml",
+    "json_schema",
+    "list_names",
+    "load_entry",
+    "load_mapping",
+    "load_spec",
+    "load_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +70,21 @@ def load_entry(
     try:
         return _finish(resolve(name_or_path, folders, problems), overrides, problems)
     except UnknownName:
-        if Path(name_or_path).exists():
+        if name_or_path and Path(name_or_path).exists():
             return _finish(resolve(Path(name_or_path), folders, problems), overrides, problems)
         raise
 
 
-def load_text(text: str, filename: str = "<stdin>", *, overrides: Sequence[str] = ()) -> Loaded:
-    """Load an entry from YAML text; ``filename`` is what messages call it.
+def load_text(
+    text: str, filename: str = "<stdin>", *, overrides: Sequence[str] = (), search: Sequence[Path] | None = None
+) -> Loaded:
+    """Load an entry from YAML text; ``filename`` is what messages call it, ``search`` as for ``load_entry``.
 
     Raises:
         SpecError: the entry is wrong.
     """
     problems = Problems()
-    return _finish(resolve(parse_text(text, filename), library.folders(), problems), overrides, problems)
+    return _finish(resolve(parse_text(text, filename), library.folders() if search is None else tuple(search), problems), overrides, problems)
 
 
 def load_mapping(mapping: PlainMapping[str, Any], filename: str = "<mapping>") -> Loaded:
@@ -136,5 +147,3 @@ def json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Entry of the Matryoshka model zoo"
     return schema
-
-

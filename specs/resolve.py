@@ -12,7 +12,7 @@ from specs.merge import drop, merge, put
 from specs.source import Entry, Mapping, Scalar, Tree, parse
 from specs.source import Sequence as TreeSequence
 
-__all__ = ["Resolver", "Resolved"]
+__all__ = ["Resolved", "Resolver"]
 
 #: Keys that stay with the entry that has them.
 _OWN = ("name", "summary", "variants")

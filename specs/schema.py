@@ -216,7 +216,9 @@ class LevelSpec(Model):
     name: EntryName | None = Field(default=None, description="the entry it comes from")
     resolution: int = Field(ge=1, le=MAX_PIXELS, description="side in pixels")
     nest: LevelSpec | None = Field(default=None, description="the level inside: a name, changes to one, or a level")
-    inputs: InputsSpec = Field(default=InputsSpec(), description="text, classes, micro inputs; innermost only")
+    inputs: InputsSpec = Field(
+        default_factory=lambda: InputsSpec.model_validate({}), description="text, classes, micro inputs; innermost only"
+    )
     time: TimeSpec | None = Field(default=None, description="the time embedding; innermost only")
     defaults: dict[str, dict[str, Any]] = Field(default={}, description="arguments by block")
     stages: dict[str, StageSpec] | None = Field(default=None, description="the U-shaped short form, finest first")

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from specs.errors import Position, Problems, SpecError, fail, quote
 
@@ -60,7 +60,7 @@ class Mapping:
         return None if entry is None else entry.value
 
 
-Tree = Union[Scalar, Sequence, Mapping]
+Tree = Scalar | Sequence | Mapping
 
 
 def plain(tree: Tree) -> Any:

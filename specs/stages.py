@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Literal
 
 from specs.blocks import BLOCKS
 from specs.draft import Draft, LevelDraft, Use, read_use
-from specs.errors import Problems, quote
+from specs.errors import Position, Problems, quote
 from specs.schema import LevelSpec, StageSpec
 from specs.source import Mapping, Scalar, Sequence, Tree, locate
 
 __all__ = ["expand_stages"]
 
 STAGE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+Merge = Literal["cat", "add", "mean"] | None
+#: The blocks of each stage's units, and for each stage its resolution and the block that leads on.
+Units = dict[str, list[Use]]
+Steps = dict[str, tuple[int, Use | None]]
+
 DEFAULT_MIDDLE = ("resnet", "attention", "resnet")
 #: Nodes of a level; a spec that describes more is refused before it is written out.
 MAX_NODES = 20_000
@@ -32,7 +38,7 @@ class _Stages:
         self.current, self.width = "stem", next(iter(self.stages.values())).width
         self.skips: list[tuple[str, int]] = [("stem", self.width)]
 
-    def position(self, *path: str | int, key: bool = False):
+    def position(self, *path: str | int, key: bool = False) -> Position:
         """Where a part of the level is written."""
         return locate(self.tree, *path, key=key)
 
@@ -56,12 +62,12 @@ class _Stages:
             blocks += [self.named("attention", "stages", name, "attention")] * stage.attention
         return blocks
 
-    def add(self, name: str, use: Use, width: int, inputs: tuple[str, ...], merge=None) -> None:
+    def add(self, name: str, use: Use, width: int, inputs: tuple[str, ...], merge: Merge = None) -> None:
         """Write a node and make it the current one."""
         self.nodes.append(Draft(name, use.block, width, use.args, inputs, merge, use.position))
         self.current, self.width = name, width
 
-    def add_unit(self, prefix: str, uses: list[Use], width: int, inputs: tuple[str, ...], merge=None) -> None:
+    def add_unit(self, prefix: str, uses: list[Use], width: int, inputs: tuple[str, ...], merge: Merge = None) -> None:
         """Write the blocks of a unit one after the other; the first one reads ``inputs``."""
         counts, seen = Counter(use.block for use in uses), Counter[str]()
         for use in uses:
@@ -107,7 +113,9 @@ class _Stages:
             return None
         if plain is None:
             return None
-        args = {key: value for key, value in plain.args if key != "factor"} | ({"factor": factor} if factor != 2 else {})
+        args = {key: value for key, value in plain.args if key != "factor"} | (
+            {"factor": factor} if factor != 2 else {}
+        )
         return Use("down", tuple(sorted(args.items())), down.position)
 
     def check_name(self, name: str, resolution: int) -> None:
@@ -124,8 +132,8 @@ class _Stages:
     def expand(self) -> LevelDraft | None:
         """Write the level; None where something is wrong."""
         before = len(self.problems)
-        units = {name: self.unit(name, stage) for name, stage in self.stages.items()}
-        total = sum((2 * stage.depth + 1) * len(units[name]) for name, stage in self.stages.items())
+        named = {name: self.unit(name, stage) for name, stage in self.stages.items()}
+        total = sum((2 * stage.depth + 1) * len(named[name]) for name, stage in self.stages.items())
         if total > MAX_NODES:
             message = f"these stages hold {total:,} blocks, where a level has at most {MAX_NODES:,}"
             self.problems.add("too-large", message, self.position("stages", key=True))
@@ -134,16 +142,22 @@ class _Stages:
         middle = self.middle()
         if len(self.problems) > before:
             return None
+        units = {name: [use for use in uses if use is not None] for name, uses in named.items()}
         first = self.width
         self.way_down(units, steps)
-        self.bottom(middle)
+        self.bottom([use for use in middle if use is not None])
         self.way_up(units, steps)
         return LevelDraft(
-            self.level.resolution, first, tuple(self.nodes), self.current, self.level.head.groups,
-            self.tree.position, self.position("stages", key=True),
+            self.level.resolution,
+            first,
+            tuple(self.nodes),
+            self.current,
+            self.level.head.groups,
+            self.tree.position,
+            self.position("stages", key=True),
         )
 
-    def way_down(self, units, steps) -> None:
+    def way_down(self, units: Units, steps: Steps) -> None:
         """Units and downsamplings; each leaves a skip."""
         for name, stage in self.stages.items():
             for index in range(stage.depth):
@@ -170,7 +184,7 @@ class _Stages:
         for index, use in enumerate(middle):
             self.add(f"middle{index}_{use.block}", use, self.width, (self.current,))
 
-    def way_up(self, units, steps) -> None:
+    def way_up(self, units: Units, steps: Steps) -> None:
         """Units, each after taking a skip, and upsamplings."""
         names = list(reversed(self.stages))
         for name, finer in zip(names, [*names[1:], None], strict=True):
@@ -186,7 +200,7 @@ class _Stages:
                 use = Use("up", tuple(sorted(args.items())), self.position("stages", name))
                 self.add(f"{name}_upsample", use, self.width, (self.current,))
 
-    def take_skip(self, prefix: str, mode: str):
+    def take_skip(self, prefix: str, mode: str) -> tuple[tuple[str, ...], Merge]:
         """What a unit on the way up reads, and how it merges that."""
         skip, width = self.skips.pop()
         if mode == "none":

@@ -218,7 +218,7 @@ def test_junk_on_stdin(zoo_command):
 
 
 def process(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", "from zoo.cli import main; main()", *arguments]
+    command = [sys.executable, "-m", "zoo", *arguments]
     return subprocess.run(command, capture_output=True, cwd=cwd, timeout=60, **options)
 
 
@@ -241,7 +241,7 @@ def test_interruption(zoo_command, monkeypatch, capsys):
 def test_a_reader_that_goes_away(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-c", "from zoo.cli import main; main()", "list", "--plain"]
+    command = [sys.executable, "-m", "zoo", "list", "--plain"]
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
     os.close(writer)
     assert result.stderr == b"" and result.returncode == 141

@@ -89,8 +89,18 @@ def test_writing_a_default_out_changes_nothing():
 
 @pytest.mark.parametrize(
     "change",
-    ["resolution=32", "inputs.classes=4", "stages.r8.attention=2", "skip=add", "normalize_input=true", "head.groups=8",
-     "time={width: 64}", "stages.r16.depth=2", "defaults={resnet: {dropout: 0.1}}", "stages.r8.width=96"],
+    [
+        "resolution=32",
+        "inputs.classes=4",
+        "stages.r8.attention=2",
+        "skip=add",
+        "normalize_input=true",
+        "head.groups=8",
+        "time={width: 64}",
+        "stages.r16.depth=2",
+        "defaults={resnet: {dropout: 0.1}}",
+        "stages.r8.width=96",
+    ],
 )
 def test_whatever_changes_the_network_changes_the_graph_hash(change):
     text = FLAT.replace("r16", "a").replace("r8", "b")
@@ -143,14 +153,17 @@ def test_extends_merges_replaces_and_removes(tmp_path):
     assert loaded.spec.summary == ""
     assert loaded.spec.stages["r8"].width == 96 and loaded.spec.stages["r8"].depth == 1
     assert loaded.spec.stages["r8"].attention is None and not loaded.spec.defaults
-    new = write(tmp_path, "new", "extends: base\nstages: {r16: {depth: 2}, half: {width: 64, down: 4}, r2: {width: 64}}\n")
+    new = write(
+        tmp_path, "new", "extends: base\nstages: {r16: {depth: 2}, half: {width: 64, down: 4}, r2: {width: 64}}\n"
+    )
     stages = load_entry(new).spec.stages
     assert list(stages) == ["r16", "half", "r2"] and stages["r16"].width == 32
 
 
 def test_changing_a_block_drops_its_arguments(tmp_path):
     write(
-        tmp_path, "base",
+        tmp_path,
+        "base",
         "resolution: 8\ngraph:\n  stem: {width: 32}\n  a: {block: resnet, width: 32, dropout: 0.5, from: stem}\n"
         "  head: {from: a}\n",
     )
@@ -162,7 +175,9 @@ def test_changing_a_block_drops_its_arguments(tmp_path):
 def test_nest_with_changes_and_inline(tmp_path):
     write(tmp_path, "inner", FLAT.split("\n", 2)[2])
     stages = "stages:\n  r32: {width: 32}\n  r16: {width: 32}\n"
-    changed = write(tmp_path, "outer", f"resolution: 32\nnest: {{extends: inner, stages: {{r8: {{width: 96}}}}}}\n{stages}")
+    changed = write(
+        tmp_path, "outer", f"resolution: 32\nnest: {{extends: inner, stages: {{r8: {{width: 96}}}}}}\n{stages}"
+    )
     assert {node.width for node in load_entry(changed).graph.levels[1].nodes} == {32, 96, 64} - {64}
     plain_nest = write(tmp_path, "plain", f"resolution: 32\nnest: inner\n{stages}")
     assert load_entry(plain_nest).graph.graph_hashes["r16"] == load_entry(tmp_path / "inner.yaml").graph.graph_hash
@@ -205,8 +220,18 @@ def test_skips(mode):
 
 def test_scalars_follow_yaml_1_2():
     text = "a: 1e-4\nb: no\nc: 2:1\nd: 0o17\ne: 1_000\nf: '1'\ng: ~\nh: True\ni: .5\nj: 2024-01-01\n"
-    expected = {"a": 1e-4, "b": "no", "c": "2:1", "d": 15, "e": "1_000", "f": "1", "g": None, "h": True, "i": 0.5,
-                "j": "2024-01-01"}
+    expected = {
+        "a": 1e-4,
+        "b": "no",
+        "c": "2:1",
+        "d": 15,
+        "e": "1_000",
+        "f": "1",
+        "g": None,
+        "h": True,
+        "i": 0.5,
+        "j": "2024-01-01",
+    }
     assert plain(parse_text(text)) == expected
 
 
@@ -227,7 +252,10 @@ def test_any_stages_expand_build_and_run(stages, skip, middle):
     import json
 
     spec = {
-        "name": "any", "resolution": 8, "skip": skip, "head": {"groups": 8},
+        "name": "any",
+        "resolution": 8,
+        "skip": skip,
+        "head": {"groups": 8},
         "defaults": {"resnet": {"groups": 8}, "attention": {"groups": 8}},
         "stages": {f"r{8 >> index}": stage for index, stage in enumerate(stages)},
     } | ({} if middle is None else {"middle": middle})

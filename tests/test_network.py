@@ -116,8 +116,12 @@ def test_text_is_hoisted_out_of_the_denoiser(text):
     called = {str(node.target) for node in denoiser.graph.nodes if node.op == "call_module"}
     assert not any(target.endswith(".text") or target.startswith("micro_") for target in called)
     assert {str(node.target) for node in encoder.graph.nodes if node.op == "call_module"} == {
-        "micro_scale", "token_mask", "r8_down0_attention.text", "middle1_attention.text",
-        "r8_up0_attention.text", "r8_up1_attention.text",
+        "micro_scale",
+        "token_mask",
+        "r8_down0_attention.text",
+        "middle1_attention.text",
+        "r8_up0_attention.text",
+        "r8_up1_attention.text",
     }
     # Whole and split, the level computes the same.
     z, t = noise(text.graph, 2)[0], torch.tensor([1.0, 2.0])

@@ -98,6 +98,10 @@ def test_configs_that_cannot_be_built_say_why(change, message):
 
 def test_text_fields_may_be_comma_separated():
     case = CASES["unet-1level"]
-    config = case["config"] | {"resolution_channels": "32,64,96", "num_resnets_per_resolution": "2",
-                               "attention_levels": "1,2", "num_attention_layers": "0,1,2"}
+    config = case["config"] | {
+        "resolution_channels": "32,64,96",
+        "num_resnets_per_resolution": "2",
+        "attention_levels": "1,2",
+        "num_attention_layers": "0,1,2",
+    }
     assert published.from_config(config, 48).graph.hash == published.from_config(case["config"], 48).graph.hash

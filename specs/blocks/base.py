@@ -39,9 +39,7 @@ class Costs:
     encode_macs: int = 0
 
     def __add__(self, other: Costs) -> Costs:
-        return Costs(
-            self.parameters + other.parameters, self.macs + other.macs, self.encode_macs + other.encode_macs
-        )
+        return Costs(self.parameters + other.parameters, self.macs + other.macs, self.encode_macs + other.encode_macs)
 
 
 @lru_cache(maxsize=4096)

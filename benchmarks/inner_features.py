@@ -1,0 +1,97 @@
+"""What nesting is worth: held-out v loss of a nested model over that of the same model without its inner features.
+
+Both are trained by the same recipe from the same inner level, with the same weights at the start, data, noise and
+steps. The second has what its inner levels return multiplied by zero, so that each level has only its own input to go
+by; everything else, inner losses included, is the same. A ratio below one is what the returned features are worth.
+
+    python benchmarks/inner_features.py
+    python benchmarks/inner_features.py --set phases.p16.steps=100 --set phases.p32.steps=30 --set phases.p64.steps=20
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from builders.data import Dataset, open_dataset
+from builders.evaluation import held_out_losses
+from builders.parts import Nest
+from builders.training import Phase
+from specs.load import load_entry
+from specs.recipe import Recipe, load_recipe
+
+
+def cut_features(phase: Phase) -> None:
+    """Make the inner levels of a phase return zeros, in the network and in its moving average."""
+    for model in (phase.model, phase.ema):
+        for module in model.modules():
+            if isinstance(module, Nest):
+                module.leave.register_forward_hook(lambda _module, _inputs, output: output * 0)
+
+
+def run_phase(phase: Phase, dataset: Dataset, draws: int) -> dict[str, float]:
+    """Train a phase to its end; the held-out v loss of each level, on the moving average."""
+    data = dataset.load(phase.graph.resolution, "train", seed=phase.recipe.seed)
+    started = time.perf_counter()
+    for step in range(phase.spec.steps):
+        phase.step(step, data)
+    seconds = (time.perf_counter() - started) / phase.spec.steps
+    print(f"  {phase.name}: {phase.spec.steps} steps of {seconds:.3f} s", flush=True)
+    return held_out_losses(phase.ema, phase.process, dataset.load(phase.graph.resolution, "held_out"), draws=draws)
+
+
+def compare(recipe: Recipe, device: torch.device, draws: int) -> dict[str, dict[str, float]]:
+    """Losses of both by level: of each phase that nests, that of the level it adds."""
+    entry, dataset = load_entry(recipe.entry).graph, open_dataset(recipe.data)
+    alone = [name for name, phase in recipe.phases.items() if phase.train == entry.labels[-1]]
+    shared: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+    result: dict[str, dict[str, float]] = {}
+    print("shared inner level", flush=True)
+    for name in alone:
+        phase = Phase.start(recipe, entry, name, device)
+        if shared is not None:
+            phase.take_over(*shared)
+        run_phase(phase, dataset, draws)
+        shared = phase.model.state_dict(), phase.ema.state_dict()
+    for arm in ("nested", "cut"):
+        print("with inner features" if arm == "nested" else "without inner features", flush=True)
+        weights = shared
+        for name in [name for name in recipe.phases if name not in alone]:
+            phase = Phase.start(recipe, entry, name, device)
+            if arm == "cut":
+                cut_features(phase)
+            if weights is not None:
+                phase.take_over(*weights)
+            losses = run_phase(phase, dataset, draws)
+            result.setdefault(phase.spec.train, {})[arm] = losses[phase.spec.train]
+            weights = phase.model.state_dict(), phase.ema.state_dict()
+    return result
+
+
+def main() -> None:
+    """Print a table of losses and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="nano-progressive")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--draws", type=int, default=4, help="how often each held-out image is used")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    options = parser.parse_args()
+    recipe = load_recipe(options.recipe, options.overrides)
+    losses = compare(recipe, torch.device(options.device), options.draws)
+    print(f"\nheld-out v loss, {recipe.entry} on {recipe.data}, moving average of the weights")
+    print(f"{'level':<8}{'nested':>10}{'cut off':>10}{'ratio':>8}")
+    for label, pair in losses.items():
+        print(f"{label:<8}{pair['nested']:>10.4f}{pair['cut']:>10.4f}{pair['nested'] / pair['cut']:>8.3f}")
+    if options.json:
+        figures = {"recipe": recipe.model_dump(mode="json"), "held_out_v_loss": losses, "torch": torch.__version__}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
