@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from specs.schema import MAX_PIXELS
+
 if TYPE_CHECKING:
     from specs.load import Loaded
 
@@ -65,9 +67,8 @@ def to_mapping(
 ) -> dict[str, Any]:
     """The spec of a published network as plain data, in the form the YAML would have; arguments as ``from_config``."""
     configs = list(_chain(config))
-    innermost = configs[-1]
     if resolution is None:
-        resolution = int(_micro(innermost).get("scale", 64))
+        resolution = _innermost_resolution(configs)
     sides = [resolution]
     for outer in reversed(configs[:-1]):
         sides.insert(0, sides[0] * 2 ** (len(_integers(outer, "resolution_channels")) - 1))
@@ -76,6 +77,18 @@ def to_mapping(
         level = _level(configs, depth, sides[depth], level, text_width, tokens)
     assert level is not None
     return {"name": name, **level}
+
+
+def _innermost_resolution(configs: list[Mapping[str, Any]]) -> int:
+    """The default of the innermost ``scale``, or, where that does not fit, the smallest side that all stages divide.
+
+    The format does not say it, and the network, being convolutional, does not depend on it.
+    """
+    halvings = [len(_integers(config, "resolution_channels")) - 1 for config in configs]
+    smallest = 2 ** halvings[-1]
+    scale = _micro(configs[-1]).get("scale", 64.0)
+    fits = scale.is_integer() and scale >= 1 and int(scale) % smallest == 0
+    return int(scale) if fits and scale * 2 ** sum(halvings[:-1]) <= MAX_PIXELS else smallest
 
 
 def _chain(config: Any) -> list[Mapping[str, Any]]:

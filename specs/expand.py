@@ -8,7 +8,7 @@ from specs.errors import Problems
 from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
 from specs.graphs import expand_graph
 from specs.schema import EntrySpec, InputsSpec, LevelSpec
-from specs.source import Mapping, Tree, locate
+from specs.source import Mapping, locate
 from specs.stages import expand_stages
 
 __all__ = ["expand"]
@@ -82,9 +82,6 @@ def _body(level: LevelSpec, tree: Mapping, problems: Problems) -> LevelDraft | N
 def _check_keys(level: LevelSpec, tree: Mapping, shared: InputsSpec, problems: Problems) -> None:
     """Keys that exclude each other, and keys that only the innermost level may have."""
 
-    def at(*path: str) -> Tree | None:
-        return tree.get(path[0])
-
     if level.stages is not None and level.graph is not None:
         problems.add("conflict", "a level has 'stages' or 'graph', not both", locate(tree, "graph", key=True))
     elif level.stages is None and level.graph is None:
@@ -98,6 +95,9 @@ def _check_keys(level: LevelSpec, tree: Mapping, shared: InputsSpec, problems: P
     if level.middle is not None and level.graph is not None:
         problems.add("conflict", "'middle' belongs to 'stages'; a graph names all its blocks", locate(tree, "middle"))
     _check_defaults(tree, problems)
+    if "scale" in level.inputs.others and level.inputs.others["scale"].default == 0:
+        where = locate(tree, "inputs", "scale", "default")
+        problems.add("out-of-range", "the default of 'scale' is a size in pixels, more than 0", where)
     if level.nest is None:
         return
     if level.middle is not None:
@@ -143,7 +143,7 @@ def _level_graph(level: LevelSpec, draft: LevelDraft, nodes: tuple[Node, ...], s
     for name, declared in shared.others.items():
         written = own[name].default if name in own else None
         # A scale defaults to each level's own resolution; any other input to the innermost's, or to 1.
-        usual = float(level.resolution) if name == "scale" else (declared.default or 1.0)
+        usual = float(level.resolution) if name == "scale" else 1.0 if declared.default is None else declared.default
         micro.append(MicroInput(name, written if written is not None else usual))
     return LevelGraph(
         label=f"r{level.resolution}",

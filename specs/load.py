@@ -84,7 +84,11 @@ def load_text(
         SpecError: the entry is wrong.
     """
     problems = Problems()
-    return _finish(resolve(parse_text(text, filename), library.folders() if search is None else tuple(search), problems), overrides, problems)
+    return _finish(
+        resolve(parse_text(text, filename), library.folders() if search is None else tuple(search), problems),
+        overrides,
+        problems,
+    )
 
 
 def load_mapping(mapping: PlainMapping[str, Any], filename: str = "<mapping>") -> Loaded:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 MAX_WIDTH = 65_536
-MAX_PIXELS = 65_536
+MAX_PIXELS = 2**24
 MAX_REPEAT = 1_000
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH, description="channels")]
@@ -178,7 +178,7 @@ class TextSpec(Model):
 class MicroSpec(Model):
     """A number per sample that joins the time embedding."""
 
-    default: float | None = Field(default=None, gt=0, le=1e9, description="default: the level's resolution")
+    default: float | None = Field(default=None, ge=0, le=1e9, description="of ``scale``: the level's resolution")
 
 
 class InputsSpec(Open):

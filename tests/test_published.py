@@ -105,3 +105,29 @@ def test_text_fields_may_be_comma_separated():
         "num_attention_layers": "0,1,2",
     }
     assert published.from_config(config, 48).graph.hash == published.from_config(case["config"], 48).graph.hash
+
+
+def outer(inner, scale):
+    return {
+        "attention_levels": [], "micro_conditioning": f"scale:{scale}", "num_attention_layers": [0, 0, 0, 0],
+        "num_resnets_per_resolution": [1, 1, 1, 1], "resolution_channels": [32, 32, 32, 32], "skip_mid_blocks": True,
+        "skip_normalization": False, "temporal_dim": 128, "inner_config": inner,
+    }  # fmt: skip
+
+
+def test_six_levels_build_whatever_their_nominal_resolution():
+    config = CASES["unet-1level"]["config"] | {"micro_conditioning": "scale:64,blur:0"}
+    for scale in (256, 1024, 4096, 16384, 65536):
+        config = outer(config, scale) | {"micro_conditioning": f"scale:{scale},blur:0"}
+    loaded = published.from_config(config, text_width=48)
+    assert len(loaded.graph.levels) == 6
+    assert [level.normalize_input for level in loaded.graph.levels[:2]] == [True, "auto"]
+    assert [micro.default for micro in loaded.graph.levels[0].micro] == [65536.0, 0.0]
+    assert zoo.build(loaded, device="meta").labels == loaded.graph.labels
+
+
+def test_the_resolution_is_read_off_the_scale_where_it_fits():
+    config = CASES["unet-1level"]["config"]
+    assert published.from_config(config, 48).spec.resolution == 64
+    assert published.from_config(config | {"micro_conditioning": "scale:1"}, 48).spec.resolution == 4
+    assert published.from_config(config, 48, resolution=32).spec.resolution == 32

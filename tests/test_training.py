@@ -136,9 +136,7 @@ def test_finished_run_is_left_as_it_is(recipe: Recipe, straight: Path) -> None:
 
 def test_another_recipe_is_refused(recipe: Recipe, straight: Path) -> None:
     changed = load_recipe("micro-test", [*SMALL, "optimizer.learning_rate=3e-3", "drop.classes=0.5"])
-    with pytest.raises(
-        CheckpointError, match=r"learning_rate \(0\.002, now 0\.003\), drop\.classes \("
-    ):
+    with pytest.raises(CheckpointError, match=r"learning_rate \(0\.002, now 0\.003\), drop\.classes \("):
         train(changed, straight)
     train(load_recipe("micro-test", [*SMALL, "every.checkpoint=1"]), straight)
 
