@@ -13,7 +13,7 @@ from specs.source import Entry, Mapping, Tree
 __all__ = ["apply_overrides"]
 
 _FIXED = ("extends", "variants")
-_MEMBERS = {"stages": "stage", "graph": "node"}
+_MEMBERS = {"stages": "stage", "graph": "node", "phases": "phase"}
 _MAX_STEPS = 60
 
 
