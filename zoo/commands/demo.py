@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from specs.recipe import Recipe, load_recipe
 from zoo.commands.train import run_recipe
 
 __all__ = ["demo_command"]
@@ -14,13 +15,10 @@ RECIPE = "nano-progressive"
 
 def demo_command(*, out: Path = Path("runs/demo"), track: bool = True, quiet: bool = False) -> int:
     """Run the demo; return the exit code. Run again after an interruption, it goes on."""
-    from specs.recipe import load_recipe
-
     recipe = load_recipe(RECIPE)
     if not quiet:
         print(
-            f"Training {recipe.entry} on {recipe.data}: 16, then 32, then 64 pixels, {len(recipe.phases)} phases.\n"
-            "Ctrl-C saves; the same command goes on.",
+            f"Training {recipe.entry} on {recipe.data}: {_phases(recipe)}.\nCtrl-C saves; the same command goes on.",
             flush=True,
         )
     started = time.time()
@@ -32,6 +30,11 @@ def demo_command(*, out: Path = Path("runs/demo"), track: bool = True, quiet: bo
     tracked = _add_to_run(out, path) if track else None
     print(_summary(out, weights, path, tracked, seconds))
     return 0
+
+
+def _phases(recipe: Recipe) -> str:
+    """The sides that are trained, in order."""
+    return ", then ".join(f"{phase.train[1:]} pixels ({phase.steps} steps)" for phase in recipe.phases.values())
 
 
 def _draw(weights: Path, path: Path) -> Path:
@@ -75,6 +78,6 @@ def _summary(folder: Path, weights: Path, picture: Path, run: str | None, second
             "  zoo sample mdm-nano -o hour.png          weights of an hour's training, shipped with the package",
             "  zoo show mdm-s1024                       a 1024-pixel model by level",
             "  zoo train nano-progressive --set phases.p16.steps=2000 --out runs/longer",
-            "  mlflow ui --backend-store-uri sqlite:///mlflow.db",
+            "  mlflow ui --workers 1                    losses by level and the grids, on http://localhost:5000",
         ]
     )

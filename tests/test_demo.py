@@ -1,0 +1,34 @@
+"""The demo, with a recipe of a few steps."""
+
+from __future__ import annotations
+
+import json
+
+from PIL import Image
+
+import zoo.commands.demo as demo
+
+
+def test_demo_trains_samples_logs_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(demo, "RECIPE", "micro-test")
+    assert demo.demo_command() == 0
+    printed = capsys.readouterr().out
+    assert "8 pixels (8 steps), then 16 pixels (6 steps)" in printed
+    assert "What to type next" in printed
+    with Image.open(tmp_path / "runs/demo/samples.png") as grid:
+        assert grid.width > 400
+    from mlflow.tracking import MlflowClient
+
+    facts = json.loads((tmp_path / "runs/demo/mlflow.json").read_text())
+    client = MlflowClient(tracking_uri=facts["uri"])
+    run = client.get_run(facts["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["parameters"] == 149318
+    assert len(client.get_metric_history(facts["run_id"], "loss/r8")) == 14
+    assert [file.path for file in client.list_artifacts(facts["run_id"], "samples")] == ["samples/samples.png"]
+    # A second call finds everything trained and draws the same samples.
+    first = (tmp_path / "runs/demo/samples.png").read_bytes()
+    assert demo.demo_command(quiet=True, track=False) == 0
+    assert (tmp_path / "runs/demo/samples.png").read_bytes() == first
