@@ -27,6 +27,7 @@ slow: $(STAMP)  ## run the tests that take longer
 
 check: $(STAMP)  ## lint and type checks
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:  ## remove the environment, caches and builds; runs and mlflow.db stay

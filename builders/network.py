@@ -99,9 +99,9 @@ class NestedUNet(nn.Module):
         given = {name: value for name, value in named.items() if value is not None}
         self._check_inputs(given)
         rows = {name: value.shape[0] for name, value in given.items()}
-        if len(set(rows.values())) > 1:
+        count = next(iter(rows.values()), 1 if batch_size is None else batch_size)
+        if any(each != count for each in rows.values()):
             raise ValueError(f"inputs of different batch sizes: {', '.join(f'{k} {v}' for k, v in rows.items())}")
-        count = next(iter(rows.values()), batch_size or 1)
         values = self._shared_inputs(given, count)
         labels, encoders = self.labels, self.__dict__["_encoders"]
         return Context(

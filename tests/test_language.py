@@ -263,3 +263,17 @@ def test_any_stages_expand_build_and_run(stages, skip, middle):
     assert load_text(expanded_yaml(loaded)).graph.hash == loaded.graph.hash
     model = build_model(loaded.graph)
     assert model([torch.randn(1, 3, 8, 8)], 3)[0].shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(MODELS.glob("*.yaml"))])
+def test_the_schema_for_editors_accepts_every_entry_and_refuses_typos(name):
+    jsonschema = pytest.importorskip("jsonschema")
+    from specs.load import json_schema
+    from specs.source import parse
+
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    entry = plain(parse(MODELS / f"{name}.yaml"))
+    jsonschema.validate(entry, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(entry | {"resolutoin": 64}, schema)

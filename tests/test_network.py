@@ -207,3 +207,33 @@ def test_inputs_that_do_not_fit_say_why(nested, call, message):
     with pytest.raises(ValueError, match=".*") as error:
         call(nested)
     assert message in str(error.value)
+
+
+class WithClasses(torch.nn.Module):
+    """A network called with plain tensors, as exporting wants it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, outer, inner, t, classes):
+        return self.model([outer, inner], t, classes=classes)
+
+
+@torch.no_grad()
+def test_exports_with_any_batch_size(nested):
+    rows = torch.export.Dim("rows", min=2, max=64)
+    z = noise(nested.graph, 2)
+    example = (*z, torch.tensor([1.0, 2.0]), torch.tensor([0, 3]))
+    exported = torch.export.export(WithClasses(nested), example, dynamic_shapes=({0: rows},) * 4)
+    z, t, classes = noise(nested.graph, 3), torch.tensor([1.0, 500.0, 999.0]), torch.tensor([0, 1, 3])
+    torch.testing.assert_close(exported.module()(*z, t, classes), nested(z, t, classes=classes))
+
+
+@torch.no_grad()
+def test_compiles_without_graph_breaks(nested):
+    z, context = noise(nested.graph, 2), nested.encode(batch_size=2)
+    t = torch.tensor([3.0, 500.0])
+    assert torch._dynamo.explain(nested)(z, t, context).graph_break_count == 0
+    compiled = torch.compile(nested, backend="eager")
+    torch.testing.assert_close(compiled(z, t, context), nested(z, t, context))
