@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,35 +19,20 @@ __all__ = ["check_level", "check_nesting"]
 
 NODE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 #: Names that the network gives to parts of a level.
-TAKEN = frozenset(
-    {
-        *RESERVED,
-        "z",
-        "t",
-        "features",
-        "condition",
-        "tokens",
-        "text_mask",
-        "inner",
-        "rows",
-        "time",
-        "predictions",
-        "inner_predictions",
-        "nest_features",
-        "normalize_input",
-        "stem_features",
-        "token_mask",
-        "t_rows",
-        "condition_rows",
-        "token_mask_rows",
-        "forward",
-        "graph",
-        "code",
-        "training",
-        "level",
-        "print_readable",
-    }
+PARTS = frozenset(
+    """z t features condition tokens text_mask inner rows time predictions inner_predictions nest_features
+    normalize_input stem_features token_mask t_rows condition_rows token_mask_rows level""".split()
 )
+#: Attributes of torch's modules, which a block of the same name would hide; a test holds them against torch.
+MODULE_ATTRIBUTES = frozenset(
+    """add_module add_submodule apply bfloat16 buffers call_super_init children code compile cpu cuda
+    delete_all_unused_submodules delete_submodule double dump_patches eval extra_repr float forward get_buffer
+    get_extra_state get_parameter get_submodule graph half ipu load_state_dict meta modules mtia named_buffers
+    named_children named_modules named_parameters parameters print_readable recompile requires_grad_ set_extra_state
+    set_submodule shape_env share_memory state_dict to to_empty to_folder train training type xpu zero_grad""".split()
+)
+TAKEN = frozenset({*RESERVED, *PARTS, *MODULE_ATTRIBUTES, *keyword.kwlist})
+TAKEN_PREFIXES = ("micro_", "add_", "register_")
 
 
 def check_nesting(levels: Sequence[LevelSpec], trees: Sequence[TreeMapping], problems: Problems) -> None:
@@ -84,7 +70,7 @@ def _check_names(draft: LevelDraft, problems: Problems) -> dict[str, Draft]:
         if not NODE_NAME.fullmatch(node.name):
             message = f"node {quote(node.name)}: a name has small letters, digits and underscores, a letter first"
             problems.add("bad-name", message, node.position)
-        elif (node.name in TAKEN and node.block != "nest") or node.name.startswith(("micro_", "add_")):
+        elif (node.name in TAKEN and node.block != "nest") or node.name.startswith(TAKEN_PREFIXES):
             problems.add("bad-name", f"{quote(node.name)} is a reserved name", node.position)
         if node.name in nodes:
             problems.add("duplicate-node", f"two nodes are called {quote(node.name)}", node.position)

@@ -237,3 +237,27 @@ def test_compiles_without_graph_breaks(nested):
     assert torch._dynamo.explain(nested)(z, t, context).graph_break_count == 0
     compiled = torch.compile(nested, backend="eager")
     torch.testing.assert_close(compiled(z, t, context), nested(z, t, context))
+
+
+def test_names_that_would_hide_parts_of_a_module_are_refused():
+    from specs.check import NODE_NAME, TAKEN, TAKEN_PREFIXES
+
+    module = torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph())
+    names = [name for name in dir(module) if NODE_NAME.fullmatch(name)]
+    assert [name for name in names if name not in TAKEN and not name.startswith(TAKEN_PREFIXES)] == []
+
+
+@torch.no_grad()
+def test_nodes_may_have_the_names_of_builtins():
+    names = ["torch", "self", "operator", "getattr", "dict", "x_1", "x", "print", "none", "inputs", "args"]
+    rows = [
+        f"  {name}: {{block: resnet, width: 32, from: {before}}}"
+        for name, before in zip(names, ["stem", *names], strict=False)
+    ]
+    text = "\n".join(["name: odd\nresolution: 8\ngraph:\n  stem: {width: 32}", *rows, "  head: {from: args}"])
+    model = randomise(build_model(load_text(text).graph))
+    z = noise(model.graph, 1)
+    expected = model(z, 3)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(model))(z, 3), expected)
+    values = model._shared_inputs({}, 1)
+    torch.testing.assert_close(model.levels["r8"](z[0], torch.tensor([3]), values["condition"])[0][0], expected[0])
