@@ -21,7 +21,7 @@ NODE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 #: Names that the network gives to parts of a level.
 PARTS = frozenset(
     """z t features condition tokens text_mask inner rows time predictions inner_predictions nest_features
-    normalize_input stem_features token_mask t_rows condition_rows token_mask_rows level""".split()
+    normalize_input stem_features token_mask t_rows condition_rows token_mask_rows level self""".split()
 )
 #: Attributes of torch's modules, which a block of the same name would hide; a test holds them against torch.
 MODULE_ATTRIBUTES = frozenset(

@@ -249,7 +249,7 @@ def test_names_that_would_hide_parts_of_a_module_are_refused():
 
 @torch.no_grad()
 def test_nodes_may_have_the_names_of_builtins():
-    names = ["torch", "self", "operator", "getattr", "dict", "x_1", "x", "print", "none", "inputs", "args"]
+    names = ["torch", "operator", "getattr", "dict", "x_1", "x", "print", "none", "inputs", "args"]
     rows = [
         f"  {name}: {{block: resnet, width: 32, from: {before}}}"
         for name, before in zip(names, ["stem", *names], strict=False)
