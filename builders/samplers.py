@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from builders.conditioning import Context
+from builders.dpm_solver import dpm_solver_step
 from builders.process import DiffusionProcess, ddim_step, ddpm_step
 
 __all__ = ["METHODS", "Progress", "initial_noise", "sample", "time_indices"]
 
-Method = Literal["ddim", "ddpm"]
-METHODS: tuple[Method, ...] = ("ddim", "ddpm")
+Method = Literal["ddim", "ddpm", "dpm++"]
+METHODS: tuple[Method, ...] = ("ddim", "ddpm", "dpm++")
 #: Called after each step with its number from 1, the number of steps, and the clean images predicted at every level.
 Progress = Callable[[int, int, list[Tensor]], None]
 
@@ -48,7 +49,8 @@ def sample(
         process: the entry's process; on the model's device or on the CPU.
         seeds: one a sample.
         unconditional: context without conditions, for guidance; of as many rows, or of one.
-        method: "ddim", or "ddpm" for the posterior of each step (over skipped ones too, with fewer than all steps).
+        method: "ddim"; "ddpm" for the posterior of each step (over skipped ones too, with fewer than all steps); or
+            "dpm++" for DPM-Solver++ (2M), which needs fewer steps.
         num_inference_steps: steps, spread evenly over the schedule.
         guidance_scale: w in ``v(none) + w (v(context) - v(none))``; 1 is no guidance (arXiv 2207.12598).
         eta: noise of "ddim", from 0 (none) to 1.
@@ -70,7 +72,8 @@ def sample(
     z = initial_noise(process, generators, parameter.device)
     context = context.expand(len(seeds)) if context.rows == 1 else context
     predict = _Guided(model, context, unconditional, guidance_scale, parameter.dtype)
-    eta = 1.0 if method == "ddpm" else eta
+    eta = {"ddpm": 1.0, "dpm++": 0.0}.get(method, eta)
+    before: list[tuple[Tensor, Tensor] | None] = [None] * len(z)
     with _evaluating(model):
         for number, (t, s) in enumerate(pairwise(indices), 1):
             # The network counts from 0 where the schedule counts from 1.
@@ -79,9 +82,21 @@ def sample(
             if eta > 0 and s > 0:
                 noise = initial_noise(process, generators, parameter.device)
             steps = [
-                _step(method, z_r, v_r, g[t].to(z_r.device), g[s].to(z_r.device), eta, noise_r, clip, dynamic_threshold)
-                for z_r, v_r, g, noise_r in zip(z, v, process.schedules, noise, strict=True)
+                _step(
+                    method,
+                    z_r,
+                    v_r,
+                    g[t].to(z_r.device),
+                    g[s].to(z_r.device),
+                    eta,
+                    noise_r,
+                    old,
+                    clip,
+                    dynamic_threshold,
+                )
+                for z_r, v_r, g, noise_r, old in zip(z, v, process.schedules, noise, before, strict=True)
             ]
+            before = [(step[1], g[t].to(step[1].device)) for step, g in zip(steps, process.schedules, strict=True)]
             z = [step[0] for step in steps]
             if progress is not None:
                 progress(number, num_inference_steps, [step[1] for step in steps])
@@ -96,9 +111,12 @@ def _step(
     g_s: Tensor,
     eta: float,
     noise: Tensor | None,
+    before: tuple[Tensor, Tensor] | None,
     clip: bool,
     dynamic_threshold: float | None,
 ) -> tuple[Tensor, Tensor]:
+    if method == "dpm++":
+        return dpm_solver_step(z, v, g_t, g_s, before, clip=clip, dynamic_threshold=dynamic_threshold)
     if method == "ddpm":
         return ddpm_step(z, v, g_t, g_s, noise=noise, clip=clip, dynamic_threshold=dynamic_threshold)
     eta = 0.0 if noise is None else eta

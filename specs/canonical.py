@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from specs.graph import EntryGraph, LevelGraph, Node, Process, TextInput
 
-__all__ = ["entry_hash", "expanded_yaml", "graph_hashes"]
+__all__ = ["entry_hash", "expanded_yaml", "graph_hashes", "json_text"]
 
 HASH_LENGTH = 16
+#: Texts that may stand without quotes, unless they read as something else.
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def graph_hashes(graph: EntryGraph) -> dict[str, str]:
@@ -105,14 +109,14 @@ def _level_lines(graph: EntryGraph, index: int) -> list[str]:
     inputs = _inputs(graph) if innermost else {}
     inputs |= {micro.name: {"default": micro.default} for micro in level.micro}
     if inputs:
-        lines += ["inputs:", *(f"  {name}: {_flow(value)}" for name, value in inputs.items())]
+        lines += ["inputs:", *(f"  {_flow(name)}: {_flow(value)}" for name, value in inputs.items())]
     if innermost and graph.time_width != 4 * level.stem_width:
         lines.append(f"time: {_flow({'width': graph.time_width})}")
     if level.normalize_input != "auto":
         lines.append(f"normalize_input: {_flow(level.normalize_input)}")
     lines += ["graph:", f"  stem: {_flow({'width': level.stem_width})}"]
     for node in level.nodes:
-        lines.append(f"  {node.name}: {_flow(_use(node))}")
+        lines.append(f"  {_flow(node.name)}: {_flow(_use(node))}")
     head: dict[str, Any] = {"from": level.head}
     if level.head_groups != 32:
         head["groups"] = level.head_groups
@@ -130,11 +134,24 @@ def _use(node: Node) -> dict[str, Any]:
 def _flow(value: Any) -> str:
     """A value in YAML's flow style."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
-    if isinstance(value, str) and value.replace("_", "").replace("-", "").replace(".", "").isalnum():
-        from specs.source import core_scalar
+    return value if isinstance(value, str) and _stands_plain(value) else json_text(value)
 
-        return value if isinstance(core_scalar(value), str) else json.dumps(value)
-    return json.dumps(value, ensure_ascii=False)
+
+def _stands_plain(text: str) -> bool:
+    """Whether a text without quotes is read as that text."""
+    from specs.errors import SpecError
+    from specs.source import core_scalar
+
+    try:
+        return _WORD.fullmatch(text) is not None and core_scalar(text) == text
+    except SpecError:
+        return False
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that YAML reads as the same value: what YAML may not hold as it is, or would fold, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

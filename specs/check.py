@@ -11,7 +11,7 @@ from specs.blocks import BLOCKS
 from specs.draft import Draft, LevelDraft
 from specs.errors import Problems, did_you_mean, quote
 from specs.graph import RESERVED, Node
-from specs.schema import MAX_PIXELS, LevelSpec
+from specs.schema import MAX_PIXELS, MAX_WIDTH, LevelSpec
 from specs.source import Mapping as TreeMapping
 from specs.source import locate
 
@@ -210,6 +210,10 @@ def _given_by(
     block = BLOCKS[node.block]
     args = block.arguments(node.args)
     width = channels if node.width is None else node.width
+    if channels > MAX_WIDTH:
+        message = f"node {quote(node.name)} reads {channels:,} channels, where there may be at most {MAX_WIDTH:,}"
+        problems.add("bad-width", message, node.position)
+        return None
     complaints = block.check(args, channels, width, resolution)
     for code, message in complaints:
         problems.add(code, f"node {quote(node.name)}: {message}", node.position)

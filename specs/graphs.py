@@ -6,6 +6,7 @@ from specs.draft import Draft, LevelDraft, Use, read_use
 from specs.errors import Problems
 from specs.schema import GraphSpec, LevelSpec, NodeSpec, SourceSpec
 from specs.source import Entry, Mapping, Scalar, Tree, locate
+from specs.stages import MAX_NODES
 
 __all__ = ["expand_graph"]
 
@@ -30,6 +31,11 @@ class _Graph:
     def expand(self) -> LevelDraft | None:
         """Write the level; None where something is wrong."""
         before = len(self.problems)
+        total = sum(node.repeat for node in self.graph.others.values())
+        if total > MAX_NODES:
+            message = f"this graph holds {total:,} blocks, where a level has at most {MAX_NODES:,}"
+            self.problems.add("too-large", message, locate(self.tree, "graph", key=True))
+            return None
         for name, node in self.graph.others.items():
             self.add(name, node)
         if self.graph.nest is not None:

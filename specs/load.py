@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping as PlainMapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from specs import library
-from specs.errors import Problems, UnknownName
+from specs.errors import Problems, UnknownName, quote
 from specs.expand import expand
 from specs.graph import EntryGraph
 from specs.library import list_names
 from specs.overrides import apply_overrides
 from specs.resolve import Resolved, resolve
 from specs.schema import EntrySpec
-from specs.source import Mapping, Tree, parse_text
+from specs.source import Mapping, Scalar, Tree, parse_text
 from specs.validation import validate_into
 
 __all__ = [
@@ -97,7 +96,9 @@ def load_mapping(mapping: PlainMapping[str, Any], filename: str = "<mapping>") -
     Raises:
         SpecError: the entry is wrong.
     """
-    return load_text(json.dumps(mapping, indent=1), filename)
+    from specs.canonical import json_text
+
+    return load_text(json_text(mapping, indent=1), filename)
 
 
 def load_spec(spec: EntrySpec) -> Loaded:
@@ -113,6 +114,8 @@ def _finish(resolved: Resolved, overrides: Sequence[str], problems: Problems) ->
     tree = apply_overrides(resolved.tree, overrides, problems)
     problems.raise_if_any()
     tree = _named(tree)
+    _check_null(tree, problems)
+    problems.raise_if_any(resolved.reached)
     spec = validate_into(EntrySpec, tree, problems)
     problems.raise_if_any(resolved.reached)
     assert spec is not None
@@ -120,6 +123,16 @@ def _finish(resolved: Resolved, overrides: Sequence[str], problems: Problems) ->
     problems.raise_if_any(resolved.reached)
     assert graph is not None
     return Loaded(spec, graph, resolved.sources, resolved.notes)
+
+
+def _check_null(tree: Tree, problems: Problems, key: str = "") -> None:
+    """Null removes what is inherited; where nothing was, a value is missing."""
+    if isinstance(tree, Mapping):
+        for name, entry in tree.entries.items():
+            _check_null(entry.value, problems, name)
+    elif isinstance(tree, Scalar) and tree.value is None:
+        message = f"{quote(key)} has no value; null removes an inherited key, and there is none"
+        problems.add("null", message, tree.position)
 
 
 def _named(tree: Tree) -> Mapping:

@@ -9,13 +9,16 @@ from pathlib import Path
 from specs.errors import Position, Problems, SpecError, UnknownName, closest, fail, quote
 from specs.library import Reference, find, find_tag, is_path, list_names
 from specs.merge import drop, merge, put
-from specs.source import Entry, Mapping, Scalar, Tree, parse
+from specs.source import Entry, Mapping, Scalar, Tree, display_name, parse
 from specs.source import Sequence as TreeSequence
+from specs.variants import check_variants, multiply
 
 __all__ = ["Resolved", "Resolver"]
 
 #: Keys that stay with the entry that has them.
 _OWN = ("name", "summary", "variants")
+#: Entries that may stand between the one asked for and the last one that it extends or nests.
+MAX_REFERENCES = 50
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Resolver:
     notes: list[str] = field(default_factory=list)
     _way: list[tuple[Path, str | None]] = field(default_factory=list)
     _steps: list[Position] = field(default_factory=list)
+    _known: dict[tuple[tuple[Path, str | None], tuple[Path, ...]], Mapping] = field(default_factory=dict)
 
     def name(self, name: str) -> Mapping:
         """The entry of this name.
@@ -69,47 +73,64 @@ class Resolver:
 
     def text(self, tree: Tree) -> Mapping:
         """An entry that came from no file."""
-        return self.nested(self.extended(_mapping(tree), self.search), self.search)
+        return self.completed(_mapping(tree), self.search)
 
     def reference(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
-        """The entry, variant or tagged entry that a reference leads to."""
-        tree = self.nested(self.raw(reference, search), search)
-        if reference.tag is not None:
-            tree = self.tagged(tree, reference, search)
-        return tree
-
-    def raw(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
-        """The file's tree with ``extends`` merged and the variant taken; ``nest`` is as written."""
+        """The entry, variant or tagged entry that a reference leads to, its own references followed."""
         key = (reference.path.resolve(), reference.variant)
+        known = self._known.get((key, search))
+        if known is None:
+            self.check_way(key)
+            self._way.append(key)
+            try:
+                known = self.entry(reference, search)
+            finally:
+                self._way.pop()
+            self._known[key, search] = known
+        return known if reference.tag is None else self.tagged(known, reference, search)
+
+    def check_way(self, key: tuple[Path, str | None]) -> None:
+        """References neither return to where they came from nor go on for ever."""
+        where = self._steps[-1] if self._steps else None
         if key in self._way:
             names = [path.stem if variant is None else variant for path, variant in [*self._way, key]]
             circle = " -> ".join(names[self._way.index(key) :])
-            raise fail("cyclic-reference", f"entries refer to each other in a circle: {circle}", self._steps[-1])
-        self._way.append(key)
-        try:
-            tree = self.file(reference.path)
-            base = drop(tree, "variants")
-            base = self.extended(base, search)
-            return base if reference.variant is None else self.variant(base, tree, reference.variant)
-        finally:
-            self._way.pop()
+            raise fail("cyclic-reference", f"entries refer to each other in a circle: {circle}", where)
+        if len(self._way) >= MAX_REFERENCES:
+            raise fail("too-large", f"more than {MAX_REFERENCES} entries refer to one another in a row", where)
+
+    def entry(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
+        """A file's tree, or that of a variant in it, with what it extends and nests."""
+        tree = self.file(reference.path)
+        check_variants(tree)
+        base = self.completed(drop(tree, "variants"), search)
+        return base if reference.variant is None else self.variant(base, tree, reference.variant, search)
 
     def file(self, path: Path) -> Mapping:
         """The tree of a file, which is remembered as a source."""
-        from specs.source import display_name
-
         self.sources[path] = None
-        if self._steps:
-            self.reached[display_name(path)] = tuple(self._steps)
+        self.reached.setdefault(display_name(path), tuple(self._steps))
         return _mapping(parse(path))
 
-    def extended(self, tree: Mapping, search: tuple[Path, ...]) -> Mapping:
-        """The tree merged over the entry that it extends, if it does."""
-        entry = tree.entries.get("extends")
-        if entry is None:
-            return tree
-        base = self.follow(entry.value, search, nested=False)
-        return merge(drop(base, *_OWN), drop(tree, "extends"))
+    def completed(self, tree: Mapping, search: tuple[Path, ...], *, inner: bool = False) -> Mapping:
+        """The tree with the level it nests in place of a name, merged over the entry that it extends.
+
+        Each file's references are followed from that file, before anything that extends it changes the result.
+        """
+        extends = tree.entries.get("extends")
+        own = self.nested(drop(tree, "extends"), search)
+        if extends is None:
+            return own
+        base = self.follow(extends.value, search)
+        # Changes to an inner level or within it make it another one than its name says.
+        named = inner and not own.entries
+        base = drop(base, *(("summary", "variants") if named else _OWN), *(("process",) if inner else ()))
+        given, inherited = tree.get("nest"), base.get("nest")
+        if isinstance(given, Mapping) and "extends" not in given.entries and isinstance(inherited, Mapping):
+            base = put(base, "nest", drop(inherited, "name"))
+        elif given is not None:
+            base = drop(base, "nest") if not _is_null(given) else base
+        return merge(base, own)
 
     def nested(self, tree: Mapping, search: tuple[Path, ...]) -> Mapping:
         """The tree with the level it nests in place of a name."""
@@ -118,23 +139,14 @@ class Resolver:
             return tree
         nest = entry.value
         if isinstance(nest, Scalar) and nest.value is not None:
-            inner = self.follow(nest, search, nested=True)
-            inner = drop(inner, "summary", "variants", "process")
+            inner = drop(self.follow(nest, search), "summary", "variants", "process")
         elif isinstance(nest, Mapping):
-            with_base = nest
-            if "extends" in nest.entries:
-                base = self.follow(nest.entries["extends"].value, search, nested=False)
-                name = base.entries.get("name")
-                base = drop(base, "summary", "variants", "process", "name")
-                with_base = merge(base, drop(nest, "extends"))
-                if name is not None and "name" not in with_base.entries and not drop(nest, "extends").entries:
-                    with_base = Mapping({**with_base.entries, "name": name}, with_base.position)
-            inner = self.nested(with_base, search)
+            inner = self.completed(nest, search, inner=True)
         else:
             return tree
         return Mapping({**tree.entries, "nest": Entry(entry.key, inner)}, tree.position)
 
-    def follow(self, value: Tree, search: tuple[Path, ...], *, nested: bool) -> Mapping:
+    def follow(self, value: Tree, search: tuple[Path, ...]) -> Mapping:
         """The entry that a name or path within a file refers to."""
         if not isinstance(value, Scalar) or not isinstance(value.value, str):
             raise fail("wrong-type", "the name of an entry or a path to one is needed here", value.position)
@@ -152,30 +164,17 @@ class Resolver:
             raise fail("unknown-entry", f"no entry is called {quote(name)}{suggestion}", value.position)
         self._steps.append(value.position)
         try:
-            if nested or reference.tag is not None:
-                # The way stays while the nested entry's own references are followed, so that a circle is seen.
-                key = (reference.path.resolve(), reference.variant)
-                raw = self.raw(reference, search)
-                self._way.append(key)
-                try:
-                    tree = self.nested(raw, search)
-                finally:
-                    self._way.pop()
-                return tree if reference.tag is None else self.tagged(tree, reference, search)
-            return self.raw(reference, search)
+            return self.reference(reference, search)
         finally:
             self._steps.pop()
 
-    def variant(self, base: Mapping, tree: Mapping, name: str) -> Mapping:
+    def variant(self, base: Mapping, tree: Mapping, name: str, search: tuple[Path, ...]) -> Mapping:
         """The variant that ``tree`` declares, with its changes and its factors applied to ``base``."""
-        from specs.variants import multiply
-
         variants = tree.get("variants")
         assert isinstance(variants, Mapping)
         entry = variants.entries[name]
-        if not isinstance(entry.value, Mapping):
-            raise fail("wrong-type", f"variant {quote(name)} must be a mapping of changes", entry.value.position)
-        merged = merge(drop(base, *_OWN), drop(entry.value, "multiply"))
+        assert isinstance(entry.value, Mapping)
+        merged = merge(drop(base, *_OWN), self.nested(drop(entry.value, "multiply"), search))
         factors = entry.value.get("multiply")
         if factors is not None:
             merged, notes = multiply(merged, factors, name)
@@ -213,6 +212,10 @@ def _replace_inputs(tree: Mapping, inputs: Mapping) -> Mapping:
     own = tree.get("inputs")
     kept = drop(own, "text", "classes") if isinstance(own, Mapping) else Mapping({}, inputs.position)
     return put(tree, "inputs", Mapping({**kept.entries, **inputs.entries}, kept.position))
+
+
+def _is_null(tree: Tree) -> bool:
+    return isinstance(tree, Scalar) and tree.value is None
 
 
 def _mapping(tree: Tree) -> Mapping:

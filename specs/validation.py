@@ -43,7 +43,12 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
     "less_than": ("lt", "less than"),
 }
-_LENGTHS = {"too_short", "string_too_short", "too_long", "string_too_long"}
+_LENGTHS = {
+    "too_short": ("at least", "min_length"),
+    "string_too_short": ("at least", "min_length"),
+    "too_long": ("at most", "max_length"),
+    "string_too_long": ("at most", "max_length"),
+}
 
 
 def validate(model: type[Model], tree: Tree, subject: str = "an entry") -> Model:
@@ -104,7 +109,10 @@ def explain(
     if base in _TYPES and (kind.endswith(("_type", "_parsing", "_from_float"))):
         return "wrong-type", f"{what} must be {_TYPES[base]}, not {value}"
     if kind in _LENGTHS:
-        return "bad-value", f"{what}: {detail['msg']}"
+        words, key = _LENGTHS[kind]
+        return "bad-value", f"{what} must have {words} {context.get(key)} {_unit(kind, context.get(key))}"
+    if kind == "string_pattern_mismatch":
+        return "bad-value", f"{what} must be letters, digits, '-', '_' and '.', a letter or digit first, not {value}"
     message = detail["msg"].removeprefix("Value error, ")
     return "bad-value", f"{what}: {message}"
 
@@ -121,6 +129,11 @@ def describe(path: Path, subject: str) -> str:
 
 def _is_member(path: Path) -> bool:
     return len(path) > 1 and path[-2] in _MEMBERS
+
+
+def _unit(kind: str, number: Any) -> str:
+    unit = "character" if kind.startswith("string") else "item"
+    return unit if number == 1 else f"{unit}s"
 
 
 def _shown(value: Any) -> str:

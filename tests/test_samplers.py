@@ -11,7 +11,7 @@ from torch import nn
 import zoo
 from builders.conditioning import Context
 from builders.process import DiffusionProcess
-from builders.samplers import sample, time_indices
+from builders.samplers import _generators, initial_noise, sample, time_indices
 from specs.load import load_entry
 
 GRAPH = load_entry("mdm-nano").graph
@@ -46,7 +46,9 @@ def draw(model=None, values=(0.5,), **options):
     return sample(model or Known(), context(list(values)), PROCESS, **options)
 
 
-@pytest.mark.parametrize("options", [{}, {"eta": 0.5}, {"eta": 1.0}, {"method": "ddpm"}, {"num_inference_steps": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"eta": 0.5}, {"eta": 1.0}, {"method": "ddpm"}, {"method": "dpm++"}, {"num_inference_steps": 1}]
+)
 def test_ends_at_the_predicted_image(options):
     images = draw(values=(0.5, -0.25), **options)
     assert [tuple(x.shape) for x in images] == [(2, 3, size, size) for size in SIZES]
@@ -147,3 +149,39 @@ def test_a_seed_does_not_depend_on_its_batch(micro, options):
         torch.testing.assert_close(batch[1:2], alone, atol=1e-4, rtol=1e-4)
         assert not torch.allclose(batch[0], batch[1], atol=1e-2)
     assert all(torch.equal(a, b) for a, b in zip(many, run([1, 2, 3], [7, 8, 9]), strict=True))
+
+
+class Gaussian(nn.Module):
+    """The exact v for pixels drawn from a normal distribution of mean 0.1 and deviation 0.4."""
+
+    def __init__(self):
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(1))
+        self.graph = GRAPH
+
+    def forward(self, z, t, context):
+        result = []
+        for x, schedule in zip(z, PROCESS.schedules, strict=True):
+            g = schedule[t + 1].double()
+            x0 = 0.1 + g.sqrt() * 0.4**2 / (g * 0.4**2 + 1 - g) * (x.double() - g.sqrt() * 0.1)
+            result.append(((g.sqrt() * x.double() - x0) / (1 - g).sqrt()).float())
+        return result
+
+
+def test_dpm_solver_is_of_second_order_and_nearer_to_the_exact_solution_than_ddim():
+    noise = initial_noise(PROCESS, [_generators(0, len(SIZES))], "cpu")
+    exact = []
+    for z, schedule in zip(noise, PROCESS.schedules, strict=True):
+        g = schedule[1000].double()
+        exact.append(0.1 + 0.4 / (g * 0.4**2 + 1 - g).sqrt() * (z - g.sqrt() * 0.1))
+
+    def error(method, steps):
+        images = draw(Gaussian(), method=method, num_inference_steps=steps, clip=False)
+        return max(float((a - b).square().mean().sqrt()) for a, b in zip(images, exact, strict=True))
+
+    errors = {(method, steps): error(method, steps) for method in ("ddim", "dpm++") for steps in (10, 20, 40)}
+    assert all(
+        errors["dpm++", steps] < share * errors["ddim", steps] for steps, share in ((10, 0.9), (20, 0.6), (40, 0.3))
+    )
+    # Twice the steps: the first order halves the error, the second quarters it.
+    assert errors["dpm++", 40] < 0.3 * errors["dpm++", 20] < errors["ddim", 40]

@@ -153,7 +153,7 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Samples of each class.")] = 2,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
-    sampler: Annotated[str, typer.Option(help="ddim or ddpm.")] = "ddim",
+    sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++.")] = "ddim",
     guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 2.0,
     seed: Annotated[int, typer.Option(help="Seed of the first sample; each further one takes the next.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder.")] = Path(

@@ -43,7 +43,7 @@ def sample_command(
         classes: names or indices of classes; by default all.
         count: samples of each class, or in all where the model has no classes.
         steps: denoising steps.
-        sampler: "ddim" or "ddpm".
+        sampler: "ddim", "ddpm" or "dpm++".
         guidance: scale of classifier-free guidance; 1 is none.
         seed: of the first sample; each further one takes the next.
         out: a ``.png`` for a grid of all levels, or a folder for the grid and every image.
