@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from builders.data import ImageData, to_float
-from builders.images import nearest_images, sample_grid
+from builders.images import nearest_to_levels, sample_grid
 from builders.network import NestedUNet
 from builders.process import DiffusionProcess, pyramid, v_loss
 from builders.samplers import sample
@@ -84,10 +84,10 @@ def draw_grid(
         process,
         seeds=range(seed, seed + count),
         unconditional=unconditional,
-        num_inference_steps=num_inference_steps,
+        num_inference_steps=min(num_inference_steps, process.steps),
         guidance_scale=scale,
     )
     levels = [level.cpu() for level in levels]
-    indices, _ = nearest_images(levels[0], data.images)
+    indices = nearest_to_levels(levels, data.images)
     nearest = to_float(data.images[indices])
     return sample_grid(levels, captions, nearest, [data.captions[index] for index in indices.tolist()])

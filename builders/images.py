@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional
 
-__all__ = ["nearest_images", "sample_grid", "save_image", "to_pil"]
+__all__ = ["nearest_images", "nearest_to_levels", "sample_grid", "save_image", "to_pil"]
 
 BACKGROUND, FRAME, INK, FAINT = (255, 255, 255), (221, 221, 221), (34, 34, 34), (119, 119, 119)
 MARGIN, GAP, FONT_SIZE, BLOCK_GAP = 16, 8, 13, 28
@@ -50,6 +51,24 @@ def nearest_images(samples: Tensor, images: Tensor, chunk: int = 1024) -> tuple[
         distances.append(squares.clamp(min=0))
     best, indices = torch.cat(distances, 1).min(1)
     return indices, (best / flat.shape[1]).sqrt()
+
+
+def nearest_to_levels(levels: Sequence[Tensor], images: Tensor) -> Tensor:
+    """For each sample the training image that is nearest at the lowest resolution.
+
+    There even a model that was trained for minutes draws clearly; at the highest, noise that is left would decide.
+
+    Args:
+        levels: samples (B, channels, H_r, W_r) in [-1, 1] by level, highest resolution first.
+        images: (N, channels, H, W) uint8, sides a multiple of the lowest level's.
+
+    Returns:
+        Indices (B,) into ``images``.
+    """
+    lowest = levels[-1]
+    side = images.shape[-1] // lowest.shape[-1]
+    pooled = [functional.avg_pool2d(part.float() / 127.5 - 1, side) for part in images.split(512)]
+    return nearest_images(lowest, torch.cat(pooled))[0]
 
 
 def sample_grid(

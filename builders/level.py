@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -51,14 +51,14 @@ class LevelBuilder:
         prediction = self._call("head", head, feature_map)
         own: Any = (prediction,)
         if predictions is not None:
-            own = self._name(self.graph.call_function(operator.add, ((prediction,), predictions)), "predictions")
+            own = self._apply("predictions", operator.add, ((prediction,), predictions))
         self.graph.output((own, feature_map))
         self.graph.lint()
         return fx.GraphModule(self.root, self.graph, class_name=f"Level_{self.level.label}")
 
-    def _name(self, node: fx.Node, name: str) -> fx.Node:
-        node.name = name
-        return node
+    def _apply(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], **options: Any) -> fx.Node:
+        """A node that calls a function; fx makes its name unique among those that a spec gives."""
+        return self.graph.create_node("call_function", function, args, options, name=name)
 
     def _call(self, name: str, module: nn.Module, *args: fx.Node, at: str | None = None) -> fx.Node:
         """A node that calls ``module``, registered under ``name`` unless it stands at ``at`` already."""
@@ -77,7 +77,7 @@ class LevelBuilder:
         for micro in self.level.micro:
             module = MicroEmbedding(micro.name, micro.default, self.scene.time_width)
             embedded = self._call(f"micro_{micro.name}", module, self.inputs[micro.name])
-            condition = self._name(self.graph.call_function(operator.add, (condition, embedded)), "add_" + micro.name)
+            condition = self._apply("add_" + micro.name, operator.add, (condition, embedded))
         z = self.inputs["z"]
         self.root.add_module("rows", self.cut)
         t = self._call("t_rows", self.cut, self.inputs["t"], z, at="rows")
@@ -104,12 +104,12 @@ class LevelBuilder:
             return inputs[0]
         name = f"{node.name}_{node.merge}"
         if node.merge == "cat":
-            return self._name(self.graph.call_function(torch.cat, (inputs,), {"dim": 1}), name)
+            return self._apply(name, torch.cat, (inputs,), dim=1)
         total = inputs[0]
         for position, value in enumerate(inputs[1:], start=1):
-            total = self._name(self.graph.call_function(operator.add, (total, value)), f"{name}{position}")
+            total = self._apply(f"{name}{position}", operator.add, (total, value))
         if node.merge == "mean":
-            total = self._name(self.graph.call_function(operator.truediv, (total, len(inputs))), name)
+            total = self._apply(name, operator.truediv, (total, len(inputs)))
         return total
 
     def _reads_text(self, node: Node) -> bool:
@@ -138,8 +138,8 @@ class LevelBuilder:
         width = input_channels(node, self.channels)
         module = Nest(width, self.inner.stem_width, feature_width(self.inner))
         both = self._call("nest", module, x, self.inputs["inner"])
-        predictions = self._name(self.graph.call_function(operator.getitem, (both, 0)), "inner_predictions")
-        self.values["nest"] = self._name(self.graph.call_function(operator.getitem, (both, 1)), "nest_features")
+        predictions = self._apply("inner_predictions", operator.getitem, (both, 0))
+        self.values["nest"] = self._apply("nest_features", operator.getitem, (both, 1))
         self.channels["nest"] = width
         return predictions
 

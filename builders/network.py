@@ -12,7 +12,7 @@ from builders.conditioning import ClassEmbedding, Context, TextEncoder
 from builders.level import build_level, input_names, split_level
 from builders.parts import pad_rows
 from specs.blocks import Scene
-from specs.graph import EntryGraph
+from specs.graph import EntryGraph, shapes
 
 __all__ = ["NestedUNet", "build_model", "load_inner"]
 
@@ -45,11 +45,23 @@ class NestedUNet(nn.Module):
             self.levels[level.label] = build_level(level, scene, nested=index > 0, inner=inner, masked=masked)
         self._split()
 
+    def refresh(self) -> None:
+        """Take up modules that were put in the place of others within ``levels``.
+
+        A forward runs the two halves of each level's graph, which hold the modules that stood there when they were
+        made. Changing parameters needs nothing; swapping modules (adapters, quantised layers) needs this.
+        """
+        self._split()
+
     def _split(self) -> None:
         # Kept out of the registered modules: the halves share the levels' modules and would name them twice.
         halves = tuple(split_level(level) for level in self.levels.values())  # type: ignore[arg-type]
         self.__dict__["_encoders"] = tuple(encoder for encoder, _ in halves)
         self.__dict__["_denoisers"] = tuple(denoiser for _, denoiser in halves)
+        # The side of an input must be a multiple of how many times smaller its coarsest stage is.
+        self.__dict__["_steps"] = tuple(
+            level.resolution // min(size for _, size in shapes(level).values()) for level in self.graph.levels
+        )
         self.__dict__["_micro"] = tuple(dict.fromkeys(m.name for level in self.graph.levels for m in level.micro))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -179,7 +191,10 @@ class NestedUNet(nn.Module):
             if context.rows != 1:
                 raise ValueError(f"the context has {context.rows} rows, the innermost level {rows}")
             context = context.expand(rows)
-        times = torch.as_tensor(t, device=z[-1].device).expand(rows)
+        times = torch.as_tensor(t, device=z[-1].device)
+        if times.dim() > 1 or (times.dim() == 1 and times.shape[0] not in (1, rows)):
+            raise ValueError(f"t has shape {tuple(times.shape)}; a number or one a row of the innermost level ({rows})")
+        times = times.expand(rows)
         predictions, _ = self._denoise(0, z, times, None, context)
         return list(predictions)
 
@@ -197,6 +212,13 @@ class NestedUNet(nn.Module):
         levels = self.graph.levels
         if len(z) != len(levels):
             raise ValueError(f"{self.graph.name} has {len(levels)} levels ({', '.join(self.labels)}), got {len(z)}")
+        for level, step, x in zip(levels, self.__dict__["_steps"], z, strict=True):
+            if x.dim() != 4 or x.shape[1] != level.channels:
+                wanted = f"(rows, {level.channels}, height, width)"
+                raise ValueError(f"the input of level {level.label} has shape {tuple(x.shape)}, not {wanted}")
+            if x.shape[2] % step or x.shape[3] % step:
+                sides = f"{x.shape[2]}x{x.shape[3]}"
+                raise ValueError(f"level {level.label} needs sides that are multiples of {step}, not {sides}")
         for outer, inner, x, y in zip(levels, levels[1:], z, z[1:], strict=False):
             ratio = outer.resolution // inner.resolution
             if x.shape[2] != ratio * y.shape[2] or x.shape[3] != ratio * y.shape[3]:

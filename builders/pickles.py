@@ -262,7 +262,7 @@ def _tensors(state: Mapping[Any, Any], path: object) -> Iterator[tuple[str, Tens
     for key, value in state.items():
         if isinstance(value, TensorRecord):
             if not isinstance(key, str):
-                raise ArchiveError(f"{path}: a tensor without a name (its key is {key!r:.40})")
+                raise ArchiveError(f"{path}: a tensor without a name (its key is a {type(key).__name__})")
             yield key, value
         elif isinstance(value, Placeholder) and value.origin.startswith("torch."):
-            raise ArchiveError(f"{path}: {key!r} is a {value.origin}, which is not read here")
+            raise ArchiveError(f"{path}: {str(key)[:80]!r} is a {value.origin}, which is not read here")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -104,7 +104,7 @@ def parameter_names(model: NestedUNet, published: Mapping[str, object]) -> Itera
     labels = model.labels
     levels = [_Level(level) for level in model.graph.levels]
     for key in published:
-        name, depth = key, 0
+        name, depth = str(key), 0
         while name.startswith("inner_unet."):
             name, depth = name.removeprefix("inner_unet."), depth + 1
         ours = _translate(name, levels[depth]) if depth < len(levels) else None
@@ -133,7 +133,7 @@ def _translate(name: str, level: _Level) -> str | None:
     return None
 
 
-def load_state_dict(model: NestedUNet, state_dict: Mapping[str, Tensor]) -> None:
+def load_state_dict(model: NestedUNet, state_dict: Mapping[str, Any]) -> None:
     """Load a state dict with the published names: every tensor used, none missing.
 
     A 1x1 convolution's weight (out, in, 1, 1) fills the Linear (out, in) that stands for it here.
@@ -146,6 +146,9 @@ def load_state_dict(model: NestedUNet, state_dict: Mapping[str, Tensor]) -> None
     problems = []
     for key, name in parameter_names(model, state_dict):
         tensor = state_dict[key]
+        if not isinstance(tensor, Tensor):
+            problems.append(f"not a tensor: {key} is a {type(tensor).__name__}")
+            continue
         if name is None or name not in own:
             problems.append(f"unknown: {key} {tuple(tensor.shape)} has no place in {model.graph.name}")
             continue

@@ -148,7 +148,9 @@ def _level(
 
 def _text(config: Mapping[str, Any], text_width: int, tokens: int) -> dict[str, Any]:
     text: dict[str, Any] = {"width": text_width, "tokens": tokens}
-    project = config.get("conditioning_feature_proj_dim") or -1
+    project = -1
+    if config.get("conditioning_feature_proj_dim") is not None:
+        project = _integer(config, "conditioning_feature_proj_dim")
     if project > 0:
         text["project"] = project
     if config.get("num_lm_head_layers"):
@@ -161,11 +163,16 @@ def _text(config: Mapping[str, Any], text_width: int, tokens: int) -> dict[str, 
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     resnet_config = config.get("resnet_config") or {}
+    if not isinstance(resnet_config, Mapping):
+        raise PublishedConfigError(f"resnet_config: expected a mapping, got {resnet_config!r}")
     resnet: dict[str, Any] = {}
     if resnet_config.get("num_groups_norm", 32) != 32:
-        resnet["groups"] = resnet_config["num_groups_norm"]
-    if resnet_config.get("dropout"):
-        resnet["dropout"] = float(resnet_config["dropout"])
+        resnet["groups"] = _integer(resnet_config, "num_groups_norm")
+    dropout = resnet_config.get("dropout") or 0.0
+    if not isinstance(dropout, (int, float)):
+        raise PublishedConfigError(f"dropout: expected a number, got {dropout!r}")
+    if dropout:
+        resnet["dropout"] = float(dropout)
     attention = {"feed_forward": True} if resnet_config.get("use_attention_ffn") else {}
     return {name: args for name, args in (("resnet", resnet), ("attention", attention)) if args}
 
@@ -174,7 +181,10 @@ def _stages(config: Mapping[str, Any], side: int) -> dict[str, Any]:
     widths = _integers(config, "resolution_channels")
     depths = _integers(config, "num_resnets_per_resolution", len(widths))
     counts = _integers(config, "num_attention_layers", len(widths))
-    attending = _integers(config, "attention_levels") if config.get("attention_levels") else []
+    attending = [] if config.get("attention_levels") in (None, "") else _integers(config, "attention_levels")
+    outside = [index for index in attending if not 0 <= index < len(widths)]
+    if outside:
+        raise PublishedConfigError(f"attention_levels: {outside[0]} is not one of the {len(widths)} stages, from 0")
     stages = {}
     for index, (width, depth, count) in enumerate(zip(widths, depths, counts, strict=True)):
         if side % 2**index:
@@ -199,6 +209,8 @@ def _refuse_unsupported(config: Mapping[str, Any], *, innermost: bool) -> None:
 def _micro(config: Mapping[str, Any]) -> dict[str, float]:
     """Micro inputs, written as ``scale:64,aspect:1``."""
     text = config.get("micro_conditioning")
+    if text is not None and not isinstance(text, str):
+        raise PublishedConfigError(f"micro_conditioning: expected text such as 'scale:64', got {text!r}")
     result: dict[str, float] = {}
     for part in filter(None, (text or "").split(",")):
         key, colon, value = part.partition(":")

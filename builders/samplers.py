@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -201,6 +202,8 @@ def _check(
 ) -> None:
     if method not in METHODS:
         raise ValueError(f"no sampler {method!r}; there are {' and '.join(METHODS)}")
+    if not math.isfinite(scale):
+        raise ValueError(f"guidance_scale must be a finite number, not {scale}")
     if scale != 1 and unconditional is None:
         raise ValueError(f"guidance of {scale} needs an unconditional context")
     if not 0 <= eta <= 1:

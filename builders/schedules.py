@@ -57,8 +57,10 @@ def noise_schedule(name: str, ratio: float = 1, power: float = 1, steps: int = 1
         steps: number of steps.
 
     Raises:
-        ValueError: no such schedule.
+        ValueError: no such schedule, or a ratio, power or number of steps that makes none.
     """
+    if not (ratio > 0 and math.isfinite(ratio) and math.isfinite(power) and steps >= 1):
+        raise ValueError(f"a schedule needs ratio > 0, a finite power and steps >= 1, not {ratio}, {power}, {steps}")
     if name in ("cosine", "linear"):
         betas = _cosine_betas(steps) if name == "cosine" else _linear_betas(steps)
         alpha_bar = torch.exp(torch.log1p(-betas).cumsum(0))

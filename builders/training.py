@@ -263,6 +263,8 @@ def _check(recipe: Recipe, entry: EntryGraph, classes: int) -> None:
             rows_by_level(phase, sub_entry(entry, phase.train))
         except TrainingError as error:
             raise TrainingError(f"recipe {recipe.name}, phase {name}: {error}") from None
+    if entry.levels[0].channels != 3:
+        raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
     if entry.text is not None:
         raise TrainingError(f"{entry.name} reads text, and {recipe.data} has classes; train an entry with classes")
     if entry.classes is not None and entry.classes != classes:

@@ -12,15 +12,16 @@ import pickle
 import pickletools
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 __all__ = ["Placeholder", "Storage", "TensorRecord", "unpickle"]
 
 MAX_OPERATIONS = 4_000_000
+MAX_NAMES = 1_000
 MAX_DIMENSIONS = 16
 
 STORAGES = {
@@ -159,15 +160,65 @@ KNOWN: Mapping[tuple[str, str], _Function] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+def _check_keys(keys: Iterable[object]) -> None:
+    """Refuse keys that nest tuples: hashing them takes time exponential in their depth."""
+    for key in keys:
+        parts = key if isinstance(key, (tuple, frozenset)) else ()
+        if any(isinstance(part, (tuple, frozenset)) for part in parts):
+            raise pickle.UnpicklingError("a dictionary or set with nested tuples for keys")
+
+
+#: The one written in Python, so that keys can be looked at before they are hashed.
+_Python: Any = pickle._Unpickler
+
+
+class _Unpickler(_Python):
     """Runs a pickle with the records above in the place of everything it names."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
+
+    def __init__(self, file: Any, **options: Any) -> None:
+        super().__init__(file, **options)
+        self.placeholders: dict[tuple[str, str], type] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in KNOWN:
             return KNOWN[module, name]
         if module == "torch" and name in STORAGES:
             return STORAGES[name]
-        return type("Placeholder", (Placeholder,), {"origin": f"{module}.{name}"[:200]})
+        if (module, name) not in self.placeholders:
+            if len(self.placeholders) >= MAX_NAMES:
+                raise pickle.UnpicklingError(f"more than {MAX_NAMES} foreign names")
+            kind = type("Placeholder", (Placeholder,), {"origin": f"{module}.{name}"[:200]})
+            self.placeholders[module, name] = kind
+        return self.placeholders[module, name]
+
+    # What stands on the stack is looked at before it is hashed.
+    def load_setitem(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_dict()
+
+    def load_additems(self) -> None:
+        _check_keys(self.stack)
+        super().load_additems()
+
+    def load_frozenset(self) -> None:
+        _check_keys(self.stack)
+        super().load_frozenset()
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
+    dispatch[pickle.ADDITEMS[0]] = load_additems
+    dispatch[pickle.FROZENSET[0]] = load_frozenset
 
     def persistent_load(self, pid: Any) -> Storage:
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":

@@ -196,7 +196,9 @@ class MLflowObserver(Observer):
         try:
             facts = json.loads(self.run_file.read_text())
             if facts["uri"] == self.uri:
-                client.get_run(facts["run_id"])
+                metrics = client.get_run(facts["run_id"]).data.metrics
+                best = {name.removesuffix("_best"): value for name, value in metrics.items() if name.endswith("_best")}
+                self.best = best | self.best
                 return str(facts["run_id"])
         except Exception:  # no such file, or another store: this becomes a new run
             return None

@@ -35,6 +35,21 @@ TAKEN = frozenset({*RESERVED, *PARTS, *MODULE_ATTRIBUTES, *keyword.kwlist})
 TAKEN_PREFIXES = ("micro_", "add_", "register_")
 
 
+#: Arguments of a network's ``encode``, beside which micro inputs stand.
+ENCODE = frozenset({"text", "text_mask", "classes", "batch_size", "context"})
+
+
+def check_input_names(names: Iterable[str], tree: TreeMapping, problems: Problems) -> None:
+    """Micro inputs have names that can stand as arguments and hide nothing."""
+    for name in names:
+        where = locate(tree, "inputs", name, key=True)
+        if not NODE_NAME.fullmatch(name):
+            message = f"input {quote(name)}: a name has small letters, digits and underscores, a letter first"
+            problems.add("bad-name", message, where)
+        elif name in TAKEN or name in ENCODE:
+            problems.add("bad-name", f"{quote(name)} is a reserved name", where)
+
+
 def check_nesting(levels: Sequence[LevelSpec], trees: Sequence[TreeMapping], problems: Problems) -> None:
     """Resolutions of nested levels divide each other, strictly falling; all have the same image channels."""
     for outer, inner, tree in zip(levels, levels[1:], trees, strict=False):
@@ -80,7 +95,8 @@ def _check_names(draft: LevelDraft, problems: Problems) -> dict[str, Draft]:
         for name in node.inputs:
             if name not in nodes and name != "stem":
                 message = f"node {quote(node.name)} reads {quote(name)}, which does not exist"
-                problems.add("unknown-node", message + did_you_mean(name, known), node.position)
+                hint = "" if problems.full else did_you_mean(name, known)
+                problems.add("unknown-node", message + hint, node.position)
     if draft.head not in nodes and draft.head != "stem":
         message = f"the head reads {quote(draft.head)}, which does not exist{did_you_mean(draft.head, known)}"
         problems.add("unknown-node", message, draft.head_position)

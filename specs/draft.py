@@ -66,7 +66,7 @@ def read_use(tree: Tree, defaults: Mapping | None, problems: Problems) -> Use | 
         return None  # the schema has said so
     block = BLOCKS.get(name.value)
     if block is None:
-        hint = did_you_mean(name.value, BLOCKS) or f"; there are {', '.join(BLOCKS)}"
+        hint = "" if problems.full else did_you_mean(name.value, BLOCKS) or f"; there are {', '.join(BLOCKS)}"
         problems.add("unknown-block", f"there is no block {quote(name.value)}{hint}", name.position)
         return None
     given: dict[str, Entry] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specs.check import check_level, check_nesting
+from specs.check import check_input_names, check_level, check_nesting
 from specs.draft import LevelDraft
 from specs.errors import Problems
 from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
@@ -99,6 +99,7 @@ def _check_keys(level: LevelSpec, tree: Mapping, shared: InputsSpec, problems: P
         where = locate(tree, "inputs", "scale", "default")
         problems.add("out-of-range", "the default of 'scale' is a size in pixels, more than 0", where)
     if level.nest is None:
+        check_input_names(level.inputs.others, tree, problems)
         return
     if level.middle is not None:
         message = "a level that nests has the nested level for its middle; 'middle' belongs to the innermost level"

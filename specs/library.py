@@ -129,7 +129,7 @@ def _variants_of(path: Path, modified: int, size: int) -> tuple[str, ...]:
         return ()
     tree = _parsed(path)
     variants = tree.get("variants") if tree is not None else None
-    return tuple(variants.entries) if isinstance(variants, Mapping) else ()
+    return tuple(filter(NAME.fullmatch, variants.entries)) if isinstance(variants, Mapping) else ()
 
 
 def _tagged(path: Path) -> tuple[str, ...]:

@@ -92,10 +92,17 @@ class _Stages:
             result[name] = (resolution, step)
             if step is not None:
                 args = BLOCKS[step.block].arguments(step.args)
-                for code, message in BLOCKS[step.block].check(args, self.width, self.width, resolution):
+                complaints = BLOCKS[step.block].check(args, self.width, self.width, resolution)
+                for code, message in complaints:
                     where = self.position("stages", names[names.index(name) + 1], key=True)
                     self.problems.add(code, f"stage {quote(name)}: {message}", where)
-                resolution = BLOCKS[step.block].output_resolution(args, resolution)
+                given = BLOCKS[step.block].output_resolution(args, resolution)
+                if not complaints and (resolution % max(given, 1) or not 2 <= resolution // max(given, 1) <= 16):
+                    message = (
+                        f"stage {quote(name)}: 'down' must make it 2 to 16 times smaller, and {step.block} does not"
+                    )
+                    self.problems.add("bad-resolution", message, step.position)
+                resolution = given
         return result
 
     def step(self, name: str, stage: StageSpec) -> Use | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from specs.errors import Problems, closest, fail, quote
+from specs.library import NAME
 from specs.merge import put
 from specs.schema import EntrySpec, MultiplySpec
 from specs.source import Entry, Mapping, Scalar, Tree
@@ -27,6 +28,9 @@ def check_variants(tree: Mapping) -> None:
     problems = Problems()
     fields = sorted({*EntrySpec.model_fields, "multiply"} - {"name"})
     for name, entry in variants.entries.items():
+        if not NAME.fullmatch(name):
+            message = f"variant {quote(name)}: a name has letters, digits, '-', '_' and '.', a letter or digit first"
+            problems.add("bad-name", message, entry.key)
         if not isinstance(entry.value, Mapping):
             problems.add("wrong-type", f"variant {quote(name)} must be a mapping of changes", entry.value.position)
             continue

@@ -24,3 +24,9 @@ def test_the_examples_load():
     text = (DOCS / "language.md").read_text()
     example = text.split("## Graph\n\n")[1].split("\n\n")[0]
     load_text("name: example\nresolution: 16\n" + "\n".join(line[4:] for line in example.splitlines()))
+
+
+def test_the_recipe_in_the_training_page_is_the_shipped_one():
+    text = (DOCS / "training.md").read_text()
+    recipe = (DOCS.parent / "specs/recipes/nano-progressive.yaml").read_text()
+    assert "".join(f"    {line}\n" for line in recipe.splitlines()) in text

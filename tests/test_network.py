@@ -261,3 +261,47 @@ def test_nodes_may_have_the_names_of_builtins():
     torch.testing.assert_close(pickle.loads(pickle.dumps(model))(z, 3), expected)
     values = model._shared_inputs({}, 1)
     torch.testing.assert_close(model.levels["r8"](z[0], torch.tensor([3]), values["condition"])[0][0], expected[0])
+
+
+@torch.no_grad()
+def test_swapped_modules_are_taken_up_by_refresh(nested):
+    model = copy.deepcopy(nested)
+    z = noise(model.graph, 1)
+    before = model(z, 3)
+    model.levels["r8"].stem = torch.nn.Conv2d(3, 32, 3, padding=1)
+    model.refresh()
+    assert not torch.allclose(model(z, 3)[1], before[1])
+
+
+@pytest.mark.parametrize(
+    ("z", "t", "message"),
+    [
+        (
+            [(1, 4, 32, 32), (1, 3, 8, 8)],
+            0,
+            "the input of level r32 has shape (1, 4, 32, 32), not (rows, 3, height, width)",
+        ),
+        ([(1, 3, 34, 34), (1, 3, 8, 8)], 0, "level r32 needs sides that are multiples of 4, not 34x34"),
+        ([(2, 3, 32, 32), (2, 3, 8, 8)], torch.zeros(3), "t has shape (3,); a number or one a row"),
+    ],
+)
+def test_shapes_that_do_not_fit_say_why(nested, z, t, message):
+    with pytest.raises(ValueError, match=".*") as error:
+        nested([torch.zeros(shape) for shape in z], t)
+    assert message in str(error.value)
+
+
+def test_nodes_may_have_the_names_that_merging_gives():
+    text = """
+name: names
+resolution: 8
+graph:
+  stem: {width: 32}
+  y_cat: {block: resnet, width: 32, from: stem}
+  y: {block: resnet, width: 32, from: [stem, y_cat], merge: cat}
+  z_add1: {block: resnet, width: 32, from: y}
+  z1: {block: resnet, width: 32, from: [y, z_add1], merge: add}
+  head: {from: z1}
+"""
+    model = randomise(build_model(load_text(text).graph))
+    assert model(noise(model.graph, 1), 3)[0].abs().max() > 0

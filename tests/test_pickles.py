@@ -309,3 +309,19 @@ def test_unknown_kind_of_tensor(tmp_path):
     path = tmp_path / "sparse.pth"
     torch.save({"dense": torch.ones(2), "sparse": sparse}, path)
     refused(path, "'sparse' is a torch._utils._rebuild_sparse_tensor")
+
+
+def test_keys_of_nested_tuples_are_refused_at_once():
+    from builders.unpickler import _Unpickler
+
+    program = b"\x80\x02})" + b"2\x86" * 60 + b"K\x01s."
+    with pytest.raises(pickle.UnpicklingError, match="nested tuples"):
+        _Unpickler(io.BytesIO(program)).load()
+
+
+def test_foreign_names_are_few():
+    from builders.unpickler import _Unpickler
+
+    program = b"\x80\x02" + b"".join(b"ca\nb%d\n0" % number for number in range(1_100)) + b"N."
+    with pytest.raises(pickle.UnpicklingError, match="foreign names"):
+        _Unpickler(io.BytesIO(program)).load()

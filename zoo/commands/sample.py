@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.catalogue import get
+from zoo.device import pick_device
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +60,7 @@ def sample_command(
     if count < 1:
         raise ValueError(f"--count must be at least 1, not {count}")
     path = find_weights(what)
-    model, metadata = _load(path, _device(device))
+    model, metadata = _load(path, pick_device(device))
     data = _dataset(metadata)
     plan = _Plan.of(model, data, classes, count, seed)
     levels = _draw(model, plan, steps=steps, sampler=sampler, guidance=guidance)
@@ -107,20 +108,6 @@ def _load(path: Path, device: torch.device) -> tuple[NestedUNet, dict[str, str]]
     from builders.checkpoint import load_checkpoint
 
     return load_checkpoint(path, device=device)
-
-
-def _device(name: str | None) -> torch.device:
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"--device {name}: {reason}") from None
-    return device
 
 
 def _dataset(metadata: dict[str, str]) -> Dataset | None:
@@ -223,12 +210,12 @@ def _write(
     levels: list[Tensor], plan: _Plan, data: Dataset | None, out: Path, title: str, labels: Sequence[str]
 ) -> Path:
     from builders.data import to_float
-    from builders.images import nearest_images, sample_grid, save_image, to_pil
+    from builders.images import nearest_to_levels, sample_grid, save_image, to_pil
 
     closest, texts = None, None
     if data is not None:
         known = data.load(levels[0].shape[-1])
-        indices, _ = nearest_images(levels[0], known.images)
+        indices = nearest_to_levels(levels, known.images)
         closest, texts = to_float(known.images[indices]), [known.captions[index] for index in indices.tolist()]
     grid = sample_grid(levels, plan.captions, closest, texts, title=title)
     if out.suffix.lower() == ".png":
