@@ -38,10 +38,10 @@ def _phases(recipe: Recipe) -> str:
 
 
 def _draw(weights: Path, path: Path) -> Path:
-    """A sample of each class at every level, the nearest training image beside each."""
+    """Two samples of each class at every level, the nearest training image beside each."""
     from zoo.commands.sample import sample_command
 
-    return sample_command(str(weights), count=1, steps=50, guidance=2.0, out=path)
+    return sample_command(str(weights), count=2, steps=40, guidance=3.0, out=path)
 
 
 def _add_to_run(folder: Path, picture: Path) -> str | None:
