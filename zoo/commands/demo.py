@@ -64,6 +64,7 @@ def _summary(folder: Path, weights: Path, picture: Path, run: str | None, second
         "",
         f"Done in {seconds:.0f} s.",
         f"  samples   {picture}   every level, and the nearest training image",
+        f"  grids     {folder / 'grids'}   the end of each phase: the smallest level alone, then what grew around it",
         f"  weights   {weights}",
         f"  log       {folder / 'log.jsonl'}",
     ]
