@@ -1,0 +1,43 @@
+"""A study carried out: every entry trained at the study's budget, measured under its protocol, and tracked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from registry.costs import count
+from specs.graph import EntryGraph
+from specs.recipe import Recipe
+from specs.study import Study
+
+__all__ = ["study_recipe", "training_flops"]
+
+#: The backward pass takes about twice the forward's FLOPs: one product for the inputs' gradient, one for the weights'.
+BACKWARD = 2
+
+
+def training_flops(graph: EntryGraph, rows: int) -> int:
+    """FLOPs of one training step with ``rows`` samples at every level: forward and backward."""
+    total = count(graph).total
+    return (1 + BACKWARD) * rows * 2 * (total.macs + total.encode_macs)
+
+
+def study_recipe(study: Study, graph: EntryGraph) -> Recipe:
+    """The recipe of one entry: a phase a level from the inside out, each with the same share of the budget."""
+    labels = list(reversed(graph.labels))
+    phases = {}
+    for label in labels:
+        inner = dataclasses.replace(graph, levels=graph.levels[graph.labels.index(label) :])
+        cost = training_flops(inner, study.recipe.batch)
+        steps = max(1, round(study.budget.training_flops / len(labels) / cost))
+        phases[f"p{label.removeprefix('r')}"] = {"train": label, "steps": steps, "batch": study.recipe.batch}
+    common = study.recipe.model_dump(mode="python", exclude={"batch"}, exclude_unset=True)
+    if graph.classes is None:
+        common.pop("drop", None)
+    facts = {
+        "name": f"{study.name}-{graph.name}",
+        "summary": f"{graph.name} in the study {study.name}",
+        "entry": graph.name,
+        "data": study.data,
+        "phases": phases,
+    }
+    return Recipe.model_validate(common | facts)
