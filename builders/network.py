@@ -77,6 +77,11 @@ class NestedUNet(nn.Module):
         return self.graph.labels
 
     @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next(self.parameters()).device
+
+    @property
     def denoisers(self) -> Mapping[str, fx.GraphModule]:
         """For each level, the part of its graph that runs at every step; shares the level's modules."""
         return dict(zip(self.labels, self.__dict__["_denoisers"], strict=True))

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 import zoo
+from builders import generation
 from builders.checkpoint import save_weights, write_tensors
+from registry.weights import find_weights
 from zoo.commands import sample as command
 
 
@@ -50,7 +52,7 @@ def test_folder_of_images(checkpoint, tmp_path):
 
 def test_batches_do_not_change_samples(checkpoint, tmp_path, monkeypatch):
     whole = run(checkpoint, out=tmp_path / "whole", classes=["flags"], count=3)
-    monkeypatch.setattr(command, "BATCH_PIXELS", 2 * 16**2)
+    monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
     parts = run(checkpoint, out=tmp_path / "parts", classes=["flags"], count=3)
     for file in whole.parent.glob("flags-*.png"):
         first, second = (torch.tensor(list(Image.open(p / file.name).tobytes())) for p in (whole.parent, parts.parent))
@@ -75,10 +77,16 @@ def test_refusals(checkpoint, tmp_path, options, message):
 
 def test_weights_that_are_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"x\.safetensors: no such checkpoint"):
-        command.find_weights("x.safetensors")
+        find_weights("x.safetensors")
     with pytest.raises(ValueError, match="no weights"):
-        command.find_weights(str(tmp_path))
+        find_weights(str(tmp_path))
     with pytest.raises(ValueError, match="mdm-s1024 comes without weights"):
-        command.find_weights("mdm-s1024")
+        find_weights("mdm-s1024")
     with pytest.raises(LookupError, match="mdm-nan"):
-        command.find_weights("mdm-nan")
+        find_weights("mdm-nan")
+
+
+def test_shares_of_classes():
+    assert generation.class_shares([1, 1, 2], 8) == (0, 0, 1, 1, 2, 2, 2, 2)
+    assert generation.class_shares([5, 0, 1], 4) == (0, 0, 0, 2)
+    assert len(generation.class_shares([3, 7, 11, 13], 100)) == 100

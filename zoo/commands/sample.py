@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.catalogue import get
+from registry.weights import load_weights, training_data
 from zoo.device import pick_device
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from builders.data import Dataset
     from builders.network import NestedUNet
 
-__all__ = ["find_weights", "sample_command"]
-
-#: Pixels of the highest resolution that are denoised at once; bounds memory.
-BATCH_PIXELS = 2**18
+__all__ = ["SampleBar", "sample_command"]
 
 
 def sample_command(
@@ -59,66 +54,16 @@ def sample_command(
     """
     if count < 1:
         raise ValueError(f"--count must be at least 1, not {count}")
-    path = find_weights(what)
-    model, metadata = _load(path, pick_device(device))
-    data = _dataset(metadata)
+    from builders.generation import Request, SamplerSettings, draw_all
+
+    model, metadata = load_weights(what, pick_device(device))
+    data = training_data(metadata)
     plan = _Plan.of(model, data, classes, count, seed)
-    levels = _draw(model, plan, steps=steps, sampler=sampler, guidance=guidance)
+    settings = SamplerSettings(sampler, steps, guidance)
+    with SampleBar(len(plan.seeds) * steps) as advance:
+        levels = draw_all(model, Request(plan.seeds, plan.classes), settings, progress=advance)
     title = f"{model.graph.name}, {sampler}, {steps} steps, guidance {guidance:g}, seeds from {seed}"
     return _write(levels, plan, data if nearest else None, out, title, model.labels)
-
-
-def find_weights(what: str) -> Path:
-    """The file with the weights of an entry, or of a checkpoint's path.
-
-    Raises:
-        LookupError: no entry has this name.
-        ValueError: the entry or folder has no weights.
-    """
-    path = Path(what)
-    if path.is_dir():
-        found = sorted(path.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
-        # Beside the weights stand states to resume from, which hold them too, but not to share.
-        weights = next((file for file in found if _holds_weights(file)), None)
-        if weights is None:
-            raise ValueError(f"{what}: no weights (.safetensors) in this folder")
-        return weights
-    if path.suffix == ".safetensors":
-        if not path.is_file():
-            raise ValueError(f"{what}: no such checkpoint")
-        return path
-    name = get(what).name
-    shipped = Path(str(files("builders"))) / "weights" / f"{name}.safetensors"
-    if not shipped.is_file():
-        raise ValueError(f"{name} comes without weights; train it (zoo train), then sample from the checkpoint's path")
-    return shipped
-
-
-def _holds_weights(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("kind") == "weights"
-    except (SafetensorError, OSError):
-        return False
-
-
-def _load(path: Path, device: torch.device) -> tuple[NestedUNet, dict[str, str]]:
-    from builders.checkpoint import load_checkpoint
-
-    return load_checkpoint(path, device=device)
-
-
-def _dataset(metadata: dict[str, str]) -> Dataset | None:
-    """The data that the checkpoint was trained on, if it is there."""
-    from builders.data import DataError, open_dataset
-
-    name = metadata.get("data")
-    try:
-        return open_dataset(name) if name else None
-    except (DataError, OSError):
-        return None
 
 
 @dataclass(frozen=True)
@@ -154,41 +99,8 @@ def _class(name: str, number: int, data: Dataset | None) -> int:
     return int(name)
 
 
-def _draw(model: NestedUNet, plan: _Plan, *, steps: int, sampler: str, guidance: float) -> list[Tensor]:
-    import torch
-
-    from builders.process import DiffusionProcess
-    from builders.samplers import sample
-
-    device = next(model.parameters()).device
-    process = DiffusionProcess(model.graph, device)
-    size = max(1, BATCH_PIXELS // model.graph.resolution**2)
-    batches = [range(start, min(start + size, len(plan.seeds))) for start in range(0, len(plan.seeds), size)]
-    drawn = []
-    with torch.no_grad(), _Bar(len(batches) * steps) as advance:
-        unconditional = model.encode()
-        for rows in batches:
-            context, scale = unconditional, 1.0
-            if plan.classes is not None:
-                indices = torch.tensor([plan.classes[row] for row in rows], device=device)
-                context, scale = model.encode(classes=indices), guidance
-            images = sample(
-                model,
-                context,
-                process,
-                seeds=[plan.seeds[row] for row in rows],
-                unconditional=unconditional,
-                method=sampler,  # type: ignore[arg-type]  # checked by sample
-                num_inference_steps=steps,
-                guidance_scale=scale,
-                progress=lambda *_: advance(),
-            )
-            drawn.append([level.cpu() for level in images])
-    return [torch.cat(level) for level in zip(*drawn, strict=True)]
-
-
-class _Bar:
-    """A progress bar on stderr, which leaves nothing behind."""
+class SampleBar:
+    """A progress bar on stderr, counting the denoising steps of all samples, which leaves nothing behind."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -198,9 +110,9 @@ class _Bar:
         self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.progress.add_task("sampling", total=total)
 
-    def __enter__(self) -> Callable[[], None]:
+    def __enter__(self) -> Callable[[int], object]:
         self.progress.start()
-        return lambda: self.progress.advance(self.task)
+        return lambda samples: self.progress.advance(self.task, samples)
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()

@@ -1,0 +1,116 @@
+"""Many samples from a trained model: in batches that fit into memory, each sample with a seed of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from builders.conditioning import Context
+from builders.network import NestedUNet
+from builders.process import DiffusionProcess
+from builders.samplers import sample
+
+__all__ = ["BATCH_PIXELS", "Request", "SamplerSettings", "class_shares", "draw", "draw_all"]
+
+#: Pixels of the highest resolution that are denoised at once; bounds memory.
+BATCH_PIXELS = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerSettings:
+    """How samples are drawn: the arguments of :func:`builders.samplers.sample`."""
+
+    sampler: str = "ddim"
+    num_inference_steps: int = 50
+    guidance_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to draw: a seed for each sample and, for a model with classes, the index of its class."""
+
+    seeds: tuple[int, ...]
+    classes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and len(self.classes) != len(self.seeds):
+            raise ValueError(f"{len(self.seeds)} seeds, but {len(self.classes)} classes")
+
+
+def draw(
+    model: NestedUNet,
+    request: Request,
+    settings: SamplerSettings | None = None,
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[tuple[range, list[Tensor]]]:
+    """Draw samples batch by batch.
+
+    Args:
+        model: the network, on the device to draw on.
+        request: seeds and classes.
+        settings: sampler, steps and guidance.
+        progress: told after every step of a batch how many samples it holds.
+
+    Yields:
+        The rows of the request that a batch is, and its images (rows, channels, height, width) in [-1, 1] by level,
+        highest resolution first, on the CPU.
+
+    Raises:
+        ValueError: unknown sampler, or settings that do not fit.
+    """
+    settings = settings or SamplerSettings()
+    process = DiffusionProcess(model.graph, model.device)
+    size = max(1, BATCH_PIXELS // model.graph.resolution**2)
+    for start in range(0, len(request.seeds), size):
+        rows = range(start, min(start + size, len(request.seeds)))
+        with torch.no_grad():
+            context, unconditional, scale = _context(model, request, rows, settings.guidance_scale)
+            images = sample(
+                model,
+                context,
+                process,
+                seeds=[request.seeds[row] for row in rows],
+                unconditional=unconditional,
+                method=settings.sampler,  # type: ignore[arg-type]  # checked by sample
+                num_inference_steps=settings.num_inference_steps,
+                guidance_scale=scale,
+                progress=(lambda *_, number=len(rows): progress(number)) if progress is not None else None,
+            )
+        yield rows, [level.cpu() for level in images]
+
+
+def draw_all(
+    model: NestedUNet,
+    request: Request,
+    settings: SamplerSettings | None = None,
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> list[Tensor]:
+    """All samples of a request by level, highest resolution first: (N, channels, height, width) in [-1, 1]."""
+    batches = [images for _, images in draw(model, request, settings, progress=progress)]
+    return [torch.cat(level) for level in zip(*batches, strict=True)]
+
+
+def class_shares(counts: Sequence[int], number: int) -> tuple[int, ...]:
+    """``number`` class indices in the proportions of ``counts``, each rounded by the largest remainder, in order."""
+    total = sum(counts)
+    exact = [number * count / total for count in counts]
+    whole = [int(share) for share in exact]
+    by_remainder = sorted(range(len(counts)), key=lambda index: (whole[index] - exact[index], index))
+    for index in by_remainder[: number - sum(whole)]:
+        whole[index] += 1
+    return tuple(index for index, share in enumerate(whole) for _ in range(share))
+
+
+def _context(
+    model: NestedUNet, request: Request, rows: range, guidance_scale: float
+) -> tuple[Context, Context | None, float]:
+    unconditional = model.encode()
+    if request.classes is None:
+        return unconditional, unconditional, 1.0
+    indices = torch.tensor([request.classes[row] for row in rows], device=model.device)
+    return model.encode(classes=indices), unconditional, guidance_scale

@@ -1,0 +1,82 @@
+"""Where the weights of an entry are: those in the package, or a checkpoint of the user's."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.catalogue import get
+
+if TYPE_CHECKING:
+    import torch
+
+    from builders.data import Dataset
+    from builders.network import NestedUNet
+
+__all__ = ["find_weights", "load_weights", "shipped_weights", "training_data"]
+
+
+def shipped_weights(name: str) -> Path | None:
+    """The weights of an entry that come with the package, if there are any."""
+    path = Path(str(files("builders"))) / "weights" / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
+def find_weights(what: str) -> Path:
+    """The file with the weights of an entry, or of a checkpoint's path.
+
+    Raises:
+        LookupError: no entry has this name.
+        ValueError: the entry or folder has no weights.
+    """
+    path = Path(what)
+    if path.is_dir():
+        found = sorted(path.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
+        # Beside the weights stand states to resume from, which hold them too, but not to share.
+        weights = next((file for file in found if _holds_weights(file)), None)
+        if weights is None:
+            raise ValueError(f"{what}: no weights (.safetensors) in this folder")
+        return weights
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise ValueError(f"{what}: no such checkpoint")
+        return path
+    name = get(what).name
+    shipped = shipped_weights(name)
+    if shipped is None:
+        raise ValueError(f"{name} comes without weights; train it (zoo train), then give the checkpoint's path")
+    return shipped
+
+
+def load_weights(what: str, device: torch.device | str = "cpu") -> tuple[NestedUNet, dict[str, str]]:
+    """The trained network of an entry or a checkpoint, and what its file says of it.
+
+    Raises:
+        LookupError, ValueError: as :func:`find_weights`.
+        CheckpointError: the file is damaged.
+    """
+    from builders.checkpoint import load_checkpoint
+
+    return load_checkpoint(find_weights(what), device=device)
+
+
+def training_data(metadata: dict[str, str]) -> Dataset | None:
+    """The data that a checkpoint was trained on, if it is there."""
+    from builders.data import DataError, open_dataset
+
+    name = metadata.get("data")
+    try:
+        return open_dataset(name) if name else None
+    except (DataError, OSError):
+        return None
+
+
+def _holds_weights(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("kind") == "weights"
+    except (SafetensorError, OSError):
+        return False
