@@ -7,16 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from registry.costs import EntryCosts, LevelCosts, Part, count
+from registry.memory import Memory, activation_memory
 from specs.blocks import Costs
 from specs.graph import EntryGraph
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-__all__ = ["Card", "LevelRow", "StageRow", "make_card", "short"]
+__all__ = ["Card", "LevelRow", "StageRow", "make_card", "short", "short_bytes"]
 
 #: Parts that every stage has, left out where stages are described by their blocks and widths.
 UNTOLD = ("stem", "head", "down", "up")
+#: The backward pass takes about twice the forward's FLOPs: one product for the inputs' gradient, one for the weights'.
+BACKWARD = 2
+#: What the tree quotes the costs of a generated sample for.
+STEPS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class LevelRow:
     step_flops: int
     #: Of the entry's FLOPs.
     share: float
+    #: Bytes of activations of one sample in float32.
+    memory: Memory
     stages: tuple[StageRow, ...]
 
 
@@ -55,7 +62,8 @@ class Card:
     """An entry's identity and costs for one sample; FLOPs are two per MAC.
 
     ``macs`` and ``flops`` are those of one forward pass with its prompt; ``step_flops`` those of a forward pass whose
-    prompt has been encoded before.
+    prompt has been encoded before. ``training_flops`` are those of one training sample, forward and backward, and
+    ``memory`` the bytes of its activations in float32.
     """
 
     name: str
@@ -69,15 +77,20 @@ class Card:
     macs: int
     flops: int
     step_flops: int
+    training_flops: int
+    memory: Memory
     levels: tuple[LevelRow, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """The card as plain data, for JSON."""
         return asdict(self)
 
-    def sampling_flops(self, steps: int, guided: bool = False) -> int:
-        """FLOPs of one generated sample; ``guided`` runs two passes a step, with the prompt and without."""
-        return (2 if guided else 1) * (self.flops + (steps - 1) * self.step_flops)
+    def sampling_flops(self, num_inference_steps: int, guided: bool = False) -> int:
+        """FLOPs of one generated sample; ``guided`` runs two passes a step, with the prompt and without.
+
+        All samplers here (DDIM, DDPM, DPM-Solver++ 2M) evaluate the network once a step.
+        """
+        return (2 if guided else 1) * (self.flops + (num_inference_steps - 1) * self.step_flops)
 
     def __rich__(self) -> Tree:
         return _tree(self)
@@ -87,6 +100,7 @@ def make_card(graph: EntryGraph) -> Card:
     """The card of a checked entry; nothing is built."""
     costs = count(graph)
     total = costs.total
+    memory, by_level = activation_memory(graph)
     return Card(
         name=graph.name,
         summary=graph.summary,
@@ -99,7 +113,9 @@ def make_card(graph: EntryGraph) -> Card:
         macs=total.macs + total.encode_macs,
         flops=_flops(total),
         step_flops=2 * total.macs,
-        levels=tuple(_level_row(graph, costs, level) for level in costs.levels),
+        training_flops=(1 + BACKWARD) * _flops(total),
+        memory=memory,
+        levels=tuple(_level_row(graph, costs, level, by_level[level.label]) for level in costs.levels),
     )
 
 
@@ -107,7 +123,7 @@ def _flops(costs: Costs) -> int:
     return 2 * (costs.macs + costs.encode_macs)
 
 
-def _level_row(graph: EntryGraph, costs: EntryCosts, level: LevelCosts) -> LevelRow:
+def _level_row(graph: EntryGraph, costs: EntryCosts, level: LevelCosts, memory: Memory) -> LevelRow:
     whole = _flops(costs.total)
     return LevelRow(
         label=level.label,
@@ -118,6 +134,7 @@ def _level_row(graph: EntryGraph, costs: EntryCosts, level: LevelCosts) -> Level
         flops=_flops(level.total),
         step_flops=2 * level.total.macs,
         share=_flops(level.total) / whole if whole else 0.0,
+        memory=memory,
         stages=_stage_rows(level),
     )
 
@@ -185,6 +202,16 @@ def _tree(card: Card) -> Tree:
     root.add(f"[dim]inputs[/]   {escape(card.conditioning)}")
     root.add(f"[dim]process[/]  {escape(card.process)}")
     root.add(f"[dim]hash[/]     {card.hash}   [dim]graph[/] {card.graph_hash}")
+    memory = card.memory
+    root.add(
+        f"[dim]memory[/]   activations of a sample, float32: inference {short_bytes(memory.inference)}, "
+        f"training {short_bytes(memory.training)}, with checkpointing {short_bytes(memory.checkpointed)}"
+    )
+    guided = card.sampling_flops(STEPS, guided=True)
+    root.add(
+        f"[dim]FLOPs[/]    a training sample {short(card.training_flops)}, a generated sample ({STEPS} steps) "
+        f"{short(card.sampling_flops(STEPS))}, with guidance {short(guided)}"
+    )
     root.add(line(0, "", "parameters", "MACs", "FLOPs", "share", style="dim"))
     root.add(line(0, "whole network", *numbers(card), style="bold"))
     branch = root
@@ -211,3 +238,11 @@ def short(value: int) -> str:
         if value >= factor:
             return f"{value / factor:.2f} {prefix}"
     return str(value)
+
+
+def short_bytes(value: int) -> str:
+    """Bytes with a binary prefix: 20.4 MiB."""
+    for exponent, prefix in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if value >= 1024**exponent:
+            return f"{value / 1024**exponent:.1f} {prefix}"
+    return f"{value} B"

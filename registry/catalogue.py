@@ -6,13 +6,16 @@ a folder of YAML files: ``faces = "face_models.specs"``. The folder is found wit
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from specs import library
+from specs.errors import AmbiguousName, UnknownName
 
 if TYPE_CHECKING:
     from registry.entry import Entry
@@ -22,42 +25,122 @@ if TYPE_CHECKING:
 
     Name = str | os.PathLike[str]
 
-__all__ = ["GROUP", "architecture", "get", "list_names", "search_path"]
+__all__ = ["GROUP", "architecture", "conditioning_of", "get", "kind_of", "list_names", "search_path"]
 
 #: Entry points of this group name folders of entries.
 GROUP = "matryoshka_zoo.entries"
+KINDS = ("image", "video")
+CONDITIONINGS = ("text", "classes", "none")
 
 
-def list_names(pattern: str | None = None) -> list[str]:
-    """Names of all entries in natural order (``mdm-s64`` before ``mdm-s256``), or of those that match a pattern.
+def list_names(
+    pattern: str | None = None,
+    *,
+    kind: str | None = None,
+    resolution: int | None = None,
+    depth: int | None = None,
+    parameters_below: int | None = None,
+    conditioning: str | None = None,
+    tag: str | None = None,
+) -> list[str]:
+    """Names of all entries in natural order (``mdm-s64`` before ``mdm-s256``), or of those that match all filters.
 
     Args:
         pattern: a glob such as ``mdm-*`` or ``*.in1k``, upper and lower case alike.
-    """
-    names = library.list_names(search_path())
-    if pattern is None:
-        return list(names)
-    from fnmatch import fnmatchcase
+        kind: "image" or "video".
+        resolution: side of the outermost level in pixels.
+        depth: number of nested levels; 1 for a flat network.
+        parameters_below: the number of parameters, inner levels included, is smaller than this.
+        conditioning: "text", "classes" or "none".
+        tag: what follows the dot in ``mdm-s256.in1k``.
 
-    return [name for name in names if fnmatchcase(name.lower(), pattern.lower())]
+    Raises:
+        ValueError: a filter has no such value.
+    """
+    _one_of("kind", kind, KINDS)
+    _one_of("conditioning", conditioning, CONDITIONINGS)
+    names = list(library.list_names(search_path()))
+    if pattern is not None:
+        from fnmatch import fnmatchcase
+
+        names = [name for name in names if fnmatchcase(name.lower(), pattern.lower())]
+    if tag is not None:
+        names = [name for name in names if name.rpartition(".")[2] == tag and "." in name]
+    if (kind, resolution, depth, parameters_below, conditioning) == (None,) * 5:
+        return names
+
+    def fits(name: str) -> bool:
+        graph = get(name).architecture
+        return (
+            kind in (None, kind_of(graph))
+            and resolution in (None, graph.resolution)
+            and depth in (None, len(graph.levels))
+            and conditioning in (None, conditioning_of(graph))
+            and (parameters_below is None or get(name).card().parameters < parameters_below)
+        )
+
+    return [name for name in names if fits(name)]
+
+
+def kind_of(graph: EntryGraph) -> str:
+    """What an entry makes: "image" or "video"."""
+    return "image"
+
+
+def conditioning_of(graph: EntryGraph) -> str:
+    """What an entry is steered by: "text", "classes", both joined by "+", or "none"."""
+    kinds = ["text"] * (graph.text is not None) + ["classes"] * (graph.classes is not None)
+    return "+".join(kinds) or "none"
+
+
+def _one_of(what: str, value: str | None, choices: Sequence[str]) -> None:
+    if value is not None and value not in choices:
+        from specs.errors import did_you_mean
+
+        raise ValueError(f"no {what} {value!r}{did_you_mean(value, choices)} ({', '.join(choices)})")
 
 
 def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Entry:
     """Look up an entry.
 
     Args:
-        name_or_path: a name that :func:`list_names` gives, or a path to a YAML file.
+        name_or_path: a name that :func:`list_names` gives, an alias, or a path to a YAML file. A name that an entry
+            had before it was renamed is followed with a ``FutureWarning``.
         overrides: changes such as ``stages.r64.width=96``.
 
     Raises:
-        LookupError: no entry has the name; the message suggests those that come close.
+        LookupError: no entry has the name, or several may be meant; the message suggests those that come close.
         SpecError: the file, or one it refers to, is wrong (a ValueError whose text is the whole report).
     """
     from registry.entry import Entry
     from specs.load import load_entry
 
     what = name_or_path if isinstance(name_or_path, str) else Path(name_or_path)
-    return Entry(load_entry(what, overrides=overrides, search=search_path()))
+    path = search_path()
+    try:
+        loaded = load_entry(what, overrides=overrides, search=path)
+    except UnknownName as error:
+        raise _ambiguous(error) from None
+    other = library.other_names(path).get(what) if isinstance(what, str) else None
+    if other is not None and other.renamed:
+        import warnings
+
+        note = f"entry {what!r} has been renamed to {other.target!r}; the old name will go"
+        warnings.warn(note, FutureWarning, stacklevel=2)
+        loaded = dataclasses.replace(loaded, notes=(note, *loaded.notes))
+    return Entry(loaded)
+
+
+def _ambiguous(error: UnknownName) -> UnknownName:
+    """Where the name is a part of several others, an error that lists them."""
+    if error.what != "entry" or not library.NAME.fullmatch(error.name):
+        return error
+    part = error.name.lower()
+    names = library.list_names(search_path())
+    found = [name for name in names if part in re.split(r"[-.]", name.lower()) or name.lower().startswith(f"{part}-")]
+    if len(found) < 2:
+        return UnknownName(error.name, found or error.suggestions)
+    return AmbiguousName(error.name, found)
 
 
 def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides: Sequence[str] = ()) -> EntryGraph:
@@ -77,7 +160,7 @@ def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides
     if isinstance(what, EntryGraph):
         return what
     from registry.entry import Entry
-    from specs.load import Loaded, load_mapping
+    from specs.load import Loaded, load_spec
     from specs.schema import EntrySpec
 
     if isinstance(what, Entry):
@@ -85,20 +168,8 @@ def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides
     if isinstance(what, Loaded):
         return what.graph
     if isinstance(what, EntrySpec):
-        written = what.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return load_mapping(_as_written(written), f"spec {what.name}").graph
+        return load_spec(what).graph
     raise TypeError(f"an entry, a spec, a graph, a name or a path is needed, not {type(what).__name__}")
-
-
-def _as_written(value: Any) -> Any:
-    """A dumped spec in the form a YAML file has: what a node reads is a name, or ``{down: NAME}``."""
-    if isinstance(value, list):
-        return [_as_written(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "node" in value and set(value) <= {"node", "way", "args"}:
-        return {value["way"]: value["node"], **value.get("args", {})} if value.get("way") else value["node"]
-    return {key: _as_written(item) for key, item in value.items()}
 
 
 def search_path() -> tuple[Path, ...]:

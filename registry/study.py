@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from registry.costs import count
+from registry.card import make_card
 from specs.graph import EntryGraph
 from specs.recipe import Recipe
 from specs.study import Study
 
-__all__ = ["study_recipe", "training_flops"]
-
-#: The backward pass takes about twice the forward's FLOPs: one product for the inputs' gradient, one for the weights'.
-BACKWARD = 2
-
-
-def training_flops(graph: EntryGraph, rows: int) -> int:
-    """FLOPs of one training step with ``rows`` samples at every level: forward and backward."""
-    total = count(graph).total
-    return (1 + BACKWARD) * rows * 2 * (total.macs + total.encode_macs)
+__all__ = ["study_recipe"]
 
 
 def study_recipe(study: Study, graph: EntryGraph) -> Recipe:
@@ -27,7 +18,7 @@ def study_recipe(study: Study, graph: EntryGraph) -> Recipe:
     phases = {}
     for label in labels:
         inner = dataclasses.replace(graph, levels=graph.levels[graph.labels.index(label) :])
-        cost = training_flops(inner, study.recipe.batch)
+        cost = make_card(inner).training_flops * study.recipe.batch
         steps = max(1, round(study.budget.training_flops / len(labels) / cost))
         phases[f"p{label.removeprefix('r')}"] = {"train": label, "steps": steps, "batch": study.recipe.batch}
     common = study.recipe.model_dump(mode="python", exclude={"batch"}, exclude_unset=True)

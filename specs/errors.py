@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 __all__ = [
+    "AmbiguousName",
     "CODES",
     "Position",
     "Problem",
@@ -134,6 +135,13 @@ class UnknownName(LookupError):
         if not self.suggestions:
             return f"no {self.what} is called {quote(self.name)}"
         return f"no {self.what} is called {quote(self.name)}; did you mean {_either(self.suggestions)}?"
+
+
+class AmbiguousName(UnknownName):
+    """A part of several names was given where one is needed; ``suggestions`` are those names."""
+
+    def __str__(self) -> str:
+        return f"{quote(self.name)} may be any of {', '.join(self.suggestions)}; give the whole name"
 
 
 class Problems:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from specs.source import Mapping
 
-__all__ = ["Reference", "find", "find_tag", "folders", "is_path", "list_names", "natural"]
+__all__ = ["OtherName", "Reference", "find", "find_tag", "folders", "is_path", "list_names", "natural", "other_names"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 _SUFFIXES = (".yaml", ".yml")
@@ -29,6 +29,11 @@ class Reference:
     path: Path
     variant: str | None = None
     tag: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the entry itself, whatever name led to it."""
+        return (self.variant or self.path.stem) + (f".{self.tag}" if self.tag else "")
 
 
 def folders() -> tuple[Path, ...]:
@@ -54,12 +59,52 @@ def find(name: str, search: tuple[Path, ...]) -> Reference | None:
         for path in _files(folder):
             if name in _variants(path):
                 return Reference(path, variant=name)
+    other = other_names(search).get(name)
+    if other is not None:
+        return find(other.target, search)
     base, dot, tag = name.rpartition(".")
     if dot and find_tag(tag, search) is not None:
         found = find(base, search)
         if found is not None and found.tag is None:
             return Reference(found.path, found.variant, tag)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherName:
+    """Another name of an entry: an alias, or one it had before it was renamed."""
+
+    target: str
+    renamed: bool
+
+
+def other_names(search: tuple[Path, ...]) -> dict[str, OtherName]:
+    """Aliases and former names, from ``names/*.yaml`` in each folder that is searched and in the package.
+
+    Such a file has the keys ``aliases`` and ``renamed``, both from the other name to the entry's. What is not of this
+    form is passed over.
+    """
+    names: dict[str, OtherName] = {}
+    for folder in (_PACKAGE, *reversed(search)):
+        for path in _files(folder / "names"):
+            status = path.stat()
+            names |= _other_names_of(path, status.st_mtime_ns, status.st_size)
+    # Following an alias must end: one that leads to another name is none.
+    return {name: other for name, other in names.items() if other.target not in names}
+
+
+@lru_cache(maxsize=256)
+def _other_names_of(path: Path, modified: int, size: int) -> dict[str, OtherName]:
+    from specs.source import Mapping, Scalar
+
+    tree = _parsed(path)
+    found = {}
+    for key in ("aliases", "renamed"):
+        part = tree.get(key) if tree is not None else None
+        for name, entry in part.entries.items() if isinstance(part, Mapping) else ():
+            if isinstance(entry.value, Scalar) and isinstance(entry.value.value, str):
+                found[name] = OtherName(entry.value.value, key == "renamed")
+    return found
 
 
 def find_tag(tag: str, search: tuple[Path, ...]) -> Path | None:

@@ -62,8 +62,8 @@ class Resolver:
             raise UnknownName(name, closest(name, list_names(self.search), count=3))
         tree = self.reference(reference, self.search)
         written = tree.get("name")
-        if isinstance(written, Scalar) and isinstance(written.value, str) and written.value != name:
-            problem = f"this file is found as {quote(name)} but says its name is {quote(written.value)}"
+        if isinstance(written, Scalar) and isinstance(written.value, str) and written.value != reference.name:
+            problem = f"this file is found as {quote(reference.name)} but says its name is {quote(written.value)}"
             raise fail("name-mismatch", problem, written.position)
         return tree
 

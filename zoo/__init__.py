@@ -31,22 +31,53 @@ __all__ = ["Entry", "__version__", "build", "get", "list"]
 __version__ = "0.1.0"
 
 
-def list(pattern: str | None = None) -> builtins.list[str]:
-    """Names of all entries in natural order, or of those that match a glob such as ``mdm-*``."""
+def list(
+    pattern: str | None = None,
+    *,
+    kind: str | None = None,
+    resolution: int | None = None,
+    depth: int | None = None,
+    parameters_below: int | None = None,
+    conditioning: str | None = None,
+    tag: str | None = None,
+) -> builtins.list[str]:
+    """Names of all entries in natural order, or of those that match all filters.
+
+    Args:
+        pattern: a glob such as ``mdm-*`` or ``*.in1k``, upper and lower case alike.
+        kind: "image" or "video".
+        resolution: side of the outermost level in pixels.
+        depth: number of nested levels; 1 for a flat network.
+        parameters_below: the number of parameters, inner levels included, is smaller than this.
+        conditioning: "text", "classes" or "none".
+        tag: what follows the dot in ``mdm-s256.in1k``.
+
+    Raises:
+        ValueError: a filter has no such value.
+    """
     from registry.catalogue import list_names
 
-    return list_names(pattern)
+    return list_names(
+        pattern,
+        kind=kind,
+        resolution=resolution,
+        depth=depth,
+        parameters_below=parameters_below,
+        conditioning=conditioning,
+        tag=tag,
+    )
 
 
 def get(name_or_path: str | os.PathLike[str], overrides: builtins.list[str] | tuple[str, ...] = ()) -> Entry:
     """Look up an entry by name, or read one from a YAML file.
 
     Args:
-        name_or_path: a name that :func:`list` gives, or a path to a YAML file.
+        name_or_path: a name that :func:`list` gives, an alias, or a path to a YAML file. A name that an entry had
+            before it was renamed is followed with a ``FutureWarning``.
         overrides: changes such as ``stages.r64.width=96``.
 
     Raises:
-        LookupError: no entry has the name; the message suggests those that come close.
+        LookupError: no entry has the name, or several may be meant; the message suggests those that come close.
         specs.errors.SpecError: the file is wrong (a ValueError whose text is the whole report).
     """
     from registry.catalogue import get

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution, divisible, linear, norm
+from specs.blocks.base import Activations, Arguments, Block, Complaint, Costs, Scene, convolution, divisible, linear, norm
 
 
 class AttentionArguments(Arguments):
@@ -55,3 +55,22 @@ class Attention(Block):
         if args.feed_forward:
             total += norm(width) + convolution(width, 4 * width, 1, pixels) + convolution(4 * width, width, 1, pixels)
         return total
+
+    @classmethod
+    def activations(
+        cls, args: AttentionArguments, in_channels: int, width: int, resolution: int, scene: Scene
+    ) -> Activations:
+        pixels = resolution * resolution
+        one = width * pixels
+        # Norm; queries, keys, values; their result, in two layouts; log-sum-exp of the scores; statistics of the norm.
+        saved = 6 * one + args.heads * pixels + 2 * args.groups
+        if cls.reads_text(args, scene):
+            assert scene.text_width is not None
+            # The norm of the text and the keys and values made of it; a second result.
+            saved += scene.tokens * (scene.text_width + 2 * width + 2) + one + args.heads * pixels
+        workspace = 7 * one
+        if args.feed_forward:
+            # What it adds to, the norm of that, and both sides of the activation.
+            saved += 2 * one + 8 * one + 2 * args.groups
+            workspace = max(workspace, 10 * one)
+        return Activations(saved, workspace)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Arguments", "Block", "Complaint", "Costs", "Scene"]
+__all__ = ["Activations", "Arguments", "Block", "Complaint", "Costs", "Scene"]
 
 #: An error code and a message.
 Complaint = tuple[str, str]
@@ -40,6 +40,19 @@ class Costs:
 
     def __add__(self, other: Costs) -> Costs:
         return Costs(self.parameters + other.parameters, self.macs + other.macs, self.encode_macs + other.encode_macs)
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Values of one sample that a block holds, in numbers of elements (four bytes each in float32).
+
+    ``saved`` are those it makes and keeps for the backward pass; ``keeps_input`` says whether it keeps its input
+    too, which others may share. ``workspace`` is the most it holds at once in inference beside input and output.
+    """
+
+    saved: int
+    workspace: int
+    keeps_input: bool = True
 
 
 @lru_cache(maxsize=4096)
@@ -84,6 +97,11 @@ class Block:
     @classmethod
     def costs(cls, args: Any, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
         """Parameters and multiply-adds for one sample of ``(in_channels, resolution, resolution)``."""
+        raise NotImplementedError
+
+    @classmethod
+    def activations(cls, args: Any, in_channels: int, width: int, resolution: int, scene: Scene) -> Activations:
+        """What it keeps for the backward pass and what it needs at once, for one sample."""
         raise NotImplementedError
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from specs.blocks.base import Arguments, Block, Costs, Scene, convolution
+from specs.blocks.base import Activations, Arguments, Block, Costs, Scene, convolution
 
 
 class ConvArguments(Arguments):
@@ -34,3 +34,9 @@ class Conv(Block):
     @classmethod
     def costs(cls, args: ConvArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
         return convolution(in_channels, width, args.kernel, resolution * resolution)
+
+    @classmethod
+    def activations(
+        cls, args: ConvArguments, in_channels: int, width: int, resolution: int, scene: Scene
+    ) -> Activations:
+        return Activations(saved=0, workspace=0)

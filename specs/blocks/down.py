@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution
+from specs.blocks.base import Activations, Arguments, Block, Complaint, Costs, Scene, convolution
 
 
 class DownArguments(Arguments):
@@ -37,3 +37,9 @@ class Down(Block):
     @classmethod
     def costs(cls, args: DownArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
         return convolution(in_channels, width, 3, (resolution // args.factor) ** 2)
+
+    @classmethod
+    def activations(
+        cls, args: DownArguments, in_channels: int, width: int, resolution: int, scene: Scene
+    ) -> Activations:
+        return Activations(saved=0, workspace=0)

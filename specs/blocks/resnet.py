@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution, divisible, linear, norm
+from specs.blocks.base import Activations, Arguments, Block, Complaint, Costs, Scene, convolution, divisible, linear, norm
 
 
 class ResnetArguments(Arguments):
@@ -42,3 +42,16 @@ class Resnet(Block):
         if in_channels != width:
             total += convolution(in_channels, width, 1, pixels)
         return total
+
+    @classmethod
+    def activations(
+        cls, args: ResnetArguments, in_channels: int, width: int, resolution: int, scene: Scene
+    ) -> Activations:
+        pixels = resolution * resolution
+        # Of the first half norm and SiLU, of the second convolution, norm, scale and shift, and SiLU.
+        saved = (2 * in_channels + 4 * width) * pixels + width + 2 * 2 * args.groups
+        if args.dropout:
+            saved += width * pixels
+        shortcut = width * pixels if in_channels != width else 0
+        workspace = max(2 * in_channels * pixels, (in_channels + width) * pixels, 2 * width * pixels + shortcut)
+        return Activations(saved, workspace)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Arguments, Block, Costs, Scene, convolution
+from specs.blocks.base import Activations, Arguments, Block, Costs, Scene, convolution
 
 
 class UpArguments(Arguments):
@@ -31,3 +31,9 @@ class Up(Block):
     @classmethod
     def costs(cls, args: UpArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
         return convolution(in_channels, width, 3, (resolution * args.factor) ** 2)
+
+    @classmethod
+    def activations(cls, args: UpArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Activations:
+        # The repeated input is what the convolution reads.
+        repeated = in_channels * (resolution * args.factor) ** 2
+        return Activations(saved=repeated, workspace=repeated, keeps_input=False)

@@ -28,13 +28,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_entries(
     pattern: Annotated[str | None, typer.Argument(help="A glob such as 'mdm-*' or '*.in1k'.")] = None,
+    kind: Annotated[str | None, typer.Option(help="image or video.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of the outermost level in pixels.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Number of nested levels; 1 for a flat network.")] = None,
+    below: Annotated[str | None, typer.Option(help="Fewer parameters than this, such as 10M.")] = None,
+    conditioning: Annotated[str | None, typer.Option(help="text, classes or none.")] = None,
+    tag: Annotated[str | None, typer.Option(help="What follows the dot in mdm-s256.in1k.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Print names alone, one a line.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the entries of the zoo."""
     from zoo.commands.list import list_entries as run
+    from zoo.commands.list import number
 
-    run(pattern, plain=plain, as_json=as_json)
+    filters = {"kind": kind, "resolution": resolution, "depth": depth, "conditioning": conditioning, "tag": tag}
+    parameters = None if below is None else number(below)
+    run(pattern, plain=plain, as_json=as_json, parameters_below=parameters, **filters)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry.card import short
 from registry.catalogue import get, list_names
@@ -14,18 +14,21 @@ if TYPE_CHECKING:
 
     from registry.card import Card
 
-__all__ = ["list_entries"]
+__all__ = ["list_entries", "number"]
 
 
-def list_entries(pattern: str | None, *, plain: bool, as_json: bool) -> None:
-    """Print the entries that match a glob.
+def list_entries(pattern: str | None, *, plain: bool, as_json: bool, **filters: Any) -> None:
+    """Print the entries that match a glob and the filters of :func:`registry.catalogue.list_names`.
 
     Raises:
         ValueError: nothing matches.
     """
-    names = list_names(pattern)
-    if pattern is not None and not names:
-        raise ValueError(f"no entry matches {pattern!r}; 'zoo list' shows all")
+    given = {name: value for name, value in filters.items() if value is not None}
+    names = list_names(pattern, **given)
+    if (pattern is not None or given) and not names:
+        what = [repr(pattern)] * (pattern is not None)
+        what += [f"{name.replace('_', ' ')} {value}" for name, value in given.items()]
+        raise ValueError(f"no entry matches {', '.join(what)}; 'zoo list' shows all")
     if plain and not as_json:
         print("\n".join(names))
         return
@@ -68,3 +71,17 @@ def _line(text: str, style: str = "") -> Text:
     from rich.text import Text
 
     return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
+def number(text: str) -> int:
+    """A count that may end in k, M, G or T: ``10M``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    factors = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
+    factor = factors.get(text[-1:].lower(), 1)
+    try:
+        return round(float(text[:-1] if factor > 1 else text) * factor)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no number; write 10000000 or 10M") from None
