@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -78,7 +79,7 @@ def draw(
                 method=settings.sampler,  # type: ignore[arg-type]  # checked by sample
                 num_inference_steps=settings.num_inference_steps,
                 guidance_scale=scale,
-                progress=(lambda *_, number=len(rows): progress(number)) if progress is not None else None,
+                progress=partial(_advance, progress, len(rows)) if progress is not None else None,
             )
         yield rows, [level.cpu() for level in images]
 
@@ -104,6 +105,10 @@ def class_shares(counts: Sequence[int], number: int) -> tuple[int, ...]:
     for index in by_remainder[: number - sum(whole)]:
         whole[index] += 1
     return tuple(index for index, share in enumerate(whole) for _ in range(share))
+
+
+def _advance(progress: Callable[[int], object], samples: int, *_: object) -> None:
+    progress(samples)
 
 
 def _context(

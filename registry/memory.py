@@ -58,9 +58,9 @@ def activation_memory(graph: EntryGraph) -> tuple[Memory, dict[str, Memory]]:
         for label, level in levels.items()
     }
     waiting, peak = 0, 0
-    for level in levels.values():
-        peak = max(peak, waiting + level.peak)
-        waiting += level.waiting
+    for counted in levels.values():
+        peak = max(peak, waiting + counted.peak)
+        waiting += counted.waiting
     saved = sum(level.saved for level in levels.values())
     inputs = sum(level.inputs for level in levels.values())
     largest = max(level.largest for level in levels.values())

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 __all__ = [
-    "AmbiguousName",
     "CODES",
+    "AmbiguousName",
     "Position",
     "Problem",
     "Problems",

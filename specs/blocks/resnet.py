@@ -6,7 +6,18 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Activations, Arguments, Block, Complaint, Costs, Scene, convolution, divisible, linear, norm
+from specs.blocks.base import (
+    Activations,
+    Arguments,
+    Block,
+    Complaint,
+    Costs,
+    Scene,
+    convolution,
+    divisible,
+    linear,
+    norm,
+)
 
 
 class ResnetArguments(Arguments):

