@@ -251,6 +251,58 @@ def evaluate(
 
 
 @app.command()
+def match(
+    entry: Annotated[str, typer.Argument(metavar="A", help="The entry to scale.")],
+    like: Annotated[str, typer.Option("--like", metavar="B", help="The entry to come near.")],
+    by: Annotated[str, typer.Option(help="flops or parameters.")] = "flops",
+    inner: Annotated[bool, typer.Option("--inner", help="Scale the levels inside too.")] = False,
+) -> None:
+    """Print the variant of A whose cost is nearest that of B: a spec, for a fair baseline."""
+    import sys
+
+    from registry.matching import match as run
+
+    found = run(entry, like, by, inner=inner)
+    typer.echo(found.yaml, nl=False)
+    print(f"{found.by}: {found.cost:,}, {found.ratio:.4f} of {found.like}'s {found.target:,}", file=sys.stderr)
+
+
+@app.command()
+def card(
+    entry: Name,
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .md file; a picture is drawn beside it. Default: print.")
+    ] = None,
+) -> None:
+    """Write an entry's model card: Markdown with the front matter of Hugging Face's hub."""
+    from registry.model_card import model_card
+    from registry.picture import draw_entry
+    from zoo.commands.check import read
+
+    found = read(entry, overrides or ())
+    if output is None:
+        typer.echo(model_card(found), nl=False)
+        return
+    picture = output.with_suffix(".svg")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draw_entry(found.architecture, picture)
+    output.write_text(model_card(found, picture.name))
+    typer.echo(f"wrote {output} and {picture}")
+
+
+@app.command()
+def results(
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the CSV files.")] = Path("results"),
+) -> None:
+    """Write the costs and results of all entries as CSV files."""
+    from registry.tables import write_tables
+
+    for path in write_tables(output):
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
 def version() -> None:
     """Print the versions of the zoo and of what its results depend on."""
     import platform

@@ -1,0 +1,121 @@
+"""Everything known of all entries as CSV files: costs, costs by level, measured results, reported results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from registry.card import STEPS, Card
+from registry.catalogue import conditioning_of, get, kind_of, list_names
+from registry.results import measurements, reported
+from specs.graph import EntryGraph
+
+__all__ = ["family_of", "write_tables"]
+
+Row = Mapping[str, Any]
+
+
+def family_of(name: str) -> str:
+    """What entries are built alike: the first word of the name."""
+    return name.partition(".")[0].partition("-")[0]
+
+
+def write_tables(folder: str | Path = "results", names: Sequence[str] | None = None) -> tuple[Path, ...]:
+    """Write ``costs.csv``, ``levels.csv``, ``measured.csv`` and ``reported.csv``; nothing is built.
+
+    Args:
+        folder: where to write.
+        names: of the entries; by default all.
+
+    Returns:
+        The paths of the files.
+    """
+    entries = [get(name) for name in (list_names() if names is None else names)]
+    cards = [(entry.architecture, entry.card()) for entry in entries]
+    tables: dict[str, Sequence[Row]] = {
+        "costs": [_costs(graph, card) for graph, card in cards],
+        "levels": [row for _, card in cards for row in _levels(card)],
+        "measured": list(_measured()),
+        "reported": [item.model_dump() for item in reported()],
+    }
+    return tuple(_write(Path(folder) / f"{name}.csv", rows) for name, rows in tables.items())
+
+
+def _costs(graph: EntryGraph, card: Card) -> Row:
+    return {
+        "entry": card.name,
+        "kind": kind_of(graph),
+        "family": family_of(card.name),
+        "resolution": card.resolution,
+        "levels": " ".join(graph.labels),
+        "conditioning": conditioning_of(graph),
+        "parameters": card.parameters,
+        "macs": card.macs,
+        "flops": card.flops,
+        "step_flops": card.step_flops,
+        "training_flops": card.training_flops,
+        f"sampling_flops_{STEPS}": card.sampling_flops(STEPS),
+        f"sampling_flops_{STEPS}_guided": card.sampling_flops(STEPS, guided=True),
+        "activation_bytes_inference": card.memory.inference,
+        "activation_bytes_training": card.memory.training,
+        "activation_bytes_checkpointed": card.memory.checkpointed,
+        "hash": card.hash,
+        "graph_hash": card.graph_hash,
+    }
+
+
+def _levels(card: Card) -> Iterable[Row]:
+    for level in card.levels:
+        yield {
+            "entry": card.name,
+            "level": level.label,
+            "resolution": level.resolution,
+            "parameters": level.parameters,
+            "macs": level.macs,
+            "flops": level.flops,
+            "step_flops": level.step_flops,
+            "share": f"{level.share:.6f}",
+            "activation_bytes_inference": level.memory.inference,
+            "activation_bytes_training": level.memory.training,
+            "activation_bytes_checkpointed": level.memory.checkpointed,
+            "graph_hash": level.graph_hash,
+        }
+
+
+def _measured() -> Iterable[Row]:
+    """A row a metric; the protocol's key says which rows compare."""
+    for found in measurements():
+        protocol = found.protocol.model_dump()
+        for name, metric in found.metrics.items():
+            yield {
+                "entry": found.entry,
+                "hash": found.hash,
+                "weights": found.weights,
+                "metric": name,
+                "value": repr(metric.value),
+                "low": "" if metric.low is None else repr(metric.low),
+                "high": "" if metric.high is None else repr(metric.high),
+                "protocol": found.protocol.key,
+                **protocol,
+                "sampler": found.sampler.get("sampler", ""),
+                "num_inference_steps": found.sampler.get("num_inference_steps", ""),
+                "guidance_scale": found.sampler.get("guidance_scale", ""),
+                "date": found.date,
+            }
+
+
+def _write(path: Path, rows: Sequence[Row]) -> Path:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text.getvalue())
+    temporary.replace(path)
+    return path
