@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["nearest_images", "nearest_to_levels", "sample_grid", "save_image", "to_pil"]
+__all__ = ["contact_sheet", "nearest_images", "nearest_to_levels", "sample_grid", "save_image", "to_pil"]
 
 BACKGROUND, FRAME, INK, FAINT = (255, 255, 255), (221, 221, 221), (34, 34, 34), (119, 119, 119)
 MARGIN, GAP, FONT_SIZE, BLOCK_GAP = 16, 8, 13, 28
@@ -131,6 +131,19 @@ def sample_grid(
             draw.text((left, upper + cell + 2), _fit(captions[index], room, font), INK, font)
             if beside:
                 draw.text((left + room + GAP, upper + cell + 2), _fit(texts[index], cell, font), FAINT, font)
+    return picture
+
+
+def contact_sheet(images: Tensor, columns: int = 10, cell: int = 96) -> Image.Image:
+    """Images (N, 3, height, width) uint8 side by side, each enlarged to ``cell`` pixels by whole pixels."""
+    side = images.shape[-1]
+    cell = side * max(1, -(-cell // side))
+    rows = -(-len(images) // columns)
+    picture = Image.new("RGB", (columns * (cell + 2) - 2, rows * (cell + 2) - 2), BACKGROUND)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        shown = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+        picture.paste(_enlarge(shown, cell), (column * (cell + 2), row * (cell + 2)))
     return picture
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from registry.card import STEPS, Card, short, short_bytes
 from registry.catalogue import conditioning_of, kind_of
 from registry.results import Measurement, Reported, measurements, reported
-from registry.weights import shipped_weights
+from registry.weights import file_facts, shipped_weights
 
 if TYPE_CHECKING:
     from registry.entry import Entry
@@ -56,9 +56,7 @@ def weights_facts(name: str) -> dict[str, Any]:
     path = shipped_weights(name)
     if path is None:
         return {}
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        metadata = json.loads(file.read(size)).get("__metadata__", {})
+    metadata = file_facts(path)
     facts: dict[str, Any] = dict(metadata)
     facts["recipe"] = json.loads(metadata["recipe"]) if "recipe" in metadata else {}
     facts["bytes"] = path.stat().st_size

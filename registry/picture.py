@@ -14,7 +14,7 @@ from specs.graph import EntryGraph, Node, shapes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_entry"]
+__all__ = ["draw_entry", "draw_svg"]
 
 #: One colour a level, outermost first; the last serves all further ones.
 COLOURS = ("#2f6fab", "#c8553d", "#3f8f5f", "#8a5fa8", "#b58a2e", "#5b6470")
@@ -86,6 +86,17 @@ def draw_entry(graph: EntryGraph, path: Path) -> None:
             _draw_run(axes, run)
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
         figure.savefig(path, dpi=160, metadata=metadata)
+
+
+def draw_svg(graph: EntryGraph) -> str:
+    """The picture as an ``<svg>`` element, to stand in a page."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.svg"
+        draw_entry(graph, path)
+        text = path.read_text()
+    return text[text.index("<svg") :]
 
 
 def _walk(graph: EntryGraph, level: int) -> Iterator[tuple[int, int, Node]]:

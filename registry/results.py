@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-__all__ = ["MEASURED", "Measurement", "Metric", "Protocol", "Reported", "measurements", "reported", "save"]
+__all__ = ["MEASURED", "Measurement", "Metric", "Protocol", "Reported", "grid_path", "measurements", "reported", "save"]
 
 #: Where ``zoo evaluate`` writes, and what the package brings.
 MEASURED = Path("results") / "measured"
@@ -120,6 +120,13 @@ def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
     temporary.write_text(measurement.model_dump_json(indent=1) + "\n")
     temporary.replace(path)
     return path
+
+
+def grid_path(measurement: Measurement) -> Path | None:
+    """The picture of some of the samples, beside the measurement's file, where one was written."""
+    name = f"{measurement.entry or 'images'}-{measurement.key}.png"
+    found = (folder / name for folder in (MEASURED, _PACKAGED))
+    return next((path for path in found if path.is_file()), None)
 
 
 def measurements(folders: Iterable[str | Path] | None = None) -> tuple[Measurement, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from builders.data import Dataset
     from builders.network import NestedUNet
 
-__all__ = ["find_weights", "load_weights", "shipped_weights", "training_data"]
+__all__ = ["file_facts", "find_weights", "load_weights", "shipped_weights", "training_data"]
+
+#: As the format's own library has it.
+MAX_HEADER = 100_000_000
 
 
 def shipped_weights(name: str) -> Path | None:
@@ -59,6 +63,20 @@ def load_weights(what: str, device: torch.device | str = "cpu") -> tuple[NestedU
     from builders.checkpoint import load_checkpoint
 
     return load_checkpoint(find_weights(what), device=device)
+
+
+def file_facts(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself; torch-free.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > MAX_HEADER:
+            raise ValueError(f"{path}: not a safetensors file")
+        return dict(json.loads(file.read(size)).get("__metadata__", {}))
 
 
 def training_data(metadata: dict[str, str]) -> Dataset | None:

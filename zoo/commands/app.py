@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from zoo.commands.measuring import measuring
+from zoo.commands.options import Device, Json, Name, Overrides
+
 app = typer.Typer(
     help="A declarative zoo of Matryoshka diffusion models.",
     no_args_is_help=True,
@@ -15,14 +18,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Name = Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, YAML file, or - for stdin.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change a value, as in stages.r64.width=96; repeatable."),
-]
-Device = Annotated[str | None, typer.Option(help="Such as cuda or cpu. Default: a GPU if there is one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -190,119 +185,6 @@ def sample(
 
 
 @app.command()
-def evaluate(
-    what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, a folder of images.")
-    ],
-    reference: Annotated[
-        str | None, typer.Option(help="Data set or folder of images. Default: what the weights were trained on.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Of the reference: train, held_out or all.")] = "train",
-    samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples to draw.")] = 1000,
-    features: Annotated[str, typer.Option(help="efficientnet_lite0, inception (FID), or timm:MODEL.")] = (
-        "efficientnet_lite0"
-    ),
-    resize: Annotated[str, typer.Option(help="To the features' resolution: bicubic, bilinear or none.")] = "bicubic",
-    resolution: Annotated[int | None, typer.Option(help="Side in pixels to bring a folder's images to.")] = None,
-    sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++.")] = "ddim",
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
-    guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
-    inception_weights: Annotated[Path | None, typer.Option(help="File of the weights that define FID.")] = None,
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder of results.")] = Path("results/measured"),
-    device: Device = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Measure the distance of samples from real images: FID, KID and their kin."""
-    import sys
-
-    from zoo.commands.evaluate import evaluate_command, measurement_table, settings
-    from zoo.console import console
-
-    spec = settings(
-        samples=samples,
-        sampler=sampler,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        seed=seed,
-        features=features,
-        resize=resize,
-        split=split,
-    )
-    found, path = evaluate_command(
-        what,
-        spec,
-        reference=reference,
-        resolution=resolution,
-        inception_weights=inception_weights,
-        out=output,
-        device=device,
-        quiet=quiet or as_json,
-    )
-    if as_json:
-        typer.echo(found.model_dump_json(indent=1))
-        return
-    console().print(measurement_table(found))
-    typer.echo(found.protocol.title)
-    for warning in found.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    typer.echo(f"wrote {path}")
-
-
-@app.command()
-def match(
-    entry: Annotated[str, typer.Argument(metavar="A", help="The entry to scale.")],
-    like: Annotated[str, typer.Option("--like", metavar="B", help="The entry to come near.")],
-    by: Annotated[str, typer.Option(help="flops or parameters.")] = "flops",
-    inner: Annotated[bool, typer.Option("--inner", help="Scale the levels inside too.")] = False,
-) -> None:
-    """Print the variant of A whose cost is nearest that of B: a spec, for a fair baseline."""
-    import sys
-
-    from registry.matching import match as run
-
-    found = run(entry, like, by, inner=inner)
-    typer.echo(found.yaml, nl=False)
-    print(f"{found.by}: {found.cost:,}, {found.ratio:.4f} of {found.like}'s {found.target:,}", file=sys.stderr)
-
-
-@app.command()
-def card(
-    entry: Name,
-    overrides: Overrides = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .md file; a picture is drawn beside it. Default: print.")
-    ] = None,
-) -> None:
-    """Write an entry's model card: Markdown with the front matter of Hugging Face's hub."""
-    from registry.model_card import model_card
-    from registry.picture import draw_entry
-    from zoo.commands.check import read
-
-    found = read(entry, overrides or ())
-    if output is None:
-        typer.echo(model_card(found), nl=False)
-        return
-    picture = output.with_suffix(".svg")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draw_entry(found.architecture, picture)
-    output.write_text(model_card(found, picture.name))
-    typer.echo(f"wrote {output} and {picture}")
-
-
-@app.command()
-def results(
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the CSV files.")] = Path("results"),
-) -> None:
-    """Write the costs and results of all entries as CSV files."""
-    from registry.tables import write_tables
-
-    for path in write_tables(output):
-        typer.echo(f"wrote {path}")
-
-
-@app.command()
 def version() -> None:
     """Print the versions of the zoo and of what its results depend on."""
     import platform
@@ -318,3 +200,7 @@ def version() -> None:
             typer.echo(f"{package} {installed(package)}")
         except PackageNotFoundError:
             typer.echo(f"{package} not installed")
+
+
+# Without a name of its own, the group's commands stand beside the others.
+app.add_typer(measuring)

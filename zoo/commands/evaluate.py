@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from registry.reference import ImageSet
 
-__all__ = ["PhaseBar", "evaluate_command", "measurement_table", "settings"]
+__all__ = ["PhaseBar", "evaluate_command", "measurement_table", "settings", "spread"]
+
+#: Samples on the picture that is kept with a measurement.
+SHOWN = 60
 
 
 def evaluate_command(
@@ -45,6 +48,7 @@ def evaluate_command(
     Raises:
         ValueError, LookupError: one clear message each.
     """
+    from builders.images import contact_sheet, save_image
     from registry.evaluation import evaluate_images, evaluate_model
     from registry.features import EvaluationError, open_features
     from registry.reference import open_images
@@ -71,8 +75,16 @@ def evaluate_command(
     real = open_images(name, model.graph.resolution, spec.split)
     extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=where)
     with PhaseBar(quiet) as progress:
-        found, _ = evaluate_model(model, metadata, real, extractor, spec, progress=progress)
-    return found, save(found, out)
+        found, drawn = evaluate_model(model, metadata, real, extractor, spec, progress=progress)
+    path = save(found, out)
+    save_image(contact_sheet(drawn.images[spread(len(drawn.images), SHOWN)]), path.with_suffix(".png"))
+    return found, path
+
+
+def spread(count: int, shown: int) -> list[int]:
+    """Up to ``shown`` indices spread evenly over ``count``: classes stand in order, and all of them are to be seen."""
+    shown = min(count, shown)
+    return [index * count // shown for index in range(shown)]
 
 
 def settings(**values: Any) -> EvaluationSpec:

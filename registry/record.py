@@ -1,0 +1,236 @@
+"""Entries in MLflow: one top-level run for each entry and hash, which is found again however often it is tracked.
+
+An edited spec has another hash and gets a run of its own; the run of the old one keeps its numbers. Measured
+distances are metrics; numbers that others reported are tags with their source. The distances of one protocol have the
+plain names (``kid_efficientnet_lite0``); the experiment remembers which protocol that is, and those of any other
+carry its key, so that no column of a table mixes two.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.card import STEPS, Card
+from registry.catalogue import conditioning_of, kind_of
+from registry.results import Measurement
+from registry.tables import family_of
+
+if TYPE_CHECKING:
+    from registry.entry import Entry
+    from specs.graph import EntryGraph
+
+__all__ = ["MODEL_TYPE", "Recorded", "architecture_params", "cost_metrics", "record_entry"]
+
+#: Tag of an experiment: which protocol the plain names of metrics belong to, by features.
+PROTOCOL_TAG = "zoo.protocol."
+#: Tag of a run: its LoggedModel.
+MODEL_TAG = "logged_model_id"
+MODEL_TYPE = "matryoshka-diffusion"
+#: Key under which MLflow shows sample grids.
+IMAGE_KEY = "samples"
+#: Metrics of which less is better.
+DISTANCES = ("fid", "fd_", "kid")
+
+#: Name, value, step.
+Point = tuple[str, float, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The run of an entry, and what was done: whether it is new, how many points of metrics were added."""
+
+    name: str
+    run_id: str
+    created: bool
+    added: int
+
+
+def record_entry(client: Any, entry: Entry, latency: float | None = None) -> Recorded:
+    """Find or make the run of an entry, and add what is not there yet.
+
+    Args:
+        client: of MLflow, from :func:`registry.store.connect`.
+        entry: what is recorded.
+        latency: milliseconds of one forward pass of one sample on this machine, where it was measured.
+    """
+    from registry.model_card import results_of
+    from registry.store import entry_run, experiment_id
+
+    card = entry.card()
+    experiment = experiment_id(client)
+    run_id = entry_run(client, entry.architecture)
+    created = run_id is None
+    if run_id is None:
+        run_id = _create(client, experiment, entry, card)
+    measured, _ = results_of(entry)
+    points: list[Point] = [(name, value, 0) for name, value in cost_metrics(card).items()]
+    points += [("latency_ms", latency, 0)] if latency is not None else []
+    points += _with_best(_distances(client, experiment, measured))
+    added = _add(client, run_id, points)
+    if added or created:
+        for found in measured:
+            client.set_tag(run_id, f"protocol.{found.protocol.key}", found.protocol.title)
+            _log_grid(client, run_id, found)
+        _artifacts(client, run_id, entry)
+        client.set_terminated(run_id, "FINISHED")
+    return Recorded(entry.name, run_id, created, added)
+
+
+def cost_metrics(card: Card) -> dict[str, float]:
+    """Costs of an entry as MLflow shows them: of one sample; FLOPs are two a MAC, memory is bytes in float32."""
+    return {
+        "parameters": card.parameters,
+        "macs": card.macs,
+        "flops": card.flops,
+        "log10_parameters": math.log10(card.parameters),
+        "log10_flops": math.log10(max(card.flops, 1)),
+        "training_flops": card.training_flops,
+        f"sampling_flops_{STEPS}": card.sampling_flops(STEPS),
+        "activation_bytes_inference": card.memory.inference,
+        "activation_bytes_training": card.memory.training,
+        "activation_bytes_checkpointed": card.memory.checkpointed,
+    }
+
+
+def architecture_params(graph: EntryGraph) -> dict[str, str]:
+    """The choices that make an entry what it is, for tables and parallel coordinates."""
+    blocks = Counter(node.block for level in graph.levels for node in level.nodes)
+    widths = [node.width for level in graph.levels for node in level.nodes]
+    params: dict[str, object] = {
+        "resolution": graph.resolution,
+        "levels": len(graph.levels),
+        "level_labels": ", ".join(graph.labels),
+        "innermost_resolution": graph.levels[-1].resolution,
+        "conditioning": conditioning_of(graph),
+        "time_width": graph.time_width,
+        "narrowest_width": min(widths),
+        "widest_width": max(widths),
+        "resnet_blocks": blocks["resnet"],
+        "attention_blocks": blocks["attention"],
+        "blocks": sum(blocks.values()),
+        "noise_schedule": graph.process.schedule,
+        "noise_shift": f"{graph.process.shift:g}",
+    }
+    params |= {f"{level.label}.stem_width": level.stem_width for level in graph.levels}
+    params |= {f"{level.label}.blocks": len(level.nodes) for level in graph.levels}
+    return {name: str(value) for name, value in params.items()}
+
+
+def _distances(client: Any, experiment: str, measured: Sequence[Measurement]) -> list[Point]:
+    """Metrics of all measurements, plainly named where the protocol is the experiment's: its first."""
+    tags = client.get_experiment(experiment).tags
+    main = {key: value for key, value in tags.items() if key.startswith(PROTOCOL_TAG)}
+    points = []
+    for found in measured:
+        tag = f"{PROTOCOL_TAG}{found.protocol.features}"
+        if tag not in main:
+            main[tag] = found.protocol.key
+            client.set_experiment_tag(experiment, tag, found.protocol.key)
+        suffix = "" if main[tag] == found.protocol.key else f"-{found.protocol.key}"
+        points += [(name + suffix, metric.value, found.training_step or 0) for name, metric in found.metrics.items()]
+    return points
+
+
+def _with_best(points: Sequence[Point]) -> list[Point]:
+    """Beside each distance the best so far: MLflow's tables show the last value of a metric."""
+    result: list[Point] = []
+    best: dict[str, float] = {}
+    for name, value, step in sorted(points, key=lambda point: point[2]):
+        result.append((name, value, step))
+        if name.startswith(DISTANCES):
+            best[name] = min(value, best.get(name, value))
+            result.append((f"{name}_best", best[name], step))
+    return result
+
+
+def _add(client: Any, run_id: str, points: Sequence[Point]) -> int:
+    """Log the points that the run does not have; values that are not finite are never logged."""
+    from mlflow.entities import Metric
+
+    names = dict.fromkeys(name for name, _, _ in points)
+    known = {name: {(p.value, p.step) for p in client.get_metric_history(run_id, name)} for name in names}
+    # A latency is never the same twice; the first stays.
+    known_latency = bool(known.get("latency_ms"))
+    new = [
+        (name, value, step)
+        for name, value, step in dict.fromkeys(points)
+        if math.isfinite(value) and (value, step) not in known[name] and not (name == "latency_ms" and known_latency)
+    ]
+    now = int(time.time() * 1000)
+    model = client.get_run(run_id).data.tags.get(MODEL_TAG)
+    metrics = [Metric(name, value, now, step, model_id=model) for name, value, step in new]
+    for start in range(0, len(metrics), 500):
+        client.log_batch(run_id, metrics=metrics[start : start + 500], synchronous=True)
+    return len(metrics)
+
+
+def _create(client: Any, experiment: str, entry: Entry, card: Card) -> str:
+    from mlflow.entities import Param
+
+    from registry.environment import environment
+    from registry.results import reported
+
+    params = architecture_params(entry.architecture)
+    tags = {
+        "kind": "entry",
+        "entry": entry.name,
+        "output": kind_of(entry.architecture),
+        "family": family_of(entry.name),
+        "conditioning": conditioning_of(entry.architecture),
+        "hash": card.hash,
+        "graph_hash": card.graph_hash,
+        "mlflow.note.content": entry.summary,
+    }
+    for item in reported():
+        if item.entry == entry.name:
+            note = f"; {item.note}" if item.note else ""
+            tags[f"{item.metric.lower()}_reported"] = f"{item.value:g} on {item.data} ({item.source}{note})"
+    run_id = str(client.create_run(experiment, run_name=entry.name, tags=tags | environment()).info.run_id)
+    model = client.create_logged_model(
+        experiment,
+        name=entry.name.replace(".", "-"),
+        source_run_id=run_id,
+        tags={"entry": entry.name, "hash": card.hash, "graph_hash": card.graph_hash},
+        params=params,
+        model_type=MODEL_TYPE,
+    )
+    client.finalize_logged_model(model.model_id, "READY")
+    client.set_tag(run_id, MODEL_TAG, model.model_id)
+    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+    return run_id
+
+
+def _artifacts(client: Any, run_id: str, entry: Entry) -> None:
+    """Spec, expanded spec, card and picture."""
+    from registry.model_card import model_card
+    from registry.picture import draw_entry
+
+    for source in entry.sources[:1]:
+        client.log_artifact(run_id, str(source), "spec")
+    client.log_text(run_id, entry.expanded_yaml(), "expanded.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"
+        draw_entry(entry.architecture, picture)
+        client.log_artifact(run_id, str(picture))
+        card = Path(folder) / "card.md"
+        card.write_text(model_card(entry, picture.name))
+        client.log_artifact(run_id, str(card))
+
+
+def _log_grid(client: Any, run_id: str, found: Measurement) -> None:
+    """The picture of samples that stands beside a measurement, where there is one."""
+    from PIL import Image
+
+    from registry.results import grid_path
+
+    path = grid_path(found)
+    if path is not None:
+        with Image.open(path) as picture:
+            client.log_image(run_id, picture.convert("RGB"), key=IMAGE_KEY, step=found.training_step or 0)

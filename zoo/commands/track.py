@@ -1,0 +1,63 @@
+"""``zoo track``: entries in MLflow, with their costs, measured distances and artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry.entry import Entry
+    from registry.record import Recorded
+
+__all__ = ["forward_milliseconds", "track_command"]
+
+#: Entries of more FLOPs are not timed: building them takes longer than a user would wait.
+MOST_FLOPS = 5e9
+ROUNDS = 5
+
+
+def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = False) -> list[Recorded]:
+    """Record entries, each once for its hash; return what was done.
+
+    Args:
+        names: of the entries, or paths; none for all.
+        latency: time a forward pass of small entries that have no time yet.
+        quiet: show no progress.
+
+    Raises:
+        LookupError, SpecError: an entry is not there or wrong.
+    """
+    from registry.catalogue import get, list_names
+    from registry.record import record_entry
+    from registry.store import connect, tracking_uri
+    from zoo.commands.evaluate import PhaseBar
+
+    entries = [get(name) for name in (names or list_names())]
+    client = connect(tracking_uri())
+    done = []
+    with PhaseBar(quiet) as progress:
+        for number, entry in enumerate(entries):
+            milliseconds = forward_milliseconds(entry) if latency and entry.card().flops < MOST_FLOPS else None
+            done.append(record_entry(client, entry, milliseconds))
+            progress("tracking", number + 1, len(entries))
+    return done
+
+
+def forward_milliseconds(entry: Entry) -> float:
+    """Median time of one forward pass of one sample on this machine's CPU, weights and inputs random."""
+    import statistics
+    import time
+
+    import torch
+
+    model = entry.build().eval()
+    z = [torch.zeros(1, level.channels, level.resolution, level.resolution) for level in entry.architecture.levels]
+    times = []
+    with torch.inference_mode():
+        context = model.encode()
+        for _ in range(ROUNDS + 1):
+            started = time.perf_counter()
+            model(z, torch.zeros(1), context)
+            times.append(1000 * (time.perf_counter() - started))
+    # The first pass also warms up.
+    return statistics.median(times[1:])
