@@ -96,12 +96,7 @@ def test_in_a_browser(store, cli, monkeypatch, tmp_path):
         assert cli("dashboard", "mdm-micro", "doll-n32", "--print-url")[1] == out
         assert CHROMIUM is not None
         command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]
-        command += [
-            "--window-size=1920,3000",
-            "--virtual-time-budget=40000",
-            f"--user-data-dir={tmp_path}",
-            out.strip(),
-        ]
+        command += ["--window-size=1920,3000", "--virtual-time-budget=40000", f"--user-data-dir={tmp_path}"]
         page = subprocess.run([*command, out.strip()], capture_output=True, text=True, timeout=180).stdout
         for words in ("Cost against distance", "fd_made_up", "Architecture", "doll-n32", "mdm-micro", "scatterlayer"):
             assert words in page, words
