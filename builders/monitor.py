@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ BINS = 4
 def bin_names(times: int) -> list[str]:
     """The bins of the time index by name: ``0-249`` and so on; time grows with noise."""
     edges = [-(-times * index // BINS) for index in range(BINS + 1)]
-    return [f"{first}-{max(first, last - 1)}" for first, last in zip(edges, edges[1:], strict=False)]
+    return [f"{first}-{max(first, last - 1)}" for first, last in pairwise(edges)]
 
 
 class Monitor:
@@ -121,7 +122,7 @@ class CollapseAlarm:
         slack: float = 0.1,
         patience: int = 3,
     ) -> None:
-        self.pairs = [(o, i) for o, i in zip(labels, labels[1:], strict=False) if o in weighted]
+        self.pairs = [(o, i) for o, i in pairwise(labels) if o in weighted]
         self.rise, self.factor, self.slack, self.patience = rise, factor, slack, patience
         self.lowest: dict[str, float] = {}
         self.gradients: dict[str, list[float]] = {}

@@ -53,7 +53,8 @@ class Standing:
 
     def next_phase(self, name: str, rows: int) -> Standing:
         """The start of the phase after this one, whose batches had so many rows."""
-        return Standing(name, 0, self.steps_done, self.samples_before + self.step * rows)
+        samples = self.samples_before + self.step * rows
+        return Standing(name, 0, self.steps_done, samples, bad_steps=self.bad_steps)
 
 
 @dataclass(frozen=True)
