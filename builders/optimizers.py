@@ -50,12 +50,15 @@ def build_optimizer(
             raise OptimizerError(
                 f"optimizer {spec.name} has no setting {called.get(name, name)!r}; it has {', '.join(names)}"
             )
+    if spec.name not in OPTIMIZERS[0] and "momentum" in accepted:
+        given.setdefault("momentum", 0.9)  # as timm's own factory does
     if "fused" in accepted and "fused" not in given:
         given["fused"] = spec.name in ("adamw", "adam", "sgd")
     try:
         return make(list(parameters), lr=learning_rate, **given)
-    except (ValueError, TypeError, AssertionError) as error:
-        raise OptimizerError(f"optimizer {spec.name}: {error}") from None
+    except (ValueError, TypeError, AssertionError, IndexError) as error:
+        shown = ", ".join(f"{called.get(name, name)} {value}" for name, value in given.items())
+        raise OptimizerError(f"optimizer {spec.name} refuses its settings ({shown}): {error}") from None
 
 
 def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:
@@ -89,13 +92,19 @@ def optimizer_state(optimizer: torch.optim.Optimizer, named: Named) -> tuple[dic
             else:
                 raise OptimizerError(f"{type(optimizer).__name__} keeps a {type(value).__name__}, which is not saved")
     groups = [
-        {key: value for key, value in group.items() if key not in _NOT_STATE and _is_plain(value)}
+        {
+            key: {"tensor": value.item()} if isinstance(value, Tensor) else value
+            for key, value in group.items()
+            if key not in _NOT_STATE and _is_plain(value)
+        }
         for group in optimizer.param_groups
     ]
     return tensors, json.dumps({"state": plain, "groups": groups}, sort_keys=True)
 
 
 def _is_plain(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.dim() == 0
     if isinstance(value, (tuple, list)):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, (bool, int, float, str))
@@ -127,7 +136,14 @@ def restore_optimizer(
         }
     if groups:
         for group, kept in zip(optimizer.param_groups, facts["groups"], strict=True):
-            group.update({key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()})
+            group.update({key: _unpacked(value, group.get(key)) for key, value in kept.items()})
+
+
+def _unpacked(value: Any, now: Any) -> Any:
+    """A value of a group as the optimizer had it, from JSON."""
+    if isinstance(value, dict):
+        return torch.tensor(value["tensor"], device=now.device if isinstance(now, Tensor) else None)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _placed(value: Tensor, key: str, parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> Tensor:
