@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from specs.default_recipe import default_recipe
 from specs.errors import SpecError, UnknownName
 from specs.recipe import Recipe, list_recipes, load_recipe
 
@@ -222,3 +223,36 @@ def test_no_recipe_at_all(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(SpecError):
         load_recipe(path)
+
+
+def test_paper_recipes_have_the_settings_of_the_paper() -> None:
+    """Those that the design names; the data need not be there to check a recipe."""
+    for name in ("paper-in1k-256", "paper-cc12m-1024"):
+        recipe = load_recipe(name)
+        optimizer = recipe.optimizer
+        assert (optimizer.name, optimizer.betas, optimizer.learning_rate) == ("adamw", (0.9, 0.99), 1e-4)
+        assert (recipe.schedule.warmup, recipe.clip, recipe.ema, recipe.loss.space) == (30_000, 2, 0.9999, "eps")
+    last = recipe.phases["p1024"]
+    assert last.loss is not None and last.loss.levels == {"r1024": 16, "r256": 4, "r64": 1}
+    assert recipe.text_encoder == "google/flan-t5-xl"
+
+
+def test_a_recipe_is_made_for_an_entry() -> None:
+    recipe = default_recipe("mdm-nano", "some/shards", ["phases.r16.batch=8", "workers=2"], steps=1001)
+    assert [(name, phase.train, phase.steps) for name, phase in recipe.phases.items()] == [
+        ("r16", "r16", 500), ("r32", "r32", 250), ("r64", "r64", 251),
+    ]  # fmt: skip
+    assert (recipe.entry, recipe.data, recipe.phases["r16"].batch, recipe.workers) == ("mdm-nano", "some/shards", 8, 2)
+    assert recipe.phases["r64"].rows(("r64", "r32", "r16")) == {"r64": 16, "r32": 32, "r16": 32}
+    assert recipe.optimizer.learning_rate > default_recipe("mdm-s64", "x").optimizer.learning_rate == 1e-4
+    assert [phase.steps for phase in default_recipe("mdm-nano", "x", steps=3).phases.values()] == [1, 1, 1]
+    with pytest.raises(ValueError, match="mdm-nano has 3 levels to train, one after another; not in 2 steps"):
+        default_recipe("mdm-nano", "x", steps=2)
+    with pytest.raises(SpecError, match="there is no phase 'p16' here"):
+        default_recipe("mdm-nano", "x", ["phases.p16.batch=8"])
+
+
+def test_it_goes_by_the_name_of_its_entry(tmp_path: Path) -> None:
+    (tmp_path / "it's.yaml").write_text("name: it\nextends: mdm-micro\n")
+    recipe = default_recipe(str(tmp_path / "it's.yaml"), "./shards")
+    assert recipe.name == "train-it" and recipe.data == "./shards"
