@@ -67,7 +67,7 @@ def test_a_run_holds_what_it_should(
     assert params["optimizer.learning_rate"] == str(recipe.optimizer.learning_rate)
     assert params["phases.p16.train"] == "r16" and params["levels"] == "r16, r8"
     assert (metrics["parameters"], metrics["macs"], metrics["flops"]) == (card.parameters, card.macs, card.flops)
-    assert sum(metrics[f"flops/{label}"] for label in entry.labels) == card.flops
+    assert sum(metrics[f"per_level/flops.{label}"] for label in entry.labels) == card.flops
     for label in entry.labels:
         assert 0 < metrics[f"loss/{label}"] < 10
         assert metrics[f"held_out_v_loss/{label}_best"] <= metrics[f"held_out_v_loss/{label}"]
