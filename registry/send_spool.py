@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from registry.sending import RunDeletedError, Sender, reason
 from registry.spool import Spool
 from registry.spool_history import SpoolHistory
-from registry.store import connect, file_lock, shown_uri, tracking_uri
+from registry.store import absolute_uri, connect, file_lock, shown_uri, tracking_uri
 
 __all__ = ["Sent", "TrackingError", "send_spool"]
 
@@ -51,26 +52,33 @@ def send_spool(folder: str | Path, uri: str | None = None) -> Sent:
 
     Args:
         folder: of the run, such as ``runs/NAME``.
-        uri: of the store; by default ``MLFLOW_TRACKING_URI``, or SQLite in the working folder. A store that never had
-            the run gets all of it.
+        uri: of the store; by default ``MLFLOW_TRACKING_URI``, or the store that training was to log to. A store that
+            never had the run gets all of it.
 
     Raises:
         TrackingError: the folder has no spool, or the run is being sent by another process.
     """
-    folder, uri = Path(folder), uri or tracking_uri()
+    folder = Path(folder)
     spool = Spool(folder)
     if not spool.path.is_file():
         raise TrackingError(f"{folder}: holds no {spool.path.relative_to(folder)}; give the folder of a tracked run")
     with file_lock(spool.folder / ".lock", wait=False) as mine:
         if not mine:
             raise TrackingError(f"{folder}: the run is being sent by another process, such as its training")
-        status = _mark_if_killed(spool)
-        return _send(spool, uri, status)
+        history = SpoolHistory(spool, 0)
+        status = _mark_if_killed(spool, history)
+        return _send(spool, absolute_uri(uri) if uri else _default_uri(history), status)
 
 
-def _mark_if_killed(spool: Spool) -> str:
+def _default_uri(history: SpoolHistory) -> str:
+    known = history.uri
+    if known is None or "MLFLOW_TRACKING_URI" in os.environ or ":***@" in known:
+        return tracking_uri()
+    return known
+
+
+def _mark_if_killed(spool: Spool, history: SpoolHistory) -> str:
     """Add the end that a killed run could not add itself; the status of the run."""
-    history = SpoolHistory(spool, 0)
     if history.status != "RUNNING" or history.run is None:
         return history.status
     with file_lock(spool.run_folder / ".lock", wait=False) as idle:

@@ -20,7 +20,7 @@ PARENT = "mlflow.parentRunId"
 #: MLflow takes no more at once.
 MAX_METRICS, MAX_PARAMS, MAX_TAGS, MAX_ALL = 800, 100, 100, 1000
 #: So often is a line tried that fails while the store is otherwise well.
-TRIES = 4
+TRIES = 3
 
 
 class RunDeletedError(Exception):
@@ -30,7 +30,7 @@ class RunDeletedError(Exception):
 def reason(error: BaseException) -> str:
     """The first line of an error, with its kind."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 @dataclasses.dataclass
@@ -131,10 +131,6 @@ class Sender:
                 self.records += 1
                 kept = tuple(other for other in self.state.refused if other != start)
                 self._acknowledge(dataclasses.replace(self.state, refused=kept))
-
-    def left(self) -> int:
-        """How many lines the store does not have, but for those it refused."""
-        return sum(1 for _ in self.spool.lines(self.state.offset))
 
     def _known_state(self) -> SentState:
         """How far the store is; from the start if the run is no longer there."""
@@ -260,6 +256,6 @@ def _non_finite_tags(record: Mapping[str, Any]) -> dict[str, str]:
 
 def _what(record: Mapping[str, Any]) -> str:
     kind = record.get("kind")
-    if kind == "artifact":
-        return f"the file {Path(record['path']).name}"
+    if kind in ("artifact", "text"):
+        return f"the file {Path(record['path' if kind == 'artifact' else 'name']).name}"
     return f"{kind} {', '.join(list(record.get('values', {}))[:3])}".strip()

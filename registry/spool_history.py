@@ -21,6 +21,7 @@ class SpoolHistory:
 
     Attributes:
         run: the record that opened the run, or None.
+        uri: of the store it was last tracked in, without its password.
         status: how it last ended, or "RUNNING".
         non_finite: of each metric that was not always finite: how often, first at which step, last at which step.
         best: the smallest value of each metric whose name ends in ``_best``, under the name without that.
@@ -28,6 +29,7 @@ class SpoolHistory:
 
     def __init__(self, spool: Spool, first_step: int) -> None:
         self.run: Mapping[str, Any] | None = None
+        self.uri: str | None = None
         self.status = "RUNNING"
         self.best: dict[str, float] = {}
         self._told: set[tuple[str, int]] = set()
@@ -62,6 +64,7 @@ class SpoolHistory:
 
     def _read(self, record: Mapping[str, Any], first_step: int) -> None:
         kind = record.get("kind")
+        self.uri = record.get("uri") or self.uri
         if kind == "run":
             self.forget()
             self.run = record

@@ -68,7 +68,7 @@ class MLflowObserver(Observer):
         self._run = run
         self._writing = SpoolThread(Spool(run.folder), run.first_step, self.warn)
         self._sending = SendingThread(Spool(run.folder), self.uri, self.warn)
-        self._put(lambda history: _opening(run, history, self.parent_run_id))
+        self._put(lambda history: _opening(run, history, self.parent_run_id, shown_uri(self.uri)))
         self._writing.start()
         self._sending.start()
 
@@ -152,7 +152,7 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _opening(run: RunFacts, history: SpoolHistory, parent: str | None) -> list[Record]:
+def _opening(run: RunFacts, history: SpoolHistory, parent: str | None, uri: str) -> list[Record]:
     """What a run starts with: who it is and what it costs; of one that goes on, where it goes on."""
     from specs.canonical import expanded_yaml
 
@@ -162,7 +162,7 @@ def _opening(run: RunFacts, history: SpoolHistory, parent: str | None) -> list[R
     # A run that ended and starts from nothing is another run in the same folder.
     if ours and (run.first_step or history.status != "FINISHED"):
         assert history.run is not None
-        return [{"kind": "tags", "values": tags}, _status(history.run["key"], "RUNNING", now)]
+        return [{"kind": "tags", "values": tags}, {**_status(history.run["key"], "RUNNING", now), "uri": uri}]
     history.forget()
     opened: Record = {
         "kind": "run",
@@ -173,6 +173,7 @@ def _opening(run: RunFacts, history: SpoolHistory, parent: str | None) -> list[R
         "tags": tags,
         "entry_hash": run.graph.hash,
         "parent": parent,
+        "uri": uri,
     }
     history.run = opened
     params = list(training_params(run).items())
