@@ -49,12 +49,17 @@ def training_params(run: RunFacts) -> dict[str, str]:
 def training_costs(graph: EntryGraph) -> dict[str, float]:
     """Parameters, MACs and FLOPs (two a MAC) of one sample: of the whole, and of each level without those inside it.
 
-    The MLflow UI sorts the sections of its charts by name; ``per_level`` comes after the losses.
+    The plain names are those of the entry's own run, so that a chart has one bar an entry. The MLflow UI sorts the
+    sections of its charts by name; ``per_level`` comes after the losses.
     """
     from registry.card import make_card
 
     card = make_card(graph)
-    costs: dict[str, float] = {"parameters": card.parameters, "macs": card.macs, "flops": card.flops}
+    costs: dict[str, float] = {
+        "per_level/parameters.whole": card.parameters,
+        "per_level/macs.whole": card.macs,
+        "per_level/flops.whole": card.flops,
+    }
     for level in card.levels:
         costs |= {
             f"per_level/parameters.{level.label}": level.parameters,

@@ -15,8 +15,8 @@ from registry.evaluation import evaluate_images, evaluate_model
 from registry.features import open_features
 from registry.reference import open_images
 from registry.weights import load_weights
+from specs.evaluation_schema import EvaluationSpec
 from specs.recipe import load_recipe
-from specs.study import EvaluationSpec
 
 pytestmark = pytest.mark.slow
 #: Steps of the phase before the one whose checkpoints are measured.
