@@ -43,6 +43,7 @@ class Batch:
         captions: texts; empty if the entry reads none.
         without_text: (rows,) bool, the rows whose text is left out; None if the entry reads none.
         keys: of the samples.
+        scale: (rows,) shorter sides of the originals in pixels; None if the entry has no such input.
     """
 
     images: list[Tensor]
@@ -52,6 +53,7 @@ class Batch:
     captions: tuple[str, ...]
     without_text: Tensor | None
     keys: tuple[str, ...]
+    scale: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
@@ -62,7 +64,13 @@ class Batch:
         images, eps = [x.to(device, non_blocking=True) for x in self.images], [x.to(device) for x in self.eps]
         without = moved(self.without_text)
         return replace(
-            self, images=images, t=self.t.to(device), eps=eps, classes=moved(self.classes), without_text=without
+            self,
+            images=images,
+            t=self.t.to(device),
+            eps=eps,
+            classes=moved(self.classes),
+            without_text=without,
+            scale=moved(self.scale),
         )
 
     def part(self, index: int, count: int) -> Batch:
@@ -76,6 +84,7 @@ class Batch:
             self.captions[rows],
             None if self.without_text is None else self.without_text[rows],
             self.keys[rows],
+            None if self.scale is None else self.scale[rows],
         )
 
     def conditions(self, encoder: Encoder | None) -> dict[str, Tensor]:
@@ -83,6 +92,8 @@ class Batch:
         given: dict[str, Tensor] = {}
         if self.classes is not None:
             given["classes"] = self.classes
+        if self.scale is not None:
+            given["scale"] = self.scale
         if self.without_text is not None:
             assert encoder is not None
             states, mask = encoder(self.captions)
@@ -150,7 +161,9 @@ class BatchPlan:
         if self.graph.text is not None:
             without_text = torch.rand(rows, generator=generator) < self.drop.text
             captions = tuple(drawn["caption"])
-        whole = Batch(images, t, eps, classes, captions, without_text, tuple(drawn["key"]))
+        scaled = any(micro.name == "scale" for level in self.graph.levels for micro in level.micro)
+        scale = drawn["scale"] if scaled else None
+        whole = Batch(images, t, eps, classes, captions, without_text, tuple(drawn["key"]), scale)
         return whole if self.part == (0, 1) else whole.part(*self.part)
 
 

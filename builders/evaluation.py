@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +21,8 @@ __all__ = ["draw_grid", "held_out_losses"]
 
 #: So many images at most are looked through for the one nearest to a sample.
 COMPARED = 5000
+#: So many held-out images at most are measured, the first ones.
+MOST_HELD_OUT = 2048
 
 
 @torch.no_grad()
@@ -50,17 +53,20 @@ def held_out_losses(
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     sums = dict.fromkeys(model.labels, 0.0)
-    total = len(data) * draws
+    count = min(len(data), MOST_HELD_OUT)
+    total = count * draws
     times = ((torch.arange(total) + 0.5) / total * process.steps).long()[torch.randperm(total, generator=generator)]
     seen = 0
     for _ in range(draws):
-        for batch in data.in_order(batch_size):
+        for batch in _first(data, batch_size, count):
             images = [x.to(device) for x in pyramid(batch["image"], model.graph)]
             rows = images[0].shape[0]
             t = times[seen : seen + rows].to(device)
             seen += rows
             eps = [torch.randn(x.shape, generator=generator).to(device) for x in images]
             conditions = {"classes": batch["classes"].to(device)} if model.graph.classes is not None else {}
+            if any(micro.name == "scale" for level in model.graph.levels for micro in level.micro):
+                conditions["scale"] = batch["scale"].to(device)
             if encoder is not None:
                 states, mask = encoder(batch["caption"])
                 conditions |= {"text": states.to(device), "text_mask": mask.to(device)}
@@ -71,6 +77,16 @@ def held_out_losses(
                 sums[label] += v_loss(v, x, noise, schedule[t + 1]).sum().item()
     model.train(was_training)
     return {label: value / total for label, value in sums.items()}
+
+
+def _first(data: ImageData, batch_size: int, count: int) -> Iterator[dict[str, Any]]:
+    """Batches of the first ``count`` images."""
+    for batch in data.in_order(batch_size):
+        rows = min(count, len(batch["image"]))
+        yield {name: value[:rows] for name, value in batch.items()}
+        count -= rows
+        if not count:
+            return
 
 
 def draw_grid(

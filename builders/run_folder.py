@@ -179,7 +179,7 @@ class RunFolder:
     ) -> None:
         """Write the moving average with all that says what it is."""
         recipe = self.recipe.model_dump(mode="json")
-        about = {"recipe": recipe, "phase": standing.phase, "step": str(standing.step), "data": self.recipe.data}
+        about = {"recipe": recipe, "phase": standing.phase, "step": str(standing.step), "data": self.recipe.data_name}
         save_weights(path, graph, ema, {**about, **facts})
 
     def keep_if_best(self, standing: Standing, graph: EntryGraph, ema: Mapping[str, Tensor], loss: float) -> None:

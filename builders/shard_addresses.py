@@ -45,8 +45,10 @@ def expand_braces(text: str) -> tuple[str, ...]:
     Raises:
         DataError: a range runs backwards, or they are too many.
     """
-    found = _RANGE.search(text)
-    if found is not None:
+    found = min((m for m in (_RANGE.search(text), _LIST.search(text)) if m), key=lambda m: m.start(), default=None)
+    if found is None:
+        return (text,)
+    if found.re is _RANGE:
         first, last = found.groups()
         if int(first) > int(last):
             raise DataError(f"{text}: the range {found.group()} runs backwards")
@@ -55,9 +57,6 @@ def expand_braces(text: str) -> tuple[str, ...]:
         width = len(first) if len(first) == len(last) or first.startswith("0") else 0
         choices = [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
     else:
-        found = _LIST.search(text)
-        if found is None:
-            return (text,)
         choices = found.group(1).split(",")
     before, after = text[: found.start()], text[found.end() :]
     expanded = tuple(name for choice in choices for name in expand_braces(before + choice + after))

@@ -97,7 +97,7 @@ def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
         raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
     classes = len(dataset.classes)
     if entry.classes is not None and entry.classes != classes:
-        raise TrainingError(f"{entry.name} has {entry.classes} classes, the data {recipe.data} has {classes}")
+        raise TrainingError(f"{entry.name} has {entry.classes} classes, the data {recipe.data_name} has {classes}")
 
 
 def _open_encoder(recipe: Recipe, entry: EntryGraph) -> Encoder | None:
@@ -145,7 +145,7 @@ class _Training:
 
     def _tell_start(self, standing: Standing) -> None:
         licence = self.recipe.licence or getattr(self.dataset.card, "licence", "unknown")
-        card = {"name": self.recipe.data, "licence": licence}
+        card = {"name": self.recipe.data_name, "licence": licence}
         total = sum(phase.steps or 0 for phase in self.recipe.phases.values())
         device, done = str(self.processes.device), standing.steps_done
         self.observer.on_start(RunFacts(self.recipe, self.entry, self.folder.folder, total, done, device, card))
@@ -156,7 +156,7 @@ class _Training:
         if standing.finished:
             return
         resolution = phase.graph.resolution
-        data = self.dataset.load(resolution, "train", seed=self.recipe.seed)
+        data = self.dataset.load(resolution, "train", seed=self.recipe.seed, crop=self.recipe.crop)
         self.data, self.held_out = data, self.dataset.load(resolution, "held_out")
         labels, recipe = phase.graph.labels, self.recipe
         self.monitor = Monitor(labels, phase.process.steps, self.processes.device)

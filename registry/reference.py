@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,11 +46,13 @@ class ImageSet:
         yield from self.images.split(BATCH)
 
 
-def open_images(name_or_path: str, resolution: int | None = None, split: str = "train") -> ImageSet:
+def open_images(
+    name_or_path: str | Mapping[str, float], resolution: int | None = None, split: str = "train"
+) -> ImageSet:
     """A dataset, a shard, or a folder of plain image files.
 
     Args:
-        name_or_path: a packaged dataset's name, or a path.
+        name_or_path: a packaged dataset's name, a path, or several with weights.
         resolution: side in pixels to bring images to, by area averaging of the central square.
         split: of a dataset: train, held_out or all.
 
@@ -61,11 +63,12 @@ def open_images(name_or_path: str, resolution: int | None = None, split: str = "
     from builders.dataset_card import CARD, SHARDS, list_datasets
     from builders.image_folder import read_images
 
-    path = Path(name_or_path)
-    plain = path.is_dir() and name_or_path not in list_datasets() and not (path / CARD).is_file()
-    if plain and not any(child.name.endswith(SHARDS) for child in path.iterdir()):
-        images, _ = read_images(path, resolution)
-        return ImageSet(path.resolve().name, "", images)
+    if isinstance(name_or_path, str) and name_or_path not in list_datasets():
+        path = Path(name_or_path)
+        plain = path.is_dir() and not (path / CARD).is_file()
+        if plain and not any(child.name.endswith(SHARDS) for child in path.iterdir()):
+            images, _ = read_images(path, resolution)
+            return ImageSet(path.resolve().name, "", images)
     dataset = open_dataset(name_or_path)
     data = dataset.load(resolution, split)
     counts = None

@@ -135,9 +135,12 @@ def _placed(text: str, file: str) -> str:
 
 def _with_places(recipe: Recipe, tree: Mapping) -> Recipe:
     """The recipe with the paths in it relative to the files that hold them."""
-    places: dict[str, object] = {
-        key: _placed(getattr(recipe, key), locate(tree, key).file) for key in ("entry", "data")
-    }
+    places: dict[str, object] = {"entry": _placed(recipe.entry, locate(tree, "entry").file)}
+    file = locate(tree, "data").file
+    if isinstance(recipe.data, str):
+        places["data"] = _placed(recipe.data, file)
+    else:
+        places["data"] = {_placed(name, file): weight for name, weight in recipe.data.items()}
     if recipe.initialise is not None:
         places["initialise"] = _placed(recipe.initialise, locate(tree, "initialise").file)
     if recipe.text_encoder.startswith("."):

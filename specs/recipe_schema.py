@@ -65,6 +65,19 @@ def _optimizer(value: Any) -> Any:
     return value
 
 
+def _data(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    weights = list(value.values()) if isinstance(value, dict) else [value]
+    if not weights or any(isinstance(w, bool) or not isinstance(w, (int, float)) or not 0 < w < 1e9 for w in weights):
+        raise PydanticCustomError("wrong-type", "'data' is the name or path of a data set, or {data set: weight}")
+    return {name: float(weight) for name, weight in value.items()}
+
+
+# Checked before the union, as above.
+Data = Annotated[str | dict[str, float], BeforeValidator(_data, json_schema_input_type=str | dict[str, float])]
+
+
 class OptimizerSpec(Model):
     """An optimizer of torch or timm by name; AdamW and Adam have the betas of the paper unless others are given."""
 
@@ -187,7 +200,8 @@ class Recipe(Model):
     name: EntryName
     summary: str = Field(default="", max_length=1000)
     entry: str = Field(description="name of an entry, or path to one")
-    data: str = Field(description="name of a packaged data set, or path to shards")
+    data: Data = Field(description="name of a packaged data set, path to shards, or several with weights")
+    crop: Literal["center", "random"] = Field(default="center", description="which square of an image is taken")
     licence: str = Field(default="", max_length=1000, description="of the data, where its card does not say")
     flip: bool = Field(default=False, description="mirror half of the images; not for images with writing")
     text_encoder: str = Field(default="embedded", description="for entries with text: embedded, a T5, or a folder")
@@ -213,6 +227,11 @@ class Recipe(Model):
     checkpoints: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec(samples=1000)
     phases: Annotated[dict[str, PhaseSpec], Field(min_length=1, max_length=100)]
+
+    @property
+    def data_name(self) -> str:
+        """The data in a word: its name or path, or several joined by plus signs."""
+        return self.data if isinstance(self.data, str) else "+".join(self.data)
 
     def schedule_of(self, phase: PhaseSpec) -> ScheduleSpec:
         """The recipe's schedule with the phase's changes."""

@@ -1,0 +1,271 @@
+"""Odd and broken images, broken and hostile shards, addresses, mixtures, crops: counted, named, never endless."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from builders.broken import BrokenDataWarning
+from builders.data import DataError, open_dataset
+from builders.decoding import decode_image
+from builders.order import SampleOrder
+from builders.shard_addresses import expand_braces
+from tests.test_data import encode, samples, write_tar
+
+PIXEL = encode(Image.new("RGB", (8, 8), (10, 20, 30)))
+
+
+def tiff_free(image, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, **options)
+    return buffer.getvalue()
+
+
+def gradient(mode="RGB", size=(16, 8)):
+    ramp = np.linspace(0, 255, size[0], dtype=np.uint8)
+    return Image.fromarray(np.tile(ramp, (size[1], 1))).convert(mode)
+
+
+def test_one_pixel():
+    assert decode_image(encode(Image.new("RGB", (1, 1), (1, 2, 3))), "x").getpixel((0, 0)) == (1, 2, 3)
+
+
+def test_cmyk():
+    image = decode_image(tiff_free(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), format="JPEG"), "x")
+    assert image.mode == "RGB" and image.getpixel((4, 4))[0] > 200 and max(image.getpixel((4, 4))[1:]) < 60
+
+
+def test_palette_with_transparency():
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    content = tiff_free(image, format="PNG", transparency=0)
+    assert decode_image(content, "x").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut():
+    levels = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    content = tiff_free(Image.fromarray(levels), format="PNG")
+    assert [decode_image(content, "x").getpixel((x, 0))[0] for x in range(4)] == [0, 1, 128, 255]
+
+
+def test_exif_orientation():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    content = tiff_free(gradient(), format="JPEG", exif=exif.tobytes(), quality=95)
+    image = decode_image(content, "x")
+    assert image.size == (8, 16)
+    assert image.getpixel((4, 0))[0] < 40 and image.getpixel((4, 15))[0] > 215
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_animations_give_their_first_frame(form):
+    frames = [Image.new("RGB", (8, 8), color) for color in ((250, 0, 0), (0, 0, 250))]
+    buffer = io.BytesIO()
+    frames[0].save(
+        buffer, form, save_all=True, append_images=frames[1:], **({"lossless": True} if form == "WEBP" else {})
+    )
+    red, _, blue = decode_image(buffer.getvalue(), "x").getpixel((4, 4))
+    assert red > 200 and blue < 50
+
+
+def shard(path, good, broken=0):
+    members = list(samples(good))
+    members += [(f"bad{index}.png", PIXEL[: 20 + index]) for index in range(broken)]
+    return write_tar(path, members)
+
+
+def test_few_broken_samples_are_passed_over_and_named(tmp_path):
+    path = shard(tmp_path / "x.tar", 30, 3)
+    with pytest.warns(BrokenDataWarning, match=r"x: 3 broken samples passed over: .*bad0\.png.*bad2\.png"):
+        data = open_dataset(path).load(8, "all")
+    assert len(data) == 30
+
+
+def test_many_broken_samples_are_an_error(tmp_path):
+    path = shard(tmp_path / "x.tar", 30, 11)
+    message = r"x: 11 of 41 samples are broken, more than are passed over \(10\): .*bad0\.png.*; and 6 more"
+    with pytest.raises(DataError, match=message):
+        open_dataset(path).load(8, "all")
+
+
+def test_one_broken_shard_of_many(tmp_path):
+    for index in range(10):
+        shard(tmp_path / f"{index}.tar", 4)
+    whole = (tmp_path / "3.tar").read_bytes()
+    (tmp_path / "3.tar").write_bytes(whole[:1500])
+    with pytest.warns(BrokenDataWarning, match=r"1 broken shards passed over: .*3\.tar: the tar file is cut off"):
+        data = open_dataset(tmp_path).load(8, "all")
+    assert len(data) == 36
+    (tmp_path / "4.tar").write_bytes(b"junk" * 500)
+    with pytest.raises(DataError, match=r"2 of 10 shards are broken, more than 10%: .*3\.tar.*4\.tar: not a tar file"):
+        open_dataset(tmp_path).load(8, "all")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(10240), b"\0" * 512, b"junk" * 1000])
+def test_empty_and_junk_shards(tmp_path, content):
+    (tmp_path / "x.tar").write_bytes(content)
+    for memory in (None, False):
+        with pytest.raises(DataError, match=r"not a tar file|no images|cut off"):
+            open_dataset(tmp_path / "x.tar").load(8, "all", memory=memory)
+
+
+def test_a_hostile_shard_is_never_passed_over(tmp_path):
+    for index in range(20):
+        shard(tmp_path / f"{index}.tar", 4)
+    write_tar(tmp_path / "5.tar", [("../../evil.png", PIXEL)])
+    for memory in (None, False):
+        with pytest.raises(DataError, match="unsafe member name"):
+            open_dataset(tmp_path).load(8, "all", memory=memory)
+
+
+class Trap:
+    def __reduce__(self):
+        return (open, ("trapped", "w"))
+
+
+def test_pickles_and_links_do_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trap = pickle.dumps(Trap())
+    with tarfile.open("x.tar", "w") as tar:
+        for name, content in [("a.png", PIXEL), ("a.pyd", trap), ("a.pkl", trap), ("a.pth", trap), ("a.npy", trap)]:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo("b.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    for memory in (None, False):
+        data = open_dataset(tmp_path / "x.tar").load(8, "all", memory=memory)
+        assert len(data) == 1
+    assert not (tmp_path / "trapped").exists()
+
+
+# Read as drawn
+
+
+def test_lazy_is_as_in_memory(tmp_path):
+    path = shard(tmp_path / "x.tar", 25)
+    dataset = open_dataset(path)
+    memory, lazy = (dataset.load(8, "train", seed=3, memory=choice) for choice in (True, False))
+    assert len(memory) == len(lazy)
+    for start in (0, 7, 60):
+        a, b = memory.batch(start, 9, flip=True), lazy.batch(start, 9, flip=True)
+        assert torch.equal(a["image"], b["image"]) and a["key"] == b["key"] and a["caption"] == b["caption"]
+        assert torch.equal(a["classes"], b["classes"]) and torch.equal(a["scale"], b["scale"])
+    assert torch.equal(memory.first(5)[0], lazy.first(5)[0]) and torch.equal(memory.classes, lazy.classes)
+    whole = torch.cat([batch["index"] for batch in lazy.in_order(4)])
+    assert whole.tolist() == list(range(len(lazy)))
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w"])
+def test_lazy_reads_compressed_shards_and_survives_pickling(tmp_path, mode):
+    path = write_tar(tmp_path / ("x.tar.gz" if mode == "w:gz" else "x.tar"), samples(6), mode)
+    data = open_dataset(path).load(8, "all", memory=False)
+    again = pickle.loads(pickle.dumps(data))
+    assert torch.equal(data.batch(2, 9)["image"], again.batch(2, 9)["image"])
+
+
+def test_lazy_passes_broken_images_over_and_ends(tmp_path):
+    data = open_dataset(shard(tmp_path / "x.tar", 30, 3)).load(8, "all", memory=False)
+    keys = [key for start in range(0, 66, 11) for key in data.batch(start, 11)["key"]]
+    assert len(keys) == 66 and not any(key.startswith("bad") for key in keys) and len(data.broken) == 3
+    bad = open_dataset(shard(tmp_path / "y.tar", 3, 12)).load(8, "all", memory=False)
+    with pytest.raises(DataError, match=r"y: 11 of 15 images are broken, more than are passed over \(10\)"):
+        bad.batch(0, 15)
+    with pytest.raises(DataError, match="are broken"):
+        open_dataset(shard(tmp_path / "z.tar", 0, 3)).load(8, "all", memory=False).batch(0, 1)
+
+
+def test_random_crops(tmp_path):
+    content = encode(gradient(size=(64, 16)))
+    path = write_tar(tmp_path / "x.tar", [(f"{index}.png", content) for index in range(8)])
+    data = open_dataset(path).load(16, "all", crop="random", seed=1)
+    first, again = data.batch(5, 8), data.batch(5, 8)
+    assert torch.equal(first["image"], again["image"])
+    means = first["image"].mean((1, 2, 3))
+    assert means.std() > 0.05 and (first["scale"] == 16).all()
+    # The same sample, wherever a batch begins.
+    assert torch.equal(data.batch(6, 1)["image"][0], first["image"][1])
+    centred = open_dataset(path).load(16, "all")
+    assert centred.batch(0, 8)["image"].mean((1, 2, 3)).std() < 1e-6
+
+
+def test_scale_is_the_original_side(tmp_path):
+    content = [encode(Image.new("RGB", size)) for size in ((40, 20), (8, 8))]
+    path = write_tar(tmp_path / "x.tar", [(f"{index}.png", each) for index, each in enumerate(content)])
+    for memory in (True, False):
+        batch = next(open_dataset(path).load(16, "all", memory=memory).in_order(2))
+        assert batch["scale"].tolist() == [20, 8]
+
+
+# Addresses and mixtures
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("s-{00..02}.tar", ["s-00.tar", "s-01.tar", "s-02.tar"]),
+        ("s-{8..11}.tar", ["s-8.tar", "s-9.tar", "s-10.tar", "s-11.tar"]),
+        ("{a,b}/{1..2}", ["a/1", "a/2", "b/1", "b/2"]),
+    ],
+)
+def test_braces(text, expected):
+    assert list(expand_braces(text)) == expected
+
+
+def test_brace_ranges_and_addresses(tmp_path, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    for index in range(3):
+        shard(tmp_path / f"s-{index:02}.tar", 4)
+    local = open_dataset(str(tmp_path / "s-{00..02}.tar")).load(8, "all")
+    assert len(local) == 12
+    memory = fsspec.filesystem("memory")
+    for index in range(3):
+        memory.pipe(f"/set/s-{index:02}.tar", (tmp_path / f"s-{index:02}.tar").read_bytes())
+    for address in ("memory://set/s-{00..02}.tar", f"file://{tmp_path}/s-{{00..02}}.tar"):
+        assert torch.equal(open_dataset(address).load(8, "all").images, local.images)
+    memory.rm("/set", recursive=True)
+    # A copy that was made is not fetched again.
+    assert len(open_dataset("memory://set/s-{00..02}.tar").load(8, "all")) == 12
+
+
+def test_mixture(tmp_path):
+    red = [(f"{i}.png", encode(Image.new("RGB", (8, 8), (255, 0, 0)))) for i in range(5)]
+    blue = [(f"{i}.png", encode(Image.new("RGB", (8, 8), (0, 0, 255)))) for i in range(50)]
+    red += [(f"{i}.json", b'{"category": "red"}') for i in range(5)]
+    blue += [(f"{i}.json", b'{"category": "blue"}') for i in range(50)]
+    paths = [write_tar(tmp_path / "r.tar", sorted(red)), write_tar(tmp_path / "b.tar", sorted(blue))]
+    mixed = open_dataset({str(paths[0]): 3.0, str(paths[1]): 1.0})
+    assert mixed.classes == ("red", "blue") and mixed.class_index("blue") == 1
+    data = mixed.load(8, "all", seed=2)
+    batch = data.batch(0, 400)
+    share = (batch["classes"] == 0).float().mean()
+    assert 0.65 < share < 0.85 and len(data) == 55
+    # Classes are renamed with their images.
+    assert torch.equal(batch["image"][:, 0, 0, 0] > 0, batch["classes"] == 0)
+    parts = [data.batch(start, 100) for start in range(0, 400, 100)]
+    assert torch.equal(torch.cat([part["image"] for part in parts]), batch["image"])
+    assert len(next(data.in_order(60))["key"]) == 5 and data.first(6)[0].shape[0] == 6
+
+
+@pytest.mark.parametrize("weights", [{}, {"noto-emoji-64": 0.0}, {"noto-emoji-64": float("nan")}])
+def test_bad_mixtures(weights):
+    with pytest.raises(DataError, match=r"at least one|positive number"):
+        open_dataset(weights)
+
+
+def test_order_is_a_function_of_seed_and_position():
+    whole = SampleOrder(7, seed=4).draw(0, 30)[0]
+    for start in range(0, 30, 5):
+        assert torch.equal(SampleOrder(7, seed=4).draw(start, 5)[0], whole[start : start + 5])
+    assert sorted(whole[7:14].tolist()) == list(range(7))
+    assert not torch.equal(SampleOrder(7, seed=5).draw(0, 30)[0], whole)
