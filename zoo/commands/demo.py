@@ -18,7 +18,8 @@ def demo_command(*, out: Path = Path("runs/demo"), track: bool = True, quiet: bo
     recipe = load_recipe(RECIPE)
     if not quiet:
         print(
-            f"Training {recipe.entry} on {recipe.data_name}: {_phases(recipe)}.\nCtrl-C saves; the same command goes on.",
+            f"Training {recipe.entry} on {recipe.data_name}: {_phases(recipe)}.\n"
+            "Ctrl-C saves; the same command goes on.",
             flush=True,
         )
     started = time.time()
