@@ -105,7 +105,7 @@ class Sender:
         try:
             self._send(batch)
         except Exception as error:
-            if first.record.get("kind") == "run" or not self._set_aside(error):
+            if not self._set_aside(error, first.record):
                 raise
             if len(batch.lines) > 1:
                 self._send_singly(batch.lines)
@@ -149,17 +149,21 @@ class Sender:
                 return False
             raise
 
-    def _set_aside(self, error: Exception) -> bool:
-        """Whether to go on without what failed: it, and not the store, is at fault.
+    def _set_aside(self, error: Exception, record: Mapping[str, Any]) -> bool:
+        """Whether to go on without a record: it, and not the store, is at fault.
 
         Raises:
             Exception: the store is away.
         """
+        kind = record.get("kind")
+        if kind == "run":
+            return False
         if self.state.run_id and not self._active(self.state.run_id):
             raise RunDeletedError(self.state.run_id) from error
         if is_refusal(error) or isinstance(error, FileNotFoundError):
             return True
-        if getattr(error, "error_code", None) != "TEMPORARILY_UNAVAILABLE":  # a locked SQLite file, for one
+        # MLflow answers BAD_REQUEST for much trouble of its database, and files may have a store of their own.
+        if kind in ("artifact", "text") or getattr(error, "error_code", None) == "BAD_REQUEST":
             self._tries += 1
         return self._tries >= TRIES
 
@@ -168,7 +172,7 @@ class Sender:
             try:
                 self._send_line(line)
             except Exception as error:
-                if not self._set_aside(error):
+                if not self._set_aside(error, line.record):
                     raise
                 self._refuse(line, error)
 

@@ -24,7 +24,7 @@ class SendingThread:
     Args:
         spool: what to send; another thread appends to it.
         uri: of the store.
-        warn: told once an outage that lasts, and of what the store does not take.
+        warn: told of an outage that lasts, and of what the store does not take.
     """
 
     def __init__(self, spool: Spool, uri: str, warn: Callable[[str], None]) -> None:
@@ -86,7 +86,7 @@ class SendingThread:
     def _failed(self, why: str) -> None:
         self.failure = why
         self._failures += 1
-        if self._failures == 2 and not self._closing.is_set():
+        if self._failures == 3 and not self._closing.is_set():
             self.warn(
                 f"MLflow at {shown_uri(self.uri)} cannot be used for now ({why}); training goes on, and what is logged "
                 f"is kept in {self.spool.folder} and sent later"
