@@ -33,6 +33,7 @@ __all__ = [
     "CheckpointError",
     "load_checkpoint",
     "read_tensors",
+    "read_weights",
     "save_weights",
     "spec_metadata",
     "versions",
@@ -207,10 +208,7 @@ def load_checkpoint(
     Raises:
         CheckpointError: the file is damaged, of another kind, or holds another network than ``expected``.
     """
-    tensors, metadata = read_tensors(path)
-    if metadata.get("kind") != "weights":
-        raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not weights; its weights stand beside it")
-    graph = _graph(path, metadata)
+    tensors, graph, metadata = read_weights(path)
     if expected is not None and expected.graph_hash != graph.graph_hash:
         raise CheckpointError(
             f"{path}: holds {graph.name} with graph hash {graph.graph_hash}, but {expected.name} has "
@@ -219,6 +217,18 @@ def load_checkpoint(
     model = build_model(graph, device, initialize=False)
     load_exactly(model, tensors, path)
     return model.eval(), metadata
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], EntryGraph, dict[str, str]]:
+    """The tensors of a weights file, the network they are of, and the metadata, verified.
+
+    Raises:
+        CheckpointError: the file is damaged or of another kind.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("kind") != "weights":
+        raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not weights; its weights stand beside it")
+    return tensors, _graph(path, metadata), metadata
 
 
 def _graph(path: str | Path, metadata: Mapping[str, str]) -> EntryGraph:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from builders.batches import Encoder
 from builders.data import ImageData, to_float
 from builders.images import nearest_to_levels, sample_grid
 from builders.network import NestedUNet
@@ -20,7 +21,13 @@ __all__ = ["draw_grid", "held_out_losses"]
 
 @torch.no_grad()
 def held_out_losses(
-    model: NestedUNet, process: DiffusionProcess, data: ImageData, batch_size: int = 64, draws: int = 1, seed: int = 0
+    model: NestedUNet,
+    process: DiffusionProcess,
+    data: ImageData,
+    batch_size: int = 64,
+    draws: int = 1,
+    seed: int = 0,
+    encoder: Encoder | None = None,
 ) -> dict[str, float]:
     """Mean v loss of every level on held-out images, with the same times and noise whenever it is asked.
 
@@ -33,6 +40,7 @@ def held_out_losses(
         batch_size: rows at once.
         draws: how often each image is used.
         seed: of times and noise.
+        encoder: of captions, for a network that reads text.
     """
     was_training = model.training
     model.eval()
@@ -49,8 +57,11 @@ def held_out_losses(
             t = times[seen : seen + rows].to(device)
             seen += rows
             eps = [torch.randn(x.shape, generator=generator).to(device) for x in images]
-            classes = batch["classes"].to(device) if model.graph.classes is not None else None
-            predictions = model(process.add_noise(images, eps, t), t, classes=classes)
+            conditions = {"classes": batch["classes"].to(device)} if model.graph.classes is not None else {}
+            if encoder is not None:
+                states, mask = encoder(batch["caption"])
+                conditions |= {"text": states.to(device), "text_mask": mask.to(device)}
+            predictions = model(process.add_noise(images, eps, t), t, **conditions)
             for label, v, x, noise, schedule in zip(
                 model.labels, predictions, images, eps, process.schedules, strict=True
             ):
@@ -68,8 +79,9 @@ def draw_grid(
     num_inference_steps: int = 25,
     guidance_scale: float = 2.0,
     seed: int = 0,
+    encoder: Encoder | None = None,
 ) -> Image:
-    """Samples of every level, one a class as far as they go, with the nearest training image beside each."""
+    """Samples of every level, one a class or caption as far as they go, the nearest training image beside each."""
     device = next(model.parameters()).device
     captions = [f"seed {seed + row}" for row in range(count)]
     context, unconditional, scale = model.encode(), None, 1.0
@@ -78,6 +90,13 @@ def draw_grid(
         names = data.dataset.classes
         captions = [names[int(index)] if len(names) == model.graph.classes else f"class {index}" for index in classes]
         context, unconditional, scale = model.encode(classes=classes), model.encode(), guidance_scale
+    elif encoder is not None:
+        captions = [data.captions[row % len(data)] for row in range(count)]
+        states, mask = encoder(captions)
+        states, mask = states.to(device), mask.to(device)
+        context = model.encode(text=states, text_mask=mask)
+        unconditional = model.encode(text=torch.zeros_like(states), text_mask=torch.zeros_like(mask))
+        scale = guidance_scale
     levels = sample(
         model,
         context,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from builders.process import DiffusionProcess, eps_loss, min_snr_weight, sigmoid_weight, v_loss, vdm_weight
 from specs.recipe import LossSpec
 
-__all__ = ["level_losses", "snr_weights"]
+__all__ = ["level_losses", "sample_losses", "snr_weights", "total_loss"]
 
 #: Weight tables (steps + 1,) of the eps loss from a schedule.
 WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -27,7 +28,7 @@ def snr_weights(process: DiffusionProcess, weighting: str) -> list[Tensor | None
     return [WEIGHTINGS[weighting](schedule) for schedule in process.schedules]
 
 
-def level_losses(
+def sample_losses(
     predictions: Sequence[Tensor],
     images: Sequence[Tensor],
     eps: Sequence[Tensor],
@@ -36,7 +37,7 @@ def level_losses(
     loss: LossSpec,
     weights: Sequence[Tensor | None],
 ) -> dict[str, Tensor]:
-    """The loss of every level, the mean over its own rows, by label; float32 (arXiv 2310.15111, equation 4).
+    """The loss of every row of every level, (rows,) float32, by label (arXiv 2310.15111, equation 4).
 
     Args:
         predictions: v predictions, outermost first.
@@ -54,10 +55,15 @@ def level_losses(
     ):
         index = t[: x.shape[0]] + 1
         each = measure(v, x, noise, schedule[index])
-        result[label] = (each if weight is None else each * weight[index]).mean()
+        result[label] = each if weight is None else each * weight[index]
     return result
 
 
-def total_loss(losses: dict[str, Tensor], loss: LossSpec) -> Tensor:
-    """The weighted sum over levels."""
-    return torch.stack([loss.levels.get(label, 1.0) * value for label, value in losses.items()]).sum()
+def level_losses(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    """The loss of every level, the mean over its own rows, by label; arguments as :func:`sample_losses`."""
+    return {label: each.mean() for label, each in sample_losses(*args, **kwargs).items()}
+
+
+def total_loss(losses: Mapping[str, Tensor], loss: LossSpec) -> Tensor:
+    """The weighted sum over the levels that have a weight; the others take no part, not even with zeros."""
+    return torch.stack([loss.weight(label) * value for label, value in losses.items() if loss.weight(label)]).sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,10 @@ class StepReport:
     learning_rate: float
     gradient_norm: float
     seconds: float
+    #: A loss or the gradient was not finite, and the weights were not moved.
+    skipped: bool = False
+    #: Of the seconds, those spent waiting for the batch.
+    waited: float = 0.0
 
 
 class Observer:
@@ -49,11 +54,17 @@ class Observer:
     def on_start(self, run: RunFacts) -> None:
         """Training starts or goes on."""
 
-    def on_phase(self, name: str, graph: EntryGraph, steps: int, done: int) -> None:
-        """A phase starts, or goes on after ``done`` steps."""
+    def on_phase(self, name: str, graph: EntryGraph, steps: int | None, done: int) -> None:
+        """A phase starts, or goes on after ``done`` steps; ``steps`` is None for one that goes by hours."""
 
     def on_step(self, report: StepReport) -> None:
         """A step was taken."""
+
+    def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
+        """Means of the last steps: ``gradient_norm/r64``, ``mean_loss/r64``, ``loss_by_noise/r64/0-249``."""
+
+    def on_alarm(self, step: int, message: str) -> None:
+        """An outer level seems to collapse; the message says what was seen and what to try."""
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         """The held-out v loss of each level was measured on the moving average."""
@@ -78,13 +89,21 @@ class Observers(Observer):
         for member in self.members:
             member.on_start(run)
 
-    def on_phase(self, name: str, graph: EntryGraph, steps: int, done: int) -> None:
+    def on_phase(self, name: str, graph: EntryGraph, steps: int | None, done: int) -> None:
         for member in self.members:
             member.on_phase(name, graph, steps, done)
 
     def on_step(self, report: StepReport) -> None:
         for member in self.members:
             member.on_step(report)
+
+    def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
+        for member in self.members:
+            member.on_monitor(step, values)
+
+    def on_alarm(self, step: int, message: str) -> None:
+        for member in self.members:
+            member.on_alarm(step, message)
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         for member in self.members:
@@ -104,7 +123,7 @@ class Observers(Observer):
 
 
 class JsonLog(Observer):
-    """``log.jsonl`` in the run's folder: one line a step, evaluation and phase.
+    """``log.jsonl`` in the run's folder: one line a step, evaluation, reading of the monitor and alarm.
 
     A run that goes on drops the lines past the step it goes on from, so that the log tells one story.
     """
@@ -136,15 +155,20 @@ class JsonLog(Observer):
 
     def on_step(self, report: StepReport) -> None:
         if report.step % self.every == 0:
-            self._write(
-                {
-                    "step": report.step,
-                    "phase": report.phase,
-                    "loss": dict(report.losses),
-                    "learning_rate": report.learning_rate,
-                    "gradient_norm": report.gradient_norm,
-                }
-            )
+            record = {
+                "step": report.step,
+                "phase": report.phase,
+                "loss": {label: _finite(loss) for label, loss in report.losses.items()},
+                "learning_rate": report.learning_rate,
+                "gradient_norm": _finite(report.gradient_norm),
+            }
+            self._write(record | ({"skipped": True} if report.skipped else {}))
+
+    def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
+        self._write({"step": step, "monitor": dict(values)})
+
+    def on_alarm(self, step: int, message: str) -> None:
+        self._write({"step": step, "alarm": message})
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         self._write({"step": step, "held_out_v_loss": dict(losses)})
@@ -153,3 +177,8 @@ class JsonLog(Observer):
         self._write({"end": status})
         if self._file is not None:
             self._file.close()
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return value if math.isfinite(value) else None

@@ -43,22 +43,28 @@ class ProgressBar(Observer):
         self.progress.start()
         self.task: Any = None
 
-    def on_phase(self, name: str, graph: EntryGraph, steps: int, done: int) -> None:
+    def on_phase(self, name: str, graph: EntryGraph, steps: int | None, done: int) -> None:
         self.losses = {}
         if self.progress is not None:
             label = f"{name} ({graph.labels[0]})"
             self.task = self.progress.add_task(label, total=steps, completed=done, rate="", losses="")
         else:
-            self.console.print(f"phase {name}: level {graph.labels[0]}, {steps - done} steps")
+            length = "by the clock" if steps is None else f"{steps - done} steps"
+            self.console.print(f"phase {name}: level {graph.labels[0]}, {length}")
 
     def on_step(self, report: StepReport) -> None:
-        for label, loss in report.losses.items():
+        if report.skipped:
+            self.console.print(f"step {report.step}: not finite, no update", style="yellow")
+        for label, loss in report.losses.items() if not report.skipped else ():
             # Averaged over about twenty steps: single ones jump.
             self.losses[label] = loss if label not in self.losses else 0.95 * self.losses[label] + 0.05 * loss
         if self.progress is not None:
             shown = " ".join(f"{label} {loss:.3f}" for label, loss in self.losses.items())
             rate = f"{1 / max(report.seconds, 1e-9):.1f}/s"
             self.progress.update(self.task, completed=report.phase_step, rate=rate, losses=shown)
+
+    def on_alarm(self, step: int, message: str) -> None:
+        self.console.print(f"step {step}: {message}", style="bold red")
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         shown = ", ".join(f"{label} {loss:.4f}" for label, loss in losses.items())

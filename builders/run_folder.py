@@ -5,52 +5,70 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from builders.checkpoint import CheckpointError, read_tensors, save_weights, spec_metadata, write_tensors
 from builders.images import save_image
+from builders.kept import keep_best, keep_state, states
 from specs.graph import EntryGraph
 from specs.recipe import Recipe
+from specs.recipe_schema import FREE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["RunFolder", "State"]
+__all__ = ["RunFolder", "Standing", "State"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands.
+
+    Attributes:
+        phase: its name.
+        step: steps of it that were taken.
+        steps_before: steps of the phases before.
+        samples_before: samples that the phases before drew.
+        seconds: that this phase has trained for.
+        finished: whether the phase is done.
+        bad_steps: how many of the last steps made no update, as they were not finite.
+    """
+
+    phase: str
+    step: int = 0
+    steps_before: int = 0
+    samples_before: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+    bad_steps: int = 0
+
+    @property
+    def steps_done(self) -> int:
+        """Steps over all phases."""
+        return self.steps_before + self.step
+
+    def next_phase(self, name: str, rows: int) -> Standing:
+        """The start of the phase after this one, whose batches had so many rows."""
+        samples = self.samples_before + self.step * rows
+        return Standing(name, 0, self.steps_done, samples, bad_steps=self.bad_steps)
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stood: the phase, its steps done, and every tensor of it."""
+    """Where a run stood, and every tensor and fact of it."""
 
-    phase: str
-    step: int
+    standing: Standing
     tensors: Mapping[str, Tensor]
-
-    def steps_done(self, recipe: Recipe) -> int:
-        """Steps over all phases."""
-        names = list(recipe.phases)
-        return sum(recipe.phases[name].steps for name in names[: names.index(self.phase)]) + self.step
+    facts: Mapping[str, str]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under ``prefix/``, without it."""
         start = f"{prefix}/"
         return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}
-
-    def restore(self, model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Put everything back where it was."""
-        model.load_state_dict(self.part("model"))
-        ema.load_state_dict(self.part("ema"))
-        parts = {kind: self.part(f"optimizer/{kind}") for kind in ("step", "exp_avg", "exp_avg_sq")}
-        for name, parameter in model.named_parameters():
-            if name in parts["step"]:
-                optimizer.state[parameter] = {
-                    kind: part[name].clone().to(parameter.device) for kind, part in parts.items()
-                }
 
 
 class RunFolder:
@@ -60,20 +78,23 @@ class RunFolder:
         folder: where; made if it does not exist.
         recipe: the run's recipe; a folder that holds a run of another one is refused.
         entry: the whole entry that is trained.
+        main: whether this process is the one that writes; the others only read.
 
     Raises:
         CheckpointError: on entering, if another process trains here; on reading, if the state is damaged or of
             another recipe or entry.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, entry: EntryGraph) -> None:
-        self.folder, self.recipe, self.entry = folder, recipe, entry
+    def __init__(self, folder: Path, recipe: Recipe, entry: EntryGraph, *, main: bool = True) -> None:
+        self.folder, self.recipe, self.entry, self.main = folder, recipe, entry, main
         self.state_path = folder / "state.safetensors"
         #: The moving average: what samples are drawn from.
         self.weights = folder / "ema.safetensors"
         self._lock: Any = None
 
     def __enter__(self) -> RunFolder:
+        if not self.main:
+            return self
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.folder / ".lock", "w")
@@ -83,19 +104,22 @@ class RunFolder:
         if not _lock(self._lock):
             self._lock.close()
             raise CheckpointError(f"{self.folder}: another process is training here; choose another --out")
-        for stale in self.folder.glob(".*.tmp"):  # a run was killed while it wrote
+        for stale in (*self.folder.glob(".*.tmp"), *self.folder.glob("*/.*.tmp")):  # a run was killed while it wrote
             stale.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def read_state(self) -> State | None:
         """What an earlier call left, or None for a new run."""
         if not self.state_path.is_file():
-            self._write_recipe()
             return None
-        tensors, facts = read_tensors(self.state_path)
+        try:
+            tensors, facts = read_tensors(self.state_path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}\n{self._advice()}") from None
         if facts.get("kind") != "state":
             raise CheckpointError(f"{self.state_path}: not the state of a run")
         if facts.get("recipe_hash") != self.recipe.fingerprint():
@@ -109,43 +133,86 @@ class RunFolder:
                 f"{self.folder}: holds a run of {facts.get('entry')} with hash {facts.get('entry_hash')}, but the "
                 f"entry now has {self.entry.hash}: its spec changed; choose another --out"
             )
-        return State(facts["phase"], int(facts["step"]), tensors)
+        if "standing" not in facts:
+            raise CheckpointError(f"{self.folder}: holds a run of an older version of the zoo; choose another --out")
+        self._restore_tracking(facts.get("tracking"))
+        return State(Standing(**json.loads(facts["standing"])), tensors, facts)
 
     def write_state(
         self,
-        phase: str,
-        step: int,
+        standing: Standing,
         graph: EntryGraph,
-        model: nn.Module,
-        ema: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        ema: Mapping[str, Tensor],
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, str],
     ) -> Path:
-        """Write the weights and then the state from which the run goes on; return the state's path."""
-        tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
-        tensors |= {f"ema/{name}": value for name, value in ema.state_dict().items()}
-        for name, parameter in model.named_parameters():
-            for kind, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{kind}/{name}"] = torch.as_tensor(value)
-        facts = {"recipe": self.recipe.model_dump(mode="json"), "phase": phase, "step": str(step)}
-        save_weights(self.weights, graph, ema.state_dict(), {**facts, "data": self.recipe.data})
+        """Write the weights and then the state from which the run goes on; return the state's path.
+
+        Args:
+            standing: where the run stands.
+            graph: the part of the entry that the phase trains.
+            ema: the moving average.
+            tensors: the whole state.
+            facts: of it, as text.
+        """
+        self.write_weights(self.weights, standing, graph, ema)
+        tracking = self.folder / "mlflow.json"
         metadata = {
             "kind": "state",
-            "phase": phase,
-            "step": str(step),
-            "recipe": json.dumps(facts["recipe"]),
+            "phase": standing.phase,
+            "step": str(standing.step),
+            "standing": json.dumps(asdict(standing)),
+            "recipe": json.dumps(self.recipe.model_dump(mode="json")),
             "recipe_hash": self.recipe.fingerprint(),
             "entry_hash": self.entry.hash,
             "entry_graph_hash": self.entry.graph_hash,
+            **({"tracking": tracking.read_text()} if tracking.is_file() else {}),
+            **facts,
             **spec_metadata(graph),
         }
         write_tensors(self.state_path, tensors, metadata)
+        keep_state(self.folder, self.state_path, standing.steps_done, self.recipe.checkpoints)
         return self.state_path
+
+    def write_weights(
+        self, path: Path, standing: Standing, graph: EntryGraph, ema: Mapping[str, Tensor], **facts: str
+    ) -> None:
+        """Write the moving average with all that says what it is."""
+        recipe = self.recipe.model_dump(mode="json")
+        about = {"recipe": recipe, "phase": standing.phase, "step": str(standing.step), "data": self.recipe.data}
+        save_weights(path, graph, ema, {**about, **facts})
+
+    def keep_if_best(self, standing: Standing, graph: EntryGraph, ema: Mapping[str, Tensor], loss: float) -> None:
+        """Keep the weights if their held-out loss is among the lowest of the phase."""
+
+        def write(path: Path) -> None:
+            self.write_weights(path, standing, graph, ema, held_out_v_loss=repr(loss))
+
+        keep_best(self.folder, standing.phase, standing.steps_done, loss, self.recipe.checkpoints.best, write)
+
+    def write_bad_batch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
+        """Write the batch on which training stopped."""
+        path = self.folder / "bad-batch.safetensors"
+        write_tensors(path, tensors, {"kind": "batch", **facts})
+        return path
 
     def write_grid(self, grid: Image, name: str) -> Path:
         """Write a picture of samples."""
         return save_image(grid, self.folder / "grids" / f"{name}.png")
 
-    def _write_recipe(self) -> None:
+    def _advice(self) -> str:
+        kept = states(self.folder)
+        if kept:
+            return f"to go on from the one before, copy {kept[-1]} over {self.state_path.name}"
+        return "nothing was loaded; to start anew, choose another --out or remove the file"
+
+    def _restore_tracking(self, text: str | None) -> None:
+        path = self.folder / "mlflow.json"
+        if text and self.main and not path.is_file():
+            path.write_text(text)
+
+    def write_recipe(self) -> None:
+        """Write ``recipe.json``: the recipe with all its defaults."""
         path = self.folder / "recipe.json"
         temporary = path.with_name(".recipe.json.tmp")
         temporary.write_text(json.dumps(self.recipe.model_dump(mode="json"), indent=2) + "\n")
@@ -168,7 +235,7 @@ def _lock(file: Any) -> bool:
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Where two recipes differ, and in what: ``optimizer.learning_rate (0.001, now 0.002)``."""
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = [key for key in {**old, **new} if path or key not in ("name", "summary", "every")]
+        keys = [key for key in {**old, **new} if path or key not in FREE]
         return [found for key in keys for found in _differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))]
     return [] if old == new else [f"{path} ({_shown(old)}, now {_shown(new)})"]
 

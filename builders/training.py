@@ -7,198 +7,32 @@ exactly as if it had not been.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from builders.data import ImageData, open_dataset
+from builders.batches import Encoder, read_batches
+from builders.data import open_dataset
 from builders.evaluation import draw_grid, held_out_losses
-from builders.losses import level_losses, snr_weights, total_loss
-from builders.network import NestedUNet, build_model, load_inner
+from builders.growth import TrainingError, sub_entry
+from builders.monitor import CollapseAlarm, Monitor
 from builders.observers import Observer, RunFacts, StepReport
-from builders.process import DiffusionProcess, pyramid
-from builders.run_folder import RunFolder, State
+from builders.phase import Phase, StepResult, rows_by_level
+from builders.processes import Processes
+from builders.run_folder import RunFolder, Standing, State
 from specs.graph import EntryGraph
 from specs.load import load_entry
-from specs.recipe import LossSpec, PhaseSpec, Recipe
+from specs.recipe import Recipe
 
 __all__ = ["Interrupted", "TrainingError", "train"]
 
 
-class TrainingError(ValueError):
-    """Training cannot start or go on; the message says why and what to do."""
-
-
 class Interrupted(Exception):
     """Training was asked to stop; its state is written."""
-
-
-def derived_seed(*parts: object) -> int:
-    """A seed that depends on all parts and keeps neighbours apart."""
-    digest = hashlib.sha256(":".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def sub_entry(graph: EntryGraph, label: str) -> EntryGraph:
-    """The entry that a level with everything inside it is.
-
-    Raises:
-        TrainingError: the entry has no such level.
-    """
-    if label not in graph.labels:
-        raise TrainingError(f"{graph.name} has no level {label}; its levels are {', '.join(graph.labels)}")
-    return dataclasses.replace(graph, levels=graph.levels[graph.labels.index(label) :])
-
-
-def rows_by_level(phase: PhaseSpec, graph: EntryGraph) -> list[int]:
-    """How many rows each level of a phase's batch has, outermost first.
-
-    Raises:
-        TrainingError: the phase names other levels, or rows that fall inwards.
-    """
-    if not isinstance(phase.batch, int) and not set(phase.batch) <= set(graph.labels):
-        wanted = ", ".join(graph.labels)
-        raise TrainingError(f"'batch' of a phase that trains {graph.labels[0]} names the levels {wanted}")
-    return list(phase.rows(graph.labels).values())
-
-
-@dataclasses.dataclass
-class Phase:
-    """A phase while it runs: the network, its moving average and its optimizer."""
-
-    name: str
-    spec: PhaseSpec
-    recipe: Recipe
-    graph: EntryGraph
-    rows: list[int]
-    model: NestedUNet
-    ema: NestedUNet
-    optimizer: torch.optim.Optimizer
-    process: DiffusionProcess
-    loss: LossSpec
-    weights: list[Tensor | None]
-    #: Steps and samples of the phases before.
-    steps_before: int
-    samples_before: int
-
-    @classmethod
-    def start(cls, recipe: Recipe, entry: EntryGraph, name: str, device: torch.device) -> Phase:
-        """The phase with fresh weights."""
-        spec = recipe.phases[name]
-        graph = sub_entry(entry, spec.train)
-        torch.manual_seed(derived_seed(recipe.seed, "weights", name))
-        model = build_model(graph).to(device)
-        ema = build_model(graph, device, initialize=False)
-        ema.load_state_dict(model.state_dict())
-        settings = recipe.optimizer
-        optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=spec.learning_rate or settings.learning_rate,
-            betas=settings.betas,
-            eps=settings.epsilon,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        loss = recipe.loss_of(spec)
-        process = DiffusionProcess(graph, device)
-        before = list(recipe.phases)[: list(recipe.phases).index(name)]
-        counts = {
-            earlier: max(rows_by_level(recipe.phases[earlier], sub_entry(entry, recipe.phases[earlier].train)))
-            for earlier in before
-        }
-        return cls(
-            name,
-            spec,
-            recipe,
-            graph,
-            rows_by_level(spec, graph),
-            model,
-            ema.requires_grad_(False),
-            optimizer,
-            process,
-            loss,
-            snr_weights(process, loss.weighting),
-            sum(recipe.phases[earlier].steps for earlier in before),
-            sum(recipe.phases[earlier].steps * counts[earlier] for earlier in before),
-        )
-
-    def take_over(self, weights: Mapping[str, Tensor], ema: Mapping[str, Tensor]) -> None:
-        """Start the inner levels from what the phase before left."""
-        load_inner(self.model, weights)
-        # What is new in this phase averages from its own start.
-        self.ema.load_state_dict(self.model.state_dict())
-        load_inner(self.ema, ema)
-
-    def learning_rate(self, step: int) -> float:
-        """The rate at a step of the phase, from 0: linear warm-up, then constant or half a cosine."""
-        schedule = self.recipe.schedule_of(self.spec)
-        rate = self.spec.learning_rate or self.recipe.optimizer.learning_rate
-        rate *= min(1.0, (step + 1) / max(1, min(schedule.warmup, self.spec.steps)))
-        if schedule.decay == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * step / self.spec.steps))
-        return rate
-
-    def step(self, step: int, data: ImageData) -> tuple[dict[str, float], float, float]:
-        """One step: losses by level, learning rate, norm of the gradient.
-
-        Raises:
-            TrainingError: a loss or a gradient is not finite; the weights are as before the step.
-        """
-        images, t, eps, classes = self.batch(step, data)
-        rate = self.learning_rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        # Dropout draws from the global generator.
-        torch.manual_seed(derived_seed(self.recipe.seed, "dropout", self.name, step))
-        self.model.train()
-        device = t.device
-        half = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            z = self.process.add_noise(images, eps, t)
-            predictions = self.model(z, t, classes=classes)
-        losses = level_losses(predictions, images, eps, t, self.process, self.loss, self.weights)
-        total_loss(losses, self.loss).backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip).item()
-        values = {label: value.item() for label, value in losses.items()}
-        if not math.isfinite(norm):
-            bad = [label for label, value in values.items() if not math.isfinite(value)]
-            what = f"the loss of {' and '.join(bad)} is" if bad else "the gradient is"
-            raise TrainingError(
-                f"phase {self.name}, step {step + 1}: {what} not finite. The last checkpoint stands; "
-                "a lower learning_rate or a longer warmup may help"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.average(step)
-        return values, rate, norm
-
-    def batch(self, step: int, data: ImageData) -> tuple[list[Tensor], Tensor, list[Tensor], Tensor | None]:
-        """Clean images by level, time indices, noise and classes of a step; drawn on the CPU, the same everywhere."""
-        rows = self.rows[-1]
-        drawn = data.batch(self.samples_before + step * rows, rows)
-        generator = torch.Generator().manual_seed(derived_seed(self.recipe.seed, "noise", self.name, step))
-        images = [x[:count] for x, count in zip(pyramid(drawn["image"], self.graph), self.rows, strict=True)]
-        t = torch.randint(0, self.process.steps, (rows,), generator=generator)
-        eps = [torch.randn(x.shape, generator=generator) for x in images]
-        classes = None
-        if self.graph.classes is not None:
-            dropped = torch.rand(rows, generator=generator) < self.recipe.drop.classes
-            classes = drawn["classes"].masked_fill(dropped, self.graph.classes)
-        device = next(self.model.parameters()).device
-        images, eps = [x.to(device) for x in images], [x.to(device) for x in eps]
-        return images, t.to(device), eps, None if classes is None else classes.to(device)
-
-    @torch.no_grad()
-    def average(self, step: int) -> None:
-        """Move the average of the weights; early on it forgets faster (arXiv 2312.02696, section 3)."""
-        decay = min(self.recipe.ema, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
 
 
 def train(
@@ -211,10 +45,12 @@ def train(
 ) -> Path:
     """Train as a recipe says, or go on with what stands in ``folder``.
 
+    Under ``accelerate launch`` or ``torchrun`` every process calls this; the first one writes and tells the observer.
+
     Args:
         recipe: what to do.
         folder: of the run; written are ``state.safetensors``, ``ema.safetensors`` (what ``zoo sample`` takes),
-            ``recipe.json``, ``log.jsonl`` and ``grids/``.
+            ``recipe.json``, ``log.jsonl``, ``grids/`` and ``checkpoints/``.
         observer: told of everything.
         device: where to train.
         stop: asked after every step; True writes the state and ends.
@@ -223,20 +59,25 @@ def train(
         The path of the trained weights.
 
     Raises:
-        TrainingError: recipe and entry do not fit, or the folder holds another run.
+        TrainingError: recipe and entry do not fit, or steps were not finite.
+        CheckpointError: the folder holds another run, or cannot be written.
         Interrupted: ``stop`` said so.
     """
-    observer, device = observer or Observer(), torch.device(device)
     entry = load_entry(recipe.entry).graph
     dataset = open_dataset(recipe.data)
-    _check(recipe, entry, len(dataset.classes))
+    _check(recipe, entry, dataset)
+    encoder = _open_encoder(recipe, entry)
+    partial = any(not recipe.loss_of(p).weight(label) for p in recipe.phases.values() for label in entry.labels)
+    processes = Processes(device, recipe.precision, unused=partial)
+    observer = observer if observer is not None and processes.main else Observer()
     # Steps seed the global generator, which belongs to the caller.
-    generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with RunFolder(Path(folder), recipe, entry) as run, generators:
+    generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
+    with RunFolder(Path(folder), recipe, entry, main=processes.main) as run, generators:
+        processes.wait()
         state = run.read_state()
         status = "failed"
         try:
-            _run_phases(_Training(recipe, entry, dataset, run, observer, device, stop), state)
+            _Training(recipe, entry, dataset, encoder, run, observer, processes, stop).run(state)
             status = "finished"
         except (Interrupted, KeyboardInterrupt):
             status = "interrupted"
@@ -246,18 +87,7 @@ def train(
         return run.weights
 
 
-@dataclasses.dataclass
-class _Training:
-    recipe: Recipe
-    entry: EntryGraph
-    dataset: Any
-    run: RunFolder
-    observer: Observer
-    device: torch.device
-    stop: Callable[[], bool]
-
-
-def _check(recipe: Recipe, entry: EntryGraph, classes: int) -> None:
+def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
     for name, phase in recipe.phases.items():
         try:
             rows_by_level(phase, sub_entry(entry, phase.train))
@@ -265,57 +95,179 @@ def _check(recipe: Recipe, entry: EntryGraph, classes: int) -> None:
             raise TrainingError(f"recipe {recipe.name}, phase {name}: {error}") from None
     if entry.levels[0].channels != 3:
         raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
-    if entry.text is not None:
-        raise TrainingError(f"{entry.name} reads text, and {recipe.data} has classes; train an entry with classes")
+    classes = len(dataset.classes)
     if entry.classes is not None and entry.classes != classes:
         raise TrainingError(f"{entry.name} has {entry.classes} classes, the data {recipe.data} has {classes}")
 
 
-def _run_phases(training: _Training, state: State | None) -> None:
-    recipe, entry = training.recipe, training.entry
-    total = sum(phase.steps for phase in recipe.phases.values())
-    names = list(recipe.phases)
-    first = state.steps_done(recipe) if state else 0
-    card = {"name": recipe.data, "licence": getattr(training.dataset.card, "licence", "unknown")}
-    training.observer.on_start(RunFacts(recipe, entry, training.run.folder, total, first, str(training.device), card))
-    weights: Mapping[str, Tensor] | None = None
-    ema: Mapping[str, Tensor] = {}
-    for name in names[names.index(state.phase) if state else 0 :]:
-        phase = Phase.start(recipe, entry, name, training.device)
-        done = 0
-        if state is not None and state.phase == name:
-            done = state.step
-            state.restore(phase.model, phase.ema, phase.optimizer)
-        elif weights is not None:
-            phase.take_over(weights, ema)
-        _run_phase(training, phase, done)
-        weights, ema = phase.model.state_dict(), phase.ema.state_dict()
+def _open_encoder(recipe: Recipe, entry: EntryGraph) -> Encoder | None:
+    """What turns captions into the tokens that the entry reads; None if it reads none."""
+    if entry.text is None:
+        return None
+    try:
+        from builders.text_encoders import open_text_encoder  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise TrainingError(f"{entry.name} reads text, and text encoders are not installed") from None
+    return open_text_encoder(recipe.text_encoder, entry.text)
 
 
-def _run_phase(training: _Training, phase: Phase, done: int) -> None:
-    recipe, observer = training.recipe, training.observer
-    observer.on_phase(phase.name, phase.graph, phase.spec.steps, done)
-    if done == phase.spec.steps:
-        return
-    resolution = max(phase.graph.resolution, 1)
-    data = training.dataset.load(resolution, "train", seed=recipe.seed)
-    held_out = training.dataset.load(resolution, "held_out")
-    for step in range(done, phase.spec.steps):
-        started = time.perf_counter()
-        losses, rate, norm = phase.step(step, data)
-        count, last = phase.steps_before + step + 1, step + 1 == phase.spec.steps
-        seconds = time.perf_counter() - started
-        observer.on_step(StepReport(count, phase.name, step + 1, losses, rate, norm, seconds))
-        if last or (recipe.every.evaluate and (step + 1) % recipe.every.evaluate == 0):
-            observer.on_evaluate(count, held_out_losses(phase.ema, phase.process, held_out))
-        if last or (recipe.every.samples and (step + 1) % recipe.every.samples == 0):
-            grid = draw_grid(phase.ema, phase.process, data)
-            path = training.run.write_grid(grid, f"{phase.name}-{step + 1:06d}")
-            observer.on_grid(count, phase.name, grid, path)
-        asked = training.stop()
-        if asked or last or (recipe.every.checkpoint and (step + 1) % recipe.every.checkpoint == 0):
-            path = training.run.write_state(phase.name, step + 1, phase.graph, phase.model, phase.ema, phase.optimizer)
-            observer.on_checkpoint(count, path)
-        final = last and phase.name == list(recipe.phases)[-1]
-        if asked and not final:
-            raise Interrupted
+@dataclasses.dataclass
+class _Training:
+    """A run: what it is made of, and its loop."""
+
+    recipe: Recipe
+    entry: EntryGraph
+    dataset: Any
+    encoder: Encoder | None
+    folder: RunFolder
+    observer: Observer
+    processes: Processes
+    stop: Callable[[], bool]
+
+    def run(self, state: State | None) -> None:
+        """Every phase from where the state stands."""
+        names = list(self.recipe.phases)
+        standing = state.standing if state else Standing(names[0])
+        if self.processes.main and state is None:
+            self.folder.write_recipe()
+        self._tell_start(standing)
+        before: Phase | None = None
+        for name in names[names.index(standing.phase) :]:
+            if before is not None:
+                standing = before.standing.next_phase(name, before.rows[-1])
+            phase = Phase(self.recipe, self.entry, name, self.processes, standing)
+            if state is not None and before is None:
+                phase.restore(state)
+            else:
+                phase.initialise(self.recipe.source_of(name), before)
+            self._run_phase(phase, state if before is None else None)
+            before = phase
+
+    def _tell_start(self, standing: Standing) -> None:
+        licence = self.recipe.licence or getattr(self.dataset.card, "licence", "unknown")
+        card = {"name": self.recipe.data, "licence": licence}
+        total = sum(phase.steps or 0 for phase in self.recipe.phases.values())
+        device, done = str(self.processes.device), standing.steps_done
+        self.observer.on_start(RunFacts(self.recipe, self.entry, self.folder.folder, total, done, device, card))
+
+    def _run_phase(self, phase: Phase, state: State | None) -> None:
+        standing = phase.standing
+        self.observer.on_phase(phase.name, phase.graph, phase.spec.steps, standing.step)
+        if standing.finished:
+            return
+        resolution = phase.graph.resolution
+        data = self.dataset.load(resolution, "train", seed=self.recipe.seed)
+        self.data, self.held_out = data, self.dataset.load(resolution, "held_out")
+        labels, recipe = phase.graph.labels, self.recipe
+        self.monitor = Monitor(labels, phase.process.steps, self.processes.device)
+        trained = tuple(label for label in labels if phase.loss.weight(label) and phase.by_level[label])
+        self.alarm = CollapseAlarm(labels, trained)
+        if state is not None:
+            self.monitor.restore(state.part("monitor"))
+            self.alarm.restore(state.facts["alarm"])
+        start = time.monotonic() - standing.seconds
+        batches = read_batches(phase.plan, data, standing.step, phase.spec.steps, recipe.workers)
+        with closing(batches):
+            for step in _count(standing.step):
+                began = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - began
+                asked = self.stop()
+                result = phase.step(step, batch, time.monotonic() - start, asked, self.encoder)
+                last = self._advance(phase, step, result)
+                self._report(phase, result, time.perf_counter() - began, waited)
+                self._measure(phase, result, last)
+                if result.stop and not (last and phase.name == list(recipe.phases)[-1]):
+                    raise Interrupted
+                if last:
+                    return
+
+    def _advance(self, phase: Phase, step: int, result: StepResult) -> bool:
+        """Move the run's standing past a step; whether it was the phase's last one."""
+        spec = phase.spec
+        last = step + 1 == spec.steps if spec.hours is None else result.seconds >= 3600 * spec.hours
+        bad = 0 if result.updated else phase.standing.bad_steps + 1
+        # The clock enters the state only where the phase goes by it: runs that take the same steps are the same.
+        seconds = result.seconds if spec.hours is not None else 0.0
+        phase.standing = dataclasses.replace(
+            phase.standing, step=step + 1, seconds=seconds, finished=last, bad_steps=bad
+        )
+        return last
+
+    def _report(self, phase: Phase, result: StepResult, seconds: float, waited: float) -> None:
+        """Tell the observer of a step; end training if too many in a row were not finite."""
+        standing, recipe = phase.standing, self.recipe
+        count = standing.steps_done
+        self.observer.on_step(
+            StepReport(
+                count, phase.name, standing.step, result.losses, result.learning_rate, result.gradient_norm, seconds,
+                skipped=not result.updated, waited=waited,
+            )
+        )  # fmt: skip
+        if not result.updated:
+            if standing.bad_steps >= recipe.max_bad_steps:
+                self._give_up(phase)
+            return
+        batch, losses, norms = phase.last
+        self.monitor.add({label: each.detach() for label, each in losses.items()}, batch.t, norms)
+        if recipe.every.monitor and count % recipe.every.monitor == 0:
+            values = self.monitor.read(self.processes.sum)
+            self.observer.on_monitor(count, values)
+            for message in self.alarm.watch(values):
+                self.observer.on_alarm(count, message)
+
+    def _give_up(self, phase: Phase) -> None:
+        standing, folder = phase.standing, self.folder
+        what = phase.what_was_bad()
+        shown = "; ".join(what[:4] or ["the gradient"]) + (f"; and {len(what) - 4} more" if len(what) > 4 else "")
+        message = (
+            f"phase {phase.name}, step {standing.step}: {standing.bad_steps} steps in a row were not finite and made "
+            f"no update. In the last of them, not finite: {shown}."
+        )
+        if self.processes.main:
+            whole = dataclasses.replace(phase.plan, part=(0, 1)).draw(standing.step - 1, self.data)
+            facts = {"phase": phase.name, "step": str(standing.step), "problem": message}
+            facts |= {"keys": "\n".join(whole.keys), "captions": "\n".join(whole.captions)}
+            path = folder.write_bad_batch(whole.tensors(), facts)
+            message += f" The batch is in {path}."
+        last = "the last good checkpoint stands" if folder.state_path.is_file() else "no checkpoint was written yet"
+        raise TrainingError(
+            f"{message} In {folder.folder} {last}. Look at the images of that batch; a lower learning_rate, a longer "
+            "warmup or another precision may help, in another --out"
+        )
+
+    def _measure(self, phase: Phase, result: StepResult, last: bool) -> None:
+        """What is due after a step: held-out losses, samples, checkpoints."""
+        standing, every = phase.standing, self.recipe.every
+        count, main = standing.steps_done, self.processes.main
+
+        def due(cadence: int) -> bool:
+            return bool(cadence) and standing.step % cadence == 0
+
+        if main and (last or due(every.evaluate)):
+            losses = held_out_losses(phase.ema, phase.process, self.held_out, encoder=self.encoder)
+            self.observer.on_evaluate(count, losses)
+            # The outermost level is what the phase is for.
+            outermost = losses[phase.graph.labels[0]]
+            self.folder.keep_if_best(standing, phase.graph, phase.ema.state_dict(), outermost)
+        if main and (last or due(every.samples)):
+            grid = draw_grid(phase.ema, phase.process, self.data, encoder=self.encoder)
+            path = self.folder.write_grid(grid, f"{phase.name}-{standing.step:06d}")
+            self.observer.on_grid(count, phase.name, grid, path)
+        kept = self.recipe.checkpoints.every
+        if main and (result.stop or last or due(every.checkpoint) or (kept and count % kept == 0)):
+            self._save(phase)
+
+    def _save(self, phase: Phase) -> None:
+        tensors, facts = phase.tensors()
+        tensors |= {f"monitor/{name}": value for name, value in self.monitor.state().items()}
+        facts["alarm"] = self.alarm.state()
+        ema = phase.ema.state_dict()
+        path = self.folder.write_state(phase.standing, phase.graph, ema, tensors, facts)
+        self.observer.on_checkpoint(phase.standing.steps_done, path)
+
+
+def _count(first: int) -> Iterator[int]:
+    while True:
+        yield first
+        first += 1

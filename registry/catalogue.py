@@ -6,7 +6,6 @@ a folder of YAML files: ``faces = "face_models.specs"``. The folder is found wit
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -25,12 +24,16 @@ if TYPE_CHECKING:
 
     Name = str | os.PathLike[str]
 
-__all__ = ["GROUP", "architecture", "conditioning_of", "get", "kind_of", "list_names", "search_path"]
+__all__ = ["GROUP", "RenamedWarning", "architecture", "conditioning_of", "get", "kind_of", "list_names", "search_path"]
 
 #: Entry points of this group name folders of entries.
 GROUP = "matryoshka_zoo.entries"
 KINDS = ("image", "video")
 CONDITIONINGS = ("text", "classes", "none")
+
+
+class RenamedWarning(FutureWarning):
+    """An entry was asked for by a name that it had before."""
 
 
 def list_names(
@@ -126,8 +129,7 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         import warnings
 
         note = f"entry {what!r} has been renamed to {other.target!r}; the old name will go"
-        warnings.warn(note, FutureWarning, stacklevel=2)
-        loaded = dataclasses.replace(loaded, notes=(note, *loaded.notes))
+        warnings.warn(note, RenamedWarning, stacklevel=2)
     return Entry(loaded)
 
 

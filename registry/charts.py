@@ -82,6 +82,7 @@ def bar_chart(comparison: Comparison, metric: str) -> str:
             axes.barh(place, value, xerr=span, color=color(index), height=0.65, capsize=3, ecolor="#333333")
             end = value if found.high is None else found.high
             axes.annotate(f"{value:.4g}", (end, place), xytext=(5, 0), textcoords="offset points", va="center")
+        axes.set_ylim(-0.6, len(order) - 0.4)
         axes.set_yticks(range(len(order)), [comparison.rows[i].entry.name for i in order])
         axes.set_xlabel(f"{metric} (less is better)")
         axes.margins(x=0.12)
@@ -104,6 +105,7 @@ def cost_bars(comparison: Comparison, value: Callable[[Any], float], title: str)
                 if size > 0.12 * max(sum(value(part) for part in r.card.levels) for r in comparison.rows):
                     axes.text(start + size / 2, place, level.label, ha="center", va="center", color="white", fontsize=8)
                 start += size
+        axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_yticks(range(len(rows)), [row.entry.name for _, row in rows])
         axes.set_xlabel(title)
         axes.grid(visible=False, axis="y")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-__all__ = ["address", "store_view", "view_state"]
+__all__ = ["NotTracked", "address", "store_view", "view_state"]
 
 TAG = "mlflow.sharedViewState."
 #: Longest value that a tag of an experiment takes.
@@ -22,6 +22,10 @@ MAX_TAG = 5000
 #: Architecture choices on the axes of the parallel coordinates.
 CHOICES = ("levels", "innermost_resolution", "narrowest_width", "widest_width", "resnet_blocks", "attention_blocks")
 COSTS = ("parameters", "flops", "training_flops", "activation_bytes_training", "latency_ms")
+
+
+class NotTracked(LookupError):
+    """An entry has no run to show; the message says how it gets one."""
 
 
 def view_state(run_ids: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]:
@@ -80,14 +84,14 @@ def store_view(client: Any, experiment: str, names: Sequence[str]) -> str:
     """Store the view of some entries, or of all, with the experiment, and return its key.
 
     Raises:
-        LookupError: an entry has not been tracked, or none has.
+        NotTracked: an entry has not been tracked, or none has.
     """
     runs = [run for run in _search(client, experiment) if not names or run.data.tags.get("entry") in names]
     tracked = {run.data.tags.get("entry") for run in runs if run.data.tags.get("kind") == "entry"}
     missing = [name for name in names if name not in tracked]
     if missing or not tracked:
         what = f"not tracked yet: {', '.join(missing)}" if missing else "no entry has been tracked yet"
-        raise LookupError(f"{what}; first: {' '.join(['zoo track', *missing])}")
+        raise NotTracked(f"{what}; first: {' '.join(['zoo track', *missing])}")
     chosen = [run.info.run_id for run in runs] if names else []
     state = view_state(chosen, {name for run in runs for name in run.data.metrics})
     text = json.dumps(state, separators=(",", ":"))

@@ -93,7 +93,7 @@ class MLflowObserver(Observer):
         self.queue.put(lambda client: self._open(client, run))
         self.thread.start()
 
-    def on_phase(self, name: str, graph: EntryGraph, steps: int, done: int) -> None:
+    def on_phase(self, name: str, graph: EntryGraph, steps: int | None, done: int) -> None:
         self.queue.put(lambda client: client.set_tag(self.run_id, "phase", name))
 
     def on_step(self, report: StepReport) -> None:

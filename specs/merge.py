@@ -7,7 +7,7 @@ from specs.source import Entry, Mapping, Scalar, Tree
 __all__ = ["drop", "merge", "put"]
 
 #: Of two alternatives, naming one in a child drops the other of its parent.
-_ALTERNATIVES = (("blocks", "attention"), ("stages", "graph"))
+_ALTERNATIVES = (("blocks", "attention"), ("stages", "graph"), ("steps", "hours"))
 #: Keys of a node that are not arguments of its block.
 _NOT_ARGUMENTS = frozenset({"block", "width", "from", "merge", "repeat"})
 

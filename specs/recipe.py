@@ -12,11 +12,21 @@ from specs.graph import EntryGraph
 from specs.load import load_entry
 from specs.merge import drop, merge
 from specs.overrides import apply_overrides
-from specs.recipe_schema import LossSpec, PhaseSpec, Recipe, ScheduleSpec
+from specs.recipe_schema import DropSpec, LossSpec, OptimizerSpec, PhaseSpec, Recipe, ScheduleSpec
 from specs.source import Mapping, Scalar, Tree, locate, parse
 from specs.validation import validate_into
 
-__all__ = ["LossSpec", "PhaseSpec", "Recipe", "ScheduleSpec", "list_recipes", "load_recipe"]
+__all__ = [
+    "DropSpec",
+    "LossSpec",
+    "OptimizerSpec",
+    "PhaseSpec",
+    "Recipe",
+    "ScheduleSpec",
+    "list_recipes",
+    "load_recipe",
+    "recipe_of_tree",
+]
 
 _PACKAGED = Path(__file__).parent / "recipes"
 #: Keys that a recipe does not take from the one it extends.
@@ -47,15 +57,19 @@ def load_recipe(
     path = _find(name_or_path)
     tree = _read(path, ())
     _check_name(tree, None if _is_path(name_or_path) else path)
+    return recipe_of_tree(tree, overrides, search=search)
+
+
+def recipe_of_tree(tree: Mapping, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None) -> Recipe:
+    """A recipe from its tree, with overrides, checked; see :func:`load_recipe`."""
     problems = Problems()
     tree = apply_overrides(tree, overrides, problems)
     problems.raise_if_any()
     recipe = validate_into(Recipe, tree, problems, "a recipe")
     problems.raise_if_any()
     assert recipe is not None
-    entry, data = locate(tree, "entry"), locate(tree, "data")
-    places = {"entry": _placed(recipe.entry, entry.file), "data": _placed(recipe.data, data.file)}
-    recipe = recipe.model_copy(update=places)
+    entry = locate(tree, "entry")
+    recipe = _with_places(recipe, tree)
     try:
         graph = load_entry(recipe.entry, search=search).graph
     except UnknownName as error:
@@ -119,13 +133,32 @@ def _placed(text: str, file: str) -> str:
     return str(Path(file).parent / text)
 
 
+def _with_places(recipe: Recipe, tree: Mapping) -> Recipe:
+    """The recipe with the paths in it relative to the files that hold them."""
+    places: dict[str, object] = {
+        key: _placed(getattr(recipe, key), locate(tree, key).file) for key in ("entry", "data")
+    }
+    if recipe.initialise is not None:
+        places["initialise"] = _placed(recipe.initialise, locate(tree, "initialise").file)
+    if recipe.text_encoder.startswith("."):
+        places["text_encoder"] = _placed(recipe.text_encoder, locate(tree, "text_encoder").file)
+    phases = {}
+    for name, phase in recipe.phases.items():
+        if phase.initialise is not None:
+            source = _placed(phase.initialise, locate(tree, "phases", name, "initialise").file)
+            phase = phase.model_copy(update={"initialise": source})
+        phases[name] = phase
+    return recipe.model_copy(update={**places, "phases": phases})
+
+
 def _check(recipe: Recipe, graph: EntryGraph, tree: Tree, problems: Problems) -> None:
     """What the keys' own rules do not say: that levels exist, are trained from the inside out, and have enough rows."""
     labels = graph.labels
     for label in recipe.loss.levels:
         _check_label(label, graph, locate(tree, "loss", "levels", label, key=True), problems)
-    if recipe.drop.classes and "drop" in recipe.model_fields_set and graph.classes is None:
-        problems.add("conflict", f"{graph.name} has no classes to drop", locate(tree, "drop", key=True))
+    for kind, there in (("classes", graph.classes), ("text", graph.text)):
+        if there is None and kind in recipe.drop.model_fields_set and getattr(recipe.drop, kind):
+            problems.add("conflict", f"{graph.name} has no {kind} to drop", locate(tree, "drop", kind, key=True))
     before: str | None = None
     for name, phase in recipe.phases.items():
         at = ("phases", name)
@@ -137,8 +170,13 @@ def _check(recipe: Recipe, graph: EntryGraph, tree: Tree, problems: Problems) ->
         if before is not None and labels.index(phase.train) > labels.index(before):
             message = f"phase {quote(name)} trains {phase.train}, which lies inside {before} of the phase before"
             problems.add("bad-value", message, locate(tree, *at, "train"))
+        if before is None and phase.initialise == "before":
+            message = f"phase {quote(name)} is the first; there is none before it"
+            problems.add("bad-value", message, locate(tree, *at, "initialise"))
         before = phase.train
-        _check_rows(phase, labels[labels.index(phase.train) :], tree, at, problems)
+        inside = labels[labels.index(phase.train) :]
+        _check_rows(phase, inside, tree, at, problems)
+        _check_trained(recipe, phase, inside, tree, at, problems)
 
 
 def _check_label(label: str, graph: EntryGraph, position: Position, problems: Problems) -> bool:
@@ -156,6 +194,25 @@ def _check_weighting(recipe: Recipe, phase: PhaseSpec, tree: Tree, at: tuple[str
         where = locate(tree, *((*at, "loss") if changed else ("loss",)), "weighting")
         message = f"weighting {quote(loss.weighting)} is defined for the eps space; set 'space: eps'"
         problems.add("conflict", message, where)
+
+
+def _check_trained(
+    recipe: Recipe, phase: PhaseSpec, labels: Sequence[str], tree: Tree, at: tuple[str, str], problems: Problems
+) -> None:
+    """That something is learnt: a level with a loss, and one that is not frozen."""
+    for index, label in enumerate(phase.freeze):
+        if label not in labels:
+            hint = did_you_mean(label, labels) or f"; it trains {', '.join(labels)}"
+            message = f"phase {quote(at[1])} has no level {quote(label)} to freeze{hint}"
+            problems.add("bad-value", message, locate(tree, *at, "freeze", index))
+    if set(labels) <= set(phase.freeze):
+        message = f"phase {quote(at[1])} freezes every level; none is left to train"
+        problems.add("conflict", message, locate(tree, *at, "freeze", key=True))
+    weighted = [label for label in labels if recipe.loss_of(phase).weight(label)]
+    changed = phase.loss is not None and "levels" in phase.loss.model_fields_set
+    where = locate(tree, *((*at, "loss") if changed else ("loss",)), "levels", key=True)
+    if not weighted:
+        problems.add("conflict", f"phase {quote(at[1])} has no level with a loss", where)
 
 
 def _check_rows(phase: PhaseSpec, labels: Sequence[str], tree: Tree, at: tuple[str, str], problems: Problems) -> None:

@@ -7,17 +7,30 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from specs.errors import closest, quote
+from specs.optimizers import OPTIMIZERS
 from specs.schema import EntryName, Model
 
-__all__ = ["CadenceSpec", "DropSpec", "LossSpec", "OptimizerSpec", "PhaseSpec", "Recipe", "ScheduleSpec"]
+__all__ = [
+    "FREE",
+    "CadenceSpec",
+    "CarrySpec",
+    "CheckpointSpec",
+    "DropSpec",
+    "LossSpec",
+    "OptimizerSpec",
+    "PhaseSpec",
+    "Recipe",
+    "ScheduleSpec",
+]
 
 MAX_ROWS = 1_000_000
 MAX_STEPS = 100_000_000
 #: What may change in the middle of a run, for it leaves the weights alone.
-FREE = frozenset({"name", "summary", "every"})
+FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps"})
 
 
 def _batch(value: Any) -> Any:
@@ -34,14 +47,43 @@ Batch = Annotated[int | dict[str, int], BeforeValidator(_batch, json_schema_inpu
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
-class OptimizerSpec(Model):
-    """AdamW; the betas are the paper's."""
+#: The settings of the paper, for the optimizer it was trained with and its sibling; others keep their own.
+_ADAM = {"betas": (0.9, 0.99), "weight_decay": 0.01, "epsilon": 1e-8}
+Option = float | int | bool | str | Annotated[tuple[float, ...], Field(strict=False)]
 
-    name: Literal["adamw"] = "adamw"
+
+def _optimizer(value: Any) -> Any:
+    if isinstance(value, str) and value.removeprefix("timm:") not in OPTIMIZERS[value.startswith("timm:")]:
+        every = {name: name for name in OPTIMIZERS[0]} | {f"timm:{name}": name for name in OPTIMIZERS[1]}
+        plain = sorted({*OPTIMIZERS[0], *OPTIMIZERS[1]})
+        near = closest(value, every if value.startswith("timm:") else plain)
+        if not value.startswith("timm:") and value in plain:
+            return value
+        hint = f"; did you mean {quote(near[0])}?" if near else f"; there are {', '.join(OPTIMIZERS[0])} and timm's"
+        raise PydanticCustomError("bad-value", f"no optimizer is called {quote(value)}{hint}".replace("{", "{{"))
+    return value
+
+
+class OptimizerSpec(Model):
+    """An optimizer of torch or timm by name; AdamW and Adam have the betas of the paper unless others are given."""
+
+    name: Annotated[str, BeforeValidator(_optimizer)] = Field(
+        default="adamw", description="of torch or of timm; 'timm:NAME' for timm's where torch has one of that name"
+    )
     learning_rate: float = Field(default=1e-4, gt=0, le=10)
-    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.99)
-    weight_decay: float = Field(default=0.01, ge=0, le=10)
-    epsilon: float = Field(default=1e-8, gt=0, le=1)
+    betas: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] | None = Field(
+        default=None, description="default (0.9, 0.99) for adamw and adam, the optimizer's own for any other"
+    )
+    weight_decay: float | None = Field(default=None, ge=0, le=10, description="default 0.01 for adamw and adam")
+    epsilon: float | None = Field(default=None, gt=0, le=1, description="default 1e-8 for adamw and adam")
+    options: dict[str, Option] = Field(default={}, description="further arguments, such as momentum")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("name", "adamw") in ("adamw", "adam"):
+            return {**_ADAM, **data}
+        return data
 
 
 class ScheduleSpec(Model):
@@ -58,18 +100,47 @@ class LossSpec(Model):
     weighting: Literal["none", "vdm", "min_snr", "sigmoid"] = Field(
         default="none", description="weight by signal-to-noise ratio; defined for the eps space"
     )
-    levels: dict[str, Weight] = Field(default={}, description="weights by level; a level not named has 1")
+    levels: dict[str, Weight | None] = Field(
+        default={}, description="weights by level; a level not named has 1, one with 0 or null has no loss"
+    )
+
+    def weight(self, label: str) -> float:
+        """The weight of a level; 0 for none."""
+        return self.levels.get(label, 1.0) or 0.0
+
+
+class CarrySpec(Model):
+    """What goes from a phase to the next beside the weights."""
+
+    optimizer: bool = Field(default=False, description="the optimizer's state of the levels that were trained before")
+    ema: bool = Field(default=True, description="the moving average; else it starts anew from the weights")
 
 
 class PhaseSpec(Model):
     """Training one level with everything inside it, from the phase before."""
 
     train: str = Field(description="label of the outermost level that is trained, such as r64")
-    steps: int = Field(ge=1, le=MAX_STEPS)
+    steps: int | None = Field(default=None, ge=1, le=MAX_STEPS)
+    hours: float | None = Field(default=None, gt=0, le=100_000, description="of training, instead of steps")
     batch: Batch = Field(description="rows, or rows by level, not falling inwards")
     learning_rate: float | None = Field(default=None, gt=0, le=10, description="instead of the optimizer's")
     schedule: ScheduleSpec | None = Field(default=None, description="what differs from the recipe's")
     loss: LossSpec | None = Field(default=None, description="what differs from the recipe's")
+    initialise: str | None = Field(
+        default=None,
+        description="'before' (the phase before; the default), 'fresh', a weights file, or an entry with weights",
+    )
+    freeze: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(), description="labels of levels that stay"
+    )
+    carry: CarrySpec | None = Field(default=None, description="what differs from the recipe's")
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> PhaseSpec:
+        if (self.steps is None) == (self.hours is None):
+            code, message = ("missing-key", "needs") if self.steps is None else ("conflict", "takes one of")
+            raise PydanticCustomError(code, f"a phase {message} 'steps' or 'hours'")
+        return self
 
     def rows(self, labels: Sequence[str]) -> dict[str, int]:
         """Rows by level, outermost first; a level that is not named has as many as the one around it."""
@@ -86,6 +157,7 @@ class DropSpec(Model):
     """How often a condition is left out, so that the model also learns to do without (for guidance)."""
 
     classes: float = Field(default=0.1, ge=0, le=1)
+    text: float = Field(default=0.1, ge=0, le=1)
 
 
 class CadenceSpec(Model):
@@ -94,6 +166,15 @@ class CadenceSpec(Model):
     checkpoint: int = Field(default=200, ge=0)
     evaluate: int = Field(default=200, ge=0)
     samples: int = Field(default=0, ge=0)
+    monitor: int = Field(default=50, ge=0, description="loss by noise, gradients by level; 0 for never")
+
+
+class CheckpointSpec(Model):
+    """Which checkpoints are kept."""
+
+    last: int = Field(default=1, ge=1, le=1000, description="states, the newest ones")
+    best: int = Field(default=1, ge=0, le=1000, description="weights of each phase with the lowest held-out loss")
+    every: int = Field(default=0, ge=0, description="states at multiples of so many steps, for good; 0 for none")
 
 
 class Recipe(Model):
@@ -103,14 +184,29 @@ class Recipe(Model):
     summary: str = Field(default="", max_length=1000)
     entry: str = Field(description="name of an entry, or path to one")
     data: str = Field(description="name of a packaged data set, or path to shards")
+    licence: str = Field(default="", max_length=1000, description="of the data, where its card does not say")
+    flip: bool = Field(default=False, description="mirror half of the images; not for images with writing")
+    text_encoder: str = Field(default="embedded", description="for entries with text: embedded, a T5, or a folder")
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     ema: float = Field(default=0.9999, ge=0, lt=1, description="decay of the moving average of weights")
     loss: LossSpec = LossSpec()
     drop: DropSpec = DropSpec()
     clip: float = Field(default=2.0, gt=0, description="largest norm of the gradient")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of activations; auto: bfloat16 on a GPU that has it, else float32"
+    )
+    initialise: str | None = Field(
+        default=None, description="of the first phase: a weights file, or an entry with weights"
+    )
+    carry: CarrySpec = CarrySpec()
+    max_bad_steps: int = Field(
+        default=3, ge=1, le=1_000_000, description="steps in a row that are not finite, then stop"
+    )
     seed: int = Field(default=0, ge=0, le=2**31)
+    workers: int = Field(default=0, ge=0, le=256, description="processes that read ahead")
     every: CadenceSpec = CadenceSpec()
+    checkpoints: CheckpointSpec = CheckpointSpec()
     phases: Annotated[dict[str, PhaseSpec], Field(min_length=1, max_length=100)]
 
     def schedule_of(self, phase: PhaseSpec) -> ScheduleSpec:
@@ -120,6 +216,17 @@ class Recipe(Model):
     def loss_of(self, phase: PhaseSpec) -> LossSpec:
         """The recipe's loss with the phase's changes."""
         return _changed(self.loss, phase.loss)
+
+    def carry_of(self, phase: PhaseSpec) -> CarrySpec:
+        """What the phase takes from the one before, with the phase's changes."""
+        return _changed(self.carry, phase.carry)
+
+    def source_of(self, name: str) -> str:
+        """Where a phase's weights come from: "before", "fresh", a path, or the name of an entry."""
+        own = self.phases[name].initialise
+        if name == next(iter(self.phases)):
+            return own or self.initialise or "fresh"
+        return own or "before"
 
     def fingerprint(self) -> str:
         """A hash of all that changes what is learnt, for telling whether a run may be resumed."""

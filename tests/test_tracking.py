@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from builders.training import Interrupted, train
+from builders.training import Interrupted, TrainingError, train
 from registry.tracking import EXPERIMENT, MLflowObserver
 from specs.recipe import Recipe, load_recipe
 
@@ -92,10 +92,10 @@ def test_a_resumed_run_is_one_run(recipe: Recipe, store: Path, tmp_path: Path, m
 def test_a_run_that_breaks_ends_as_failed(
     recipe: Recipe, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from builders import training
+    from builders import phase
 
-    monkeypatch.setattr(training, "total_loss", lambda losses, loss: sum(losses.values()) * float("inf"))
-    with pytest.raises(training.TrainingError):
+    monkeypatch.setattr(phase, "total_loss", lambda losses, loss: sum(losses.values()) * float("inf"))
+    with pytest.raises(TrainingError):
         train(recipe, tmp_path, observer=observer(store, monkeypatch))
     assert run_of(store, tmp_path).info.status == "FAILED"
 

@@ -17,10 +17,13 @@ import torch
 from builders.checkpoint import CheckpointError, load_checkpoint, read_tensors
 from builders.data import ImageData, open_data
 from builders.evaluation import held_out_losses
+from builders.growth import sub_entry
 from builders.losses import level_losses, snr_weights
 from builders.observers import JsonLog, Observer, Observers, RunFacts, StepReport
+from builders.phase import Phase
 from builders.process import DiffusionProcess, eps_loss, v_loss
-from builders.training import Interrupted, Phase, sub_entry, train
+from builders.processes import Processes
+from builders.training import Interrupted, train
 from specs.load import load_entry
 from specs.recipe import LossSpec, Recipe, load_recipe
 
@@ -183,12 +186,12 @@ def test_weights_are_a_checkpoint_of_the_entry(recipe: Recipe, straight: Path) -
 
 
 def test_outer_phase_starts_with_the_inner_predictions(recipe: Recipe) -> None:
-    entry, device = load_entry("mdm-micro").graph, torch.device("cpu")
-    inner = Phase.start(recipe, entry, "p8", device)
+    entry, processes = load_entry("mdm-micro").graph, Processes("cpu")
+    inner = Phase(recipe, entry, "p8", processes)
     for parameter in inner.model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    outer = Phase.start(recipe, entry, "p16", device)
-    outer.take_over(inner.model.state_dict(), inner.ema.state_dict())
+    outer = Phase(recipe, entry, "p16", processes)
+    outer.initialise("before", inner)
     z, classes = [torch.randn(2, 3, 16, 16), torch.randn(2, 3, 8, 8)], torch.tensor([1, 4])
     with torch.no_grad():
         expected = inner.model(z[1:], 300, classes=classes)[0]
@@ -197,8 +200,8 @@ def test_outer_phase_starts_with_the_inner_predictions(recipe: Recipe) -> None:
 
 
 def test_average_of_a_short_phase_forgets_its_start(recipe: Recipe) -> None:
-    phase = Phase.start(load_recipe("micro-test", [*SMALL, "ema=0.9999"]), load_entry("mdm-micro").graph, "p16",
-                        torch.device("cpu"))  # fmt: skip
+    phase = Phase(load_recipe("micro-test", [*SMALL, "ema=0.9999"]), load_entry("mdm-micro").graph, "p16",
+                  Processes("cpu"))  # fmt: skip
     with torch.no_grad():
         for parameter in phase.model.parameters():
             parameter.fill_(1.0)
@@ -208,32 +211,31 @@ def test_average_of_a_short_phase_forgets_its_start(recipe: Recipe) -> None:
 
 
 def test_batch_depends_on_seed_phase_and_step_alone(recipe: Recipe, data: ImageData) -> None:
-    entry, device = load_entry("mdm-micro").graph, torch.device("cpu")
-    phase = Phase.start(recipe, entry, "p16", device)
-    first = phase.batch(2, data)
+    entry, processes = load_entry("mdm-micro").graph, Processes("cpu")
+    plan = Phase(recipe, entry, "p16", processes).plan
+    first = plan.draw(2, data)
     torch.manual_seed(123)
-    Phase.start(recipe, entry, "p16", device).batch(0, data)
-    again = phase.batch(2, data)
-    assert all(torch.equal(a, b) for a, b in zip(first[0] + first[2], again[0] + again[2], strict=True))
-    assert torch.equal(first[1], again[1])
-    other = phase.batch(3, data)
-    assert not torch.equal(first[2][0], other[2][0]) and not torch.equal(first[1], other[1])
-    images, t, eps, classes = first
-    assert [len(x) for x in images] == [len(x) for x in eps] == [2, 4] and len(t) == len(classes) == 4
-    assert torch.allclose(images[1][:2], torch.nn.functional.avg_pool2d(images[0], 2), atol=1e-6)
+    Phase(recipe, entry, "p16", processes).plan.draw(0, data)
+    again = plan.draw(2, data)
+    assert all(torch.equal(value, again.tensors()[name]) for name, value in first.tensors().items())
+    other = plan.draw(3, data)
+    assert not torch.equal(first.eps[0], other.eps[0]) and not torch.equal(first.t, other.t)
+    assert [len(x) for x in first.images] == [len(x) for x in first.eps] == [2, 4]
+    assert len(first.t) == len(first.classes) == len(first.keys) == 4
+    assert torch.allclose(first.images[1][:2], torch.nn.functional.avg_pool2d(first.images[0], 2), atol=1e-6)
 
 
 def test_classes_are_dropped_as_often_as_asked(data: ImageData) -> None:
-    phase = Phase.start(load_recipe("micro-test", ["drop.classes=0.3", "phases.p8.batch=64"]),
-                        load_entry("mdm-micro").graph, "p8", torch.device("cpu"))  # fmt: skip
-    classes = torch.cat([phase.batch(step, data)[3] for step in range(30)])
+    phase = Phase(load_recipe("micro-test", ["drop.classes=0.3", "phases.p8.batch=64"]),
+                  load_entry("mdm-micro").graph, "p8", Processes("cpu"))  # fmt: skip
+    classes = torch.cat([phase.plan.draw(step, data).classes for step in range(30)])
     assert 0.25 < (classes == 10).float().mean() < 0.35
 
 
 def test_learning_rate(recipe: Recipe) -> None:
     recipe = load_recipe("micro-test", ["phases.p8.steps=100", "schedule={warmup: 10, decay: cosine}",
                                         "optimizer.learning_rate=1e-2"])  # fmt: skip
-    phase = Phase.start(recipe, load_entry("mdm-micro").graph, "p8", torch.device("cpu"))
+    phase = Phase(recipe, load_entry("mdm-micro").graph, "p8", Processes("cpu"))
     rates = [phase.learning_rate(step) for step in range(100)]
     assert rates[0] < rates[4] < rates[8] < 1e-2
     assert max(rates) < 1e-2 and rates[10:] == sorted(rates[10:], reverse=True)
@@ -280,20 +282,6 @@ def test_global_random_state_is_left_alone(recipe: Recipe, tmp_path: Path) -> No
     with pytest.raises(Interrupted):
         train(recipe, tmp_path, stop=after(1))
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_loss_that_is_not_finite_stops_before_the_update(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from builders import training
-
-    with pytest.raises(Interrupted):
-        train(recipe, tmp_path, stop=after(2))
-    before = (tmp_path / "state.safetensors").read_bytes()
-    monkeypatch.setattr(training, "total_loss", lambda losses, loss: sum(losses.values()) * float("nan"))
-    with pytest.raises(training.TrainingError, match="phase p8, step 3: .* not finite"):
-        train(recipe, tmp_path)
-    assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
 def test_sub_entry() -> None:

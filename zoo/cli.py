@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 __all__ = ["main", "run"]
 
+#: Packages whose exceptions and warnings are written for users.
+OURS = ("specs", "builders", "registry", "zoo")
 #: Exit codes: a mistake of the user's, an interruption (128 + SIGINT), a reader that went away (128 + SIGPIPE).
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
@@ -48,6 +51,7 @@ def _invoke(arguments: list[str]) -> object:
 
     from zoo.commands.app import app
 
+    warnings.showwarning = _show_warning
     command = get_command(app)
     try:
         # Not command.main(): it turns interruptions and broken pipes into exit codes and words of its own.
@@ -55,6 +59,12 @@ def _invoke(arguments: list[str]) -> object:
             return command.invoke(context)
     except typer.Exit as exit:
         return exit.exit_code
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
+    """A warning of ours as one line; those of libraries are for whoever writes programs."""
+    if category.__module__.partition(".")[0] in OURS:
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _message(error: Exception) -> str | None:
@@ -72,8 +82,8 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"error: {where}{error.strerror or error}"
-    # Exceptions that the zoo defines are written for users; so are ValueErrors.
-    ours = type(error).__module__.partition(".")[0] in ("specs", "builders", "registry", "zoo")
+    # So are ValueErrors.
+    ours = type(error).__module__.partition(".")[0] in OURS
     if ours or isinstance(error, ValueError):
         return f"error: {error}"
     if type(error).__name__ == "Abort":

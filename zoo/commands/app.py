@@ -113,13 +113,19 @@ def convert(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path to a YAML file; an entry's with --data.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set", "-s", metavar="PATH=VALUE", help="Change a value, as in phases.p16.steps=100; repeatable."
         ),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Train an entry on this data set or folder of shards, level by level.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="With --data: steps over all levels.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of the run, which goes on if it has begun. Default: runs/NAME."),
@@ -128,12 +134,21 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")] = False,
     track: Annotated[bool, typer.Option(help="Log to MLflow.")] = True,
 ) -> int:
-    """Train by a recipe, level by level. Ctrl-C saves; the same command goes on."""
+    """Train by a recipe, or an entry on --data, level by level. Ctrl-C saves; the same command goes on."""
     from zoo.commands.train import train_command
     from zoo.device import pick_device
 
     where = str(pick_device(device))
-    return train_command(recipe, overrides=overrides or (), out=output, device=where, quiet=quiet, track=track)
+    return train_command(
+        recipe,
+        overrides=overrides or (),
+        data=data,
+        steps=steps,
+        out=output,
+        device=where,
+        quiet=quiet,
+        track=track,
+    )
 
 
 @app.command()

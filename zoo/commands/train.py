@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from specs.recipe import Recipe, load_recipe
+from specs.default_recipe import default_recipe
+from specs.errors import UnknownName
+from specs.library import list_names as list_entries
+from specs.recipe import Recipe, list_recipes, load_recipe
 
 __all__ = ["run_recipe", "train_command"]
 
@@ -18,16 +21,20 @@ def train_command(
     recipe: str,
     *,
     overrides: Sequence[str] = (),
+    data: str | None = None,
+    steps: int | None = None,
     out: Path | None = None,
     device: str | None = None,
     quiet: bool = False,
     track: bool = True,
 ) -> int:
-    """Train a recipe; return the exit code.
+    """Train a recipe, or an entry on some data; return the exit code.
 
     Args:
-        recipe: its name, or path to a YAML file.
+        recipe: its name, or path to a YAML file; with ``data``, those of an entry instead.
         overrides: changes such as ``phases.p16.steps=100``.
+        data: name of a data set, or path to one; the recipe is then made for the entry.
+        steps: of such a recipe, over all phases.
         out: folder of the run; by default ``runs/NAME``.
         device: such as "cuda"; by default a GPU if there is one.
         quiet: no progress bar and no message but errors.
@@ -36,15 +43,30 @@ def train_command(
     Raises:
         LookupError, ValueError, TrainingError: one clear message each.
     """
-    loaded = load_recipe(recipe, overrides)
+    loaded = _load(recipe, overrides, data, steps)
     folder = out or Path("runs") / loaded.name
-    command = _again(recipe, overrides, out)
+    command = _again(recipe, overrides, out, data, steps)
     weights = run_recipe(loaded, folder, device=device, quiet=quiet, track=track, command=command)
     if weights is None:
         return 130
     if not quiet:
         print(f"trained weights: {weights}\ntry: zoo sample {weights} -o samples.png")
     return 0
+
+
+def _load(recipe: str, overrides: Sequence[str], data: str | None, steps: int | None) -> Recipe:
+    if data is not None:
+        if recipe in list_recipes():
+            raise ValueError(f"{recipe} is a recipe, which has data of its own; change it by --set data={data}")
+        return default_recipe(recipe, data, overrides, steps=steps)
+    if steps is not None:
+        raise ValueError("--steps is for an entry with --data; a recipe's steps change by --set phases.NAME.steps=N")
+    try:
+        return load_recipe(recipe, overrides)
+    except UnknownName:
+        if recipe in list_entries():
+            raise ValueError(f"{recipe} is an entry, not a recipe; say what to train it on: --data DATASET") from None
+        raise
 
 
 def run_recipe(
@@ -101,8 +123,9 @@ def _stop_signals() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _again(recipe: str, overrides: Sequence[str], out: Path | None) -> str:
+def _again(recipe: str, overrides: Sequence[str], out: Path | None, data: str | None, steps: int | None) -> str:
     import shlex
 
     words = ["zoo", "train", recipe, *(word for change in overrides for word in ("--set", change))]
+    words += ["--data", data] * (data is not None) + ["--steps", str(steps)] * (steps is not None)
     return shlex.join(words + (["--out", str(out)] if out else []))

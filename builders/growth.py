@@ -1,0 +1,97 @@
+"""How a network grows outwards: the part of an entry that a phase trains, and where its weights come from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from builders.checkpoint import CheckpointError, read_weights
+from builders.network import NestedUNet
+from specs import library
+from specs.errors import did_you_mean
+from specs.graph import EntryGraph
+
+__all__ = ["TrainingError", "load_shared", "parameters_by_level", "sub_entry", "weights_file"]
+
+
+class TrainingError(ValueError):
+    """Training cannot start or go on; the message says why and what to do."""
+
+
+def sub_entry(graph: EntryGraph, label: str) -> EntryGraph:
+    """The entry that a level with everything inside it is.
+
+    Raises:
+        TrainingError: the entry has no such level.
+    """
+    if label not in graph.labels:
+        raise TrainingError(f"{graph.name} has no level {label}; its levels are {', '.join(graph.labels)}")
+    return dataclasses.replace(graph, levels=graph.levels[graph.labels.index(label) :])
+
+
+def weights_file(source: str) -> Path:
+    """The file that ``initialise`` names: a path, or an entry whose weights are in the package.
+
+    Raises:
+        TrainingError: there is no such file, or no such weights.
+    """
+    if library.is_path(source) or source.endswith(".safetensors"):
+        path = Path(source).expanduser()
+        path = path / "ema.safetensors" if path.is_dir() else path
+        if not path.is_file():
+            raise TrainingError(f"initialise: {path}: no such weights file")
+        return path
+    folder = Path(str(files("builders"))) / "weights"
+    path = folder / f"{source}.safetensors"
+    if not path.is_file():
+        names = sorted(each.stem for each in folder.glob("*.safetensors"))
+        hint = did_you_mean(source, names)
+        has = f"those with weights: {', '.join(names)}; or give the path of a .safetensors file"
+        raise TrainingError(f"initialise: no weights of an entry {source!r} are in the package{hint} ({has})")
+    return path
+
+
+def load_shared(model: NestedUNet, path: Path) -> tuple[str, ...]:
+    """Load the levels that a model and a weights file have in common; return their labels, outermost first.
+
+    These are the largest level with all inside it that is the same in both, by its graph hash.
+
+    Raises:
+        TrainingError: they share no level; nothing is loaded.
+        CheckpointError: the file is damaged or no weights file.
+    """
+    tensors, graph, _ = read_weights(path)
+    theirs, ours = graph.graph_hashes, model.graph.graph_hashes
+    shared = next((label for label in model.labels if theirs.get(label) == ours[label]), None)
+    if shared is None:
+        raise TrainingError(
+            f"initialise: {path} holds {graph.name} ({', '.join(graph.labels)}), none of whose levels is one of "
+            f"{model.graph.name} ({', '.join(model.labels)}) with the same structure inside"
+        )
+    labels = model.labels[model.labels.index(shared) :]
+    load_levels(model, tensors, labels, path)
+    return labels
+
+
+def load_levels(model: NestedUNet, tensors: Mapping[str, Tensor], labels: tuple[str, ...], path: Path) -> None:
+    """Load some levels and the inputs, all of them or nothing."""
+    wanted = {name for name in model.state_dict() if not name.startswith("levels.") or name.split(".")[1] in labels}
+    chosen = {name: value for name, value in tensors.items() if name in wanted}
+    lacking = sorted(wanted - set(chosen))
+    if lacking:
+        raise CheckpointError(f"{path}: lacks {', '.join(lacking[:4])}{' ...' if len(lacking) > 4 else ''}")
+    model.load_state_dict(chosen, strict=False)
+
+
+def parameters_by_level(model: NestedUNet) -> dict[str, list[nn.Parameter]]:
+    """Parameters that are trained by level, outermost first; the inputs are the innermost level's."""
+    found: dict[str, list[nn.Parameter]] = {label: [] for label in model.labels}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            label = name.split(".")[1] if name.startswith("levels.") else model.labels[-1]
+            found[label].append(parameter)
+    return found

@@ -1,0 +1,153 @@
+"""Comparisons in the terminal and as a report, cards, tables and matches."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+import pytest
+import yaml
+
+import zoo
+from registry.comparison import compare_entries
+from registry.matching import match
+from registry.model_card import model_card
+from registry.report import report_html
+from registry.results import Metric, save
+from registry.tables import write_tables
+from specs.load import load_text
+from tests.measured import PROTOCOL, measurement
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_missing_distances_are_never_numbers(cli):
+    save(measurement("mdm-micro", 3.0))
+    save(measurement("doll-n32", 2.0))
+    comparison = compare_entries(["mdm-micro", "doll-n32", "mdm-s256.in1k"])
+    assert comparison.metrics == ("kid_made_up", "fd_made_up")
+    assert [row.value("fd_made_up") for row in comparison.rows] == [3.0, 2.0, None]
+    assert "not measured under this protocol: mdm-s256.in1k" in comparison.notes
+    page = report_html(comparison)
+    assert page.count("not measured</td>") == 2
+    assert not re.search(r">\s*(nan|inf|-inf)\s*<", page, re.IGNORECASE)
+    assert "3.77" in page and "a secondary summary" in page
+    assert "<td class=best>2" in page
+    # Needs nothing else: no address is loaded.
+    assert not re.search(r'(src|href)="(?!data:|#)', page.replace("xlink:href", ""))
+
+
+def test_command(cli):
+    save(measurement("mdm-micro", 3.0))
+    code, out, err = cli("compare", "mdm-micro", "mdm-nano", "-o", "report.html")
+    assert code == 0 and "not measured" in out and "wrote report.html" in out and "note: not measured" in err
+    assert cli("compare", "mdm-micro", "-o", "report.pdf")[::2] == (2, "error: report.pdf: a report is an .html file\n")
+    assert "no entry is called" in cli("compare", "mdm-mikro")[2]
+
+
+def test_the_protocol_of_most_entries_counts():
+    other = PROTOCOL.model_copy(update={"samples": 7})
+    save(measurement("mdm-micro", 3.0))
+    save(measurement("mdm-micro", 9.0, protocol=other))
+    save(measurement("doll-n32", 8.0, protocol=other))
+    comparison = compare_entries(["mdm-micro", "doll-n32"])
+    assert comparison.protocol == other
+    assert [row.value("fd_made_up") for row in comparison.rows] == [9.0, 8.0]
+
+
+def test_numbers_of_another_hash_are_not_shown():
+    save(measurement("mdm-micro", 3.0, hash="0" * 16))
+    comparison = compare_entries(["mdm-micro"])
+    assert comparison.protocol is None and comparison.rows[0].measured is None
+    assert "3" not in report_html(comparison).partition("<h2>")[0].partition("kid")[2]
+
+
+def test_differing_choices():
+    assert "levels" in compare_entries(["flat-n32", "doll-n32"]).differing
+    assert compare_entries(["flat-n32"]).differing == ()
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_every_card(name):
+    text = model_card(zoo.get(name), "picture.svg")
+    _, front, body = text.split("---\n", 2)
+    facts = yaml.safe_load(front)
+    assert {"license", "library_name", "pipeline_tag", "tags"} <= set(facts)
+    assert body.lstrip().startswith(f"# {name}\n") and "![" in body
+    for title in ("Costs", "Results", "Training", "Licences", "How to use", "Limits"):
+        assert f"\n## {title}\n" in body
+    assert f"{zoo.get(name).card().parameters:,}" in body and not re.search(r"\bnan\b|\binf\b", body)
+
+
+def test_card_with_results():
+    save(measurement("mdm-nano", 3.0, metrics={"fd_made_up": Metric(value=3.0, low=2.5, high=3.5)}))
+    text = model_card(zoo.get("mdm-nano"))
+    assert "| fd_made_up | 3 | 2.5 to 3.5 |" in text and "100 samples against noto-emoji-64 train" in text
+    facts = yaml.safe_load(text.split("---\n")[1])
+    assert facts["model-index"][0]["results"][0]["metrics"][0]["value"] == 3.0
+    assert "Apache-2.0" in text and "nano-hour" in text
+    assert "Reported by others" in model_card(zoo.get("mdm-s256.in1k"))
+
+
+def test_card_command(cli):
+    assert cli("card", "mdm-micro", "-o", "cards/micro.md")[0] == 0
+    code, out, _ = cli("card", "mdm-micro")
+    assert code == 0 and out.startswith("---\nlicense: apache-2.0\n")
+
+
+def test_tables(tmp_path):
+    save(measurement("mdm-micro", 3.0))
+    paths = write_tables(tmp_path / "tables")
+    rows = {path.stem: list(csv.DictReader(path.open())) for path in paths}
+    assert [row["entry"] for row in rows["costs"]] == zoo.list()
+    assert {row["parameters"] for row in rows["costs"] if row["entry"] == "mdm-s64"} == {"461359107"}
+    assert {(row["metric"], row["value"]) for row in rows["measured"]} >= {("fd_made_up", "3.0")}
+    assert {row["entry"] for row in rows["reported"]} >= {"mdm-s256.in1k"}
+    levels = [row for row in rows["levels"] if row["entry"] == "mdm-s1024"]
+    assert sum(int(row["parameters"]) for row in levels) == 480_970_057
+
+
+@pytest.mark.parametrize(
+    ("base", "like", "by", "inner", "within"),
+    [
+        ("flat-n32", "flat-n32-wide", "flops", False, 0.01),
+        ("flat-n32", "mdm-nano", "parameters", False, 0.15),
+        ("doll-n32", "flat-n32-wide", "parameters", True, 0.1),
+        ("unetpp-s64", "mdm-s64", "flops", False, 0.05),
+    ],
+)
+def test_match(base, like, by, inner, within):
+    found = match(base, like, by, inner=inner)
+    assert found.ratio == pytest.approx(1, abs=within)
+    # What is printed loads, and costs what is said.
+    graph = load_text(found.yaml).graph
+    assert graph.hash == found.graph.hash
+    from registry.card import make_card
+
+    assert getattr(make_card(graph), by) == found.cost
+
+
+def test_match_is_the_nearest():
+    found = match("flat-n32", "doll-n32-wide")
+    target = zoo.get("doll-n32-wide").card().flops
+    for width in range(8, 128, 8):
+        changed = [f"stages.r32.width={width}", f"stages.r16.width={width}", f"stages.r8.width={2 * width}"]
+        other = zoo.get("flat-n32", changed).card().flops
+        assert abs(found.cost - target) <= abs(other - target)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["flat-n32", "--like", "nope"], "no entry is called 'nope'"),
+        (["flat-n32", "--like", "mdm-s64", "--by", "time"], "no cost 'time'; there are flops and parameters"),
+        (["mdm-s256", "--like", "mdm-micro"], "--inner scales the levels inside too"),
+    ],
+)
+def test_match_mistakes(cli, arguments, message):
+    code, out, err = cli("match", *arguments)
+    assert (code, out) == (2, "") and message in err

@@ -1,0 +1,109 @@
+"""Misspelt, renamed, ambiguous and unknown names, aliases and filters."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+import zoo
+from specs.errors import AmbiguousName, UnknownName
+
+SMALL = "name: {name}\nresolution: 16\ntime: {{width: 64}}\nstages:\n  r16: {{width: 32}}\n  r8: {{width: 32}}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mdm-s65", "no entry is called 'mdm-s65'; did you mean 'mdm-s64'"),
+        ("zzz", "no entry is called 'zzz'"),
+        ("", "no entry is called ''"),
+        ("s1024", "'s1024' may be any of mdm-s1024, mdm-s1024.in1k; give the whole name"),
+        ("unetpp", "no entry is called 'unetpp'; did you mean 'unetpp-s64'?"),
+    ],
+)
+def test_messages(name, message):
+    with pytest.raises(LookupError) as caught:
+        zoo.get(name)
+    assert str(caught.value).startswith(message)
+
+
+def test_ambiguous():
+    with pytest.raises(AmbiguousName, match="mdm-nano") as caught:
+        zoo.get("mdm")
+    assert isinstance(caught.value, UnknownName)
+    assert {"mdm-nano", "mdm-s64"} <= set(caught.value.suggestions)
+
+
+def test_alias():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert zoo.get("mdm-256") == zoo.get("mdm-s256")
+        assert zoo.get("mdm-256.in1k") == zoo.get("mdm-s256.in1k")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "names").mkdir()
+    (tmp_path / "new.yaml").write_text(SMALL.format(name="new"))
+    (tmp_path / "names" / "mine.yaml").write_text(
+        "renamed: {old: new, older: old}\naliases: {short: new, gone: nothing}\n"
+    )
+    monkeypatch.setenv("ZOO_PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_renamed(folder):
+    with pytest.warns(FutureWarning, match="entry 'old' has been renamed to 'new'"):
+        entry = zoo.get("old")
+    assert entry.name == "new"
+    assert zoo.get("short") == zoo.get("new")
+    # Names of names, and names of nothing, lead nowhere.
+    for name in ("older", "gone"):
+        with pytest.raises(LookupError):
+            zoo.get(name)
+    assert "old" not in zoo.list()
+
+
+def test_a_file_named_like_an_alias_wins(folder):
+    (folder / "short.yaml").write_text(SMALL.format(name="short"))
+    assert zoo.get("short").name == "short"
+
+
+def test_a_renamed_entry_on_the_command_line(folder, cli):
+    code, out, err = cli("check", "old")
+    assert code == 0 and "OK new" in out
+    assert err == "warning: entry 'old' has been renamed to 'new'; the old name will go\n"
+
+
+@pytest.mark.parametrize(
+    ("filters", "inside", "outside"),
+    [
+        ({"kind": "image"}, "mdm-s64", None),
+        ({"resolution": 64}, "mdm-s64", "mdm-s256"),
+        ({"depth": 1}, "unet-s64", "mdm-s256"),
+        ({"depth": 3}, "mdm-s1024", "mdm-s256"),
+        ({"parameters_below": 10_000_000}, "mdm-nano", "mdm-s64"),
+        ({"conditioning": "text"}, "mdm-s64", "mdm-nano"),
+        ({"conditioning": "classes"}, "mdm-s64.in1k", "mdm-s64"),
+        ({"tag": "in1k"}, "mdm-s64.in1k", "mdm-s64"),
+        ({"pattern": "mdm-*", "depth": 2}, "mdm-s256", "doll-n32"),
+    ],
+)
+def test_filters(filters, inside, outside):
+    names = zoo.list(**filters)
+    assert inside in names and outside not in names
+    assert names == [name for name in zoo.list() if name in names]
+
+
+@pytest.mark.parametrize("filters", [{"kind": "sound"}, {"conditioning": "label"}])
+def test_filters_that_do_not_exist(filters):
+    with pytest.raises(ValueError, match=r"no (kind|conditioning) '\w+'"):
+        zoo.list(**filters)
+
+
+def test_filters_on_the_command_line(cli):
+    code, out, _ = cli("list", "--plain", "--depth", "3", "--below", "10M")
+    assert code == 0 and out.split() == ["mdm-nano", "triple-n32"]
+    assert cli("list", "--below", "much")[0] == 2
+    assert "no entry matches depth 9" in cli("list", "--depth", "9")[2]
