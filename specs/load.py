@@ -159,6 +159,8 @@ def json_schema() -> dict[str, Any]:
         owner["properties"]["nest"] = nest
         # What a level extends may give the rest.
         owner["required"] = []
+    # A stage of an entry that extends another says what it changes alone.
+    schema["$defs"]["StageSpec"]["required"] = []
     schema["properties"]["variants"] = {"type": "object", "additionalProperties": {"type": "object"}}
     schema["required"] = ["name"]
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

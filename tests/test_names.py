@@ -104,6 +104,6 @@ def test_filters_that_do_not_exist(filters):
 
 def test_filters_on_the_command_line(cli):
     code, out, _ = cli("list", "--plain", "--depth", "3", "--below", "10M")
-    assert code == 0 and out.split() == ["mdm-nano", "triple-n32"]
+    assert code == 0 and out.split() == ["mdm-nano", "mdm-nano.text", "triple-n32"]
     assert cli("list", "--below", "much")[0] == 2
     assert "no entry matches depth 9" in cli("list", "--depth", "9")[2]
