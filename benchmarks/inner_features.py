@@ -16,12 +16,13 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from builders.batches import read_batches
 from builders.data import Dataset, open_dataset
 from builders.evaluation import held_out_losses
 from builders.parts import Nest
-from builders.training import Phase
+from builders.phase import Phase
+from builders.processes import Processes
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
 
@@ -38,38 +39,38 @@ def run_phase(phase: Phase, dataset: Dataset, draws: int) -> dict[str, float]:
     """Train a phase to its end; the held-out v loss of each level, on the moving average."""
     data = dataset.load(phase.graph.resolution, "train", seed=phase.recipe.seed)
     started = time.perf_counter()
-    for step in range(phase.spec.steps):
-        phase.step(step, data)
-    seconds = (time.perf_counter() - started) / phase.spec.steps
-    print(f"  {phase.name}: {phase.spec.steps} steps of {seconds:.3f} s", flush=True)
+    steps = phase.spec.steps or 0
+    for step, batch in enumerate(read_batches(phase.plan, data, 0, steps)):
+        phase.step(step, batch)
+    seconds = (time.perf_counter() - started) / steps
+    print(f"  {phase.name}: {steps} steps of {seconds:.3f} s", flush=True)
     return held_out_losses(phase.ema, phase.process, dataset.load(phase.graph.resolution, "held_out"), draws=draws)
 
 
-def compare(recipe: Recipe, device: torch.device, draws: int) -> dict[str, dict[str, float]]:
+def compare(recipe: Recipe, device: str, draws: int) -> dict[str, dict[str, float]]:
     """Losses of both by level: of each phase that nests, that of the level it adds."""
     entry, dataset = load_entry(recipe.entry).graph, open_dataset(recipe.data)
     alone = [name for name, phase in recipe.phases.items() if phase.train == entry.labels[-1]]
-    shared: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+    processes = Processes(device, recipe.precision)
+    shared: Phase | None = None
     result: dict[str, dict[str, float]] = {}
     print("shared inner level", flush=True)
     for name in alone:
-        phase = Phase.start(recipe, entry, name, device)
-        if shared is not None:
-            phase.take_over(*shared)
+        phase = Phase(recipe, entry, name, processes)
+        phase.initialise("before", shared)
         run_phase(phase, dataset, draws)
-        shared = phase.model.state_dict(), phase.ema.state_dict()
+        shared = phase
     for arm in ("nested", "cut"):
         print("with inner features" if arm == "nested" else "without inner features", flush=True)
-        weights = shared
+        before = shared
         for name in [name for name in recipe.phases if name not in alone]:
-            phase = Phase.start(recipe, entry, name, device)
+            phase = Phase(recipe, entry, name, processes)
             if arm == "cut":
                 cut_features(phase)
-            if weights is not None:
-                phase.take_over(*weights)
+            phase.initialise("before", before)
             losses = run_phase(phase, dataset, draws)
             result.setdefault(phase.spec.train, {})[arm] = losses[phase.spec.train]
-            weights = phase.model.state_dict(), phase.ema.state_dict()
+            before = phase
     return result
 
 
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, options.overrides)
-    losses = compare(recipe, torch.device(options.device), options.draws)
+    losses = compare(recipe, options.device, options.draws)
     print(f"\nheld-out v loss, {recipe.entry} on {recipe.data}, moving average of the weights")
     print(f"{'level':<8}{'nested':>10}{'cut off':>10}{'ratio':>8}")
     for label, pair in losses.items():
