@@ -77,7 +77,8 @@ def record_entry(client: Any, entry: Entry, latency: float | None = None) -> Rec
     if added or created:
         for found in measured:
             client.set_tag(run_id, f"protocol.{found.protocol.key}", found.protocol.title)
-            _log_grid(client, run_id, found)
+        if measured:
+            _log_grid(client, run_id, measured[-1])
         _artifacts(client, run_id, entry)
         client.set_terminated(run_id, "FINISHED")
     _adopt(client, experiment, run_id, card.hash)
@@ -242,4 +243,5 @@ def _log_grid(client: Any, run_id: str, found: Measurement) -> None:
     path = grid_path(found)
     if path is not None:
         with Image.open(path) as picture:
-            client.log_image(run_id, picture.convert("RGB"), key=IMAGE_KEY, step=found.training_step or 0)
+            # One step for all: MLflow's image grid shows one step of every run.
+            client.log_image(run_id, picture.convert("RGB"), key=IMAGE_KEY, step=0)
