@@ -1,44 +1,56 @@
-"""Images for training: decoded once, held in memory, and drawn in an order that depends on seed and position alone."""
+"""Datasets: found by name or path, and read into memory where they fit, else from their shards as they are drawn."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from builders.broken import Broken
 from builders.dataset_card import DatasetCard, find_dataset, list_datasets, sample_facts
 from builders.decoding import decode_image, fit
-from builders.shards import IMAGES, DataError, read_shard
+from builders.image_data import Images, MemoryImages, to_float
+from builders.lazy_data import LazyImages, index_shard
+from builders.mixture import Mixture
+from builders.shards import IMAGES, DataError, HostileShardError, read_shard
 from specs.errors import did_you_mean
 
 __all__ = ["DataError", "Dataset", "DatasetCard", "ImageData", "list_datasets", "open_data", "open_dataset", "to_float"]
 
-#: Bytes that a split may take in memory, as uint8.
-MAX_BYTES = 8 * 2**30
+#: Bytes, as uint8, up to which a split is held in memory.
+MAX_BYTES = 2**30
 HELD_OUT = 0.1
+
+#: What is drawn from; either kind gives the same batches.
+ImageData = Images
 
 
 def open_data(
     name_or_path: str | Path, resolution: int | None = None, split: str = "train", *, seed: int = 0
-) -> ImageData:
+) -> Images:
     """The images of a dataset: ``open_dataset(name_or_path).load(resolution, split, seed=seed)``."""
     return open_dataset(name_or_path).load(resolution, split, seed=seed)
 
 
-def open_dataset(name_or_path: str | Path) -> Dataset:
-    """Find a packaged dataset by name, or one by the path of a folder or of a shard; no image is decoded.
+def open_dataset(what: str | Path | Mapping[str, float]) -> Dataset | Mixture:
+    """Find a dataset; no image is decoded.
+
+    Args:
+        what: a packaged dataset's name; the path of a folder, of a shard, or a brace range of paths; addresses that
+            fsspec reads; or several of these with weights, drawn from in these proportions.
 
     Raises:
         DataError: there is none, or its shards cannot be read.
         specs.errors.SpecError: its ``dataset.yaml`` is wrong.
     """
-    card, shards = find_dataset(name_or_path)
+    if isinstance(what, Mapping):
+        return Mixture({name: open_dataset(name) for name in what}, dict(what))  # type: ignore[misc]
+    card, shards = find_dataset(what)
     return Dataset(card, shards)
 
 
@@ -73,23 +85,75 @@ class Dataset:
             f"(its classes: {', '.join(self.classes)})"
         )
 
-    def load(self, resolution: int | None = None, split: str = "train", *, seed: int = 0) -> ImageData:
-        """Decode a split into memory.
+    def load(
+        self,
+        resolution: int | None = None,
+        split: str = "train",
+        *,
+        seed: int = 0,
+        crop: Literal["center", "random"] = "center",
+        memory: bool | None = None,
+    ) -> Images:
+        """Read a split.
+
+        Broken samples and shards are passed over with a warning that names them, as long as they are few.
 
         Args:
-            resolution: side in pixels to bring the images to, by area averaging of their central square; by default
-                that of the card or of the first image.
+            resolution: side in pixels to bring the images to, by area averaging; by default that of the card or of
+                the first image.
             split: "train" or "held_out", about one sample in ten; or "all".
-            seed: of the order in which :class:`ImageData` draws.
+            seed: of the order in which samples are drawn.
+            crop: the "center" square of an image, or a "random" one at every draw.
+            memory: hold the images decoded; by default where they take less than a gibibyte and are not cropped at
+                random.
 
         Raises:
-            DataError: shards or images cannot be read, or take too much memory.
+            DataError: shards or images cannot be read, or too many of them are broken.
         """
+        if crop == "random" or memory is False:
+            return self._lazy(resolution, split, seed, crop)
         decoder = _Decoder(self, resolution or self.card.resolution)
+        broken = Broken(self.card.name, sum(1 for _ in self._parts(split)))
         for shard, keep_all in self._parts(split):
-            for sample in read_shard(shard):
-                decoder.add(sample, None if keep_all else split == "held_out", shard)
+            try:
+                for sample in read_shard(shard):
+                    try:
+                        fits = decoder.add(sample, None if keep_all else split == "held_out", shard)
+                    except HostileShardError:
+                        raise
+                    except DataError as error:
+                        broken.add_sample(error)
+                        continue
+                    if not fits and memory is None:
+                        return self._lazy(resolution, split, seed, crop)
+                    if not fits:
+                        raise DataError(
+                            f"{self.card.name} at {decoder.resolution} pixels takes more than {MAX_BYTES / 2**30:.3g} "
+                            "GiB of memory; use a lower resolution or fewer shards"
+                        )
+            except HostileShardError:
+                raise
+            except DataError as error:
+                broken.add_shard(error)
+        broken.check(len(decoder.images))
         return decoder.finish(split, seed)
+
+    def _lazy(self, resolution: int | None, split: str, seed: int, crop: str) -> LazyImages:
+        broken = Broken(self.card.name, sum(1 for _ in self._parts(split)))
+        members = []
+        for shard, keep_all in self._parts(split):
+            try:
+                for member in index_shard(shard):
+                    if keep_all or is_held_out(member.group) == (split == "held_out"):
+                        members.append(member)
+            except HostileShardError:
+                raise
+            except DataError as error:
+                broken.add_shard(error)
+        if not members:
+            raise DataError(f"{self.card.name}: no images in its {split} split")
+        broken.check(len(members))
+        return LazyImages(self, split, tuple(members), resolution or self.card.resolution, seed, crop)
 
     def _parts(self, split: str) -> Iterator[tuple[Path, bool]]:
         """Shards to read, and whether all of their samples belong to the split."""
@@ -114,152 +178,42 @@ class _Decoder:
         self.resolution = resolution
         self.indices = {name: index for index, name in enumerate(dataset.classes)}
         self.images: list[np.ndarray] = []
+        self.sides: list[int] = []
         self.classes: list[int] = []
         self.captions: list[str] = []
         self.keys: list[str] = []
 
-    def add(self, sample: dict[str, bytes | str], held_out: bool | None, shard: Path) -> None:
-        """Decode a sample, unless it has no image or is on the other side of the split."""
+    def add(self, sample: dict[str, bytes | str], held_out: bool | None, shard: Path) -> bool:
+        """Decode a sample, unless it has no image or is on the other side of the split; False if memory is full."""
         extension = next((name for name in IMAGES if name in sample), None)
         if extension is None:
-            return
+            return True
         facts = sample_facts(sample)
-        if held_out is not None and _is_held_out(facts["group"]) != held_out:
-            return
+        if held_out is not None and is_held_out(facts["group"]) != held_out:
+            return True
         key, content = str(sample["__key__"]), sample[extension]
         assert isinstance(content, bytes)
         image = decode_image(content, f"{shard}: {key}.{extension}")
         self.resolution = self.resolution or min(image.size)
         if (len(self.images) + 1) * 3 * self.resolution**2 > MAX_BYTES:
-            raise DataError(
-                f"{self.dataset.card.name} at {self.resolution} pixels takes more than {MAX_BYTES // 2**30} GiB of "
-                "memory; use a lower resolution or fewer shards"
-            )
+            return False
         self.images.append(fit(image, self.resolution))
+        self.sides.append(min(image.size))
         self.classes.append(self.indices.get(facts["category"], len(self.indices)))
         self.captions.append(facts["caption"])
         self.keys.append(key)
+        return True
 
-    def finish(self, split: str, seed: int) -> ImageData:
+    def finish(self, split: str, seed: int) -> MemoryImages:
         if not self.images:
             raise DataError(f"{self.dataset.card.name}: no images in its {split} split")
         images = torch.from_numpy(np.stack(self.images)).permute(0, 3, 1, 2).contiguous()
-        classes = torch.tensor(self.classes, dtype=torch.int64)
-        return ImageData(self.dataset, split, images, classes, tuple(self.captions), tuple(self.keys), seed)
+        classes, sides = torch.tensor(self.classes, dtype=torch.int64), torch.tensor(self.sides, dtype=torch.float32)
+        captions, keys = tuple(self.captions), tuple(self.keys)
+        return MemoryImages(self.dataset, split, images, classes, captions, keys, seed, sides)
 
 
-def _is_held_out(group: str) -> bool:
+def is_held_out(group: str) -> bool:
+    """Whether samples of this group are held out, where a dataset has no splits of its own: about one in ten."""
     digest = hashlib.sha256(group.encode()).digest()
     return int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64
-
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [-1, 1]."""
-    return images.float() / 127.5 - 1
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ImageData:
-    """A split in memory, and an endless shuffled stream of it.
-
-    The stream is one permutation after another. Its n-th sample depends on the seed and on n alone, so training that
-    knows how many samples it has drawn goes on exactly where it stopped, whatever the batch size and the number of
-    processes (each takes its own part of a batch).
-
-    Attributes:
-        dataset: where it came from.
-        split: which split it is.
-        images: (N, 3, height, width) uint8.
-        classes: (N,) int64 indices into ``dataset.classes``; their number where the class is unknown.
-        captions: N texts.
-        keys: N keys.
-        seed: of the stream.
-    """
-
-    dataset: Dataset
-    split: str
-    images: Tensor
-    classes: Tensor
-    captions: tuple[str, ...]
-    keys: tuple[str, ...]
-    seed: int = 0
-    _epochs: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    @property
-    def resolution(self) -> int:
-        """Side of the images in pixels."""
-        return self.images.shape[-1]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __repr__(self) -> str:
-        return f"<ImageData {self.dataset.card.name} {self.split}: {len(self)} images of {self.resolution} px>"
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """A sample: ``image`` (3, height, width) float32 in [-1, 1], ``classes``, ``caption``, ``key``."""
-        return {
-            "image": to_float(self.images[index]),
-            "classes": int(self.classes[index]),
-            "caption": self.captions[index],
-            "key": self.keys[index],
-        }
-
-    def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
-        """Samples ``start`` to ``start + size`` of the stream.
-
-        Args:
-            start: how many samples were drawn before.
-            size: how many to draw; may exceed the number of images.
-            flip: mirror half of them, drawn with the order; not for images with writing.
-
-        Returns:
-            ``image`` (size, 3, height, width) float32 in [-1, 1], ``classes`` (size,) int64, ``caption`` and ``key``
-            lists, ``index`` (size,) int64.
-        """
-        if start < 0 or size < 1:
-            raise ValueError(f"a batch of {size} samples from {start}: neither may be negative, nor the batch empty")
-        index, mirrored = self._draw(start, size)
-        images = to_float(self.images[index])
-        if flip:
-            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-        return {"image": images, "index": index} | self._facts(index)
-
-    def loader(self, batch_size: int, start: int = 0, *, flip: bool = False) -> Iterator[dict[str, Any]]:
-        """Batches without end, from sample ``start`` of the stream."""
-        while True:
-            yield self.batch(start, batch_size, flip=flip)
-            start += batch_size
-
-    def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
-        """Every image once, in the order stored; the last batch may be smaller."""
-        for index in torch.arange(len(self)).split(batch_size):
-            yield {"image": to_float(self.images[index]), "index": index} | self._facts(index)
-
-    def _facts(self, index: Tensor) -> dict[str, Any]:
-        chosen: Sequence[int] = index.tolist()
-        return {
-            "classes": self.classes[index],
-            "caption": [self.captions[i] for i in chosen],
-            "key": [self.keys[i] for i in chosen],
-        }
-
-    def _draw(self, start: int, size: int) -> tuple[Tensor, Tensor]:
-        parts = []
-        while size > 0:
-            epoch, offset = divmod(start, len(self))
-            order, mirrored = self._epoch(epoch)
-            parts.append((order[offset : offset + size], mirrored[offset : offset + size]))
-            start, size = start + len(parts[-1][0]), size - len(parts[-1][0])
-        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-
-    def _epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
-        if epoch not in self._epochs:
-            while len(self._epochs) > 1:
-                self._epochs.pop(next(iter(self._epochs)))
-            # A hash keeps neighbouring seeds and epochs apart.
-            digest = hashlib.sha256(f"{self.seed}:{epoch}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-            order = torch.randperm(len(self), generator=generator)
-            self._epochs[epoch] = order, torch.rand(len(self), generator=generator) < 0.5
-        return self._epochs[epoch]

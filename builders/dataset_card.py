@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from builders.shard_addresses import expand_braces, is_address, local_shard
 from builders.shards import DataError, read_shard
 from specs.errors import closest
 from specs.source import parse
@@ -16,6 +19,8 @@ from specs.validation import validate
 __all__ = ["CARD", "DatasetCard", "Split", "find_dataset", "list_datasets", "sample_facts"]
 
 CARD = "dataset.yaml"
+#: JSON keys that hold a caption and a label, the first that is there.
+NAMES = {"caption": ("caption", "text", "prompt"), "category": ("category", "class", "label", "cls")}
 SHARDS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 
 
@@ -54,8 +59,9 @@ def list_datasets() -> tuple[str, ...]:
 def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
     """The card of a dataset, and the paths of its shards by split.
 
-    A packaged dataset goes by its name; any other by the path of a folder that holds a ``dataset.yaml`` or shards, or
-    of a single shard. Shards without a card are one split called "all".
+    A packaged dataset goes by its name; any other by the path of a folder that holds a ``dataset.yaml`` or shards, of
+    a single shard, by a brace range of paths, or by addresses that fsspec reads. Shards without a card are one split
+    called "all".
 
     Raises:
         DataError: there is no such dataset.
@@ -91,8 +97,15 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
         return shards
     if path.exists():
         return (path,)
-    if ":" in given and not path.is_absolute():
-        raise DataError(f"{given}: only local files are read, no addresses and no pipes")
+    expanded = expand_braces(given)
+    if is_address(given):
+        return tuple(local_shard(address) for address in expanded)
+    if len(expanded) > 1:
+        paths = tuple(Path(name).expanduser() for name in expanded)
+        missing = next((path for path in paths if not path.is_file()), None)
+        if missing is not None:
+            raise DataError(f"{given}: there is no {missing}")
+        return paths
     names = list_datasets()
     near = closest(given, names)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -101,18 +114,29 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
 
 def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
     """A card for shards without one: the classes are the categories that their JSON names, sorted."""
-    found = {sample_facts(sample)["category"] for shard in shards for sample in read_shard(shard)}
+    found = set()
+    for shard in shards:
+        # What is broken is told of when images are read.
+        with contextlib.suppress(DataError):
+            for sample in read_shard(shard):
+                with contextlib.suppress(DataError):
+                    found.add(sample_facts(sample)["category"])
     name = path.name.partition(".")[0] or path.resolve().name
     return DatasetCard(name=name, classes=tuple(sorted(found - {""})))
 
 
-def sample_facts(sample: dict[str, bytes | str]) -> dict[str, str]:
+def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
     """Caption, category and group of a sample from its ``.json`` (or ``.txt`` and ``.cls``); empty where unknown.
+
+    Args:
+        sample: members by extension, and ``__key__``.
+        names: the JSON keys of "caption" and "category"; by default the usual ones.
 
     Raises:
         DataError: the JSON is none.
     """
     key = str(sample["__key__"])
+    names = names or NAMES
     try:
         facts = json.loads(sample.get("json", b"{}"))
     except (ValueError, RecursionError):
@@ -120,15 +144,15 @@ def sample_facts(sample: dict[str, bytes | str]) -> dict[str, str]:
     if not isinstance(facts, dict):
         raise DataError(f"sample {key!r}: its .json is not a mapping")
 
-    def text(*names: str) -> str:
-        found = next((facts[name] for name in names if isinstance(facts.get(name), (str, int))), None)
-        member = sample.get("txt" if "caption" in names else "cls", b"") if found is None else b""
+    def text(kind: str, extension: str) -> str:
+        found = next((facts[name] for name in names[kind] if isinstance(facts.get(name), (str, int))), None)
+        member = sample.get(extension, b"") if found is None else b""
         assert isinstance(member, bytes)
         return str(found) if found is not None else member.decode("utf-8", "replace").strip()
 
+    category = text("category", "cls")
     group = facts.get("group")
-    return {
-        "caption": text("caption", "text"),
-        "category": text("category", "class", "label", "cls"),
-        "group": group if isinstance(group, str) else key,
-    }
+    # Near-duplicates that stay on one side of the split, unless the key is one of labels.
+    if not isinstance(group, str) or "group" in names["category"]:
+        group = key
+    return {"caption": text("caption", "txt"), "category": category, "group": group}

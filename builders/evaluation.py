@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_grid", "held_out_losses"]
 
+#: So many images at most are looked through for the one nearest to a sample.
+COMPARED = 5000
+
 
 @torch.no_grad()
 def held_out_losses(
@@ -91,7 +94,8 @@ def draw_grid(
         captions = [names[int(index)] if len(names) == model.graph.classes else f"class {index}" for index in classes]
         context, unconditional, scale = model.encode(classes=classes), model.encode(), guidance_scale
     elif encoder is not None:
-        captions = [data.captions[row % len(data)] for row in range(count)]
+        known = data.first(count)[1]
+        captions = [known[row % len(known)] for row in range(count)]
         states, mask = encoder(captions)
         states, mask = states.to(device), mask.to(device)
         context = model.encode(text=states, text_mask=mask)
@@ -107,6 +111,6 @@ def draw_grid(
         guidance_scale=scale,
     )
     levels = [level.cpu() for level in levels]
-    indices = nearest_to_levels(levels, data.images)
-    nearest = to_float(data.images[indices])
-    return sample_grid(levels, captions, nearest, [data.captions[index] for index in indices.tolist()])
+    images, texts = data.first(COMPARED)
+    indices = nearest_to_levels(levels, images)
+    return sample_grid(levels, captions, to_float(images[indices]), [texts[index] for index in indices.tolist()])

@@ -13,10 +13,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["IMAGES", "DataError", "read_shard"]
+__all__ = ["IMAGES", "DataError", "HostileShardError", "check_shard", "read_shard"]
 
 #: Extensions of images, in the order of preference.
-IMAGES = ("png", "webp", "jpg", "jpeg")
+IMAGES = ("png", "webp", "jpg", "jpeg", "gif")
 TEXTS = ("json", "txt", "cls")
 MAX_MEMBER = 2**26
 MAX_MEMBERS = 2_000_000
@@ -27,6 +27,10 @@ class DataError(ValueError):
     """A dataset that cannot be read; the text is the whole message."""
 
 
+class HostileShardError(DataError):
+    """A shard that was made to do harm; it is never passed over within a budget."""
+
+
 def read_shard(path: Path) -> Iterator[dict[str, bytes | str]]:
     """Yield the samples of one shard (.tar, or compressed): ``__key__`` and the bytes of each known extension.
 
@@ -35,7 +39,7 @@ def read_shard(path: Path) -> Iterator[dict[str, bytes | str]]:
     """
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
-    _check(path)
+    check_shard(path)
     read = 0
     try:
         with path.open("rb") as stream:
@@ -55,8 +59,12 @@ def _is_known(name: str) -> bool:
     return name.rpartition(".")[2].lower() in (*IMAGES, *TEXTS)
 
 
-def _check(path: Path) -> None:
-    """Go over the headers before anything is read into memory."""
+def check_shard(path: Path) -> None:
+    """Go over the headers before anything is read into memory.
+
+    Raises:
+        DataError: the file is missing, no tar, cut off, or holds members that are too large or unsafely named.
+    """
     if not path.exists():
         raise DataError(f"{path}: no such file")
     if not path.is_file():
@@ -70,7 +78,7 @@ def _check(path: Path) -> None:
                 if count > MAX_MEMBERS:
                     raise DataError(f"{path}: more than {MAX_MEMBERS:,} members")
                 if member.name.startswith("/") or ".." in member.name.split("/"):
-                    raise DataError(f"{path}: unsafe member name {member.name!r}")
+                    raise HostileShardError(f"{path}: unsafe member name {member.name!r}")
                 if member.isreg() and _is_known(member.name) and member.size > MAX_MEMBER:
                     raise DataError(f"{path}: {member.name} has {member.size:,} bytes; the limit is {MAX_MEMBER:,}")
             # tarfile takes a header that is cut off for the end; a whole archive ends in a block of zeros.

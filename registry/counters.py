@@ -69,8 +69,7 @@ def _traceable(graph: EntryGraph, device: str) -> tuple[Any, tuple[Any, ...]]:
 
         def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
             count = len(graph.levels)
-            extra: dict[str, Tensor] = {"text": tensors[count]} if graph.text is not None else {}
-            context = self.model.encode(**extra)
+            context = self.model.encode(text=tensors[count] if graph.text is not None else None)
             return tuple(self.model(list(tensors[:count]), torch.zeros(1, device=device), context))
 
     levels = graph.levels

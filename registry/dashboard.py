@@ -21,6 +21,8 @@ TAG = "mlflow.sharedViewState."
 MAX_TAG = 5000
 #: Architecture choices on the axes of the parallel coordinates.
 CHOICES = ("levels", "innermost_resolution", "narrowest_width", "widest_width", "resnet_blocks", "attention_blocks")
+#: What the names of distances begin with.
+DISTANCES = ("fid", "fd_", "kid")
 COSTS = ("parameters", "flops", "training_flops", "activation_bytes_training", "latency_ms")
 
 
@@ -36,8 +38,10 @@ def view_state(run_ids: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]
         metrics: names of all metrics that they have.
     """
     present = sorted(metrics)
-    distances = [name for name in present if name.startswith(("fid", "fd_", "kid")) and not name.endswith("_best")]
-    curves = [name for name in present if name.startswith(("held_out_v_loss/", "loss/")) and not name.endswith("_best")]
+    shown = [name for name in present if not name.endswith("_best")]
+    # A level in its name makes a distance one of a training's curve.
+    distances = [name for name in shown if name.startswith(DISTANCES) and "/" not in name]
+    curves = [name for name in shown if "/" in name and name.startswith((*DISTANCES, "held_out_v_loss/", "loss/"))]
     sections = [
         _section("distance", "Cost against distance", 3),
         _section("architecture", "Architecture", 1),
@@ -181,8 +185,8 @@ def _images(section: str) -> dict[str, Any]:
     return _card("IMAGE", section, "samples", imageKeys=["samples"], step=0, displayName="Samples", showRunParams=False)
 
 
-def _curve_order(name: str) -> tuple[bool, int]:
-    """Held-out losses first, finest level first."""
+def _curve_order(name: str) -> tuple[int, str, int]:
+    """Distances, held-out losses, losses; finest level first."""
     kind, _, label = name.partition("/")
     digits = "".join(letter for letter in label if letter.isdigit())
-    return kind == "loss", -int(digits or 0)
+    return ("held_out_v_loss", "loss").index(kind) + 1 if not kind.startswith(DISTANCES) else 0, kind, -int(digits or 0)

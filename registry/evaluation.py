@@ -11,7 +11,7 @@ from registry.environment import environment
 from registry.features import EvaluationError, Extractor, extract
 from registry.reference import ImageSet, reference_features
 from registry.results import Measurement, Metric, Protocol
-from specs.study import EvaluationSpec
+from specs.evaluation_schema import EvaluationSpec
 
 if TYPE_CHECKING:
     import numpy as np

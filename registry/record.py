@@ -80,7 +80,16 @@ def record_entry(client: Any, entry: Entry, latency: float | None = None) -> Rec
             _log_grid(client, run_id, found)
         _artifacts(client, run_id, entry)
         client.set_terminated(run_id, "FINISHED")
+    _adopt(client, experiment, run_id, card.hash)
     return Recorded(entry.name, run_id, created, added)
+
+
+def _adopt(client: Any, experiment: str, run_id: str, identity: str) -> None:
+    """Training runs of this hash become children of the entry's run, also those that were there before it."""
+    trainings = f"tags.kind = 'training' and tags.hash = '{identity}'"
+    for run in client.search_runs([experiment], trainings, max_results=1000):
+        if run.data.tags.get("mlflow.parentRunId") != run_id:
+            client.set_tag(run.info.run_id, "mlflow.parentRunId", run_id)
 
 
 def cost_metrics(card: Card) -> dict[str, float]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["ImageSet", "cache_folder", "open_images", "reference_features"]
+__all__ = ["ImageSet", "open_images", "reference_features"]
 
 BATCH = 32
 
@@ -71,15 +71,7 @@ def open_images(name_or_path: str, resolution: int | None = None, split: str = "
     counts = None
     if dataset.classes:
         counts = tuple(int((data.classes == index).sum()) for index in range(len(dataset.classes)))
-    return ImageSet(dataset.card.name, split, data.images, dataset.card.licence, counts)
-
-
-def cache_folder() -> Path:
-    """Where features of reference sets are kept: ``ZOO_CACHE``, or a folder of the user's cache."""
-    named = os.environ.get("ZOO_CACHE")
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matryoshka-zoo"
+    return ImageSet(dataset.card.name, split, data.first(len(data))[0], dataset.card.licence, counts)
 
 
 def reference_features(
@@ -95,6 +87,8 @@ def reference_features(
     damaged is made anew.
     """
     import numpy as np
+
+    from builders.shard_addresses import cache_folder
 
     key = hashlib.sha256(f"{images.sha256}:{extractor.name}:{extractor.sha256}:{extractor.resize}".encode())
     path = cache_folder() / f"features-{key.hexdigest()[:32]}.npy"

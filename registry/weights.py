@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from builders.data import Dataset
+    from builders.mixture import Mixture
     from builders.network import NestedUNet
 
 __all__ = ["file_facts", "find_weights", "load_weights", "shipped_weights", "training_data"]
@@ -79,7 +80,7 @@ def file_facts(path: Path) -> dict[str, str]:
         return dict(json.loads(file.read(size)).get("__metadata__", {}))
 
 
-def training_data(metadata: dict[str, str]) -> Dataset | None:
+def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
     """The data that a checkpoint was trained on, if it is there."""
     from builders.data import DataError, open_dataset
 

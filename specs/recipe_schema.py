@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from specs.errors import closest, quote
+from specs.evaluation_schema import EvaluationSpec
 from specs.optimizers import OPTIMIZERS
 from specs.schema import EntryName, Model
 
@@ -30,7 +31,7 @@ __all__ = [
 MAX_ROWS = 1_000_000
 MAX_STEPS = 100_000_000
 #: What may change in the middle of a run, for it leaves the weights alone.
-FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps"})
+FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation"})
 
 
 def _batch(value: Any) -> Any:
@@ -167,6 +168,9 @@ class CadenceSpec(Model):
     evaluate: int = Field(default=200, ge=0)
     samples: int = Field(default=0, ge=0)
     monitor: int = Field(default=50, ge=0, description="loss by noise, gradients by level; 0 for never")
+    distance: int = Field(
+        default=0, ge=0, description="distance of samples from the data, at the next checkpoint; 0 for never"
+    )
 
 
 class CheckpointSpec(Model):
@@ -207,6 +211,7 @@ class Recipe(Model):
     workers: int = Field(default=0, ge=0, le=256, description="processes that read ahead")
     every: CadenceSpec = CadenceSpec()
     checkpoints: CheckpointSpec = CheckpointSpec()
+    evaluation: EvaluationSpec = EvaluationSpec(samples=1000)
     phases: Annotated[dict[str, PhaseSpec], Field(min_length=1, max_length=100)]
 
     def schedule_of(self, phase: PhaseSpec) -> ScheduleSpec:
@@ -230,7 +235,9 @@ class Recipe(Model):
 
     def fingerprint(self) -> str:
         """A hash of all that changes what is learnt, for telling whether a run may be resumed."""
-        text = json.dumps(self.model_dump(mode="json", exclude=set(FREE)), sort_keys=True)
+        # Defaults left out: a key that a later version adds must not turn old runs into others.
+        facts = self.model_dump(mode="json", exclude=set(FREE), exclude_defaults=True)
+        text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from specs import library
 from specs.errors import Problems, UnknownName, closest, fail
+from specs.evaluation_schema import EvaluationSpec
 from specs.overrides import apply_overrides
 from specs.recipe_schema import CadenceSpec, DropSpec, LossSpec, OptimizerSpec, ScheduleSpec
 from specs.schema import EntryName, Model
@@ -40,19 +41,6 @@ class StudyRecipe(Model):
     drop: DropSpec = DropSpec()
     seed: int = Field(default=0, ge=0, le=2**31)
     every: CadenceSpec = CadenceSpec()
-
-
-class EvaluationSpec(Model):
-    """How samples are drawn for a distance, and what they are compared to."""
-
-    samples: int = Field(default=5000, ge=2, le=10_000_000)
-    sampler: Literal["ddim", "ddpm", "dpm++"] = "ddim"
-    num_inference_steps: int = Field(default=50, ge=1, le=100_000)
-    guidance_scale: float = Field(default=1.0, ge=0, le=100)
-    seed: int = Field(default=0, ge=0, le=2**31)
-    features: str = Field(default="efficientnet_lite0", description="efficientnet_lite0, inception, or timm:MODEL")
-    resize: Literal["bicubic", "bilinear", "none"] = "bicubic"
-    split: Literal["train", "held_out", "all"] = Field(default="train", description="of the data compared to")
 
 
 class Study(Model):

@@ -207,8 +207,8 @@ PIXEL = encode(Image.new("RGB", (8, 8)))
     ("members", "message"),
     [
         ([("a.json", b"{}")], "no images in its all split"),
-        ([("a.png", b"")], "a.png: not a PNG, WebP or JPEG image"),
-        ([("a.png", b"GIF89a" + b"\0" * 50)], "not a PNG"),
+        ([("a.png", b"")], "a.png: not a PNG, WebP, JPEG or GIF image"),
+        ([("a.png", b"BM" + b"\0" * 50)], "not a PNG"),
         ([("a.png", PIXEL[:48])], "a.png: broken image"),
         ([("a.png", bomb())], "a.png: 10000x10000 pixels; the limit is 64 megapixels"),
         ([("a.png", PIXEL), ("a.json", b"{")], "'a': its .json is not JSON"),
@@ -254,12 +254,25 @@ def test_broken_files(tmp_path):
         open_data(tmp_path / "cut.tar.gz", 8, "all")
 
 
-@pytest.mark.parametrize("address", ["pipe:touch trapped", "https://example.com/x.tar", "file:x.tar", "s3://x/y.tar"])
-def test_addresses_are_refused(address, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("pipe:touch trapped", "addresses of this kind are not read"),
+        ("pipe:cat x.tar | tee y", "addresses of this kind are not read"),
+        ("simplecache::file://x.tar", "addresses of this kind are not read|no dataset"),
+        ("file:///nowhere/x.tar", "file:///nowhere/x.tar: cannot be fetched"),
+        ("memory://nothing.tar", "cannot be fetched"),
+        ("set-{3..1}.tar", "runs backwards"),
+        ("set-{0..9999999999}.tar", "more than 1,000,000 shards"),
+        ("set-{0..1}.tar", "there is no set-0.tar"),
+    ],
+)
+def test_addresses_that_lead_nowhere(address, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="only local files"):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(DataError, match=message) as caught:
         open_dataset(address)
-    assert list(tmp_path.iterdir()) == []
+    assert "\n" not in str(caught.value) and not (tmp_path / "trapped").exists()
 
 
 def test_unknown_name():
@@ -272,4 +285,10 @@ def test_unknown_name():
 def test_too_large_for_memory(emoji, monkeypatch):
     monkeypatch.setattr("builders.data.MAX_BYTES", 10 * 3 * 64 * 64)
     with pytest.raises(DataError, match=r"takes more than .* memory"):
-        open_data("noto-emoji-64")
+        open_dataset("noto-emoji-64").load(memory=True)
+    # By default such a set is read as it is drawn, and gives the same batches.
+    lazy = open_data("noto-emoji-64")
+    assert "read as they are drawn" in repr(lazy)
+    first, second = emoji[0].batch(1700, 40, flip=True), lazy.batch(1700, 40, flip=True)
+    assert torch.equal(first["image"], second["image"]) and first["caption"] == second["caption"]
+    assert torch.equal(first["classes"], second["classes"]) and torch.equal(first["scale"], second["scale"])

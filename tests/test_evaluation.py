@@ -16,7 +16,7 @@ from registry.evaluation import compare, draw_samples, evaluate_images, evaluate
 from registry.features import EvaluationError
 from registry.reference import ImageSet, open_images, reference_features
 from registry.results import Measurement, Metric, measurements, save
-from specs.study import EvaluationSpec
+from specs.evaluation_schema import EvaluationSpec
 from tests.measured import extractor, measurement
 
 SPEC = EvaluationSpec(samples=12, num_inference_steps=2, features="made_up")

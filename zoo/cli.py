@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["main", "run"]
 
@@ -61,7 +62,7 @@ def _invoke(arguments: list[str]) -> object:
         return exit.exit_code
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """A warning of ours as one line; those of libraries are for whoever writes programs."""
     if category.__module__.partition(".")[0] in OURS:
         print(f"warning: {message}", file=sys.stderr)

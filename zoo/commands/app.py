@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.commands.data import data
 from zoo.commands.measuring import measuring
 from zoo.commands.options import Device, Json, Name, Overrides
 
@@ -219,3 +220,4 @@ def version() -> None:
 
 # Without a name of its own, the group's commands stand beside the others.
 app.add_typer(measuring)
+app.add_typer(data, name="data")

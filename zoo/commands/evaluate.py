@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from registry.results import MEASURED, Measurement, save
-from specs.study import EvaluationSpec
+from specs.evaluation_schema import EvaluationSpec
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -131,10 +131,19 @@ def results(
 def track(
     entries: Entries = None,
     latency: Annotated[bool, typer.Option(help="Time a forward pass of small entries.")] = True,
+    send: Annotated[
+        Path | None, typer.Option("--send", metavar="RUN", help="Send what the store lacks of a training run's folder.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Record entries in MLflow, each once: costs, measured distances, spec, card and picture."""
-    from zoo.commands.track import track_command
+    from zoo.commands.track import send_command, track_command
+
+    if send is not None:
+        if entries:
+            raise ValueError("--send takes the folder of a run and no entries")
+        typer.echo(send_command(send))
+        return
 
     done = track_command(entries or (), latency=latency, quiet=quiet)
     created, added = sum(each.created for each in done), sum(each.added for each in done)

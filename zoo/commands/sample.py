@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from builders.data import Dataset
+    from builders.mixture import Mixture
     from builders.network import NestedUNet
 
 __all__ = ["SampleBar", "sample_command"]
@@ -75,7 +76,7 @@ class _Plan:
     seeds: tuple[int, ...]
 
     @staticmethod
-    def of(model: NestedUNet, data: Dataset | None, classes: Sequence[str], count: int, seed: int) -> _Plan:
+    def of(model: NestedUNet, data: Dataset | Mixture | None, classes: Sequence[str], count: int, seed: int) -> _Plan:
         number = model.graph.classes
         if number is None:
             if classes:
@@ -89,7 +90,7 @@ class _Plan:
         return _Plan(indices, captions, tuple(range(seed, seed + len(indices))))
 
 
-def _class(name: str, number: int, data: Dataset | None) -> int:
+def _class(name: str, number: int, data: Dataset | Mixture | None) -> int:
     if data is not None:
         return data.class_index(name)
     if not name.isdecimal() or int(name) >= number:
@@ -119,16 +120,17 @@ class SampleBar:
 
 
 def _write(
-    levels: list[Tensor], plan: _Plan, data: Dataset | None, out: Path, title: str, labels: Sequence[str]
+    levels: list[Tensor], plan: _Plan, data: Dataset | Mixture | None, out: Path, title: str, labels: Sequence[str]
 ) -> Path:
     from builders.data import to_float
+    from builders.evaluation import COMPARED
     from builders.images import nearest_to_levels, sample_grid, save_image, to_pil
 
     closest, texts = None, None
     if data is not None:
-        known = data.load(levels[0].shape[-1])
-        indices = nearest_to_levels(levels, known.images)
-        closest, texts = to_float(known.images[indices]), [known.captions[index] for index in indices.tolist()]
+        images, captions = data.load(levels[0].shape[-1]).first(COMPARED)
+        indices = nearest_to_levels(levels, images)
+        closest, texts = to_float(images[indices]), [captions[index] for index in indices.tolist()]
     grid = sample_grid(levels, plan.captions, closest, texts, title=title)
     if out.suffix.lower() == ".png":
         return save_image(grid, out)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from registry.entry import Entry
     from registry.record import Recorded
 
-__all__ = ["forward_milliseconds", "track_command"]
+__all__ = ["forward_milliseconds", "send_command", "track_command"]
 
 #: Entries of more FLOPs are not timed: building them takes longer than a user would wait.
 MOST_FLOPS = 5e9
@@ -41,6 +42,21 @@ def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = F
             done.append(record_entry(client, entry, milliseconds))
             progress("tracking", number + 1, len(entries))
     return done
+
+
+def send_command(folder: Path) -> str:
+    """Send what a training run has in its spool and the store has not; say what was done.
+
+    Raises:
+        TrackingError: there is nothing to send, or the store did not take it.
+    """
+    from registry.send_spool import TrackingError, send_spool
+
+    sent = send_spool(folder)
+    if sent.left:
+        raise TrackingError(f"{sent.left} records of {folder} are still not at {sent.uri}: {sent.failure}; try again")
+    refused = f"; {sent.refused} were refused: {'; '.join(sent.warnings)}" if sent.refused else ""
+    return f"sent {sent.records} records to {sent.uri}{refused}"
 
 
 def forward_milliseconds(entry: Entry) -> float:

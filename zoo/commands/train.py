@@ -89,17 +89,43 @@ def run_recipe(
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     members: list[Any] = [] if quiet else [ProgressBar()]
     members.append(JsonLog())
+    tracker = None
     if track:
         from registry.tracking import MLflowObserver
 
-        members.append(MLflowObserver(warn=lambda text: print(f"warning: {text}", file=sys.stderr)))
-    observer = Observers([*members, *extra])
+        tracker = MLflowObserver(warn=_warn)
+    if recipe.every.distance:
+        from registry.online import DistanceObserver
+
+        members.append(DistanceObserver(tracker.log_metrics if tracker else None, where))
+    # Last: what the others measure at the end of a step is logged before the run ends.
+    observer = Observers([*members, *extra, *([tracker] if tracker else [])])
     with _stop_signals() as stop:
         try:
-            return train(recipe, folder, observer=observer, device=where, stop=stop)
+            weights = train(recipe, folder, observer=observer, device=where, stop=stop)
         except Interrupted:
             print(f"\ninterrupted; everything is saved in {folder}. To go on: {command}", file=sys.stderr)
             return None
+    if track:
+        _record_entry(recipe)
+    return weights
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _record_entry(recipe: Recipe) -> None:
+    """The entry's own run in MLflow, whose child the training is; training is done, whatever the store does."""
+    try:
+        from registry.catalogue import get
+        from registry.record import record_entry
+        from registry.store import connect, tracking_uri
+
+        record_entry(connect(tracking_uri()), get(recipe.entry))
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        _warn(f"the entry could not be recorded in MLflow ({reason}); later: zoo track {recipe.entry}")
 
 
 @contextlib.contextmanager
@@ -127,5 +153,5 @@ def _again(recipe: str, overrides: Sequence[str], out: Path | None, data: str | 
     import shlex
 
     words = ["zoo", "train", recipe, *(word for change in overrides for word in ("--set", change))]
-    words += ["--data", data] * (data is not None) + ["--steps", str(steps)] * (steps is not None)
+    words += ["--data", str(data)] * (data is not None) + ["--steps", str(steps)] * (steps is not None)
     return shlex.join(words + (["--out", str(out)] if out else []))

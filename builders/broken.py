@@ -1,0 +1,75 @@
+"""Samples and shards that cannot be read: passed over, counted and named, as long as they are few."""
+
+from __future__ import annotations
+
+import warnings
+
+from builders.shards import DataError
+
+__all__ = ["Broken", "BrokenDataWarning"]
+
+#: So many samples may be broken, or this share of all, whichever is more; and this share of the shards.
+SAMPLES, SAMPLE_SHARE, SHARD_SHARE = 10, 0.01, 0.1
+#: So many are named.
+NAMED = 5
+
+
+class BrokenDataWarning(UserWarning):
+    """Some samples or shards of a dataset were passed over."""
+
+
+class Broken:
+    """What was broken in one reading of a dataset.
+
+    Args:
+        name: of the dataset.
+        shards: how many shards there are.
+    """
+
+    def __init__(self, name: str, shards: int) -> None:
+        self.name, self.total_shards = name, shards
+        self.samples: list[str] = []
+        self.shards: list[str] = []
+
+    def add_shard(self, error: DataError) -> None:
+        """Pass a shard, or the rest of it, over.
+
+        Raises:
+            DataError: too many are broken.
+        """
+        self.shards.append(str(error))
+        if len(self.shards) > SHARD_SHARE * self.total_shards:
+            if self.total_shards == 1:
+                raise DataError(str(error))
+            raise DataError(
+                f"{self.name}: {len(self.shards)} of {self.total_shards} shards are broken, more than "
+                f"{SHARD_SHARE:.0%}: {_named(self.shards)}"
+            )
+
+    def add_sample(self, error: DataError) -> None:
+        """Pass a sample over."""
+        self.samples.append(str(error))
+
+    def check(self, good: int) -> None:
+        """Say what was passed over.
+
+        Raises:
+            DataError: too many samples are broken, or none is left.
+        """
+        allowed = max(SAMPLES, SAMPLE_SHARE * (good + len(self.samples)))
+        if self.samples and (not good or len(self.samples) > allowed):
+            if len(self.samples) == 1:
+                raise DataError(self.samples[0])
+            raise DataError(
+                f"{self.name}: {len(self.samples)} of {good + len(self.samples)} samples are broken, more than are "
+                f"passed over ({allowed:.0f}): {_named(self.samples)}"
+            )
+        for what, found in (("samples", self.samples), ("shards", self.shards)):
+            if found:
+                text = f"{self.name}: {len(found)} broken {what} passed over: {_named(found)}"
+                warnings.warn(text, BrokenDataWarning, stacklevel=3)
+
+
+def _named(found: list[str]) -> str:
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return "; ".join(found[:NAMED]) + more

@@ -1,0 +1,196 @@
+"""Images that are decoded as they are drawn: for sets that memory does not hold, and for random crops.
+
+An index of the shards' members, read from their headers, gives access by position; so the order is as free, and going
+on as exact, as in memory. Members of compressed shards are kept as they are stored, for these cannot be entered in the
+middle.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from builders.broken import SAMPLE_SHARE, SAMPLES
+from builders.dataset_card import sample_facts
+from builders.decoding import decode_image, fit, fit_random
+from builders.image_data import Images, to_float
+from builders.order import SampleOrder, hashed_generator
+from builders.shards import IMAGES, TEXTS, DataError, check_shard
+
+if TYPE_CHECKING:
+    from builders.data import Dataset
+
+__all__ = ["LazyImages", "Member", "index_shard"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An image in a shard: where its bytes are, and what is known of it."""
+
+    shard: Path
+    name: str
+    key: str
+    offset: int
+    size: int
+    category: str
+    caption: str
+    group: str
+    #: Its bytes, where the shard is compressed.
+    content: bytes | None = None
+
+    def read(self) -> bytes:
+        """The image as it is stored."""
+        if self.content is not None:
+            return self.content
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+def index_shard(path: Path, names: Mapping[str, Sequence[str]] | None = None) -> Iterator[Member]:
+    """The images of a shard with their texts; images are not read unless the shard is compressed.
+
+    Args:
+        path: of the shard.
+        names: the JSON keys that hold "caption" and "category", where they are not the usual ones.
+
+    Raises:
+        DataError: the shard cannot be read, or a text of it is wrong.
+    """
+    check_shard(path)
+    plain = path.suffix == ".tar"
+    with tarfile.open(path) as tar:
+        key: str | None = None
+        parts: dict[str, Any] = {}
+        for info in tar:
+            folder, _, file = info.name.rpartition("/")
+            stem, _, extension = file.partition(".")
+            this = f"{folder}/{stem}" if folder else stem
+            if not info.isreg() or extension.lower() not in (*IMAGES, *TEXTS):
+                continue
+            if this != key:
+                yield from _member(path, key, parts, names)
+                key, parts = this, {}
+            content: Any = (info.offset_data, info.size)
+            if extension.lower() in TEXTS or not plain:
+                stream = tar.extractfile(info)
+                assert stream is not None
+                content = (*content, stream.read())
+            parts[extension.lower()] = content
+        yield from _member(path, key, parts, names)
+
+
+def _member(
+    path: Path, key: str | None, parts: dict[str, Any], names: Mapping[str, Sequence[str]] | None
+) -> Iterator[Member]:
+    extension = next((name for name in IMAGES if name in parts), None)
+    if key is None or extension is None:
+        return
+    texts: dict[str, bytes | str] = {name: parts[name][2] for name in TEXTS if name in parts}
+    facts = sample_facts({"__key__": key, **texts}, names)
+    offset, size, *content = parts[extension]
+    kept = content[0] if content else None
+    yield Member(
+        path, f"{key}.{extension}", key, offset, size, facts["category"], facts["caption"], facts["group"], kept
+    )
+
+
+class LazyImages(Images):
+    """A split whose images are read and decoded as they are drawn; can be handed to other processes.
+
+    Args:
+        dataset: where it came from.
+        split: which split it is.
+        members: the images.
+        resolution: side in pixels; by default that of the first image.
+        seed: of the stream.
+        crop: "center" or "random", the latter drawn with the position in the stream.
+    """
+
+    def __init__(
+        self, dataset: Dataset, split: str, members: tuple[Member, ...], resolution: int | None, seed: int, crop: str
+    ) -> None:
+        self.dataset, self.split, self.members, self.seed, self.crop = dataset, split, members, seed, crop
+        self.indices = {name: index for index, name in enumerate(dataset.classes)}
+        self.order = SampleOrder(len(members), seed)
+        self.broken: dict[int, str] = {}
+        self.resolution = resolution or min(self._decode(0)[0].size)
+        self.classes = torch.tensor([self._class(member) for member in members], dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __repr__(self) -> str:
+        name = self.dataset.card.name
+        return f"<ImageData {name} {self.split}: {len(self)} images of {self.resolution} px, read as they are drawn>"
+
+    def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
+        index, mirrored = self.order.draw(start, size)
+        places = None
+        if self.crop == "random":
+            generators = (hashed_generator(self.seed, "crop", start + row) for row in range(size))
+            places = [torch.rand(2, generator=generator).tolist() for generator in generators]
+        drawn = self._read(index.tolist(), places)
+        if flip:
+            drawn["image"] = torch.where(mirrored[:, None, None, None], drawn["image"].flip(-1), drawn["image"])
+        return drawn
+
+    def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
+        for index in torch.arange(len(self)).split(batch_size):
+            yield self._read(index.tolist(), None)
+
+    def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
+        drawn = self._read(list(range(min(count, len(self)))), None)
+        return ((drawn["image"] + 1) * 127.5).round().to(torch.uint8), tuple(drawn["caption"])
+
+    def _read(self, indices: list[int], places: list[list[float]] | None) -> dict[str, Any]:
+        images, sides, found = [], [], []
+        for row, wanted in enumerate(indices):
+            image, index = self._decode(wanted)
+            side = self.resolution
+            pixels = fit(image, side) if places is None else fit_random(image, side, *places[row])
+            images.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
+            sides.append(float(min(image.size)))
+            found.append(index)
+        members = [self.members[index] for index in found]
+        return {
+            "image": to_float(torch.stack(images)),
+            "index": torch.tensor(found),
+            "classes": torch.tensor([self._class(member) for member in members]),
+            "scale": torch.tensor(sides),
+            "caption": [member.caption for member in members],
+            "key": [member.key for member in members],
+        }
+
+    def _class(self, member: Member) -> int:
+        return self.indices.get(member.category, len(self.indices))
+
+    def _decode(self, index: int) -> tuple[Any, int]:
+        """An image; in place of one that is broken the next that is not, so that the order stays what it is.
+
+        Raises:
+            DataError: too many are broken.
+        """
+        while True:
+            member = self.members[index]
+            try:
+                return decode_image(member.read(), f"{member.shard}: {member.name}"), index
+            except DataError as error:
+                self._count(index, str(error))
+                index = (index + 1) % len(self.members)
+
+    def _count(self, index: int, what: str) -> None:
+        self.broken[index] = what
+        allowed = max(SAMPLES, SAMPLE_SHARE * len(self.members))
+        if len(self.broken) > allowed or len(self.broken) >= len(self.members):
+            named = "; ".join(list(self.broken.values())[:5])
+            raise DataError(
+                f"{self.dataset.card.name}: {len(self.broken)} of {len(self.members)} images are broken, more than "
+                f"are passed over ({allowed:.0f}): {named}"
+            )

@@ -1,0 +1,156 @@
+"""What can be packed: folders of images, CSV and JSONL files that name images, shards."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.shards import IMAGES, DataError
+
+__all__ = ["PackError", "Source", "find_sources"]
+
+PATHS = ("path", "image", "file", "file_name", "filename")
+CAPTIONS = ("caption", "text", "prompt", "annotation")
+LABELS = ("category", "label", "class", "cls")
+MAX_LINE = 2**20
+
+
+class PackError(DataError):
+    """A dataset cannot be packed; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An image to pack: a file, or a part of a shard, and what is known of it."""
+
+    key: str
+    path: str
+    extension: str
+    caption: str = ""
+    category: str = ""
+    #: Samples of one group stay on one side of the split.
+    group: str = ""
+    #: Where in the file it stands, for a member of a shard.
+    offset: int = 0
+    size: int | None = None
+
+    @property
+    def origin(self) -> str:
+        """What messages call it."""
+        return self.path if self.size is None else f"{self.path}: {self.key}.{self.extension}"
+
+    def read(self) -> bytes:
+        """The image as it is stored."""
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            return file.read() if self.size is None else file.read(self.size)
+
+
+def find_sources(
+    path: str | Path, *, caption: str | None = None, label: str | None = None, image: str | None = None
+) -> list[Source]:
+    """What a folder, a CSV or JSONL file, or shards hold.
+
+    Args:
+        path: a folder of images (folders in it are labels, ``NAME.txt`` beside an image its caption), a ``.csv``,
+            ``.tsv`` or ``.jsonl`` file, or a shard or brace range of shards.
+        caption: column or JSON key of captions; by default the first of caption, text, prompt, annotation.
+        label: column or JSON key of labels; by default the first of category, label, class, cls.
+        image: column or key of image paths, which are relative to the file.
+
+    Raises:
+        PackError: there is no such thing, or nothing in it.
+    """
+    keys = {"caption": (caption,) if caption else CAPTIONS, "label": (label,) if label else LABELS}
+    path = Path(path)
+    if path.is_dir() and not any(path.glob("*.tar")):
+        return _folder(path)
+    if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):
+        return _table(path, keys, (image,) if image else PATHS)
+    return _shards(path, keys)
+
+
+def _folder(folder: Path) -> list[Source]:
+    from builders.image_folder import find_images
+
+    found = []
+    for path in find_images(folder):
+        relative = path.relative_to(folder)
+        text = path.with_suffix(".txt")
+        caption = text.read_text(encoding="utf-8", errors="replace").strip() if text.is_file() else ""
+        label = relative.parts[0] if len(relative.parts) > 1 else ""
+        key = relative.with_suffix("").as_posix()
+        found.append(Source(key, str(path), path.suffix.lower().lstrip("."), caption, label))
+    return found
+
+
+def _table(path: Path, keys: Mapping[str, tuple[str, ...]], images: tuple[str, ...]) -> list[Source]:
+    if not path.is_file():
+        raise PackError(f"{path}: no such file")
+    rows = _json_lines(path) if path.suffix.lower() in (".jsonl", ".ndjson") else _csv_rows(path)
+    found = []
+    for number, row in rows:
+        name = next((row[key] for key in images if row.get(key)), None)
+        if name is None:
+            raise PackError(f"{path}, line {number}: no path of an image; looked for {', '.join(images)}")
+        image = path.parent / name
+        extension = image.suffix.lower().lstrip(".")
+        if extension not in IMAGES:
+            raise PackError(f"{path}, line {number}: {name!r} is no {', '.join(IMAGES)} file")
+        key = Path(name).with_suffix("").as_posix().lstrip("./") or str(number)
+        if ".." in Path(key).parts:
+            key = f"{number:08d}"
+        found.append(Source(key, str(image), extension, _first(row, keys["caption"]), _first(row, keys["label"])))
+    return found
+
+
+def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            return [(number, {k: v or "" for k, v in row.items() if k}) for number, row in enumerate(reader, 2)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise PackError(f"{path}: not a CSV file: {error}") from None
+
+
+def _json_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            raise PackError(f"{path}, line {number}: not JSON") from None
+        if not isinstance(row, dict):
+            raise PackError(f"{path}, line {number}: not a mapping")
+        rows.append((number, {str(k): str(v) for k, v in row.items() if isinstance(v, (str, int, float))}))
+    return rows
+
+
+def _shards(path: Path, keys: Mapping[str, tuple[str, ...]]) -> list[Source]:
+    from builders.dataset_card import find_dataset
+    from builders.lazy_data import index_shard
+
+    try:
+        _, splits = find_dataset(str(path))
+    except DataError as error:
+        raise PackError(str(error)) from None
+    names = {"caption": keys["caption"], "category": keys["label"]}
+    found = []
+    for number, shard in enumerate(shard for shards in splits.values() for shard in shards):
+        for member in index_shard(shard, names):
+            if member.content is not None:
+                raise PackError(f"{shard}: compressed shards cannot be packed again; unpack them first")
+            key, _, extension = member.name.rpartition(".")
+            facts = (member.caption, member.category, member.group if member.group != member.key else "")
+            place = (member.offset, member.size)
+            found.append(Source(f"{number:05d}/{key}", str(shard), extension.lower(), *facts, *place))
+    return found
+
+
+def _first(row: Mapping[str, str], keys: tuple[str, ...]) -> str:
+    return next((row[key].strip() for key in keys if row.get(key)), "")

@@ -1,0 +1,156 @@
+"""The MLflow store: where it is, how it is first made, and how the runs of an entry are found in it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from specs.graph import EntryGraph
+
+__all__ = [
+    "EXPERIMENT",
+    "absolute_uri",
+    "connect",
+    "entry_run",
+    "entry_run_of_hash",
+    "experiment_id",
+    "file_lock",
+    "initialise_store",
+    "is_refusal",
+    "shown_uri",
+    "tracking_uri",
+]
+
+EXPERIMENT = "matryoshka-zoo"
+SQLITE = "sqlite:///"
+#: What a client waits for an answer, and how often it asks again by itself: whoever sends tries again anyway.
+HTTP_SECONDS, HTTP_RETRIES = "10", "0"
+
+
+def tracking_uri() -> str:
+    """Where runs go: ``MLFLOW_TRACKING_URI``, or a SQLite file in the working folder."""
+    return absolute_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db")
+
+
+def absolute_uri(uri: str) -> str:
+    """An address that means the same in every folder: the path of a SQLite file is made absolute."""
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    return uri
+
+
+def shown_uri(uri: str) -> str:
+    """An address without its password, for messages and files."""
+    return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a file, which falls with the process.
+
+    Yields:
+        False if ``wait`` is off and somebody else holds it; True where the system has no such locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def initialise_store(uri: str) -> None:
+    """Create the tables of a fresh SQLite store: one process at a time, and whole or not at all.
+
+    Several processes at once break a store, and so does a kill in the middle, for good: MLflow's migrations do not go
+    on where they stopped. The file is therefore made under another name and renamed.
+    """
+    if not uri.startswith(SQLITE):
+        return
+    from mlflow.tracking import MlflowClient
+
+    path = Path(uri.removeprefix(SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(path.with_name(path.name + ".lock")):
+        if path.exists():
+            return
+        for stale in path.parent.glob(f".{path.name}.new*"):
+            stale.unlink()
+        fresh = path.with_name(f".{path.name}.new")
+        client = MlflowClient(tracking_uri=f"{SQLITE}{fresh}")
+        experiment_id(client)
+        with contextlib.suppress(AttributeError):  # MLflow has no public way to close its connections
+            client._tracking_client.store.engine.dispose()
+        fresh.replace(path)
+
+
+def experiment_id(client: Any) -> str:
+    """The identity of the experiment of all runs, which is made, or taken out of the bin, if need be."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        try:
+            return str(client.create_experiment(EXPERIMENT))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(EXPERIMENT)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def connect(uri: str) -> Any:
+    """A client of the store, which is made if it is a SQLite file that is not there.
+
+    Settings of MLflow that are not the user's: short waits instead of minutes, no telemetry, no chatter.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", HTTP_RETRIES)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", HTTP_SECONDS)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Prints a traceback for each error that it also raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    initialise_store(uri)
+    return MlflowClient(tracking_uri=uri)
+
+
+def entry_run(client: Any, graph: EntryGraph) -> str | None:
+    """The top-level run of an entry with this hash, or None: what training runs of it are children of."""
+    return entry_run_of_hash(client, graph.hash)
+
+
+def entry_run_of_hash(client: Any, identity: str) -> str | None:
+    """The oldest run with the tags ``kind`` = entry and ``hash`` = ``identity``."""
+    runs = client.search_runs(
+        [experiment_id(client)],
+        f"tags.kind = 'entry' and tags.hash = '{identity}'",
+        max_results=1,
+        order_by=["attributes.start_time ASC"],
+    )
+    return str(runs[0].info.run_id) if runs else None
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a store says that it never takes what was sent; else trying again may help.
+
+    MLflow answers BAD_REQUEST for trouble of its database too, so that code proves nothing.
+    """
+    return getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS")

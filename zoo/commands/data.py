@@ -1,0 +1,112 @@
+"""``zoo data``: pack images into shards, inspect a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.commands.options import Json, Quiet
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from builders.inspection import Inspection
+
+data = typer.Typer(help="Pack and inspect data sets.", no_args_is_help=True)
+
+
+@data.command()
+def pack(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of images, a CSV or JSONL file, shards.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the shards.")],
+    name: Annotated[str | None, typer.Option(help="Of the data set. Default: the folder's.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side in pixels. Default: images stay as they are.")] = None,
+    resize: Annotated[str, typer.Option(help="center-crop, fit (the shorter side) or none.")] = "center-crop",
+    held_out: Annotated[bool, typer.Option(help="Put about one sample in ten into a split of its own.")] = True,
+    licence: Annotated[str | None, typer.Option(help="Of the images; recorded.")] = None,
+    attribution: Annotated[str, typer.Option(help="Whom to name.")] = "",
+    caption: Annotated[str | None, typer.Option(help="Column or JSON key of captions.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column or JSON key of labels.")] = None,
+    samples: Annotated[int, typer.Option(help="At most so many samples a shard.")] = 1000,
+    max_broken: Annotated[float, typer.Option(help="Share of images that may be broken.")] = 0.01,
+    workers: Annotated[int, typer.Option(help="Processes; 0 for none besides this one.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Pack images with captions or labels into webdataset shards; the same command goes on."""
+    import sys
+
+    from builders.pack_sources import find_sources
+    from builders.packing import PackSettings
+    from builders.packing import pack as run
+    from zoo.commands.evaluate import PhaseBar
+
+    if licence is None:
+        print("warning: no --licence was given; 'not stated' is recorded", file=sys.stderr)
+    settings = PackSettings(resolution, resize, held_out, samples, max_broken, licence or "not stated", attribution)
+    sources = find_sources(source, caption=caption, label=label)
+    with PhaseBar(quiet) as show:
+        packed = run(
+            sources,
+            out,
+            name or out.resolve().name,
+            settings,
+            workers=max(0, workers),
+            progress=lambda done, total: show("packing", done, total),
+        )
+    for what in packed.broken:
+        print(f"passed over: {what}", file=sys.stderr)
+    counts = ", ".join(f"{count:,} {split}" for split, count in packed.samples.items())
+    typer.echo(f"{out}: {counts}; {len(packed.classes)} classes; {len(packed.broken)} broken images passed over")
+
+
+@data.command()
+def inspect(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A data set's name, a folder, shards, an address.")],
+    sheet: Annotated[Path | None, typer.Option(help="A .png for a contact sheet.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Read every image of a data set once: counts, sizes, classes, broken members, a contact sheet."""
+    from builders.images import save_image
+    from builders.inspection import inspect_dataset
+    from zoo.commands.evaluate import PhaseBar
+    from zoo.console import console, print_json
+
+    with PhaseBar(quiet or as_json) as show:
+        found = inspect_dataset(name, progress=lambda done, total: show("reading shards", done, total))
+    if sheet is not None and found.sheet is not None:
+        save_image(found.sheet, sheet)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    console().print(_table(found))
+    for what in found.broken:
+        typer.echo(f"broken: {what}")
+    if sheet is not None and found.sheet is not None:
+        typer.echo(f"wrote {sheet}")
+
+
+def _table(found: Inspection) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    sizes = ", ".join(f"{width}x{height} ({count:,})" for (width, height), count in found.sizes)
+    rows = {
+        "data set": found.name,
+        "licence": found.licence,
+        "attribution": found.attribution,
+        "shards": f"{found.shards}, {found.bytes / 2**20:.1f} MiB",
+        "samples": ", ".join(f"{count:,} {split}" for split, count in found.samples.items()) or "none",
+        "sizes": f"{sizes}; from {'x'.join(map(str, found.smallest))} to {'x'.join(map(str, found.largest))}",
+        "captions": f"{found.captions:,}",
+        "classes": ", ".join(f"{name or 'none'} ({count:,})" for name, count in found.classes.items()),
+        "broken": f"{len(found.broken):,}",
+    }
+    for title, text in rows.items():
+        if text:
+            table.add_row(title, text)
+    return table
