@@ -1,0 +1,105 @@
+"""DPM-Solver++ with 20 steps against DDIM with 100: the ratio of their distances to real images.
+
+Both draw the same classes from the same seeds. The interval is a paired bootstrap: each replicate resamples the same
+indices of both sets of samples (the reference is held fixed), so that what they share falls out of the ratio.
+
+    python benchmarks/sampler_distance.py
+    python benchmarks/sampler_distance.py --level r64 --samples 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+import torch
+
+from builders.generation import Request, SamplerSettings, class_shares, draw
+from builders.network import NestedUNet, build_model
+from builders.training import sub_entry
+from registry.distances import FrechetReference, KernelReference
+from registry.features import Extractor, extract, open_features
+from registry.reference import open_images, reference_features
+from registry.weights import load_weights
+
+REPLICATES = 200
+
+
+def level_of(model: NestedUNet, label: str) -> NestedUNet:
+    """A level with everything inside it as a model of its own."""
+    if label == model.labels[0]:
+        return model
+    inner = build_model(sub_entry(model.graph, label), model.device)
+    names = inner.state_dict().keys()
+    inner.load_state_dict({name: value for name, value in model.state_dict().items() if name in names})
+    return inner.eval()
+
+
+def features_of(
+    model: NestedUNet, request: Request, settings: SamplerSettings, extractor: Extractor
+) -> tuple[np.ndarray, float]:
+    """Features (N, width) of samples of the highest resolution, and the seconds that drawing them took."""
+    started = time.perf_counter()
+    images = torch.cat([levels[0] for _, levels in draw(model, request, settings)])
+    seconds = time.perf_counter() - started
+    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return extract(extractor, iter(pixels.split(32)))[0], seconds
+
+
+def paired_ratios(few: np.ndarray, many: np.ndarray, reference: FrechetReference, seed: int = 0) -> np.ndarray:
+    """Frechet distance of ``few`` over that of ``many``, on replicates that resample the same rows of both."""
+    generator = np.random.default_rng(seed)
+    ratios = []
+    for _ in range(REPLICATES):
+        rows = generator.integers(0, len(few), len(few))
+        ratios.append(reference.distance(few[rows]) / reference.distance(many[rows]))
+    return np.array(ratios)
+
+
+def main() -> None:
+    """Measure and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entry", default="mdm-nano", help="an entry with weights, or a checkpoint")
+    parser.add_argument("--level", default="r16", help="the level to sample, with everything inside it")
+    parser.add_argument("--data", default="noto-emoji-64")
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--guidance", type=float, default=1.0)
+    options = parser.parse_args()
+    whole, metadata = load_weights(options.entry)
+    model = level_of(whole, options.level)
+    extractor = open_features()
+    images = open_images(options.data, model.graph.resolution, "train")
+    features = reference_features(images, extractor)
+    reference = FrechetReference(features)
+    classes = class_shares(images.class_counts or (1,) * (model.graph.classes or 1), options.samples)
+    request = Request(tuple(range(options.samples)), classes)
+    found, seconds = {}, {}
+    for name, sampler, steps in (("dpm++ 20", "dpm++", 20), ("ddim 100", "ddim", 100)):
+        settings = SamplerSettings(sampler, steps, options.guidance)
+        found[name], seconds[name] = features_of(model, request, settings, extractor)
+        print(f"{name}: {seconds[name]:.0f} s", flush=True)
+    ratios = paired_ratios(found["dpm++ 20"], found["ddim 100"], reference)
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    kernel = KernelReference(features)
+    distances = {name: reference.distance(value) for name, value in found.items()}
+    result = {
+        "entry": options.entry,
+        "level": options.level,
+        "weights": metadata["content"][:16],
+        "samples": options.samples,
+        "guidance": options.guidance,
+        "features": extractor.name,
+        "reference": f"{images.name} {images.split}, {len(images.images)} images",
+        "frechet": distances,
+        "kernel": {name: kernel.distance(value) for name, value in found.items()},
+        "ratio": distances["dpm++ 20"] / distances["ddim 100"],
+        "ratio_interval": [float(low), float(high)],
+        "seconds": seconds,
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
