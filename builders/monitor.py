@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
 __all__ = ["BINS", "CollapseAlarm", "Monitor", "bin_names"]
 
+Total = Callable[[Tensor], Tensor]
 #: Equal parts of the time index.
 BINS = 4
 
@@ -61,7 +61,7 @@ class Monitor:
                 self.norms[index] += norms[label]
         self.norms[-1] += 1
 
-    def read(self, total: Any = None) -> dict[str, float]:
+    def read(self, total: Total | None = None) -> dict[str, float]:
         """The means since the last reading, by name; then start anew.
 
         Args:
@@ -89,9 +89,11 @@ class Monitor:
             tensor.zero_()
         return result
 
-    def state(self) -> dict[str, Tensor]:
-        """What was counted so far, for a checkpoint."""
-        return {"losses": self.losses, "rows": self.rows, "norms": self.norms}
+    def state(self, total: Total | None = None) -> dict[str, Tensor]:
+        """What was counted so far, for a checkpoint; ``total`` as in :meth:`read`."""
+        if total is None:
+            return {"losses": self.losses, "rows": self.rows, "norms": self.norms}
+        return {"losses": total(self.losses), "rows": total(self.rows), "norms": self.norms}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what :meth:`state` gave."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from builders.batches import Encoder, read_batches
 from builders.data import open_dataset
@@ -73,6 +74,7 @@ def train(
     # Steps seed the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
     with RunFolder(Path(folder), recipe, entry, main=processes.main) as run, generators:
+        _check_rows(recipe, entry, processes.count)
         processes.wait()
         state = run.read_state()
         status = "failed"
@@ -98,6 +100,16 @@ def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
     classes = len(dataset.classes)
     if entry.classes is not None and entry.classes != classes:
         raise TrainingError(f"{entry.name} has {entry.classes} classes, the data {recipe.data} has {classes}")
+
+
+def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
+    for name, phase in recipe.phases.items():
+        fewest = min(rows_by_level(phase, sub_entry(entry, phase.train)))
+        if fewest < processes:
+            raise TrainingError(
+                f"phase {name} has a level with {fewest} rows, which {processes} processes cannot share; "
+                "raise its batch or start fewer processes"
+            )
 
 
 def _open_encoder(recipe: Recipe, entry: EntryGraph) -> Encoder | None:
@@ -163,7 +175,8 @@ class _Training:
         trained = tuple(label for label in labels if phase.loss.weight(label) and phase.by_level[label])
         self.alarm = CollapseAlarm(labels, trained)
         if state is not None:
-            self.monitor.restore(state.part("monitor"))
+            if self.processes.main:  # it counts for all of them
+                self.monitor.restore(state.part("monitor"))
             self.alarm.restore(state.facts["alarm"])
         start = time.monotonic() - standing.seconds
         batches = read_batches(phase.plan, data, standing.step, phase.spec.steps, recipe.workers)
@@ -255,12 +268,14 @@ class _Training:
             path = self.folder.write_grid(grid, f"{phase.name}-{standing.step:06d}")
             self.observer.on_grid(count, phase.name, grid, path)
         kept = self.recipe.checkpoints.every
-        if main and (result.stop or last or due(every.checkpoint) or (kept and count % kept == 0)):
-            self._save(phase)
+        if result.stop or last or due(every.checkpoint) or (kept and count % kept == 0):
+            counted = self.monitor.state(self.processes.sum)
+            if main:
+                self._save(phase, counted)
 
-    def _save(self, phase: Phase) -> None:
+    def _save(self, phase: Phase, counted: Mapping[str, Tensor]) -> None:
         tensors, facts = phase.tensors()
-        tensors |= {f"monitor/{name}": value for name, value in self.monitor.state().items()}
+        tensors |= {f"monitor/{name}": value for name, value in counted.items()}
         facts["alarm"] = self.alarm.state()
         ema = phase.ema.state_dict()
         path = self.folder.write_state(phase.standing, phase.graph, ema, tensors, facts)

@@ -127,5 +127,6 @@ def _again(recipe: str, overrides: Sequence[str], out: Path | None, data: str | 
     import shlex
 
     words = ["zoo", "train", recipe, *(word for change in overrides for word in ("--set", change))]
-    words += ["--data", data] * (data is not None) + ["--steps", str(steps)] * (steps is not None)
+    words += ["--data", data] if data is not None else []
+    words += ["--steps", str(steps)] if steps is not None else []
     return shlex.join(words + (["--out", str(out)] if out else []))
