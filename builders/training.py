@@ -112,6 +112,16 @@ def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
             )
 
 
+def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
+    for name, phase in recipe.phases.items():
+        fewest = min(rows_by_level(phase, sub_entry(entry, phase.train)))
+        if fewest < processes:
+            raise TrainingError(
+                f"phase {name} has a level with {fewest} rows, which {processes} processes cannot share; "
+                "raise its batch or start fewer processes"
+            )
+
+
 def _open_encoder(recipe: Recipe, entry: EntryGraph) -> Encoder | None:
     """What turns captions into the tokens that the entry reads; None if it reads none."""
     if entry.text is None:
