@@ -99,17 +99,10 @@ def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
         raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
     classes = len(dataset.classes)
     if entry.classes is not None and entry.classes != classes:
-        raise TrainingError(f"{entry.name} has {entry.classes} classes, the data {recipe.data_name} has {classes}")
-
-
-def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
-    for name, phase in recipe.phases.items():
-        fewest = min(rows_by_level(phase, sub_entry(entry, phase.train)))
-        if fewest < processes:
-            raise TrainingError(
-                f"phase {name} has a level with {fewest} rows, which {processes} processes cannot share; "
-                "raise its batch or start fewer processes"
-            )
+        raise TrainingError(
+            f"{entry.name} has {entry.classes} classes, the data {recipe.data_name} has {classes}; train an entry that "
+            f"extends it with 'inputs: {{classes: {classes}}}' in its innermost level, or one that reads text"
+        )
 
 
 def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
@@ -126,10 +119,8 @@ def _open_encoder(recipe: Recipe, entry: EntryGraph) -> Encoder | None:
     """What turns captions into the tokens that the entry reads; None if it reads none."""
     if entry.text is None:
         return None
-    try:
-        from builders.text_encoders import open_text_encoder  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        raise TrainingError(f"{entry.name} reads text, and text encoders are not installed") from None
+    from builders.text_encoders import open_text_encoder
+
     return open_text_encoder(recipe.text_encoder, entry.text)
 
 
