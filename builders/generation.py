@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from builders.batches import Encoder
 from builders.conditioning import Context
 from builders.network import NestedUNet
 from builders.process import DiffusionProcess
@@ -31,14 +32,16 @@ class SamplerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to draw: a seed for each sample and, for a model with classes, the index of its class."""
+    """What to draw: a seed for each sample and the index of its class, or its prompt, where the model takes some."""
 
     seeds: tuple[int, ...]
     classes: tuple[int, ...] | None = None
+    prompts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.classes is not None and len(self.classes) != len(self.seeds):
-            raise ValueError(f"{len(self.seeds)} seeds, but {len(self.classes)} classes")
+        for what, values in (("classes", self.classes), ("prompts", self.prompts)):
+            if values is not None and len(values) != len(self.seeds):
+                raise ValueError(f"{len(self.seeds)} seeds, but {len(values)} {what}")
 
 
 def draw(
@@ -46,6 +49,7 @@ def draw(
     request: Request,
     settings: SamplerSettings | None = None,
     *,
+    encoder: Encoder | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[range, list[Tensor]]]:
     """Draw samples batch by batch.
@@ -54,6 +58,7 @@ def draw(
         model: the network, on the device to draw on.
         request: seeds and classes.
         settings: sampler, steps and guidance.
+        encoder: of prompts.
         progress: told after every step of a batch how many samples it holds.
 
     Yields:
@@ -69,7 +74,7 @@ def draw(
     for start in range(0, len(request.seeds), size):
         rows = range(start, min(start + size, len(request.seeds)))
         with torch.no_grad():
-            context, unconditional, scale = _context(model, request, rows, settings.guidance_scale)
+            context, unconditional, scale = _context(model, request, rows, settings.guidance_scale, encoder)
             images = sample(
                 model,
                 context,
@@ -89,10 +94,11 @@ def draw_all(
     request: Request,
     settings: SamplerSettings | None = None,
     *,
+    encoder: Encoder | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> list[Tensor]:
     """All samples of a request by level, highest resolution first: (N, channels, height, width) in [-1, 1]."""
-    batches = [images for _, images in draw(model, request, settings, progress=progress)]
+    batches = [images for _, images in draw(model, request, settings, encoder=encoder, progress=progress)]
     return [torch.cat(level) for level in zip(*batches, strict=True)]
 
 
@@ -112,8 +118,16 @@ def _advance(progress: Callable[[int], object], samples: int, *_: object) -> Non
 
 
 def _context(
-    model: NestedUNet, request: Request, rows: range, guidance_scale: float
+    model: NestedUNet, request: Request, rows: range, guidance_scale: float, encoder: Encoder | None
 ) -> tuple[Context, Context | None, float]:
+    if request.prompts is not None:
+        if encoder is None:
+            raise ValueError("prompts need a text encoder")
+        states, mask = encoder([request.prompts[row] for row in rows])
+        states, mask = states.to(model.device), mask.to(model.device)
+        # What training leaves out is zeros under an empty mask.
+        without = model.encode(text=torch.zeros_like(states), text_mask=torch.zeros_like(mask))
+        return model.encode(text=states, text_mask=mask), without, guidance_scale
     unconditional = model.encode()
     if request.classes is None:
         return unconditional, unconditional, 1.0

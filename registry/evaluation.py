@@ -11,6 +11,7 @@ from registry.environment import environment
 from registry.features import EvaluationError, Extractor, extract
 from registry.reference import ImageSet, reference_features
 from registry.results import Measurement, Metric, Protocol
+from registry.weights import text_encoder
 from specs.evaluation_schema import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from builders.batches import Encoder
     from builders.network import NestedUNet
 
 __all__ = ["FEW", "Comparison", "compare", "draw_samples", "evaluate_images", "evaluate_model"]
@@ -152,7 +154,7 @@ def evaluate_model(
         EvaluationError: the sets cannot be compared.
         ValueError: sampler settings that do not fit.
     """
-    images = draw_samples(model, reference, spec, progress=progress)
+    images = draw_samples(model, reference, spec, encoder=text_encoder(model, metadata), progress=progress)
     settings = spec.model_dump(mode="json", include={"sampler", "num_inference_steps", "guidance_scale", "seed"})
     step = metadata.get("step", "")
     facts = {
@@ -168,9 +170,20 @@ def evaluate_model(
 
 
 def draw_samples(
-    model: NestedUNet, reference: ImageSet, spec: EvaluationSpec, *, progress: Progress = _silent
+    model: NestedUNet,
+    reference: ImageSet,
+    spec: EvaluationSpec,
+    *,
+    encoder: Encoder | None = None,
+    progress: Progress = _silent,
 ) -> ImageSet:
-    """Samples of the highest resolution as 8-bit images, classes in the proportions of the reference set."""
+    """Samples of the highest resolution as 8-bit images.
+
+    Classes are drawn in the proportions of the reference set; prompts are its captions, evenly spread.
+
+    Raises:
+        EvaluationError: the model reads text, and the reference has no captions.
+    """
     import torch
 
     from builders.generation import Request, SamplerSettings, class_shares, draw
@@ -181,13 +194,19 @@ def draw_samples(
         if counts is None or len(counts) != model.graph.classes:
             counts = (1,) * model.graph.classes
         classes = class_shares(counts, spec.samples)
-    request = Request(tuple(range(spec.seed, spec.seed + spec.samples)), classes)
+    prompts = None
+    if model.graph.text is not None:
+        known = [caption for caption in reference.captions if caption]
+        if not known:
+            raise EvaluationError(f"{model.graph.name} reads text, and {reference.name} has no captions to draw from")
+        prompts = tuple(known[index * len(known) // spec.samples] for index in range(spec.samples))
+    request = Request(tuple(range(spec.seed, spec.seed + spec.samples)), classes, prompts)
     settings = SamplerSettings(spec.sampler, spec.num_inference_steps, spec.guidance_scale)
     advance = _counted(progress, "sampling", spec.samples * spec.num_inference_steps)
     parts: list[Tensor] = []
     was_training = model.training
     model.eval()
-    for _, levels in draw(model, request, settings, progress=advance):
+    for _, levels in draw(model, request, settings, encoder=encoder, progress=advance):
         parts.append(((levels[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
     model.train(was_training)
     return ImageSet(model.graph.name, "", torch.cat(parts), class_counts=None)

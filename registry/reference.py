@@ -33,6 +33,7 @@ class ImageSet:
     images: Tensor
     licence: str = ""
     class_counts: tuple[int, ...] | None = None
+    captions: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -74,7 +75,8 @@ def open_images(
     counts = None
     if dataset.classes:
         counts = tuple(int((data.classes == index).sum()) for index in range(len(dataset.classes)))
-    return ImageSet(dataset.card.name, split, data.first(len(data))[0], dataset.card.licence, counts)
+    images, captions = data.first(len(data))
+    return ImageSet(dataset.card.name, split, images, dataset.card.licence, counts, captions)
 
 
 def reference_features(

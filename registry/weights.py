@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from builders.data import Dataset
     from builders.mixture import Mixture
     from builders.network import NestedUNet
+    from builders.text_encoders import CaptionEncoder
 
-__all__ = ["file_facts", "find_weights", "load_weights", "shipped_weights", "training_data"]
+__all__ = ["file_facts", "find_weights", "load_weights", "shipped_weights", "text_encoder", "training_data"]
 
 #: As the format's own library has it.
 MAX_HEADER = 100_000_000
@@ -89,6 +91,20 @@ def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
         return open_dataset(name) if name else None
     except (DataError, OSError):
         return None
+
+
+def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | None = None) -> CaptionEncoder | None:
+    """The encoder of a network's prompts: the named one, or the one it was trained with; None if it reads no text.
+
+    Raises:
+        TextEncoderError: it is not at hand, or of another width.
+    """
+    if model.graph.text is None:
+        return None
+    from builders.text_encoders import EMBEDDED, open_text_encoder
+
+    recipe = json.loads(metadata.get("recipe", "{}"))
+    return open_text_encoder(name or recipe.get("text_encoder") or EMBEDDED, model.graph.text, model.device)
 
 
 def _holds_weights(path: Path) -> bool:

@@ -90,3 +90,18 @@ def test_shares_of_classes():
     assert generation.class_shares([1, 1, 2], 8) == (0, 0, 1, 1, 2, 2, 2, 2)
     assert generation.class_shares([5, 0, 1], 4) == (0, 0, 0, 2)
     assert len(generation.class_shares([3, 7, 11, 13], 100)) == 100
+
+
+def test_prompts(tmp_path):
+    pytest.importorskip("wordllama")
+    options = {"steps": 3, "count": 2, "device": "cpu", "nearest": False}
+    path = command.sample_command("mdm-nano.text", prompts=["a red apple"], out=tmp_path / "a", **options)
+    assert {file.name for file in path.parent.glob("*-r64.png")} == {"a-red-apple-0-r64.png", "a-red-apple-1-r64.png"}
+    other = command.sample_command("mdm-nano.text", prompts=["a blue whale"], out=tmp_path / "b", **options)
+    assert (other.parent / "a-blue-whale-0-r64.png").read_bytes() != (
+        path.parent / "a-red-apple-0-r64.png"
+    ).read_bytes()
+    with pytest.raises(ValueError, match=r"mdm-nano\.text reads text: say what to draw with --prompt"):
+        command.sample_command("mdm-nano.text", out=tmp_path / "c.png", device="cpu")
+    with pytest.raises(ValueError, match="mdm-nano reads no text and takes no --prompt"):
+        command.sample_command("mdm-nano", prompts=["x"], out=tmp_path / "c.png", device="cpu")

@@ -171,7 +171,14 @@ def sample(
         list[str] | None,
         typer.Option("--class", "-c", metavar="CLASS", help="Name or number; repeatable. Default: all."),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="Samples of each class.")] = 2,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", "-p", metavar="TEXT", help="What to draw, for a model that reads text; repeatable."),
+    ] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="embedded, a T5 by name, or a folder. Default: the one it was trained with.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="Samples of each class or prompt.")] = 2,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
     sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++.")] = "ddim",
     guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 2.0,
@@ -188,6 +195,8 @@ def sample(
     path = sample_command(
         entry,
         classes=classes or (),
+        prompts=prompts or (),
+        text_encoder=text_encoder,
         count=count,
         steps=steps,
         sampler=sampler,

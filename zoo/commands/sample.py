@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.weights import load_weights, training_data
+from registry.weights import text_encoder as open_encoder
 from zoo.device import pick_device
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def sample_command(
     what: str,
     *,
     classes: Sequence[str] = (),
+    prompts: Sequence[str] = (),
+    text_encoder: str | None = None,
     count: int = 2,
     steps: int = 50,
     sampler: str = "ddim",
@@ -38,7 +41,9 @@ def sample_command(
     Args:
         what: name of an entry that has weights, path of a checkpoint, or of a folder with checkpoints.
         classes: names or indices of classes; by default all.
-        count: samples of each class, or in all where the model has no classes.
+        prompts: what to draw, for a model that reads text.
+        text_encoder: of prompts; by default the one the model was trained with.
+        count: samples of each class or prompt, or in all where the model has neither.
         steps: denoising steps.
         sampler: "ddim", "ddpm" or "dpm++".
         guidance: scale of classifier-free guidance; 1 is none.
@@ -59,10 +64,16 @@ def sample_command(
 
     model, metadata = load_weights(what, pick_device(device))
     data = training_data(metadata)
+    encoder = open_encoder(model, metadata, text_encoder)
     plan = _Plan.of(model, data, classes, count, seed)
+    if encoder is not None:
+        plan = _Plan.of_prompts(model.graph.name, prompts, count, seed)
+    elif prompts:
+        raise ValueError(f"{model.graph.name} reads no text and takes no --prompt")
     settings = SamplerSettings(sampler, steps, guidance)
     with SampleBar(len(plan.seeds) * steps) as advance:
-        levels = draw_all(model, Request(plan.seeds, plan.classes), settings, progress=advance)
+        request = Request(plan.seeds, plan.classes, plan.captions if encoder is not None else None)
+        levels = draw_all(model, request, settings, encoder=encoder, progress=advance)
     title = f"{model.graph.name}, {sampler}, {steps} steps, guidance {guidance:g}, seeds from {seed}"
     return _write(levels, plan, data if nearest else None, out, title, model.labels)
 
@@ -74,6 +85,13 @@ class _Plan:
     classes: tuple[int, ...] | None
     captions: tuple[str, ...]
     seeds: tuple[int, ...]
+
+    @staticmethod
+    def of_prompts(name: str, prompts: Sequence[str], count: int, seed: int) -> _Plan:
+        if not prompts:
+            raise ValueError(f"{name} reads text: say what to draw with --prompt")
+        captions = tuple(prompt for prompt in prompts for _ in range(count))
+        return _Plan(None, captions, tuple(range(seed, seed + len(captions))))
 
     @staticmethod
     def of(model: NestedUNet, data: Dataset | Mixture | None, classes: Sequence[str], count: int, seed: int) -> _Plan:
