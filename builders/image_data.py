@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ def to_float(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-class Images:
+class Images(ABC):
     """A split of a dataset, and an endless shuffled stream of it.
 
     The stream is one permutation after another. Its n-th sample depends on the seed and on n alone, so training that
@@ -35,9 +36,11 @@ class Images:
     #: (N,) int64 indices into ``dataset.classes``; their number where the class is unknown.
     classes: Tensor
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """How many images there are."""
 
+    @abstractmethod
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
         """Samples ``start`` to ``start + size`` of the stream.
 
@@ -50,15 +53,14 @@ class Images:
             ``image`` (size, 3, height, width) float32 in [-1, 1], ``classes`` (size,) int64, ``scale`` (size,) float32
             (the shorter side of the original in pixels), ``caption`` and ``key`` lists, ``index`` (size,) int64.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
         """Every image once, in the order stored; the last batch may be smaller."""
-        raise NotImplementedError
 
+    @abstractmethod
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         """Up to ``count`` images (N, 3, height, width) uint8 in the order stored, and their captions."""
-        raise NotImplementedError
 
     def loader(self, batch_size: int, start: int = 0, *, flip: bool = False) -> Iterator[dict[str, Any]]:
         """Batches without end, from sample ``start`` of the stream."""

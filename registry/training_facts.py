@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from registry.environment import hardware, source_commit
 
 if TYPE_CHECKING:
     from builders.observers import RunFacts
     from specs.graph import EntryGraph
 
-__all__ = ["source_commit", "training_costs", "training_params", "training_tags"]
+__all__ = ["training_costs", "training_params", "training_tags"]
 
 
 def training_tags(run: RunFacts) -> dict[str, str]:
@@ -25,7 +23,7 @@ def training_tags(run: RunFacts) -> dict[str, str]:
         "hash": run.graph.hash,
         "graph_hash": run.graph.graph_hash,
         "device": run.device,
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
+        "hardware": hardware(),
         "data": str(run.data.get("name")),
         "data_licence": str(run.data.get("licence")),
     }
@@ -67,18 +65,6 @@ def training_costs(graph: EntryGraph) -> dict[str, float]:
             f"per_level/flops.{level.label}": level.flops,
         }
     return costs
-
-
-def source_commit() -> str | None:
-    """The commit of the source that runs, where it runs from a checkout."""
-    folder = Path(__file__).parent.parent
-    if not (folder / ".git").exists():
-        return None
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _gpu(device: str) -> str | None:
