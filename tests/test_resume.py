@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -71,7 +72,8 @@ def killed(folder: Path, seconds: float | None = None, lines: int | None = None)
         if seconds is not None and time.monotonic() - started >= seconds:
             break
         time.sleep(0.002)
-    os.killpg(process.pid, 9)
+    with contextlib.suppress(ProcessLookupError):  # it was faster
+        os.killpg(process.pid, 9)
     process.wait()
 
 
@@ -92,7 +94,7 @@ def test_killed_at_random_and_twice(straight: Path, tmp_path: Path, seed: int) -
     generator = random.Random(seed)
     killed(tmp_path, lines=generator.randint(1, 6))
     # Also while starting, reading its state or saving.
-    killed(tmp_path, seconds=generator.uniform(1, 12))
+    killed(tmp_path, seconds=generator.uniform(1, 7))
     assert_equal(goes_on(tmp_path), straight)
 
 
