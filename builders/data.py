@@ -15,8 +15,9 @@ from builders.broken import Broken
 from builders.dataset_card import DatasetCard, find_dataset, list_datasets, sample_facts
 from builders.decoding import decode_image, fit
 from builders.image_data import Images, MemoryImages, to_float
-from builders.lazy_data import LazyImages, index_shard
+from builders.lazy_data import LazyImages
 from builders.mixture import Mixture
+from builders.shard_index import index_shard
 from builders.shards import IMAGES, DataError, HostileShardError, read_shard
 from specs.errors import did_you_mean
 
@@ -143,16 +144,16 @@ class Dataset:
         members = []
         for shard, keep_all in self._parts(split):
             try:
-                for member in index_shard(shard):
+                for member in index_shard(shard, broken.add_sample):
                     if keep_all or is_held_out(member.group) == (split == "held_out"):
                         members.append(member)
             except HostileShardError:
                 raise
             except DataError as error:
                 broken.add_shard(error)
+        broken.check(len(members))
         if not members:
             raise DataError(f"{self.card.name}: no images in its {split} split")
-        broken.check(len(members))
         return LazyImages(self, split, tuple(members), resolution or self.card.resolution, seed, crop)
 
     def _parts(self, split: str) -> Iterator[tuple[Path, bool]]:
@@ -188,7 +189,10 @@ class _Decoder:
         extension = next((name for name in IMAGES if name in sample), None)
         if extension is None:
             return True
-        facts = sample_facts(sample)
+        try:
+            facts = sample_facts(sample)
+        except DataError as error:
+            raise DataError(f"{shard}: {error}") from None
         if held_out is not None and is_held_out(facts["group"]) != held_out:
             return True
         key, content = str(sample["__key__"]), sample[extension]
@@ -215,5 +219,5 @@ class _Decoder:
 
 def is_held_out(group: str) -> bool:
     """Whether samples of this group are held out, where a dataset has no splits of its own: about one in ten."""
-    digest = hashlib.sha256(group.encode()).digest()
+    digest = hashlib.sha256(group.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from builders.broken import Broken
 from builders.checkpoint import CheckpointError, read_tensors, write_tensors
-from builders.dataset_card import find_dataset, sample_facts
-from builders.shards import read_shard
+from builders.dataset_card import find_dataset
+from builders.shard_index import index_shard
+from builders.shards import DataError, HostileShardError
 from builders.text_encoders import CaptionEncoder, TextEncoderError, check_width, is_empty
 from specs.graph import TextInput
 
-__all__ = ["FACTS", "EncodedText", "encode_dataset"]
+__all__ = ["FACTS", "Encoded", "EncodedText", "encode_dataset"]
 
 FACTS = "text_states.json"
 #: Captions encoded at once.
@@ -66,51 +68,70 @@ class Facts:
         os.replace(temporary, folder / FACTS)
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What an encoding made: shards encoded now, shards that were there, and captions of all of them."""
+
+    shards: int
+    kept: int
+    captions: int
+
+
 def encode_dataset(
     data: str | Path,
     folder: str | Path,
     encoder: CaptionEncoder,
     *,
-    progress: Callable[[str, int], object] = lambda shard, captions: None,
-) -> tuple[int, int]:
+    progress: Callable[[float, int], object] = lambda done, total: None,
+) -> Encoded:
     """Encode the captions of a dataset into a folder; shards that are there already are left as they are.
 
+    Broken samples and shards are passed over with a warning that names them, as long as they are few.
+
     Args:
-        data: name of a packaged dataset, or path of a folder with shards or of a shard.
+        data: as for :func:`builders.data.open_dataset`, one set.
         folder: to write to.
         encoder: of the captions.
-        progress: told of a shard's name and how many captions have been encoded since the last call.
-
-    Returns:
-        How many shards were encoded, and how many were there.
+        progress: told how many shards are done, with the part of the present one, and how many there are.
 
     Raises:
         TextEncoderError: the folder holds the states of another encoder or of other data.
-        builders.shards.DataError: the data cannot be read.
+        builders.checkpoint.CheckpointError, OSError: it cannot be written to.
+        builders.shards.DataError: the data cannot be read, or too much of it is broken.
     """
+    if isinstance(encoder, EncodedText):
+        raise TextEncoderError(f"{encoder.folder}: holds states of {encoder.facts.data}, not an encoder of captions")
     folder = Path(folder)
     card, by_split = find_dataset(data)
     shards = [path for paths in by_split.values() for path in paths]
     names = tuple(_name(path) for path in shards)
     if len(set(names)) < len(names):
-        raise TextEncoderError(f"{data}: two of its shards have one name")
+        raise TextEncoderError(f"{data}: two of its shards have one name; their states would have one file")
     precision = str(encoder.precision).removeprefix("torch.")
     facts = Facts(encoder.name, encoder.fingerprint, encoder.width, encoder.tokens, precision, card.name, names)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / FACTS).exists():
         _refuse_others(folder, Facts.read(folder), facts)
     facts.write(folder)
-    done = 0
-    for shard, name in zip(shards, names, strict=True):
-        source = _source(shard)
-        if not _is_done(folder / name, encoder, source):
-            captions = _captions(shard)
-            tensors = _encode(captions, encoder, partial(progress, name))
-            metadata = {"kind": "text-states", "fingerprint": encoder.fingerprint, "source": source}
-            write_tensors(folder / name, tensors, metadata | {"tokens": str(encoder.tokens)})
-            done += 1
+    broken = Broken(card.name, len(shards))
+    kept = captions = samples = 0
+    progress(0, len(shards))
+    for number, (shard, name) in enumerate(zip(shards, names, strict=True)):
+        found = _kept(folder / name, encoder, _source(shard))
+        kept += found is not None
+        if found is None:
+            found = _encode_shard(shard, folder / name, encoder, broken, partial(_part, progress, number, len(shards)))
+        captions, samples = captions + found.captions, samples + found.samples
+        for message in found.broken:
+            broken.add_sample(DataError(message))
+        progress(number + 1, len(shards))
+    broken.check(samples)
     Facts(**{**asdict(facts), "complete": True}).write(folder)
-    return done, len(shards) - done
+    return Encoded(len(shards) - kept, kept, captions)
+
+
+def _part(progress: Callable[[float, int], object], number: int, total: int, part: float) -> None:
+    progress(number + part, total)
 
 
 class EncodedText:
@@ -240,28 +261,58 @@ def _source(shard: Path) -> str:
     return digest.hexdigest()
 
 
-def _is_done(path: Path, encoder: CaptionEncoder, source: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """What a file of states says of the shard it was made from."""
+
+    captions: int
+    samples: int
+    #: Of samples that were passed over.
+    broken: tuple[str, ...]
+
+
+def _kept(path: Path, encoder: CaptionEncoder, source: str) -> _Shard | None:
+    """What a file that is there holds; None if it must be made: damaged, of another encoder or of a changed shard."""
     try:
-        _, metadata = read_tensors(path)
-    except CheckpointError:
-        return False
-    wanted = (encoder.fingerprint, str(encoder.tokens), source)
-    return (metadata.get("fingerprint"), metadata.get("tokens"), metadata.get("source")) == wanted
+        tensors, metadata = read_tensors(path)
+        made = (metadata.get("fingerprint"), metadata.get("tokens"), metadata.get("source"))
+        if not source or made != (encoder.fingerprint, str(encoder.tokens), source):
+            return None
+        return _Shard(len(tensors["captions"]), int(metadata["samples"]), tuple(json.loads(metadata["broken"])))
+    except (CheckpointError, KeyError, ValueError):
+        return None
 
 
-def _captions(shard: Path) -> list[str]:
-    """The captions of a shard, each once, in the order of their hashes; without empty ones."""
-    found = {sample_facts(sample)["caption"] for sample in read_shard(shard)}
-    return sorted((caption for caption in found if not is_empty(caption)), key=_hash)
+def _encode_shard(
+    shard: Path, path: Path, encoder: CaptionEncoder, broken: Broken, progress: Callable[[float], object]
+) -> _Shard:
+    """Write the states of a shard; of a broken one, those of the samples before the break."""
+    source, samples, errors = _source(shard), 0, []
+    found = set()
+    try:
+        for member in index_shard(shard, lambda error: errors.append(str(error))):
+            samples += 1
+            found.add(member.caption)
+    except HostileShardError:
+        raise
+    except DataError as error:
+        broken.add_shard(error)
+        source = ""  # to be tried again
+    # Each caption once, in the order of their hashes.
+    captions = sorted((caption for caption in found if not is_empty(caption)), key=_hash)
+    facts = {"kind": "text-states", "fingerprint": encoder.fingerprint, "tokens": str(encoder.tokens)}
+    facts |= {"source": source, "samples": str(samples), "broken": json.dumps(errors)}
+    write_tensors(path, _encode(captions, encoder, progress), facts)
+    return _Shard(len(captions), samples, tuple(errors))
 
 
-def _encode(captions: list[str], encoder: CaptionEncoder, progress: Callable[[int], object]) -> dict[str, Tensor]:
+def _encode(captions: list[str], encoder: CaptionEncoder, progress: Callable[[float], object]) -> dict[str, Tensor]:
     parts, lengths = [], []
-    for part in _chunks(captions):
-        states, mask = encoder(part)
+    for start in range(0, len(captions), CAPTIONS):
+        states, mask = encoder(captions[start : start + CAPTIONS])
         parts.append(states[mask].to("cpu", encoder.precision))
         lengths.append(mask.sum(1).cpu())
-        progress(len(part))
+        progress(min(1.0, (start + CAPTIONS) / len(captions)))
     counts = torch.cat([torch.zeros(1, dtype=torch.int64), *lengths])
     empty = torch.zeros(0, encoder.width, dtype=encoder.precision)
     return {
@@ -271,10 +322,7 @@ def _encode(captions: list[str], encoder: CaptionEncoder, progress: Callable[[in
     }
 
 
-def _chunks(captions: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(captions), CAPTIONS):
-        yield captions[start : start + CAPTIONS]
-
-
 def _hash(caption: str) -> int:
-    return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=8).digest(), "little", signed=True)
+    return int.from_bytes(
+        hashlib.blake2b(caption.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little", signed=True
+    )

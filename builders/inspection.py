@@ -14,7 +14,7 @@ import torch
 from builders.dataset_card import find_dataset
 from builders.decoding import decode_image, fit
 from builders.images import contact_sheet
-from builders.lazy_data import index_shard
+from builders.shard_index import index_shard
 from builders.shards import DataError
 
 if TYPE_CHECKING:
@@ -84,13 +84,17 @@ def inspect_dataset(
     broken: list[str] = []
     captions = done = size = 0
     every = 1
+
+    def told(error: DataError) -> None:
+        broken.append(str(error))
+
     for split, shards in splits.items():
         for shard in shards:
             try:
                 size += shard.stat().st_size
-                for member in index_shard(shard):
+                for member in index_shard(shard, told):
                     try:
-                        image = decode_image(member.read(), f"{shard}: {member.name}")
+                        image = decode_image(member.read(), member.origin)
                     except DataError as error:
                         broken.append(str(error))
                         continue

@@ -7,98 +7,23 @@ middle.
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from builders.broken import SAMPLE_SHARE, SAMPLES
-from builders.dataset_card import sample_facts
 from builders.decoding import decode_image, fit, fit_random
 from builders.image_data import Images, to_float
 from builders.order import SampleOrder, hashed_generator
-from builders.shards import IMAGES, TEXTS, DataError, check_shard
+from builders.shard_index import Member
+from builders.shards import DataError
 
 if TYPE_CHECKING:
     from builders.data import Dataset
 
-__all__ = ["LazyImages", "Member", "index_shard"]
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """An image in a shard: where its bytes are, and what is known of it."""
-
-    shard: Path
-    name: str
-    key: str
-    offset: int
-    size: int
-    category: str
-    caption: str
-    group: str
-    #: Its bytes, where the shard is compressed.
-    content: bytes | None = None
-
-    def read(self) -> bytes:
-        """The image as it is stored."""
-        if self.content is not None:
-            return self.content
-        with self.shard.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
-def index_shard(path: Path, names: Mapping[str, Sequence[str]] | None = None) -> Iterator[Member]:
-    """The images of a shard with their texts; images are not read unless the shard is compressed.
-
-    Args:
-        path: of the shard.
-        names: the JSON keys that hold "caption" and "category", where they are not the usual ones.
-
-    Raises:
-        DataError: the shard cannot be read, or a text of it is wrong.
-    """
-    check_shard(path)
-    plain = path.suffix == ".tar"
-    with tarfile.open(path) as tar:
-        key: str | None = None
-        parts: dict[str, Any] = {}
-        for info in tar:
-            folder, _, file = info.name.rpartition("/")
-            stem, _, extension = file.partition(".")
-            this = f"{folder}/{stem}" if folder else stem
-            if not info.isreg() or extension.lower() not in (*IMAGES, *TEXTS):
-                continue
-            if this != key:
-                yield from _member(path, key, parts, names)
-                key, parts = this, {}
-            content: Any = (info.offset_data, info.size)
-            if extension.lower() in TEXTS or not plain:
-                stream = tar.extractfile(info)
-                assert stream is not None
-                content = (*content, stream.read())
-            parts[extension.lower()] = content
-        yield from _member(path, key, parts, names)
-
-
-def _member(
-    path: Path, key: str | None, parts: dict[str, Any], names: Mapping[str, Sequence[str]] | None
-) -> Iterator[Member]:
-    extension = next((name for name in IMAGES if name in parts), None)
-    if key is None or extension is None:
-        return
-    texts: dict[str, bytes | str] = {name: parts[name][2] for name in TEXTS if name in parts}
-    facts = sample_facts({"__key__": key, **texts}, names)
-    offset, size, *content = parts[extension]
-    kept = content[0] if content else None
-    yield Member(
-        path, f"{key}.{extension}", key, offset, size, facts["category"], facts["caption"], facts["group"], kept
-    )
+__all__ = ["LazyImages"]
 
 
 class LazyImages(Images):

@@ -36,6 +36,8 @@ class Source:
     #: Where in the file it stands, for a member of a shard.
     offset: int = 0
     size: int | None = None
+    #: Why it cannot be packed, where that is known.
+    problem: str = ""
 
     @property
     def origin(self) -> str:
@@ -43,7 +45,13 @@ class Source:
         return self.path if self.size is None else f"{self.path}: {self.key}.{self.extension}"
 
     def read(self) -> bytes:
-        """The image as it is stored."""
+        """The image as it is stored.
+
+        Raises:
+            OSError, DataError: it cannot be read.
+        """
+        if self.problem:
+            raise DataError(self.problem)
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             return file.read() if self.size is None else file.read(self.size)
@@ -133,22 +141,25 @@ def _json_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _shards(path: Path, keys: Mapping[str, tuple[str, ...]]) -> list[Source]:
     from builders.dataset_card import find_dataset
-    from builders.lazy_data import index_shard
+    from builders.shard_index import index_shard
 
     try:
         _, splits = find_dataset(str(path))
     except DataError as error:
         raise PackError(str(error)) from None
     names = {"caption": keys["caption"], "category": keys["label"]}
-    found = []
+    found: list[Source] = []
     for number, shard in enumerate(shard for shards in splits.values() for shard in shards):
-        for member in index_shard(shard, names):
+        problems: list[str] = []
+        for member in index_shard(shard, lambda error, problems=problems: problems.append(str(error)), names):
             if member.content is not None:
                 raise PackError(f"{shard}: compressed shards cannot be packed again; unpack them first")
             key, _, extension = member.name.rpartition(".")
             facts = (member.caption, member.category, member.group if member.group != member.key else "")
             place = (member.offset, member.size)
             found.append(Source(f"{number:05d}/{key}", str(shard), extension.lower(), *facts, *place))
+        # No key of a member begins like this.
+        found += [Source(f"{number:05d}/.{n}", str(shard), "", problem=text) for n, text in enumerate(problems)]
     return found
 
 

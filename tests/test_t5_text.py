@@ -94,3 +94,19 @@ def test_states_are_kept_to_the_bit(folder, tmp_path):
         captions = ["Red Apple", ""]
         torch.testing.assert_close(kept(captions)[0], encoder(captions)[0], atol=1e-6, rtol=1e-2)
         assert torch.equal(kept(captions)[1], encoder(captions)[1])
+
+
+def test_command(folder, cli):
+    from pathlib import Path
+
+    Path("wide.yaml").write_text(
+        "extends: mdm-nano.text\nname: wide\nnest: {nest: {inputs: {text: {width: 64, tokens: 40}}}}\n"
+    )
+    call = ("data", "encode", "noto-emoji-64", "states", "--entry", "wide.yaml", "--text-encoder", folder, "-q")
+    code, out, err = cli(*call, "--precision", "int8")
+    assert code == 2 and "no precision 'int8'" in err
+    code, out, err = cli(*call, "--precision", "bfloat16")
+    assert code == 0 and err == "" and f"2 shards by {folder}" in out
+    assert open_text_encoder("states", TEXT).precision == torch.bfloat16
+    code, _, err = cli(*call, "--precision", "float32")
+    assert code == 2 and "its fingerprint is" in err and "choose another folder" in err

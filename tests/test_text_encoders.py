@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from builders import embedded_text
+from builders.broken import BrokenDataWarning
 from builders.encoded_text import FACTS, EncodedText, encode_dataset
+from builders.shards import DataError
 from builders.text_encoders import TextEncoderError, open_text_encoder
 from specs.graph import TextInput
 from specs.load import load_entry
+from tests.test_data import samples, write_tar
 
 TEXT = TextInput(width=256, tokens=16)
 CAPTIONS = ["a red apple", "", "   ", "an apple", "woman walking facing right: dark skin tone " * 4]
@@ -59,8 +64,9 @@ def test_a_missing_package_is_named(monkeypatch):
 
 def test_states_are_kept_and_found_again(encoder, tmp_path):
     told = []
-    assert encode_dataset("noto-emoji-64", tmp_path, encoder, progress=lambda *given: told.append(given))[1] == 0
-    assert sum(count for _, count in told) > 1500
+    found = encode_dataset("noto-emoji-64", tmp_path, encoder, progress=lambda *given: told.append(given))
+    assert (found.shards, found.kept) == (2, 0) and found.captions > 1500
+    assert told == sorted(told) and told[0] == (0, 2) and told[-1] == (2, 2) and len(told) > 8
     facts = json.loads((tmp_path / FACTS).read_text())
     assert facts["fingerprint"] == encoder.fingerprint and facts["complete"]
     kept = open_text_encoder(str(tmp_path), TEXT)
@@ -82,21 +88,23 @@ def test_states_are_kept_and_found_again(encoder, tmp_path):
 
 
 def test_encoding_goes_on_where_it_stopped(encoder, tmp_path, monkeypatch):
-    def stop(shard, count):
-        raise KeyboardInterrupt
+    def stop(done, total):
+        if done > 0:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         encode_dataset("noto-emoji-64", tmp_path, encoder, progress=stop)
     with pytest.raises(TextEncoderError, match="not finished"):
         open_text_encoder(str(tmp_path), TEXT)
-    written, _ = encode_dataset("noto-emoji-64", tmp_path, encoder)
+    whole = encode_dataset("noto-emoji-64", tmp_path, encoder)
+    assert (whole.shards, whole.kept) == (2, 0)
     shard = next(tmp_path.glob("*.safetensors"))
-    assert encode_dataset("noto-emoji-64", tmp_path, encoder) == (0, written)
+    assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=0, kept=2)
     # What is damaged is encoded again.
     content = bytearray(shard.read_bytes())
     content[-7] ^= 1
     shard.write_bytes(content)
-    assert encode_dataset("noto-emoji-64", tmp_path, encoder) == (1, written - 1)
+    assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=1, kept=1)
 
 
 def test_an_encoder_that_is_not_there(tmp_path, monkeypatch):
@@ -127,3 +135,82 @@ def test_text_reaches_the_network_of_a_text_entry(encoder):
         assert (level[0] - level[1]).abs().max() > 1e-3
         # An empty caption is no text.
         torch.testing.assert_close(level[2:], without, atol=1e-5, rtol=1e-5)
+
+
+def test_broken_data_is_passed_over_or_named(encoder, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(10):
+        broken = [("bad.png", b""), ("bad.json", b"{")] if number == 0 else []
+        write_tar(data / f"{number}.tar", [*samples(4, caption=f"an apple {number}"), *broken])
+    whole = (data / "3.tar").read_bytes()
+    (data / "3.tar").write_bytes(whole[:1500])
+    for _ in range(2):  # what is kept says again what was passed over
+        with pytest.warns(BrokenDataWarning) as told:
+            found = encode_dataset(data, tmp_path / "states", encoder)
+        texts = " ".join(str(each.message) for each in told)
+        assert "1 broken samples passed over" in texts and "0.tar: sample 'bad': its .json is not JSON" in texts
+        assert "1 broken shards passed over" in texts and "3.tar: the tar file is cut off" in texts
+    assert (found.shards, found.kept, found.captions) == (1, 9, 9)
+    (data / "3.tar").write_bytes(whole)
+    with pytest.warns(BrokenDataWarning, match="1 broken samples"):
+        assert encode_dataset(data, tmp_path / "states", encoder).captions == 10
+    assert open_text_encoder(str(tmp_path / "states"), TEXT)(["an apple 3"])[1].any()
+    for number in (3, 4):
+        (data / f"{number}.tar").write_bytes(b"junk")
+    with pytest.raises(DataError, match="2 of 10 shards are broken"):
+        encode_dataset(data, tmp_path / "states", encoder)
+    write_tar(data / "3.tar", [("../evil.png", b"")])
+    with pytest.raises(DataError, match="unsafe member name"):
+        encode_dataset(data, tmp_path / "states", encoder)
+
+
+def test_command(cli):
+    code, out, err = cli("data", "encode", "noto-emoji-64", "states", "-q")
+    assert code == 0 and err == "" and out.count("\n") == 1
+    assert out.startswith("states: 1,910 captions of 2 shards by embedded; for recipes: text_encoder: states")
+    assert "2 shards (2 were there)" in cli("data", "encode", "noto-emoji-64", "states", "-q")[1]
+    # What it wrote stands for the encoder.
+    for name in ("states", "embedded"):
+        Path(f"{name}.yaml").write_text(
+            f"name: {name}\nsummary: words\nextends: micro-test\nentry: mdm-micro.text\ntext_encoder: {name}\n"
+        )
+        assert cli("train", f"{name}.yaml", "--out", f"runs/{name}", "-q", "--no-track")[0] == 0
+        assert (
+            cli("sample", f"runs/{name}", "--prompt", "Red Apple", "--steps", 2, "--count", 1, "-o", f"{name}.png")[0]
+            == 0
+        )
+    assert losses("states") == losses("embedded") and len(losses("states")) > 14
+    assert Path("states.png").read_bytes() == Path("embedded.png").read_bytes()
+    code, _, err = cli("sample", "runs/states", "--prompt", "a grue", "--steps", 2)
+    assert code == 2 and "no states for the caption 'a grue'" in err
+
+
+def losses(name):
+    rows = [json.loads(line) for line in Path(f"runs/{name}/log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if "loss" in key} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["noto-emoji64", "out"], "did you mean 'noto-emoji-64'?"),
+        (["noto-emoji-64", "out", "--entry", "mdm-nano"], "mdm-nano reads no text; give an --entry that does"),
+        (["noto-emoji-64", "out", "--entry", "mdm-nano.txt"], "did you mean 'mdm-nano.text'"),
+        (["noto-emoji-64", "out", "--entry", "mdm-s64"], "width 256, but the entry reads text of width 2048"),
+        (["noto-emoji-64", "out", "--text-encoder", "./nowhere"], "no such folder with a text encoder"),
+        (["noto-emoji-64", "out", "--precision", "bfloat16"], "--precision is for a T5"),
+        (["noto-emoji-64", "file"], "file: File exists"),
+        (["noto-emoji-64", "file/x"], "file/x: Not a directory"),
+        (["noto-emoji-64", "kept", "--text-encoder", "kept"], "kept: holds states of x, not an encoder"),
+        (["noto-emoji-64", "kept"], "kept: holds the states of x by 'embedded'; its data is x, not noto-emoji-64"),
+        (["noto-emoji-64"], "Missing argument 'OUT'"),
+    ],
+)
+def test_mistakes(cli, arguments, message):
+    Path("file").touch()
+    write_tar(Path("x.tar"), samples(2))
+    if "kept" in arguments:
+        assert cli("data", "encode", "x.tar", "kept", "-q")[0] == 0
+    code, out, err = cli("data", "encode", *arguments)
+    assert code == 2 and message in err and "Traceback" not in err and out == ""

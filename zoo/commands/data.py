@@ -1,4 +1,4 @@
-"""``zoo data``: pack images into shards, inspect a dataset."""
+"""``zoo data``: pack images into shards, inspect a dataset, encode its captions."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.commands.options import Json, Quiet
+from zoo.commands.options import Device, Json, Quiet
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from builders.inspection import Inspection
+    from specs.graph import TextInput
 
-data = typer.Typer(help="Pack and inspect data sets.", no_args_is_help=True)
+data = typer.Typer(help="Pack and inspect data sets, encode their captions.", no_args_is_help=True)
 
 
 @data.command()
@@ -110,3 +111,49 @@ def _table(found: Inspection) -> Table:
         if text:
             table.add_row(title, text)
     return table
+
+
+@data.command()
+def encode(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A data set's name, a folder, shards, an address.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the states.")],
+    entry: Annotated[str, typer.Option(help="Whose text input gives width and tokens.")] = "mdm-nano.text",
+    text_encoder: Annotated[
+        str, typer.Option(metavar="ENCODER", help="embedded, a T5 of the hub, or a folder with one.")
+    ] = "embedded",
+    precision: Annotated[str, typer.Option(help="Of a T5: auto, float32 or bfloat16.")] = "auto",
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Encode the captions of a data set once, for text_encoder of a recipe; the same command goes on."""
+    text = _text_input(entry)
+
+    from builders.encoded_text import encode_dataset
+    from builders.text_encoders import EMBEDDED, open_text_encoder
+    from zoo.commands.evaluate import PhaseBar
+    from zoo.device import pick_device
+
+    if text_encoder == EMBEDDED and precision != "auto":
+        raise ValueError(f"--precision is for a T5; the states of {EMBEDDED!r} are what they are")
+    encoder = open_text_encoder(text_encoder, text, pick_device(device), precision=precision)
+    with PhaseBar(quiet) as show:
+        found = encode_dataset(
+            name,
+            out,
+            encoder,
+            progress=lambda done, total: show("encoding shards", done, total),  # type: ignore[arg-type]  # in parts
+        )
+    kept = f" ({found.kept:,} were there)" if found.kept else ""
+    typer.echo(
+        f"{out}: {found.captions:,} captions of {found.shards + found.kept:,} shards{kept} by {encoder.name}; "
+        f"for recipes: text_encoder: {out}"
+    )
+
+
+def _text_input(entry: str) -> TextInput:
+    from registry.catalogue import architecture
+
+    text = architecture(entry).text
+    if text is None:
+        raise ValueError(f"{entry} reads no text; give an --entry that does, such as mdm-nano.text")
+    return text
