@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.card import Card, make_card
+from registry.card import BACKWARD, Card
 from registry.catalogue import get
 from registry.entry import Entry
 from registry.model_card import results_of
 from registry.record import architecture_params
-from registry.results import Measurement, Protocol, Reported
+from registry.results import Measurement, Protocol, Reported, best_value
 from registry.weights import file_facts
+from specs.recipe_schema import PhaseSpec
 
 __all__ = ["Comparison", "Curve", "Row", "compare_entries", "training_curve"]
 
@@ -31,7 +31,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry of a comparison. ``measured`` is None where nothing was measured under the common protocol."""
+    """One entry of a comparison. ``measured`` is None where nothing was measured under the common conditions."""
 
     entry: Entry
     card: Card
@@ -48,11 +48,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Entries, and the protocol under which they were measured."""
+    """Entries, and the conditions under which they were measured: a protocol, and how samples were drawn."""
 
     rows: tuple[Row, ...]
     protocol: Protocol | None
-    #: Names of the metrics that any entry has under the protocol.
+    #: The conditions in a line; None where nothing was measured.
+    title: str | None
+    #: Names of the metrics that any entry has under the conditions.
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -62,9 +64,13 @@ class Comparison:
         names = dict.fromkeys(name for row in self.rows for name in row.params)
         return tuple(name for name in names if len({row.params.get(name) for row in self.rows}) > 1)
 
+    def best(self, metric: str) -> float | None:
+        """The best value that an entry has, or None."""
+        return best_value(metric, [value for row in self.rows if (value := row.value(metric)) is not None])
+
 
 def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparison:
-    """Compare entries under the protocol that most of them were measured under, the newest where several are.
+    """Compare entries under the conditions that most of them were measured under, the newest where several are.
 
     Args:
         names: of the entries, or paths.
@@ -73,13 +79,13 @@ def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparis
     Raises:
         LookupError, SpecError: an entry is not there or wrong.
     """
-    entries = [get(name) for name in names]
+    entries = list(dict.fromkeys(get(name) for name in names))
     found = {entry: results_of(entry) for entry in entries}
-    protocol = _common([measured for measured, _ in found.values()])
+    common = _common([measured for measured, _ in found.values()])
     rows = []
     for entry in entries:
         measured, quoted = found[entry]
-        same = [m for m in measured if protocol is not None and m.protocol.key == protocol.key]
+        same = [m for m in measured if common is not None and m.conditions == common.conditions]
         # The last of a training, or the best where several trainings ended alike.
         best = max(same, key=lambda m: (m.training_step or 0, m.date), default=None)
         params = architecture_params(entry.architecture)
@@ -87,26 +93,21 @@ def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparis
     metrics = dict.fromkeys(name for row in rows if row.measured for name in row.measured.metrics)
     notes = dict.fromkeys(warning for row in rows if row.measured for warning in row.measured.warnings)
     missing = [row.entry.name for row in rows if row.measured is None]
-    lacking = [f"not measured under this protocol: {', '.join(missing)}"] if missing and protocol else []
-    if protocol is None:
-        lacking = ["no distance has been measured; 'zoo evaluate' measures"]
-    return Comparison(tuple(rows), protocol, tuple(metrics), (*notes, *lacking))
+    lacking = [f"not measured under this protocol: {', '.join(missing)}"] if missing and common else []
+    if common is None:
+        return Comparison(tuple(rows), None, None, (), ("no distance has been measured; 'zoo evaluate' measures",))
+    return Comparison(tuple(rows), common.protocol, common.title, tuple(metrics), (*notes, *lacking))
 
 
-def _common(measured: Sequence[Sequence[Measurement]]) -> Protocol | None:
+def _common(measured: Sequence[Sequence[Measurement]]) -> Measurement | None:
+    """The newest measurement under the conditions that most entries share."""
     counts: Counter[str] = Counter()
-    newest: dict[str, tuple[str, Protocol]] = {}
+    newest: dict[str, Measurement] = {}
     for group in measured:
-        counts.update({m.protocol.key for m in group})
+        counts.update({m.conditions for m in group})
         for m in group:
-            newest[m.protocol.key] = max(newest.get(m.protocol.key, ("", m.protocol)), (m.date, m.protocol), key=_date)
-    if not counts:
-        return None
-    return newest[max(counts, key=lambda key: (counts[key], newest[key][0]))][1]
-
-
-def _date(pair: tuple[str, Protocol]) -> str:
-    return pair[0]
+            newest[m.conditions] = max(newest.get(m.conditions, m), m, key=lambda each: each.date)
+    return max(newest.values(), key=lambda m: (counts[m.conditions], m.date), default=None)
 
 
 def training_curve(entry: Entry, runs: Path) -> Curve | None:
@@ -114,28 +115,30 @@ def training_curve(entry: Entry, runs: Path) -> Curve | None:
     logs = sorted((*runs.glob("*/log.jsonl"), *runs.glob("*/*/log.jsonl")), key=lambda path: path.stat().st_mtime)
     for log in reversed(logs):
         try:
-            recipe = json.loads((log.parent / "recipe.json").read_text())
+            phases = json.loads((log.parent / "recipe.json").read_text())["phases"]
             trained = file_facts(log.parent / "ema.safetensors").get("hash")
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue
         if trained == entry.hash:
-            curve = _read_curve(entry, recipe, log)
+            curve = _read_curve(entry, phases, log)
             if curve is not None:
                 return curve
     return None
 
 
-def _read_curve(entry: Entry, recipe: dict[str, object], log: Path) -> Curve | None:
+def _step_flops(entry: Entry, phase: PhaseSpec) -> float:
+    """Training FLOPs of a step: of every level, three times the forward FLOPs of each of its rows."""
+    labels = entry.labels[entry.labels.index(phase.train) :]
+    rows = phase.rows(labels)
+    return sum((1 + BACKWARD) * level.flops * rows[level.label] for level in entry.card().levels if level.label in rows)
+
+
+def _read_curve(entry: Entry, phases: Mapping[str, object], log: Path) -> Curve | None:
     level = entry.labels[0]
-    flops: dict[str, float] = {}
-    phases = recipe.get("phases")
-    for name, phase in phases.items() if isinstance(phases, dict) else ():
-        label, batch = phase.get("train"), phase.get("batch")
-        if label in entry.labels and isinstance(batch, int):
-            inner = dataclasses.replace(
-                entry.architecture, levels=entry.architecture.levels[entry.labels.index(label) :]
-            )
-            flops[name] = make_card(inner).training_flops * batch
+    try:
+        flops = {name: _step_flops(entry, PhaseSpec.model_validate(phase)) for name, phase in phases.items()}
+    except ValueError:  # a recipe of another version: what it spent is not known
+        return None
     spent, points = 0.0, []
     for line in log.read_text().splitlines():
         try:
@@ -143,7 +146,7 @@ def _read_curve(entry: Entry, recipe: dict[str, object], log: Path) -> Curve | N
         except ValueError:
             continue
         if "loss" in record:
-            spent += flops.get(record["phase"], 0.0)
+            spent += flops[record["phase"]]
         value = record.get("held_out_v_loss", {}).get(level)
         if value is not None and math.isfinite(value) and spent:
             points.append((spent, value))

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from registry.results import is_distance
+
 __all__ = ["NotTracked", "address", "store_view", "view_state"]
 
 TAG = "mlflow.sharedViewState."
@@ -21,8 +23,6 @@ TAG = "mlflow.sharedViewState."
 MAX_TAG = 5000
 #: Architecture choices on the axes of the parallel coordinates.
 CHOICES = ("levels", "innermost_resolution", "narrowest_width", "widest_width", "resnet_blocks", "attention_blocks")
-#: What the names of distances begin with.
-DISTANCES = ("fid", "fd_", "kid")
 COSTS = ("parameters", "flops", "training_flops", "activation_bytes_training", "latency_ms")
 
 
@@ -40,8 +40,9 @@ def view_state(run_ids: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]
     present = sorted(metrics)
     shown = [name for name in present if not name.endswith("_best")]
     # A level in its name makes a distance one of a training's curve.
-    distances = [name for name in shown if name.startswith(DISTANCES) and "/" not in name]
-    curves = [name for name in shown if "/" in name and name.startswith((*DISTANCES, "held_out_v_loss/", "loss/"))]
+    distances = [name for name in shown if is_distance(name) and "/" not in name]
+    losses = ("held_out_v_loss/", "loss/")
+    curves = [name for name in shown if "/" in name and (is_distance(name) or name.startswith(losses))]
     sections = [
         _section("distance", "Cost against distance", 3),
         _section("architecture", "Architecture", 1),
@@ -189,4 +190,4 @@ def _curve_order(name: str) -> tuple[int, str, int]:
     """Distances, held-out losses, losses; finest level first."""
     kind, _, label = name.partition("/")
     digits = "".join(letter for letter in label if letter.isdigit())
-    return ("held_out_v_loss", "loss").index(kind) + 1 if not kind.startswith(DISTANCES) else 0, kind, -int(digits or 0)
+    return ("held_out_v_loss", "loss").index(kind) + 1 if not is_distance(kind) else 0, kind, -int(digits or 0)

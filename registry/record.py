@@ -1,9 +1,9 @@
 """Entries in MLflow: one top-level run for each entry and hash, which is found again however often it is tracked.
 
 An edited spec has another hash and gets a run of its own; the run of the old one keeps its numbers. Measured
-distances are metrics; numbers that others reported are tags with their source. The distances of one protocol have the
-plain names (``kid_efficientnet_lite0``); the experiment remembers which protocol that is, and those of any other
-carry its key, so that no column of a table mixes two.
+distances are metrics; numbers that others reported are tags with their source. The distances of one protocol and
+sampler have the plain names (``kid_efficientnet_lite0``); the experiment remembers which that is, and those of any
+other carry their key, so that no column of a table mixes two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from registry.card import STEPS, Card
 from registry.catalogue import conditioning_of, kind_of
-from registry.results import Measurement
+from registry.columns import Columns, keyed
+from registry.results import Measurement, is_distance
 from registry.tables import family_of
 
 if TYPE_CHECKING:
@@ -28,15 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MODEL_TYPE", "Recorded", "architecture_params", "cost_metrics", "record_entry"]
 
-#: Tag of an experiment: which protocol the plain names of metrics belong to, by features.
-PROTOCOL_TAG = "zoo.protocol."
 #: Tag of a run: its LoggedModel.
 MODEL_TAG = "logged_model_id"
 MODEL_TYPE = "matryoshka-diffusion"
 #: Key under which MLflow shows sample grids.
 IMAGE_KEY = "samples"
-#: Metrics of which less is better.
-DISTANCES = ("fid", "fd_", "kid")
 
 #: Name, value, step.
 Point = tuple[str, float, int]
@@ -61,33 +58,39 @@ def record_entry(client: Any, entry: Entry, latency: float | None = None) -> Rec
         latency: milliseconds of one forward pass of one sample on this machine, where it was measured.
     """
     from registry.model_card import results_of
-    from registry.store import entry_run, experiment_id
+    from registry.store import entry_run, experiment_id, store_lock
 
     card = entry.card()
     experiment = experiment_id(client)
-    run_id = entry_run(client, entry.architecture)
-    created = run_id is None
-    if run_id is None:
-        run_id = _create(client, experiment, entry, card)
+    with store_lock(client.tracking_uri):
+        run_id = entry_run(client, entry.name, card.hash)
+        created = run_id is None
+        if run_id is None:
+            run_id = _create(client, experiment, entry, card)
+    # A run that was not finished is one whose recording was cut short, or goes on at this moment elsewhere.
+    whole = client.get_run(run_id).info.status == "FINISHED"
+    if not whole:
+        _describe(client, experiment, run_id, entry, card)
     measured, _ = results_of(entry)
     points: list[Point] = [(name, value, 0) for name, value in cost_metrics(card).items()]
     points += [("latency_ms", latency, 0)] if latency is not None else []
-    points += _with_best(_distances(client, experiment, measured))
-    added = _add(client, run_id, points)
-    if added or created:
+    points += _with_best(_distances(Columns(client, experiment), measured))
+    with store_lock(client.tracking_uri):
+        added = _add(client, run_id, points)
+    if added or not whole:
         for found in measured:
-            client.set_tag(run_id, f"protocol.{found.protocol.key}", found.protocol.title)
+            client.set_tag(run_id, f"protocol.{found.conditions}", found.title)
         if measured:
             _log_grid(client, run_id, measured[-1])
         _artifacts(client, run_id, entry)
         client.set_terminated(run_id, "FINISHED")
-    _adopt(client, experiment, run_id, card.hash)
+    _adopt(client, experiment, run_id, card)
     return Recorded(entry.name, run_id, created, added)
 
 
-def _adopt(client: Any, experiment: str, run_id: str, identity: str) -> None:
-    """Training runs of this hash become children of the entry's run, also those that were there before it."""
-    trainings = f"tags.kind = 'training' and tags.hash = '{identity}'"
+def _adopt(client: Any, experiment: str, run_id: str, card: Card) -> None:
+    """Training runs of this entry and hash become children of its run, also those that were there before it."""
+    trainings = f"tags.kind = 'training' and tags.entry = '{card.name}' and tags.hash = '{card.hash}'"
     for run in client.search_runs([experiment], trainings, max_results=1000):
         if run.data.tags.get("mlflow.parentRunId") != run_id:
             client.set_tag(run.info.run_id, "mlflow.parentRunId", run_id)
@@ -133,19 +136,13 @@ def architecture_params(graph: EntryGraph) -> dict[str, str]:
     return {name: str(value) for name, value in params.items()}
 
 
-def _distances(client: Any, experiment: str, measured: Sequence[Measurement]) -> list[Point]:
-    """Metrics of all measurements, plainly named where the protocol is the experiment's: its first."""
-    tags = client.get_experiment(experiment).tags
-    main = {key: value for key, value in tags.items() if key.startswith(PROTOCOL_TAG)}
-    points = []
-    for found in measured:
-        tag = f"{PROTOCOL_TAG}{found.protocol.features}"
-        if tag not in main:
-            main[tag] = found.protocol.key
-            client.set_experiment_tag(experiment, tag, found.protocol.key)
-        suffix = "" if main[tag] == found.protocol.key else f"-{found.protocol.key}"
-        points += [(name + suffix, metric.value, found.training_step or 0) for name, metric in found.metrics.items()]
-    return points
+def _distances(columns: Columns, measured: Sequence[Measurement]) -> list[Point]:
+    """Metrics of all measurements, plainly named where the conditions are the experiment's: its first."""
+    return [
+        (columns.name(keyed(name, found.conditions)), metric.value, found.training_step or 0)
+        for found in measured
+        for name, metric in found.metrics.items()
+    ]
 
 
 def _with_best(points: Sequence[Point]) -> list[Point]:
@@ -154,7 +151,7 @@ def _with_best(points: Sequence[Point]) -> list[Point]:
     best: dict[str, float] = {}
     for name, value, step in sorted(points, key=lambda point: point[2]):
         result.append((name, value, step))
-        if name.startswith(DISTANCES):
+        if is_distance(name):
             best[name] = min(value, best.get(name, value))
             result.append((f"{name}_best", best[name], step))
     return result
@@ -182,12 +179,9 @@ def _add(client: Any, run_id: str, points: Sequence[Point]) -> int:
 
 
 def _create(client: Any, experiment: str, entry: Entry, card: Card) -> str:
-    from mlflow.entities import Param
-
     from registry.environment import environment
     from registry.results import reported
 
-    params = architecture_params(entry.architecture)
     tags = {
         "kind": "entry",
         "entry": entry.name,
@@ -202,7 +196,17 @@ def _create(client: Any, experiment: str, entry: Entry, card: Card) -> str:
         if item.entry == entry.name:
             note = f"; {item.note}" if item.note else ""
             tags[f"{item.metric.lower()}_reported"] = f"{item.value:g} on {item.data} ({item.source}{note})"
-    run_id = str(client.create_run(experiment, run_name=entry.name, tags=tags | environment()).info.run_id)
+    return str(client.create_run(experiment, run_name=entry.name, tags=tags | environment()).info.run_id)
+
+
+def _describe(client: Any, experiment: str, run_id: str, entry: Entry, card: Card) -> None:
+    """Params and LoggedModel of a run; a second time changes nothing."""
+    from mlflow.entities import Param
+
+    params = architecture_params(entry.architecture)
+    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+    if MODEL_TAG in client.get_run(run_id).data.tags:
+        return
     model = client.create_logged_model(
         experiment,
         name=entry.name.replace(".", "-"),
@@ -213,8 +217,6 @@ def _create(client: Any, experiment: str, entry: Entry, card: Card) -> str:
     )
     client.finalize_logged_model(model.model_id, "READY")
     client.set_tag(run_id, MODEL_TAG, model.model_id)
-    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-    return run_id
 
 
 def _artifacts(client: Any, run_id: str, entry: Entry) -> None:

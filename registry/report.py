@@ -10,7 +10,7 @@ from pathlib import Path
 from registry.card import STEPS, short, short_bytes
 from registry.charts import bar_chart, color, cost_bars, scatter_chart, training_chart
 from registry.comparison import Comparison, Row
-from registry.results import Metric, grid_path
+from registry.results import Metric, grid_path, is_distance
 
 __all__ = ["report_html", "write_report"]
 
@@ -53,7 +53,7 @@ def write_report(comparison: Comparison, path: str | Path) -> Path:
 def report_html(comparison: Comparison) -> str:
     """The report as HTML."""
     names = ", ".join(row.entry.name for row in comparison.rows)
-    protocol = comparison.protocol.title if comparison.protocol else "No distance was measured."
+    protocol = comparison.title or "none was measured"
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in comparison.notes)
     sections = [
         f"<h1>Comparison of {len(comparison.rows)} entries</h1>",
@@ -89,7 +89,7 @@ def _table(head: Sequence[str], rows: Sequence[str]) -> str:
 
 def _main_table(comparison: Comparison) -> str:
     head = ["entry", "levels", "parameters", "MACs", "FLOPs", f"FLOPs, {STEPS} steps", "activations, training"]
-    lowest = {metric: _lowest(comparison, metric) for metric in comparison.metrics}
+    leading = {metric: comparison.best(metric) for metric in comparison.metrics}
     rows = []
     for row in comparison.rows:
         card = row.card
@@ -104,13 +104,9 @@ def _main_table(comparison: Comparison) -> str:
         text = _name(comparison, row) + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         for metric in comparison.metrics:
             found = row.measured.metrics.get(metric) if row.measured else None
-            text += _metric(found, best=row.value(metric) is not None and row.value(metric) == lowest[metric])
+            text += _metric(found, best=row.value(metric) is not None and row.value(metric) == leading[metric])
         rows.append(text)
     return _table([*head, *comparison.metrics], rows)
-
-
-def _lowest(comparison: Comparison, metric: str) -> float | None:
-    return min((value for row in comparison.rows if (value := row.value(metric)) is not None), default=None)
 
 
 def _metric(found: Metric | None, best: bool) -> str:
@@ -123,7 +119,7 @@ def _metric(found: Metric | None, best: bool) -> str:
 def _charts(comparison: Comparison) -> str:
     charts = []
     for metric in comparison.metrics:
-        if metric.startswith("inception_score"):
+        if not is_distance(metric):
             continue
         charts.append((f"FLOPs against {metric}", scatter_chart(comparison, lambda r: r.card.flops, "FLOPs", metric)))
         by_parameters = scatter_chart(comparison, lambda r: r.card.parameters, "parameters", metric)

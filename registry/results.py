@@ -10,19 +10,43 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-__all__ = ["MEASURED", "Measurement", "Metric", "Protocol", "Reported", "grid_path", "measurements", "reported", "save"]
+__all__ = [
+    "MEASURED",
+    "Measurement",
+    "Metric",
+    "Protocol",
+    "Reported",
+    "best_value",
+    "grid_path",
+    "is_distance",
+    "measurements",
+    "reported",
+    "save",
+]
 
 #: Where ``zoo evaluate`` writes, and what the package brings.
 MEASURED = Path("results") / "measured"
 _PACKAGED = Path(__file__).parent / "measured"
 _REPORTED = Path(__file__).parent / "reported.yaml"
+#: What the names of distances begin with; of every other metric, such as an inception score, more is better.
+_DISTANCES = ("fid", "fd_", "kid")
+
+
+def is_distance(name: str) -> bool:
+    """Whether a metric is a distance, of which less is better."""
+    return name.startswith(_DISTANCES)
+
+
+def best_value(name: str, values: Iterable[float]) -> float | None:
+    """The best of a metric's values: the least distance, the greatest score; None without any."""
+    return (min if is_distance(name) else max)(values, default=None)
 
 
 class _Frozen(BaseModel):
@@ -38,7 +62,7 @@ class Metric(_Frozen):
 
 
 class Protocol(_Frozen):
-    """All that a number depends on beside the samples themselves; numbers compare where these are equal."""
+    """All that a number depends on beside the samples themselves."""
 
     features: str
     features_sha256: str
@@ -92,6 +116,30 @@ class Measurement(_Frozen):
         facts = [self.entry, self.hash, self.weights, self.sampler, self.protocol.key]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def conditions(self) -> str:
+        """A short hash of the protocol and of how samples were drawn but for their seed.
+
+        Numbers compare, and may share a column, where it is equal.
+        """
+        settings = {name: value for name, value in self.sampler.items() if name != "seed"}
+        facts = [self.protocol.key, settings]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """The conditions in a line."""
+        drawn = _drawn(self.sampler)
+        return f"{self.protocol.title}; {drawn}" if drawn else self.protocol.title
+
+
+def _drawn(settings: Mapping[str, Any]) -> str:
+    """How samples were drawn, in words: ``ddim, 50 steps, guidance 1``."""
+    known = {"sampler": "{}", "num_inference_steps": "{} steps", "guidance_scale": "guidance {:g}"}
+    words = [pattern.format(settings[name]) for name, pattern in known.items() if name in settings]
+    words += [f"{name.replace('_', ' ')} {value}" for name, value in settings.items() if name not in (*known, "seed")]
+    return ", ".join(words)
+
 
 class Reported(_Frozen):
     """A number that others published."""
@@ -110,9 +158,9 @@ def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
     Raises:
         ValueError: a value is not finite; such a number is never stored.
     """
-    for name, metric in measurement.metrics.items():
-        if not all(math.isfinite(x) for x in (metric.value, metric.low, metric.high) if x is not None):
-            raise ValueError(f"{name} is not finite and is not stored")
+    name = _not_finite(measurement)
+    if name is not None:
+        raise ValueError(f"{name} is not finite and is not stored")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{measurement.entry or 'images'}-{measurement.key}.json"
@@ -139,12 +187,31 @@ def measurements(folders: Iterable[str | Path] | None = None) -> tuple[Measureme
     for folder in (_PACKAGED, MEASURED) if folders is None else map(Path, folders):
         for path in sorted(Path(folder).glob("*.json")):
             try:
-                found.append(Measurement.model_validate_json(path.read_bytes()))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"])
-                raise ValueError(f"{path}: not a measurement: {where}: {first['msg']}") from None
+                found.append(_read(path))
+            except ValueError as error:
+                hint = "mend it, or move it away and measure again"
+                raise ValueError(f"{path}: not a measurement: {error}; {hint}") from None
     return tuple(sorted({m.key: m for m in found}.values(), key=lambda m: m.date))
+
+
+def _read(path: Path) -> Measurement:
+    try:
+        found = Measurement.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(": ".join([*(str(part) for part in first["loc"]), first["msg"]])) from None
+    name = _not_finite(found)
+    if name is not None:
+        raise ValueError(f"{name} is not finite")
+    return found
+
+
+def _not_finite(measurement: Measurement) -> str | None:
+    """The first metric that has a value which is not finite."""
+    for name, metric in measurement.metrics.items():
+        if not all(math.isfinite(x) for x in (metric.value, metric.low, metric.high) if x is not None):
+            return name
+    return None
 
 
 class _ReportedFile(_Frozen):

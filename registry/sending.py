@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from registry.columns import Columns
 from registry.spool import Line, SentState, Spool
-from registry.store import entry_run_of_hash, experiment_id, is_refusal, shown_uri
+from registry.store import entry_run, experiment_id, is_refusal, shown_uri
 
 __all__ = ["RUN_KEY", "RunDeletedError", "Sender", "reason"]
 
@@ -82,6 +83,7 @@ class Sender:
         self.store = shown_uri(uri)
         self.records = 0
         self._tries = 0
+        self._columns: Columns | None = None
         self.state = self._known_state()
 
     def send_next(self) -> bool:
@@ -198,11 +200,17 @@ class Sender:
             return
         self.client.log_batch(
             self.state.run_id,
-            metrics=[Metric(name, value, when, step) for name, value, when, step in batch.metrics],
+            metrics=[Metric(self._column(name), value, when, step) for name, value, when, step in batch.metrics],
             params=[Param(key, value) for key, value in batch.params.items()],
             tags=[RunTag(key, value) for key, value in batch.tags.items()],
             synchronous=True,
         )
+
+    def _column(self, name: str) -> str:
+        """The name of a metric in the store."""
+        if self._columns is None:
+            self._columns = Columns(self.client, experiment_id(self.client))
+        return self._columns.name(name)
 
     def _send_other(self, record: Mapping[str, Any]) -> None:
         run_id, kind = self.state.run_id, record.get("kind")
@@ -223,7 +231,7 @@ class Sender:
 
     def _open_run(self, record: Mapping[str, Any]) -> None:
         """Find the run, or make it; its parent is the one given or the entry's."""
-        parent = record.get("parent") or entry_run_of_hash(self.client, record["entry_hash"])
+        parent = record.get("parent") or entry_run(self.client, record["tags"]["entry"], record["entry_hash"])
         found = next(self._runs_of(record["key"]), None)
         if found is None:
             tags = {**record["tags"], RUN_KEY: record["key"], **({PARENT: parent} if parent else {})}

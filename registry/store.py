@@ -8,22 +8,19 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from specs.graph import EntryGraph
+from typing import Any
 
 __all__ = [
     "EXPERIMENT",
     "absolute_uri",
     "connect",
     "entry_run",
-    "entry_run_of_hash",
     "experiment_id",
     "file_lock",
     "initialise_store",
     "is_refusal",
     "shown_uri",
+    "store_lock",
     "tracking_uri",
 ]
 
@@ -48,6 +45,17 @@ def absolute_uri(uri: str) -> str:
 def shown_uri(uri: str) -> str:
     """An address without its password, for messages and files."""
     return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+
+@contextlib.contextmanager
+def store_lock(uri: str) -> Iterator[None]:
+    """Hold the lock of a SQLite store, for what must be found or else made by one process; no lock of other stores."""
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    path = Path(uri.removeprefix(SQLITE))
+    with file_lock(path.with_name(path.name + ".lock")):
+        yield
 
 
 @contextlib.contextmanager
@@ -83,7 +91,9 @@ def initialise_store(uri: str) -> None:
 
     path = Path(uri.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(path.with_name(path.name + ".lock")):
+    if path.exists():
+        return
+    with store_lock(uri):
         if path.exists():
             return
         for stale in path.parent.glob(f".{path.name}.new*"):
@@ -132,18 +142,16 @@ def connect(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def entry_run(client: Any, graph: EntryGraph) -> str | None:
-    """The top-level run of an entry with this hash, or None: what training runs of it are children of."""
-    return entry_run_of_hash(client, graph.hash)
+def entry_run(client: Any, name: str, identity: str) -> str | None:
+    """The top-level run of an entry and hash, or None: what training runs of it are children of.
 
-
-def entry_run_of_hash(client: Any, identity: str) -> str | None:
-    """The oldest run with the tags ``kind`` = entry and ``hash`` = ``identity``."""
+    Both count: entries that are alike, such as mdm-s64 and unet-s64, have one hash and two runs.
+    """
     runs = client.search_runs(
         [experiment_id(client)],
-        f"tags.kind = 'entry' and tags.hash = '{identity}'",
+        f"tags.kind = 'entry' and tags.entry = '{name}' and tags.hash = '{identity}'",
         max_results=1,
-        order_by=["attributes.start_time ASC"],
+        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
     )
     return str(runs[0].info.run_id) if runs else None
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+import zoo
+from builders.observers import RunFacts
 from builders.training import train
-from registry import features
+from registry import evaluation, features
 from registry.online import DistanceObserver
-from registry.results import measurements
+from registry.features import EvaluationError
+from registry.results import Metric, measurements, save
 from specs.recipe import load_recipe
-from tests.measured import extractor
+from tests.measured import extractor, measurement
 
 
 @pytest.fixture
@@ -29,10 +32,11 @@ def test_steps_names_and_bests(logged):
     # Checkpoints at 2, 4, 6, 8 of the first phase and 10, 12, 14 of the second; due from 5 on, every 5.
     assert [step for step, _ in found] == [6, 10]
     first, last = found[0][1], found[-1][1]
-    assert set(first) == {f"{kind}_made_up/r8{best}" for kind in ("fd", "kid") for best in ("", "_best")}
+    stored = measurements([folder / "evaluations"])
+    key = stored[0].conditions
+    assert set(first) == {f"{kind}_made_up-{key}/r8{best}" for kind in ("fd", "kid") for best in ("", "_best")}
     assert {name.partition("/")[2].removesuffix("_best") for name in last} == {"r16"}
     assert all(values[f"{name}_best"] <= values[name] for _, values in found for name in values if "_best" not in name)
-    stored = measurements([folder / "evaluations"])
     assert [m.training_step for m in stored] == [step for step, _ in found]
     assert {m.protocol.resolution for m in stored} == {8, 16}
 
@@ -41,3 +45,41 @@ def test_the_fingerprint_does_not_know_of_it():
     plain = load_recipe("micro-test")
     measured = load_recipe("micro-test", ["every.distance=5", "evaluation.samples=9"])
     assert plain.fingerprint() == measured.fingerprint()
+
+
+def facts(folder, first_step):
+    return RunFacts(load_recipe("micro-test"), zoo.get("mdm-micro").architecture, folder, 14, first_step, "cpu", {})
+
+
+def test_the_best_survives_a_new_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    values = {"fd_made_up": Metric(value=3.0), "inception_score": Metric(value=5.0)}
+    for step, change in ((4, 0.0), (8, 1.0), (12, -2.0)):
+        changed = {name: Metric(value=metric.value + change) for name, metric in values.items()}
+        made = measurement("mdm-micro", weights=str(step), training_step=step, metrics=changed)
+        save(made, tmp_path / "evaluations")
+    observer = DistanceObserver()
+    observer.on_start(facts(tmp_path, first_step=8))
+    # What was measured past the step that training goes on from is not of this run any more; more is better of a score.
+    assert observer.best == {f"fd_made_up-{made.conditions}/r16": 3.0, f"inception_score-{made.conditions}/r16": 6.0}
+    observer = DistanceObserver()
+    observer.on_start(facts(tmp_path, first_step=0))
+    assert observer.best == {}
+
+
+def test_samples_that_cannot_be_measured_do_not_end_training(tmp_path, monkeypatch):
+    def collapsed(*args, **kwargs):
+        raise EvaluationError("the samples are copies of a few images")
+
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    monkeypatch.setattr(evaluation, "evaluate_model", collapsed)
+    said = []
+    recipe = load_recipe("micro-test", ["every={checkpoint: 2, evaluate: 0, distance: 5}"])
+    assert train(recipe, tmp_path / "run", observer=DistanceObserver(warn=said.append)).is_file()
+    assert said[0].startswith("step 6: the distance of r8 was not measured: the samples are copies") and len(said) == 2
+
+
+def test_features_that_are_not_there_are_said_before_the_first_step(tmp_path):
+    recipe = load_recipe("micro-test", ["every.distance=5", "evaluation.features=vgg"])
+    with pytest.raises(EvaluationError, match="no features 'vgg'"):
+        train(recipe, tmp_path / "run", observer=DistanceObserver())

@@ -93,10 +93,62 @@ def test_protocols_never_share_a_name(client):
     save(measurement("mdm-micro", 3.0))
     other = PROTOCOL.model_copy(update={"samples": 7})
     save(measurement("mdm-micro", 9.0, protocol=other, weights="x"))
+    # Nor do samplers: 20 steps of another one are no better or worse, but something else.
+    sampler = {"sampler": "dpm++", "num_inference_steps": 20, "guidance_scale": 3.0, "seed": 0}
+    save(measurement("mdm-micro", 5.0, sampler=sampler, weights="y"))
     found = metrics(client, record_entry(client, zoo.get("mdm-micro")).run_id)
-    plain, keyed = found["fd_made_up"], [name for name in found if name.startswith("fd_made_up-")]
-    assert plain in (3.0, 9.0)
-    assert {found[name] for name in keyed} == {12.0 - plain} and any(other.key in n or PROTOCOL.key in n for n in keyed)
+    names = [name for name in found if name.startswith("fd_made_up") and not name.endswith("_best")]
+    assert sorted(found[name] for name in names) == [3.0, 5.0, 9.0] and "fd_made_up" in names
+    assert {found[f"{name}_best"] == found[name] for name in names} == {True}
+    # Another seed is another sample of the same.
+    save(measurement("mdm-micro", 6.0, sampler=sampler | {"seed": 9}, weights="z", training_step=1))
+    again = metrics(client, record_entry(client, zoo.get("mdm-micro")).run_id)
+    assert set(again) == set(found)
+
+
+def test_entries_that_are_alike_have_a_run_each(client):
+    assert zoo.get("mdm-s64").hash == zoo.get("unet-s64").hash
+    first, second = (record_entry(client, zoo.get(name)) for name in ("mdm-s64", "unet-s64"))
+    assert second.created and first.run_id != second.run_id
+    assert {run.info.run_name for run in runs(client)} == {"mdm-s64", "unet-s64"}
+    assert record_entry(client, zoo.get("unet-s64")).run_id == second.run_id
+
+
+@pytest.mark.parametrize("step", ["create_logged_model", "log_batch", "log_artifact", "set_terminated"])
+def test_a_recording_that_was_cut_short_is_made_whole(client, monkeypatch, step):
+    def fail(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, step, fail)
+        with pytest.raises(KeyboardInterrupt):
+            record_entry(client, zoo.get("mdm-micro"))
+    run_id = record_entry(client, zoo.get("mdm-micro")).run_id
+    (run,) = runs(client)
+    assert run.info.status == "FINISHED" and run.data.params["levels"] == "2" and run.data.metrics["flops"] > 0
+    assert {"spec", "expanded.yaml", "card.md", "picture.png"} <= {file.path for file in client.list_artifacts(run_id)}
+    model = client.get_logged_model(run.data.tags["logged_model_id"])
+    assert {m.key for m in model.metrics} >= {"flops"}
+
+
+RECORD = """
+import sys, zoo
+from registry.record import record_entry
+from registry.store import connect
+record_entry(connect(sys.argv[1]), zoo.get("mdm-micro"))
+"""
+
+
+def test_two_that_record_at_once_make_one_run(client, tmp_path):
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-c", RECORD, f"sqlite:///{tmp_path / 'mlflow.db'}"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    (run,) = runs(client)
+    assert len(client.get_metric_history(run.info.run_id, "flops")) == 1
 
 
 def test_reported_numbers_are_tags_and_no_metrics(client):

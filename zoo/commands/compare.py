@@ -34,7 +34,7 @@ def compare_command(names: Sequence[str], out: Path | None = None, runs: Path = 
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """The comparison for the terminal; the least of each distance is bold."""
+    """The comparison for the terminal; the best of each metric is bold."""
     from rich.table import Table
     from rich.text import Text
 
@@ -42,10 +42,7 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("entry", style="bold", no_wrap=True)
     for title in ("levels", "parameters", "MACs", "FLOPs", "memory", *comparison.metrics):
         table.add_column(title, justify="right", no_wrap=title not in comparison.metrics)
-    best = {
-        metric: min((value for row in comparison.rows if (value := row.value(metric)) is not None), default=None)
-        for metric in comparison.metrics
-    }
+    best = {metric: comparison.best(metric) for metric in comparison.metrics}
     for row in comparison.rows:
         cells: list[Text | str] = [
             "/".join(label.removeprefix("r") for label in row.entry.labels),

@@ -69,7 +69,7 @@ def evaluate(
         typer.echo(found.model_dump_json(indent=1))
         return
     console().print(measurement_table(found))
-    typer.echo(found.protocol.title)
+    typer.echo(found.title)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     typer.echo(f"wrote {path}")
@@ -179,8 +179,8 @@ def compare(
 
     comparison = compare_command(entries, output, runs)
     console().print(comparison_table(comparison))
-    if comparison.protocol is not None:
-        typer.echo(comparison.protocol.title)
+    if comparison.title is not None:
+        typer.echo(comparison.title)
     for note in comparison.notes:
         print(f"note: {note}", file=sys.stderr)
     if output is not None:

@@ -83,7 +83,7 @@ def _tell(names: Sequence[str], folder: Path) -> None:
 
     comparison = compare_command(names, runs=folder.parent)
     console().print(comparison_table(comparison))
-    if comparison.protocol is not None:
-        print(comparison.protocol.title)
+    if comparison.title is not None:
+        print(comparison.title)
     words = " ".join(names)
     print(f"to see them side by side: zoo dashboard {words}\nas a page: zoo compare {words} -o report.html")
