@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 from builders.shards import DataError
 
-__all__ = ["Broken", "BrokenDataWarning"]
+__all__ = ["Broken", "BrokenDataWarning", "TooManyBrokenError", "check_budget"]
 
 #: So many samples may be broken, or this share of all, whichever is more; and this share of the shards.
 SAMPLES, SAMPLE_SHARE, SHARD_SHARE = 10, 0.01, 0.1
@@ -16,6 +17,34 @@ NAMED = 5
 
 class BrokenDataWarning(UserWarning):
     """Some samples or shards of a dataset were passed over."""
+
+
+class TooManyBrokenError(DataError):
+    """More of a dataset is broken than is passed over."""
+
+    def __init__(self, text: str) -> None:
+        # torch builds the error of a process that reads ahead anew, from its traceback, whose last line is the message.
+        super().__init__(text.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
+def check_budget(name: str, found: Sequence[str], total: int) -> None:
+    """Raise if more of ``total`` samples are broken than are passed over, or all of them.
+
+    Args:
+        name: of the dataset.
+        found: what is wrong with each of the broken ones.
+        total: samples, the broken ones among them.
+
+    Raises:
+        TooManyBrokenError: naming some.
+    """
+    allowed = max(SAMPLES, SAMPLE_SHARE * total)
+    if not found or (len(found) < total and len(found) <= allowed):
+        return
+    if len(found) == 1:
+        raise TooManyBrokenError(found[0])
+    which = "all" if len(found) == total else f"more than are passed over ({allowed:.0f})"
+    raise TooManyBrokenError(f"{name}: {len(found)} of {total} samples are broken, {which}: {_named(found)}")
 
 
 class Broken:
@@ -56,20 +85,13 @@ class Broken:
         Raises:
             DataError: too many samples are broken, or none is left.
         """
-        allowed = max(SAMPLES, SAMPLE_SHARE * (good + len(self.samples)))
-        if self.samples and (not good or len(self.samples) > allowed):
-            if len(self.samples) == 1:
-                raise DataError(self.samples[0])
-            raise DataError(
-                f"{self.name}: {len(self.samples)} of {good + len(self.samples)} samples are broken, more than are "
-                f"passed over ({allowed:.0f}): {_named(self.samples)}"
-            )
+        check_budget(self.name, self.samples, good + len(self.samples))
         for what, found in (("samples", self.samples), ("shards", self.shards)):
             if found:
                 text = f"{self.name}: {len(found)} broken {what} passed over: {_named(found)}"
                 warnings.warn(text, BrokenDataWarning, stacklevel=3)
 
 
-def _named(found: list[str]) -> str:
+def _named(found: Sequence[str]) -> str:
     more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
     return "; ".join(found[:NAMED]) + more

@@ -154,7 +154,8 @@ class Dataset:
         broken.check(len(members))
         if not members:
             raise DataError(f"{self.card.name}: no images in its {split} split")
-        return LazyImages(self, split, tuple(members), resolution or self.card.resolution, seed, crop)
+        side, unreadable = resolution or self.card.resolution, tuple(broken.samples)
+        return LazyImages(self, split, tuple(members), side, seed, crop, unreadable)
 
     def _parts(self, split: str) -> Iterator[tuple[Path, bool]]:
         """Shards to read, and whether all of their samples belong to the split."""

@@ -7,13 +7,14 @@ middle.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from builders.broken import SAMPLE_SHARE, SAMPLES
+from builders.broken import BrokenDataWarning, check_budget
 from builders.decoding import decode_image, fit, fit_random
 from builders.image_data import Images, to_float
 from builders.order import SampleOrder, hashed_generator
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from builders.data import Dataset
 
 __all__ = ["LazyImages"]
+
+#: Broken images that were told of in this process: each phase of a training opens the data anew.
+_TOLD: set[str] = set()
 
 
 class LazyImages(Images):
@@ -36,15 +40,28 @@ class LazyImages(Images):
         resolution: side in pixels; by default that of the first image.
         seed: of the stream.
         crop: "center" or "random", the latter drawn with the position in the stream.
+        unreadable: what is wrong with samples that are not among the members; they count as broken ones.
+
+    Raises:
+        DataError: too many images are broken to find a first one.
     """
 
     def __init__(
-        self, dataset: Dataset, split: str, members: tuple[Member, ...], resolution: int | None, seed: int, crop: str
+        self,
+        dataset: Dataset,
+        split: str,
+        members: tuple[Member, ...],
+        resolution: int | None,
+        seed: int,
+        crop: str,
+        unreadable: tuple[str, ...] = (),
     ) -> None:
         self.dataset, self.split, self.members, self.seed, self.crop = dataset, split, members, seed, crop
         self.indices = {name: index for index, name in enumerate(dataset.classes)}
         self.order = SampleOrder(len(members), seed)
+        #: What is wrong with each image that was found broken, by index.
         self.broken: dict[int, str] = {}
+        self.unreadable = unreadable
         self.resolution = resolution or min(self._decode(0)[0].size)
         self.classes = torch.tensor([self._class(member) for member in members], dtype=torch.int64)
 
@@ -103,19 +120,23 @@ class LazyImages(Images):
             DataError: too many are broken.
         """
         while True:
-            member = self.members[index]
-            try:
-                return decode_image(member.read(), f"{member.shard}: {member.name}"), index
-            except DataError as error:
-                self._count(index, str(error))
-                index = (index + 1) % len(self.members)
-
-    def _count(self, index: int, what: str) -> None:
-        self.broken[index] = what
-        allowed = max(SAMPLES, SAMPLE_SHARE * len(self.members))
-        if len(self.broken) > allowed or len(self.broken) >= len(self.members):
-            named = "; ".join(list(self.broken.values())[:5])
-            raise DataError(
-                f"{self.dataset.card.name}: {len(self.broken)} of {len(self.members)} images are broken, more than "
-                f"are passed over ({allowed:.0f}): {named}"
+            if index not in self.broken:
+                member = self.members[index]
+                try:
+                    return decode_image(member.read(), member.origin), index
+                except DataError as error:
+                    self._note(index, str(error))
+            # Also for those that are known, or whoever goes on after the error would search without end.
+            check_budget(
+                self.dataset.card.name,
+                [*self.unreadable, *self.broken.values()],
+                len(self.members) + len(self.unreadable),
             )
+            index = (index + 1) % len(self.members)
+
+    def _note(self, index: int, what: str) -> None:
+        self.broken[index] = what
+        if what not in _TOLD:
+            _TOLD.add(what)
+            text = f"{self.dataset.card.name}: broken image passed over: {what}"
+            warnings.warn(text, BrokenDataWarning, stacklevel=2)

@@ -141,26 +141,32 @@ def _json_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _shards(path: Path, keys: Mapping[str, tuple[str, ...]]) -> list[Source]:
     from builders.dataset_card import find_dataset
-    from builders.shard_index import index_shard
 
     try:
         _, splits = find_dataset(str(path))
     except DataError as error:
         raise PackError(str(error)) from None
     names = {"caption": keys["caption"], "category": keys["label"]}
-    found: list[Source] = []
-    for number, shard in enumerate(shard for shards in splits.values() for shard in shards):
-        problems: list[str] = []
-        for member in index_shard(shard, lambda error, problems=problems: problems.append(str(error)), names):
-            if member.content is not None:
-                raise PackError(f"{shard}: compressed shards cannot be packed again; unpack them first")
-            key, _, extension = member.name.rpartition(".")
-            facts = (member.caption, member.category, member.group if member.group != member.key else "")
-            place = (member.offset, member.size)
-            found.append(Source(f"{number:05d}/{key}", str(shard), extension.lower(), *facts, *place))
-        # No key of a member begins like this.
-        found += [Source(f"{number:05d}/.{n}", str(shard), "", problem=text) for n, text in enumerate(problems)]
-    return found
+    shards = [shard for paths in splits.values() for shard in paths]
+    return [source for number, shard in enumerate(shards) for source in _members(number, shard, names)]
+
+
+def _members(number: int, shard: Path, names: Mapping[str, tuple[str, ...]]) -> list[Source]:
+    from builders.shard_index import index_shard
+
+    found = []
+    problems: list[DataError] = []
+    for member in index_shard(shard, problems.append, names):
+        if member.content is not None:
+            raise PackError(f"{shard}: compressed shards cannot be packed again; unpack them first")
+        key, _, extension = member.name.rpartition(".")
+        facts = (member.caption, member.category, member.group if member.group != member.key else "")
+        place = (member.offset, member.size)
+        found.append(Source(f"{number:05d}/{key}", str(shard), extension.lower(), *facts, *place))
+    # No key of a member is like these.
+    return found + [
+        Source(f"{number:05d}/.{place}", str(shard), "", problem=str(error)) for place, error in enumerate(problems)
+    ]
 
 
 def _first(row: Mapping[str, str], keys: tuple[str, ...]) -> str:

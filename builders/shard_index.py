@@ -119,7 +119,7 @@ def _samples(path: Path, tar: tarfile.TarFile, plain: bool) -> Iterator[tuple[st
                 yield key, parts
             key, parts = this, {}
         if extension in parts:
-            raise DataError(f"{path}: {info.name!r} is there twice")
+            raise DataError(f"{path}: {info.name}: there are two members of this name")
         content = None
         if extension in TEXTS or ((not plain or info.issparse()) and extension in IMAGES):
             stream = tar.extractfile(info)

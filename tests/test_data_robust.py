@@ -5,18 +5,26 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import tempfile
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from builders.batches import read_batches
 from builders.broken import BrokenDataWarning
 from builders.data import DataError, open_dataset
 from builders.decoding import decode_image
+from builders.inspection import inspect_dataset
 from builders.order import SampleOrder
 from builders.shard_addresses import expand_braces
 from tests.test_data import encode, samples, write_tar
+from zoo import cli
 
 PIXEL = encode(Image.new("RGB", (8, 8), (10, 20, 30)))
 
@@ -173,13 +181,114 @@ def test_lazy_reads_compressed_shards_and_survives_pickling(tmp_path, mode):
 
 def test_lazy_passes_broken_images_over_and_ends(tmp_path):
     data = open_dataset(shard(tmp_path / "x.tar", 30, 3)).load(8, "all", memory=False)
-    keys = [key for start in range(0, 66, 11) for key in data.batch(start, 11)["key"]]
+    with pytest.warns(BrokenDataWarning) as told:
+        keys = [key for start in range(0, 66, 11) for key in data.batch(start, 11)["key"]]
+    assert sorted(str(each.message).rpartition("x.tar: ")[2][:8] for each in told) == [
+        "bad0.png",
+        "bad1.png",
+        "bad2.png",
+    ]
+    assert all(str(each.message).startswith("x: broken image passed over: ") for each in told)
+    # Each once in a process, also where the data is opened again.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_dataset(tmp_path / "x.tar").load(8, "all", memory=False).batch(0, 66)
     assert len(keys) == 66 and not any(key.startswith("bad") for key in keys) and len(data.broken) == 3
     bad = open_dataset(shard(tmp_path / "y.tar", 3, 12)).load(8, "all", memory=False)
-    with pytest.raises(DataError, match=r"y: 11 of 15 images are broken, more than are passed over \(10\)"):
-        bad.batch(0, 15)
-    with pytest.raises(DataError, match="are broken"):
-        open_dataset(shard(tmp_path / "z.tar", 0, 3)).load(8, "all", memory=False).batch(0, 1)
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"y: 11 of 15 samples are broken, more than are passed over \(10\)"):
+            bad.batch(0, 15)
+    none = open_dataset(shard(tmp_path / "z.tar", 0, 3)).load(8, "all", memory=False)
+    for _ in range(2):
+        with pytest.raises(DataError, match="z: 3 of 3 samples are broken, all: "):
+            none.batch(0, 1)
+
+
+class Plan:
+    """Stands for a plan of batches: the data of a step is the batch."""
+
+    def draw(self, step, data):
+        return data.batch(step * 4, 4)
+
+
+def test_processes_that_read_ahead_name_what_is_broken(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", cli._show_warning)
+    shard(tmp_path / "some.tar", 6, 2)
+    shard(tmp_path / "all.tar", 0, 12)
+    some = open_dataset(tmp_path / "some.tar").load(8, "all", memory=False)
+    batches = list(read_batches(Plan(), some, 0, 4, workers=2))
+    assert [b["key"] for b in batches] == [some.batch(4 * step, 4)["key"] for step in range(4)]
+    err = capfd.readouterr().err
+    assert "broken image passed over" in err and "bad0.png" in err and "bad1.png" in err
+    none = open_dataset(tmp_path / "all.tar").load(8, "all", memory=False)
+    with pytest.raises(
+        DataError, match=r"^all: 11 of 12 samples are broken, more than are passed over \(10\)"
+    ) as caught:
+        list(read_batches(Plan(), none, 0, 4, workers=2))
+    assert "\n" not in str(caught.value)
+
+
+# Texts
+
+
+def test_broken_texts_count_as_samples_in_every_reader(tmp_path):
+    members = [*samples(30), ("bad0.png", PIXEL), ("bad0.json", b"{"), ("bad1.json", b"[]"), ("bad1.png", PIXEL)]
+    path = write_tar(tmp_path / "x.tar", members)
+    dataset = open_dataset(path)
+    assert dataset.classes == ("cat", "dog")
+    found = []
+    for memory in (True, False):
+        message = (
+            r"x: 2 broken samples passed over: .*x\.tar: sample 'bad0': its .json is not JSON; .*'bad1': .* no? mapping"
+        )
+        with pytest.warns(BrokenDataWarning, match=message.replace("no? ", "not a ")):
+            data = dataset.load(8, "all", memory=memory)
+        found.append([key for batch in data.in_order(7) for key in batch["key"]])
+    assert found[0] == found[1] and len(found[0]) == 30
+    report = inspect_dataset(path)
+    assert report.samples == {"all": 30} and len(report.broken) == 2 and "'bad0'" in report.broken[0]
+    write_tar(path, [*samples(30), *((f"bad{n}.{end}", b"{") for n in range(11) for end in ("png", "json"))])
+    for memory in (True, False):
+        with pytest.raises(DataError, match=r"x: 11 of 41 samples are broken, more than are passed over \(10\)"):
+            open_dataset(path).load(8, "all", memory=memory)
+    # Texts and images have one budget.
+    write_tar(path, [*samples(9), *((f"bad{n}.{end}", b"{") for n in range(6) for end in ("png", "json")),
+                     *((f"junk{n}.png", b"junk") for n in range(6))])  # fmt: skip
+    with pytest.raises(DataError, match="12 of 21 samples"):
+        open_dataset(path).load(8, "all", memory=True)
+    with pytest.warns(BrokenDataWarning), pytest.raises(DataError, match="11 of 21 samples"):
+        open_dataset(path).load(8, "all", memory=False).batch(0, 15)
+
+
+NAMES = ["a", "b", ".h", "a.b", "d/a", "d.e/a", "__m__/a", "__a__", "./a"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(NAMES), st.sampled_from(["png", "PNG", "jpg", "seg.png", "json", "txt", "cls", "npy"])
+        ),
+        max_size=8,
+    ),
+    st.sampled_from(["w", "w:gz"]),
+)
+def test_readers_see_the_same_samples(names, mode):
+    with tempfile.TemporaryDirectory() as folder:
+        members = [
+            (f"{name}.{end}", b"7" if end == "cls" else b"{}" if end == "json" else PIXEL) for name, end in names
+        ]
+        path = write_tar(Path(folder) / "x.tar", members, mode)
+        outcomes = []
+        for memory in (True, False):
+            try:
+                data = open_dataset(path).load(8, "all", memory=memory)
+                outcomes.append(
+                    [(*pair,) for b in data.in_order(9) for pair in zip(b["key"], b["classes"].tolist(), strict=True)]
+                )
+            except DataError as error:  # in words of their own
+                outcomes.append(type(error))
+        assert outcomes[0] == outcomes[1]
 
 
 def test_random_crops(tmp_path):
