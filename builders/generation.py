@@ -15,10 +15,13 @@ from builders.network import NestedUNet
 from builders.process import DiffusionProcess
 from builders.samplers import sample
 
-__all__ = ["BATCH_PIXELS", "Request", "SamplerSettings", "class_shares", "draw", "draw_all"]
+__all__ = ["BATCH_PIXELS", "Preview", "Request", "SamplerSettings", "class_shares", "draw", "draw_all"]
 
 #: Pixels of the highest resolution that are denoised at once; bounds memory.
 BATCH_PIXELS = 2**18
+#: Told the rows of the request that a batch is, the number of the step from 1, and the clean images predicted there by
+#: level, highest resolution first.
+Preview = Callable[[range, int, list[Tensor]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class SamplerSettings:
     sampler: str = "ddim"
     num_inference_steps: int = 50
     guidance_scale: float = 1.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    eta: float = 0.0
+    clip: bool = True
+    dynamic_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ def draw(
     *,
     encoder: Encoder | None = None,
     progress: Callable[[int], object] | None = None,
+    preview: Preview | None = None,
 ) -> Iterator[tuple[range, list[Tensor]]]:
     """Draw samples batch by batch.
 
@@ -60,6 +68,7 @@ def draw(
         settings: sampler, steps and guidance.
         encoder: of prompts.
         progress: told after every step of a batch how many samples it holds.
+        preview: given the clean images predicted at every step.
 
     Yields:
         The rows of the request that a batch is, and its images (rows, channels, height, width) in [-1, 1] by level,
@@ -84,7 +93,11 @@ def draw(
                 method=settings.sampler,  # type: ignore[arg-type]  # checked by sample
                 num_inference_steps=settings.num_inference_steps,
                 guidance_scale=scale,
-                progress=partial(_advance, progress, len(rows)) if progress is not None else None,
+                guidance_interval=settings.guidance_interval,
+                eta=settings.eta,
+                clip=settings.clip,
+                dynamic_threshold=settings.dynamic_threshold,
+                progress=partial(_tell, progress, preview, rows),
             )
         yield rows, [level.cpu() for level in images]
 
@@ -113,8 +126,18 @@ def class_shares(counts: Sequence[int], number: int) -> tuple[int, ...]:
     return tuple(index for index, share in enumerate(whole) for _ in range(share))
 
 
-def _advance(progress: Callable[[int], object], samples: int, *_: object) -> None:
-    progress(samples)
+def _tell(
+    progress: Callable[[int], object] | None,
+    preview: Preview | None,
+    rows: range,
+    number: int,
+    total: int,
+    images: list[Tensor],
+) -> None:
+    if progress is not None:
+        progress(len(rows))
+    if preview is not None:
+        preview(rows, number, images)
 
 
 def _context(

@@ -12,7 +12,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["contact_sheet", "nearest_images", "nearest_to_levels", "sample_grid", "save_image", "to_pil"]
+__all__ = [
+    "contact_sheet",
+    "enlarge",
+    "fit_text",
+    "nearest_images",
+    "nearest_to_levels",
+    "sample_grid",
+    "save_image",
+    "to_pil",
+]
 
 BACKGROUND, FRAME, INK, FAINT = (255, 255, 255), (221, 221, 221), (34, 34, 34), (119, 119, 119)
 MARGIN, GAP, FONT_SIZE, BLOCK_GAP = 16, 8, 13, 28
@@ -114,7 +123,7 @@ def sample_grid(
     size = (2 * MARGIN + columns * (width + BLOCK_GAP) - BLOCK_GAP, top + rows * (height + GAP) - GAP + MARGIN)
     picture = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(picture)
-    draw.text((MARGIN, MARGIN - 4), _fit(title, size[0] - 2 * MARGIN, font), INK, font)
+    draw.text((MARGIN, MARGIN - 4), fit_text(title, size[0] - 2 * MARGIN, font), INK, font)
     for index in range(count):
         # Down the columns: samples of one class stay together.
         column, row = divmod(index, rows)
@@ -122,15 +131,15 @@ def sample_grid(
         for place, (label, images) in enumerate(shown):
             x = left + place * (cell + GAP)
             if row == 0:
-                draw.text((x, upper - line), _fit(label, cell, font), FAINT, font)
-            picture.paste(_enlarge(to_pil(images[index]), cell), (x, upper))
+                draw.text((x, upper - line), fit_text(label, cell, font), FAINT, font)
+            picture.paste(enlarge(to_pil(images[index]), cell), (x, upper))
             draw.rectangle((x - 1, upper - 1, x + cell, upper + cell), outline=FRAME)
         if labels:
             beside = nearest is not None
             room = (len(shown) - beside) * (cell + GAP) - GAP
-            draw.text((left, upper + cell + 2), _fit(captions[index], room, font), INK, font)
+            draw.text((left, upper + cell + 2), fit_text(captions[index], room, font), INK, font)
             if beside:
-                draw.text((left + room + GAP, upper + cell + 2), _fit(texts[index], cell, font), FAINT, font)
+                draw.text((left + room + GAP, upper + cell + 2), fit_text(texts[index], cell, font), FAINT, font)
     return picture
 
 
@@ -143,7 +152,7 @@ def contact_sheet(images: Tensor, columns: int = 10, cell: int = 96) -> Image.Im
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
         shown = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-        picture.paste(_enlarge(shown, cell), (column * (cell + 2), row * (cell + 2)))
+        picture.paste(enlarge(shown, cell), (column * (cell + 2), row * (cell + 2)))
     return picture
 
 
@@ -177,14 +186,15 @@ def _columns(count: int, width: int, height: int) -> int:
     return min(range(1, max(count, 1) + 1), key=elongation)
 
 
-def _enlarge(image: Image.Image, cell: int) -> Image.Image:
+def enlarge(image: Image.Image, cell: int) -> Image.Image:
+    """The image with ``cell`` pixels a side; by whole pixels where it is smaller."""
     if image.size == (cell, cell):
         return image
     shrinks = image.width > cell
     return image.resize((cell, cell), Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST)
 
 
-def _fit(text: str, width: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+def fit_text(text: str, width: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
     """The text, cut with an ellipsis where it is wider than ``width`` pixels."""
     if font.getlength(text) <= width:
         return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Literal
 
@@ -34,6 +34,7 @@ def sample(
     method: Method = "ddim",
     num_inference_steps: int = 50,
     guidance_scale: float = 1.0,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
     eta: float = 0.0,
     clip: bool = True,
     dynamic_threshold: float | None = None,
@@ -54,6 +55,8 @@ def sample(
             "dpm++" for DPM-Solver++ (2M), which needs fewer steps.
         num_inference_steps: steps, spread evenly over the schedule.
         guidance_scale: w in ``v(none) + w (v(context) - v(none))``; 1 is no guidance (arXiv 2207.12598).
+        guidance_interval: the part of the schedule in which there is guidance, as shares of its time from 0, clean, to
+            1, noise, both included; elsewhere the context alone steers, in one pass (arXiv 2404.07724).
         eta: noise of "ddim", from 0 (none) to 1.
         clip: limit predicted clean images to [-1, 1].
         dynamic_threshold: quantile by which they are limited instead, such as 0.995 (arXiv 2205.11487).
@@ -66,19 +69,20 @@ def sample(
     Raises:
         ValueError: an argument out of range, or guidance without an unconditional context.
     """
-    _check(method, guidance_scale, unconditional, eta, dynamic_threshold)
+    _check(method, guidance_scale, guidance_interval, unconditional, eta, dynamic_threshold)
     indices = time_indices(process.steps, num_inference_steps)
     parameter = next(model.parameters())
     generators = [_generators(seed, len(process.graph.levels)) for seed in seeds]
     z = initial_noise(process, generators, parameter.device)
     context = context.expand(len(seeds)) if context.rows == 1 else context
-    predict = _Guided(model, context, unconditional, guidance_scale, parameter.dtype)
+    first, last = (share * process.steps for share in guidance_interval)
+    guided = _Guided(model, context, unconditional, guidance_scale, parameter.dtype)
     eta = {"ddpm": 1.0, "dpm++": 0.0}.get(method, eta)
     before: list[tuple[Tensor, Tensor] | None] = [None] * len(z)
     with _evaluating(model):
         for number, (t, s) in enumerate(pairwise(indices), 1):
             # The network counts from 0 where the schedule counts from 1.
-            v = predict(z, t - 1)
+            v = guided.predict(z, t - 1) if first <= t <= last else guided.predict_unguided(z, t - 1)
             noise: Sequence[Tensor | None] = [None] * len(z)
             if eta > 0 and s > 0:
                 noise = initial_noise(process, generators, parameter.device)
@@ -159,30 +163,33 @@ class _Guided:
         self, model: nn.Module, context: Context, unconditional: Context | None, scale: float, dtype: torch.dtype
     ) -> None:
         self.model, self.scale, self.dtype = model, scale, dtype
-        self.contexts = [context]
-        self.joined = False
-        if scale == 1 or unconditional is None:
+        self.context, self.unconditional, self.both = context, unconditional, None
+        if unconditional is None or scale in (0, 1):
             return
-        unconditional = unconditional.expand(context.rows) if unconditional.rows == 1 else unconditional
-        if scale == 0:
-            self.contexts = [unconditional]
-            return
-        try:
-            self.contexts, self.joined = [Context.cat([context, unconditional])], True
-        except ValueError:  # prompts of different lengths
-            self.contexts = [context, unconditional]
+        self.unconditional = unconditional.expand(context.rows) if unconditional.rows == 1 else unconditional
+        with suppress(ValueError):  # prompts of different lengths
+            self.both = Context.cat([context, self.unconditional])
 
-    def __call__(self, z: list[Tensor], t: int) -> list[Tensor]:
-        given = [level.to(self.dtype) for level in z]
-        if self.joined:
-            both = self.model([torch.cat([level, level]) for level in given], t, self.contexts[0])
-            pairs = [level.float().chunk(2) for level in both]
+    def predict_unguided(self, z: list[Tensor], t: int) -> list[Tensor]:
+        """What the context says."""
+        return self._run(z, t, self.context)
+
+    def predict(self, z: list[Tensor], t: int) -> list[Tensor]:
+        """What the context says, further away from what is said without it."""
+        if self.unconditional is None or self.scale == 1:
+            return self._run(z, t, self.context)
+        if self.scale == 0:
+            return self._run(z, t, self.unconditional)
+        if self.both is not None:
+            joined = self._run([torch.cat([level, level]) for level in z], t, self.both)
+            pairs = [level.chunk(2) for level in joined]
         else:
-            found = [self.model(given, t, context) for context in self.contexts]
-            if len(found) == 1:
-                return [level.float() for level in found[0]]
-            pairs = [(with_.float(), without.float()) for with_, without in zip(*found, strict=True)]
+            found = (self._run(z, t, self.context), self._run(z, t, self.unconditional))
+            pairs = list(zip(*found, strict=True))
         return [without + self.scale * (with_ - without) for with_, without in pairs]
+
+    def _run(self, z: list[Tensor], t: int, context: Context) -> list[Tensor]:
+        return [level.float() for level in self.model([level.to(self.dtype) for level in z], t, context)]
 
 
 @contextmanager
@@ -198,14 +205,23 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _check(
-    method: str, scale: float, unconditional: Context | None, eta: float, dynamic_threshold: float | None
+    method: str,
+    scale: float,
+    interval: tuple[float, float],
+    unconditional: Context | None,
+    eta: float,
+    dynamic_threshold: float | None,
 ) -> None:
     if method not in METHODS:
-        raise ValueError(f"no sampler {method!r}; there are {' and '.join(METHODS)}")
+        raise ValueError(f"no sampler {method!r}; there are {', '.join(METHODS)}")
     if not math.isfinite(scale):
         raise ValueError(f"guidance_scale must be a finite number, not {scale}")
     if scale != 1 and unconditional is None:
         raise ValueError(f"guidance of {scale} needs an unconditional context")
+    if not 0 <= interval[0] <= interval[1] <= 1:
+        raise ValueError(
+            f"guidance_interval is a part of the time from 0, clean, to 1, noise, not {interval[0]} to {interval[1]}"
+        )
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must be from 0 to 1, not {eta}")
     if dynamic_threshold is not None and not 0 < dynamic_threshold <= 1:

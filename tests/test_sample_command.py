@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,8 +14,13 @@ from PIL import Image
 import zoo
 from builders import generation
 from builders.checkpoint import save_weights, write_tensors
+from builders.generation import SamplerSettings
+from builders.pack_sources import find_sources
+from registry.reference import open_images
 from registry.weights import find_weights
+from zoo.cli import run as run_zoo
 from zoo.commands import sample as command
+from zoo.commands.sample_folder import SampleFolder
 
 
 @pytest.fixture
@@ -29,34 +37,129 @@ def checkpoint(tmp_path):
     return path
 
 
+SETTINGS = SamplerSettings(num_inference_steps=2, guidance_scale=2.0)
+
+
 def run(checkpoint, **options):
-    return command.sample_command(str(checkpoint), **({"steps": 2, "device": "cpu"} | options))
+    return command.sample_command(str(checkpoint), **({"settings": SETTINGS, "device": "cpu"} | options))
+
+
+def assert_alike(one, two, count):
+    """Two folders of samples hold the same images, up to rounding."""
+    files = list(one.glob("*/*.png"))
+    assert len(files) == count
+    for file in files:
+        first, second = (np.asarray(Image.open(p / file.relative_to(one))).astype(int) for p in (one, two))
+        assert np.abs(first - second).max() <= 1
 
 
 def test_grid(checkpoint, tmp_path):
     path = run(checkpoint, out=tmp_path / "grid.png", count=1)
     assert path == tmp_path / "grid.png" and Image.open(path).width > 300
     # The same seed, the same picture; a folder finds its newest weights.
-    again = command.sample_command(str(tmp_path), steps=2, count=1, out=tmp_path / "again.png", device="cpu")
+    again = run(tmp_path, count=1, out=tmp_path / "again.png")
     assert again.read_bytes() == path.read_bytes()
 
 
 def test_folder_of_images(checkpoint, tmp_path):
-    path = run(checkpoint, out=tmp_path / "out", classes=["flags", "food"], count=2, seed=5, sampler="ddpm")
+    ddpm = SamplerSettings("ddpm", 2)
+    path = run(checkpoint, out=tmp_path / "out", classes=["flags", "food"], count=2, seed=5, settings=ddpm)
     assert path == tmp_path / "out" / "grid.png"
-    names = {file.name for file in path.parent.iterdir()} - {"grid.png"}
-    words = ["flags-5", "flags-6", "food-drink-7", "food-drink-8"]
-    assert names == {f"{word}-{label}.png" for word in words for label in ("r16", "r8")}
-    assert Image.open(tmp_path / "out" / "flags-5-r8.png").size == (8, 8)
+    names = ["000005-flags.png", "000006-flags.png", "000007-food-drink.png", "000008-food-drink.png"]
+    for label, side in (("r16", 16), ("r8", 8)):
+        assert sorted(file.name for file in (tmp_path / "out" / label).glob("*.png")) == names
+        assert Image.open(tmp_path / "out" / label / names[0]).size == (side, side)
+    records = [json.loads(line) for line in (tmp_path / "out" / "r16" / "metadata.jsonl").read_text().splitlines()]
+    assert records[2] == {"file_name": names[2], "seed": 7, "category": "Food & Drink"}
+    # What is said of the samples is what packing reads, and a level's folder is one of images to measure.
+    sources = find_sources(tmp_path / "out" / "r8" / "metadata.jsonl")
+    assert [source.category for source in sources] == ["Flags"] * 2 + ["Food & Drink"] * 2
+    assert len(open_images(str(tmp_path / "out" / "r16")).images) == 4
+
+
+def test_a_folder_goes_on(checkpoint, tmp_path, monkeypatch, capsys):
+    options = {"classes": ["flags"], "count": 5, "out": tmp_path / "out"}
+    whole = run(checkpoint, **{**options, "out": tmp_path / "whole"})
+    monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
+    write, calls = SampleFolder.write, []
+
+    def interrupted(self, rows, levels):
+        calls.append(list(rows))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(self, rows, levels)
+
+    monkeypatch.setattr(SampleFolder, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, **options)
+    assert "2 of 5 samples are in" in capsys.readouterr().err
+    calls.clear()
+
+    def counted(self, rows, levels):
+        calls.append(list(rows))
+        write(self, rows, levels)
+
+    monkeypatch.setattr(SampleFolder, "write", counted)
+    (tmp_path / "out" / "r8" / "000001-flags.png").unlink()  # one level of a sample is not all of it
+    run(checkpoint, **options)
+    assert calls == [[1, 2], [3, 4]] and "1 of 5 samples are there already" in capsys.readouterr().err
+    assert_alike(whole.parent, options["out"], 10)
+    calls.clear()
+    run(checkpoint, **options)
+    assert calls == []
+
+
+def test_a_folder_of_something_else_is_refused(checkpoint, tmp_path):
+    options = {"classes": ["flags"], "count": 1, "out": tmp_path / "out"}
+    run(checkpoint, **options)
+    with pytest.raises(ValueError, match=r"holds samples of other settings \(num_inference_steps 2, not 3\)"):
+        run(checkpoint, **options, settings=SamplerSettings(num_inference_steps=3, guidance_scale=2.0))
+    with pytest.raises(ValueError, match=r"other settings \(samples 1, not 2\)"):
+        run(checkpoint, **{**options, "count": 2})
+    with pytest.raises(ValueError, match="classes, prompts or seeds"):
+        run(checkpoint, **{**options, "classes": ["food"]})
+    with pytest.raises(ValueError, match="holds other files; choose a folder that is new or empty"):
+        run(checkpoint, **{**options, "out": tmp_path})
 
 
 def test_batches_do_not_change_samples(checkpoint, tmp_path, monkeypatch):
     whole = run(checkpoint, out=tmp_path / "whole", classes=["flags"], count=3)
     monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
     parts = run(checkpoint, out=tmp_path / "parts", classes=["flags"], count=3)
-    for file in whole.parent.glob("flags-*.png"):
-        first, second = (torch.tensor(list(Image.open(p / file.name).tobytes())) for p in (whole.parent, parts.parent))
-        assert (first - second).abs().max() <= 1
+    assert_alike(whole.parent, parts.parent, 6)
+
+
+def test_previews(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
+    settings = SamplerSettings("dpm++", 12)
+    run(
+        checkpoint,
+        out=tmp_path / "grid.png",
+        classes=["flags"],
+        count=5,
+        settings=settings,
+        previews=tmp_path / "p.png",
+    )
+    picture = Image.open(tmp_path / "p.png")
+    # Eight moments across; four samples of two levels down.
+    assert picture.width == 2 * 16 + 8 * 104 - 8 and picture.height > 8 * 96
+
+
+def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
+    real, seen = generation.sample, []
+    monkeypatch.setattr(generation, "sample", lambda *args, **given: seen.append(given) or real(*args, **given))
+    words = (
+        "--sampler ddim --steps 3 --guidance 4 --guidance-interval 0.1 0.6 --eta 0.5 --dynamic-threshold 0.9 --no-clip"
+    )
+    files = ["-o", str(tmp_path / "grid.png"), "--device", "cpu"]
+    assert (
+        run_zoo(["sample", str(checkpoint), "-c", "flags", "-n", "1", "-q", "--no-clip", *files, *words.split()]) == 0
+    )
+    expected = {
+        "method": "ddim", "num_inference_steps": 3, "guidance_scale": 4.0, "guidance_interval": (0.1, 0.6), "eta": 0.5,
+        "dynamic_threshold": 0.9, "clip": False, "seeds": [0],
+    }  # fmt: skip
+    assert {name: seen[0][name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -64,8 +167,11 @@ def test_batches_do_not_change_samples(checkpoint, tmp_path, monkeypatch):
     [
         ({"classes": ["flag"]}, "did you mean 'Flags'"),
         ({"count": 0}, "--count"),
-        ({"steps": 0}, "from 1 to 1000"),
-        ({"sampler": "euler"}, "no sampler 'euler'"),
+        ({"settings": SamplerSettings(num_inference_steps=0)}, "from 1 to 1000"),
+        ({"settings": SamplerSettings("euler")}, "no sampler 'euler'"),
+        ({"count": 41}, "410 samples are too many for a picture"),
+        ({"previews": Path("x.gif")}, "a picture is written as .png"),
+        ({"prompts": ["x"]}, "reads no text and takes no --prompt"),
         ({"device": "nonsense"}, "--device nonsense"),
     ],
 )
@@ -94,14 +200,14 @@ def test_shares_of_classes():
 
 def test_prompts(tmp_path):
     pytest.importorskip("wordllama")
-    options = {"steps": 3, "count": 2, "device": "cpu", "nearest": False}
+    settings = SamplerSettings(num_inference_steps=3)
+    options = {"settings": settings, "count": 2, "device": "cpu", "nearest": False}
     path = command.sample_command("mdm-nano.text", prompts=["a red apple"], out=tmp_path / "a", **options)
-    assert {file.name for file in path.parent.glob("*-r64.png")} == {"a-red-apple-0-r64.png", "a-red-apple-1-r64.png"}
+    names = ["000000-a-red-apple.png", "000001-a-red-apple.png"]
+    assert sorted(file.name for file in (path.parent / "r64").glob("*.png")) == names
+    assert '"caption": "a red apple"' in (path.parent / "r64" / "metadata.jsonl").read_text()
     other = command.sample_command("mdm-nano.text", prompts=["a blue whale"], out=tmp_path / "b", **options)
-    assert (other.parent / "a-blue-whale-0-r64.png").read_bytes() != (
-        path.parent / "a-red-apple-0-r64.png"
-    ).read_bytes()
+    whale = other.parent / "r64" / "000000-a-blue-whale.png"
+    assert whale.read_bytes() != (path.parent / "r64" / names[0]).read_bytes()
     with pytest.raises(ValueError, match=r"mdm-nano\.text reads text: say what to draw with --prompt"):
         command.sample_command("mdm-nano.text", out=tmp_path / "c.png", device="cpu")
-    with pytest.raises(ValueError, match="mdm-nano reads no text and takes no --prompt"):
-        command.sample_command("mdm-nano", prompts=["x"], out=tmp_path / "c.png", device="cpu")

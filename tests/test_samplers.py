@@ -78,6 +78,21 @@ def test_guidance(scale, expected):
     assert len(model.calls) == 5 and {rows for _, rows, _ in model.calls} == {2 if scale in (0, 1) else 4}
 
 
+def test_guidance_in_an_interval_of_the_time():
+    """Guided steps make one pass of both contexts, the others one of the context alone."""
+    model = Known()
+    options = {"unconditional": context([-0.25]), "guidance_scale": 2.0, "guidance_interval": (0.35, 0.8)}
+    images = draw(model, (0.25,), **options)
+    assert [(t + 1, rows) for t, rows, _ in model.calls] == [(1000, 1), (800, 2), (600, 2), (400, 2), (200, 1)]
+    # The last step decides what this model draws.
+    torch.testing.assert_close(images[0], torch.full_like(images[0], 0.25), atol=1e-5, rtol=0)
+    whole = draw(values=(0.25,), **{**options, "guidance_interval": (0.0, 1.0)})
+    torch.testing.assert_close(whole[0], torch.full_like(whole[0], 0.75), atol=1e-5, rtol=0)
+    # A scale of 0 leaves the context out in the interval alone.
+    images = draw(values=(0.25,), **{**options, "guidance_scale": 0.0, "guidance_interval": (0.5, 1.0)})
+    torch.testing.assert_close(images[0], torch.full_like(images[0], 0.25), atol=1e-5, rtol=0)
+
+
 def test_guidance_with_contexts_that_cannot_be_joined():
     wider = Context({label: (torch.full((1, 2), -0.25),) for label in GRAPH.labels})
     model = Known()
@@ -113,6 +128,8 @@ def test_progress_gets_previews_of_every_level():
         ({"num_inference_steps": 0}, "from 1 to 1000"),
         ({"num_inference_steps": 1001}, "from 1 to 1000"),
         ({"dynamic_threshold": 2.0}, "quantile"),
+        ({"guidance_interval": (0.8, 0.2)}, "not 0.8 to 0.2"),
+        ({"guidance_interval": (0.0, 1.5)}, "guidance_interval is a part of the time"),
     ],
 )
 def test_refusals(options, message):

@@ -9,7 +9,7 @@ import typer
 
 from zoo.commands.data import data
 from zoo.commands.measuring import measuring
-from zoo.commands.options import Device, Json, Name, Overrides
+from zoo.commands.options import Device, Json, Name, Overrides, Quiet
 
 app = typer.Typer(
     help="A declarative zoo of Matryoshka diffusion models.",
@@ -181,30 +181,44 @@ def sample(
     count: Annotated[int, typer.Option("--count", "-n", help="Samples of each class or prompt.")] = 2,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
     sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++.")] = "ddim",
+    eta: Annotated[float, typer.Option(help="Noise of ddim, from 0 to 1.")] = 0.0,
     guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 2.0,
+    guidance_interval: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="FROM TO", help="Times with guidance, as shares from 0, clean, to 1, noise."),
+    ] = (0.0, 1.0),
+    dynamic_threshold: Annotated[
+        float | None, typer.Option(help="Quantile by which predicted images are limited, such as 0.995.")
+    ] = None,
+    clip: Annotated[bool, typer.Option(help="Limit predicted images to the range of pixels.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the first sample; each further one takes the next.")] = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder.")] = Path(
-        "samples.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .png for a grid; or a folder for any number, which goes on.")
+    ] = Path("samples.png"),
+    previews: Annotated[
+        Path | None, typer.Option(help="A .png of what the first samples are predicted to be on the way.")
+    ] = None,
     device: Device = None,
     nearest: Annotated[bool, typer.Option(help="Show the nearest training image beside each sample.")] = True,
+    quiet: Quiet = False,
 ) -> None:
     """Draw images at every level."""
+    from builders.generation import SamplerSettings
     from zoo.commands.sample import sample_command
 
     path = sample_command(
         entry,
         classes=classes or (),
         prompts=prompts or (),
-        text_encoder=text_encoder,
+        text_encoder_name=text_encoder,
         count=count,
-        steps=steps,
-        sampler=sampler,
-        guidance=guidance,
+        settings=SamplerSettings(sampler, steps, guidance, guidance_interval, eta, clip, dynamic_threshold),
         seed=seed,
         out=output,
         device=device,
         nearest=nearest,
+        previews=previews,
+        quiet=quiet,
     )
     typer.echo(f"wrote {path}")
 

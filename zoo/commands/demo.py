@@ -27,7 +27,7 @@ def demo_command(*, out: Path = Path("runs/demo"), track: bool = True, quiet: bo
     if weights is None:
         return 130
     seconds = time.time() - started
-    path = _draw(weights, out / "samples.png")
+    path = _draw(weights, out / "samples.png", quiet)
     tracked = _add_to_run(out, path) if track else None
     print(_summary(out, weights, path, tracked, seconds))
     return 0
@@ -38,11 +38,13 @@ def _phases(recipe: Recipe) -> str:
     return ", then ".join(f"{phase.train[1:]} pixels ({phase.steps} steps)" for phase in recipe.phases.values())
 
 
-def _draw(weights: Path, path: Path) -> Path:
+def _draw(weights: Path, path: Path, quiet: bool) -> Path:
     """Two samples of each class at every level, the nearest training image beside each."""
+    from builders.generation import SamplerSettings
     from zoo.commands.sample import sample_command
 
-    return sample_command(str(weights), count=2, steps=40, guidance=3.0, out=path)
+    settings = SamplerSettings(num_inference_steps=40, guidance_scale=3.0)
+    return sample_command(str(weights), count=2, settings=settings, out=path, quiet=quiet)
 
 
 def _add_to_run(folder: Path, picture: Path) -> str | None:

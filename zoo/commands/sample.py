@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.weights import load_weights, training_data
-from registry.weights import text_encoder as open_encoder
+from registry.weights import load_weights, text_encoder, training_data
+from zoo.commands.sample_folder import SampleFolder
+from zoo.commands.sample_plan import Plan
 from zoo.device import pick_device
+from zoo.progress import CountBar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from builders.data import Dataset
-    from builders.mixture import Mixture
+    from builders.batches import Encoder
+    from builders.generation import SamplerSettings
     from builders.network import NestedUNet
+    from zoo.commands.sample_plan import Data
 
-__all__ = ["SampleBar", "sample_command"]
+__all__ = ["sample_command"]
+
+#: More samples than this are no picture any more.
+MOST_IN_GRID = 400
+#: Of a folder, the grid shows at most so many samples.
+SHOWN = 40
 
 
 def sample_command(
@@ -26,15 +34,15 @@ def sample_command(
     *,
     classes: Sequence[str] = (),
     prompts: Sequence[str] = (),
-    text_encoder: str | None = None,
+    text_encoder_name: str | None = None,
     count: int = 2,
-    steps: int = 50,
-    sampler: str = "ddim",
-    guidance: float = 2.0,
+    settings: SamplerSettings | None = None,
     seed: int = 0,
     out: Path = Path("samples.png"),
     device: str | None = None,
     nearest: bool = True,
+    previews: Path | None = None,
+    quiet: bool = False,
 ) -> Path:
     """Draw samples and write them.
 
@@ -42,15 +50,16 @@ def sample_command(
         what: name of an entry that has weights, path of a checkpoint, or of a folder with checkpoints.
         classes: names or indices of classes; by default all.
         prompts: what to draw, for a model that reads text.
-        text_encoder: of prompts; by default the one the model was trained with.
+        text_encoder_name: of prompts; by default the one the model was trained with.
         count: samples of each class or prompt, or in all where the model has neither.
-        steps: denoising steps.
-        sampler: "ddim", "ddpm" or "dpm++".
-        guidance: scale of classifier-free guidance; 1 is none.
+        settings: sampler, steps, guidance, limits; by default DDIM with 50 steps and guidance 2.
         seed: of the first sample; each further one takes the next.
-        out: a ``.png`` for a grid of all levels, or a folder for the grid and every image.
+        out: a ``.png`` for a grid of all levels, or a folder for every image, written as it is drawn, and a grid. A
+            folder that was begun goes on.
         device: where to run, such as "cuda" or "cpu"; by default a GPU if there is one.
         nearest: show the nearest training image beside each sample, where the data is at hand.
+        previews: a ``.png`` that shows how the first samples come about.
+        quiet: show no progress.
 
     Returns:
         The path of the grid.
@@ -60,100 +69,122 @@ def sample_command(
     """
     if count < 1:
         raise ValueError(f"--count must be at least 1, not {count}")
-    from builders.generation import Request, SamplerSettings, draw_all
+    if previews is not None and previews.suffix.lower() != ".png":
+        raise ValueError(f"--previews {previews}: a picture is written as .png")
+    from builders.generation import SamplerSettings
 
+    settings = settings or SamplerSettings(guidance_scale=2.0)
     model, metadata = load_weights(what, pick_device(device))
     data = training_data(metadata)
-    encoder = open_encoder(model, metadata, text_encoder)
-    plan = _Plan.of(model, data, classes, count, seed)
+    plan = Plan.make(model.graph, data, classes, prompts, count, seed)
+    encoder = text_encoder(model, metadata, text_encoder_name)
+    drawing = _Drawing(model, plan, settings, encoder, previews, quiet)
+    title = f"{model.graph.name}, {_described(settings)}, seeds from {seed}"
+    grid_data = data if nearest else None
+    if out.suffix.lower() == ".png":
+        return _to_grid(drawing, out, grid_data, title)
+    facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **_facts(settings)}
     if encoder is not None:
-        plan = _Plan.of_prompts(model.graph.name, prompts, count, seed)
-    elif prompts:
-        raise ValueError(f"{model.graph.name} reads no text and takes no --prompt")
-    settings = SamplerSettings(sampler, steps, guidance)
-    with SampleBar(len(plan.seeds) * steps) as advance:
-        request = Request(plan.seeds, plan.classes, plan.captions if encoder is not None else None)
-        levels = draw_all(model, request, settings, encoder=encoder, progress=advance)
-    title = f"{model.graph.name}, {sampler}, {steps} steps, guidance {guidance:g}, seeds from {seed}"
-    return _write(levels, plan, data if nearest else None, out, title, model.labels)
+        facts["text_encoder"] = encoder.fingerprint[:16]
+    return _to_folder(drawing, SampleFolder(out, plan, model.labels, facts), grid_data, title)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What to draw: for each sample a class (None without classes), its name, and a seed."""
+class _Drawing:
+    """A plan, and how it is drawn."""
 
-    classes: tuple[int, ...] | None
-    captions: tuple[str, ...]
-    seeds: tuple[int, ...]
+    def __init__(
+        self,
+        model: NestedUNet,
+        plan: Plan,
+        settings: SamplerSettings,
+        encoder: Encoder | None,
+        previews: Path | None,
+        quiet: bool,
+    ) -> None:
+        self.model, self.plan, self.settings, self.encoder = model, plan, settings, encoder
+        self.previews, self.quiet = previews, quiet
 
-    @staticmethod
-    def of_prompts(name: str, prompts: Sequence[str], count: int, seed: int) -> _Plan:
-        if not prompts:
-            raise ValueError(f"{name} reads text: say what to draw with --prompt")
-        captions = tuple(prompt for prompt in prompts for _ in range(count))
-        return _Plan(None, captions, tuple(range(seed, seed + len(captions))))
+    def run(self, rows: Sequence[int], take: Callable[[Sequence[int], list[Tensor]], object]) -> None:
+        """Draw some samples of the plan; ``take`` is given each batch as it is ready."""
+        from builders.generation import draw
 
-    @staticmethod
-    def of(model: NestedUNet, data: Dataset | Mixture | None, classes: Sequence[str], count: int, seed: int) -> _Plan:
-        number = model.graph.classes
-        if number is None:
-            if classes:
-                raise ValueError(f"{model.graph.name} has no classes")
-            seeds = tuple(range(seed, seed + count))
-            return _Plan(None, tuple(f"seed {s}" for s in seeds), seeds)
-        names = data.classes if data is not None and len(data.classes) == number else ()
-        chosen = [_class(name, number, data if names else None) for name in classes] or list(range(number))
-        indices = tuple(index for index in chosen for _ in range(count))
-        captions = tuple(names[index] if names else f"class {index}" for index in indices)
-        return _Plan(indices, captions, tuple(range(seed, seed + len(indices))))
+        steps, request = self.settings.num_inference_steps, self.plan.request(rows)
+        previews, preview = None, None
+        if self.previews is not None and rows:
+            from builders.previews import Previews
 
+            previews = Previews(steps)
+            preview = previews
+        with CountBar("sampling", len(rows) * steps, "steps", self.quiet) as advance:
+            options = {"encoder": self.encoder, "progress": advance, "preview": preview}
+            for found, levels in draw(self.model, request, self.settings, **options):  # type: ignore[arg-type]
+                take([rows[index] for index in found], levels)
+        if previews is not None:
+            from builders.images import save_image
+            from builders.previews import preview_sheet
 
-def _class(name: str, number: int, data: Dataset | Mixture | None) -> int:
-    if data is not None:
-        return data.class_index(name)
-    if not name.isdecimal() or int(name) >= number:
-        raise ValueError(
-            f"--class {name}: the names of the classes are not at hand; give a number from 0 to {number - 1}"
-        )
-    return int(name)
+            captions = [self.plan.captions[row] for row in rows[: previews.samples]]
+            save_image(preview_sheet(previews, captions), self.previews)  # type: ignore[arg-type]
 
 
-class SampleBar:
-    """A progress bar on stderr, counting the denoising steps of all samples, which leaves nothing behind."""
+def _to_grid(drawing: _Drawing, out: Path, data: Data, title: str) -> Path:
+    import torch
 
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from builders.images import save_image
 
-        columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.task = self.progress.add_task("sampling", total=total)
-
-    def __enter__(self) -> Callable[[int], object]:
-        self.progress.start()
-        return lambda samples: self.progress.advance(self.task, samples)
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+    count = len(drawing.plan)
+    if count > MOST_IN_GRID:
+        raise ValueError(f"{count:,} samples are too many for a picture (at most {MOST_IN_GRID}); give a folder to -o")
+    batches: list[list[Tensor]] = []
+    drawing.run(range(count), lambda rows, levels: batches.append(levels))
+    levels = [torch.cat(level) for level in zip(*batches, strict=True)]
+    return save_image(_grid(levels, drawing.plan.captions, data, title), out)
 
 
-def _write(
-    levels: list[Tensor], plan: _Plan, data: Dataset | Mixture | None, out: Path, title: str, labels: Sequence[str]
-) -> Path:
+def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) -> Path:
+    from builders.images import save_image
+
+    missing, count = folder.missing(), len(drawing.plan)
+    if len(missing) < count and not drawing.quiet:
+        print(f"{count - len(missing):,} of {count:,} samples are there already", file=sys.stderr)
+    try:
+        drawing.run(missing, folder.write)
+    except KeyboardInterrupt:
+        done = count - len(folder.missing())
+        print(f"\n{done:,} of {count:,} samples are in {folder.folder}; the same command goes on", file=sys.stderr)
+        raise
+    shown = min(count, SHOWN)
+    rows = [index * count // shown for index in range(shown)]
+    captions = [drawing.plan.captions[row] for row in rows]
+    return save_image(_grid(folder.read(rows), captions, data, title), folder.folder / "grid.png")
+
+
+def _grid(levels: list[Tensor], captions: Sequence[str], data: Data, title: str):  # type: ignore[no-untyped-def]
+    """A picture of samples, the nearest training image beside each."""
     from builders.data import to_float
     from builders.evaluation import COMPARED
-    from builders.images import nearest_to_levels, sample_grid, save_image, to_pil
+    from builders.images import nearest_to_levels, sample_grid
 
     closest, texts = None, None
     if data is not None:
-        images, captions = data.load(levels[0].shape[-1]).first(COMPARED)
+        images, known = data.load(levels[0].shape[-1]).first(COMPARED)
         indices = nearest_to_levels(levels, images)
-        closest, texts = to_float(images[indices]), [captions[index] for index in indices.tolist()]
-    grid = sample_grid(levels, plan.captions, closest, texts, title=title)
-    if out.suffix.lower() == ".png":
-        return save_image(grid, out)
-    for label, images in zip(labels, levels, strict=True):
-        for image, caption, seed in zip(images, plan.captions, plan.seeds, strict=True):
-            words = "".join(letter if letter.isalnum() else " " for letter in caption.lower()).split()
-            save_image(to_pil(image), out / f"{'-'.join(words)}-{seed}-{label}.png")
-    return save_image(grid, out / "grid.png")
+        closest, texts = to_float(images[indices]), [known[index] for index in indices.tolist()]
+    return sample_grid(levels, captions, closest, texts, title=title)
+
+
+def _described(settings: SamplerSettings) -> str:
+    """How samples were drawn, in a few words: what is not usual is told."""
+    low, high = settings.guidance_interval
+    parts = [settings.sampler, f"{settings.num_inference_steps} steps", f"guidance {settings.guidance_scale:g}"]
+    parts += [f"from {low:g} to {high:g}"] if (low, high) != (0, 1) else []
+    parts += [f"eta {settings.eta:g}"] if settings.eta else []
+    parts += [f"dynamic threshold {settings.dynamic_threshold:g}"] if settings.dynamic_threshold is not None else []
+    parts += ["not clipped"] if not settings.clip else []
+    return ", ".join(parts)
+
+
+def _facts(settings: SamplerSettings) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(settings)
