@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from builders.dataset_card import CARD, SHARDS
 from builders.shards import IMAGES, DataError
 
 __all__ = ["PackError", "Source", "find_sources"]
@@ -15,7 +16,6 @@ __all__ = ["PackError", "Source", "find_sources"]
 PATHS = ("path", "image", "file", "file_name", "filename")
 CAPTIONS = ("caption", "text", "prompt", "annotation")
 LABELS = ("category", "label", "class", "cls")
-MAX_LINE = 2**20
 
 
 class PackError(DataError):
@@ -38,6 +38,11 @@ class Source:
     size: int | None = None
     #: Why it cannot be packed, where that is known.
     problem: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of its own, not a part of a shard."""
+        return self.size is None and not self.problem
 
     @property
     def origin(self) -> str:
@@ -73,12 +78,13 @@ def find_sources(
         PackError: there is no such thing, or nothing in it.
     """
     keys = {"caption": (caption,) if caption else CAPTIONS, "label": (label,) if label else LABELS}
-    path = Path(path)
-    if path.is_dir() and not any(path.glob("*.tar")):
+    # An address is no path.
+    given, path = str(path), Path(path)
+    if path.is_dir() and not any(child.name.endswith((*SHARDS, CARD)) for child in path.iterdir()):
         return _folder(path)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):
         return _table(path, keys, (image,) if image else PATHS)
-    return _shards(path, keys)
+    return _shards(given, keys)
 
 
 def _folder(folder: Path) -> list[Source]:
@@ -91,7 +97,7 @@ def _folder(folder: Path) -> list[Source]:
         caption = text.read_text(encoding="utf-8", errors="replace").strip() if text.is_file() else ""
         label = relative.parts[0] if len(relative.parts) > 1 else ""
         key = relative.with_suffix("").as_posix()
-        found.append(Source(key, str(path), path.suffix.lower().lstrip("."), caption, label))
+        found.append(Source(_clean(key), str(path), path.suffix.lower().lstrip("."), caption, _clean(label)))
     return found
 
 
@@ -111,7 +117,8 @@ def _table(path: Path, keys: Mapping[str, tuple[str, ...]], images: tuple[str, .
         key = Path(name).with_suffix("").as_posix().lstrip("./") or str(number)
         if ".." in Path(key).parts:
             key = f"{number:08d}"
-        found.append(Source(key, str(image), extension, _first(row, keys["caption"]), _first(row, keys["label"])))
+        caption, label = _clean(_first(row, keys["caption"])), _clean(_first(row, keys["label"]))
+        found.append(Source(_clean(key), str(image), extension, caption, label))
     return found
 
 
@@ -119,14 +126,15 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            return [(number, {k: v or "" for k, v in row.items() if k}) for number, row in enumerate(reader, 2)]
+            return [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise PackError(f"{path}: not a CSV file: {error}") from None
 
 
 def _json_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    # Not splitlines(): captions may hold what Unicode calls ends of lines.
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -139,11 +147,11 @@ def _json_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _shards(path: Path, keys: Mapping[str, tuple[str, ...]]) -> list[Source]:
+def _shards(given: str, keys: Mapping[str, tuple[str, ...]]) -> list[Source]:
     from builders.dataset_card import find_dataset
 
     try:
-        _, splits = find_dataset(str(path))
+        _, splits = find_dataset(given)
     except DataError as error:
         raise PackError(str(error)) from None
     names = {"caption": keys["caption"], "category": keys["label"]}
@@ -171,3 +179,8 @@ def _members(number: int, shard: Path, names: Mapping[str, tuple[str, ...]]) -> 
 
 def _first(row: Mapping[str, str], keys: tuple[str, ...]) -> str:
     return next((row[key].strip() for key in keys if row.get(key)), "")
+
+
+def _clean(text: str) -> str:
+    """Without halves of characters, as in names of files that are not UTF-8: no JSON or YAML file holds them."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,74 +1,48 @@
 """From images with captions or labels to webdataset shards with a ``dataset.yaml``: in parallel, resumable.
 
 Equal sources give equal bytes: samples are sorted, and files carry no dates. A pack that was stopped keeps its finished
-shards and goes on.
+shards and goes on; shards whose images have changed meanwhile are packed again, so that nothing is mixed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import io
 import json
+import multiprocessing
 import os
-import tarfile
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-
-from PIL import Image
+from typing import Any
 
 from builders.broken import SAMPLES
 from builders.data import is_held_out
 from builders.dataset_card import CARD
-from builders.decoding import decode_image, fit
+from builders.pack_shard import PackSettings, Report, ShardPlan, pack_shard, stamp, stored_key, write_text
 from builders.pack_sources import PackError, Source
-from builders.shards import DataError
 
 __all__ = ["PackSettings", "Packed", "pack"]
 
 RESIZES = ("center-crop", "fit", "none")
 PLAN = ".pack.json"
-
-
-@dataclass(frozen=True, slots=True)
-class PackSettings:
-    """How a dataset is packed.
-
-    Attributes:
-        resolution: side in pixels; None keeps images as they are.
-        resize: "center-crop" (a square), "fit" (the shorter side, the picture whole), or "none".
-        held_out: whether about one sample in ten is put into a split of its own, by a hash of its group.
-        samples_per_shard: at most so many samples a shard.
-        max_broken: share of samples that may be broken; ten may in any case.
-        licence: of the images.
-        attribution: whom to name.
-    """
-
-    resolution: int | None = None
-    resize: str = "center-crop"
-    held_out: bool = True
-    samples_per_shard: int = 1000
-    max_broken: float = 0.01
-    licence: str = "not stated"
-    attribution: str = ""
+#: Settings that a shard's bytes depend on.
+_SHAPING = ("resolution", "resize", "held_out", "samples_per_shard")
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What was written: samples by split, and what was passed over."""
+    """What was written: samples by split, what was passed over, and how many shards were there already."""
 
     folder: Path
     samples: dict[str, int]
     classes: tuple[str, ...]
     broken: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Shard:
-    path: str
-    sources: tuple[Source, ...]
+    shards: int
+    kept: int
 
 
 def pack(
@@ -84,7 +58,7 @@ def pack(
 
     Args:
         sources: what to pack, from :mod:`builders.pack_sources`.
-        out: folder; shards of the same pack that are there already are kept.
+        out: folder; shards of the same pack that are there already are kept, unless their images have changed.
         name: of the dataset.
         settings: how.
         workers: processes; 0 packs in this one.
@@ -100,28 +74,20 @@ def pack(
     out = Path(out)
     shards = _plan(sources, settings)
     _claim(out, sources, settings)
-    done, total = 0, len(sources)
-    broken: list[str] = []
-    counts = {}
-    waiting = [shard for shard in shards if not _report(out, shard).is_file()]
-    for shard in shards:
-        if shard not in waiting:
-            done += len(shard.sources)
+    waiting = [shard for shard in shards if not _is_done(shard, out)]
+    kept = len(shards) - len(waiting)
+    done, total = len(sources) - sum(len(shard.sources) for shard in waiting), len(sources)
     progress(done, total)
-    for shard in _run(waiting, out, settings, workers):
-        done += len(shard.sources)
-        progress(done, total)
-    for shard in shards:
-        facts = json.loads(_report(out, shard).read_text())
-        counts[shard.path] = facts["samples"]
-        broken += facts["broken"]
-    allowed = max(SAMPLES, settings.max_broken * total)
-    if len(broken) == total or len(broken) > allowed:
-        raise PackError(
-            f"{len(broken)} of {total} images are broken, more than are passed over ({allowed:.0f}): "
-            f"{'; '.join(broken[:5])}"
-        )
-    return _finish(out, name, shards, counts, tuple(broken), settings)
+    with contextlib.closing(_run(waiting, out, settings, workers)) as running:
+        for shard in running:
+            done += len(shard.sources)
+            progress(done, total)
+    reports = [_report(shard, out) for shard in shards]
+    broken = tuple(what for report in reports for what in report.broken)
+    _check_broken(broken, total, settings)
+    counts = {shard.path: report.samples for shard, report in zip(shards, reports, strict=True)}
+    samples, classes = _finish(out, name, shards, counts, settings)
+    return Packed(out, samples, classes, broken, len(shards), kept)
 
 
 def _check(settings: PackSettings) -> None:
@@ -133,124 +99,145 @@ def _check(settings: PackSettings) -> None:
         raise PackError("a shard holds at least one sample")
 
 
-def _plan(sources: Sequence[Source], settings: PackSettings) -> list[_Shard]:
-    """Which samples go into which shard; a function of the sources alone."""
+def _plan(sources: Sequence[Source], settings: PackSettings) -> list[ShardPlan]:
+    """Which samples go into which shard, and which state of their files is packed."""
     if not sources:
         raise PackError("there are no images to pack")
-    ordered = sorted(sources, key=lambda source: source.key)
-    twice = next((a.key for a, b in pairwise(ordered) if a.key == b.key), None)
-    if twice is not None:
-        raise PackError(f"two images have the key {twice!r}; keys are paths without their suffix")
+    ordered = sorted(sources, key=lambda source: (stored_key(source.key), source.path))
+    for a, b in pairwise(ordered):
+        if stored_key(a.key) == stored_key(b.key):
+            raise PackError(
+                f"two images have the key {stored_key(a.key)!r}: {a.origin} and {b.origin}; keys are paths without "
+                "their suffix, and with _ for dots: rename one of them"
+            )
     splits: dict[str, list[Source]] = {"train": [], "held-out": []}
     for source in ordered:
         splits["held-out" if settings.held_out and is_held_out(source.group or source.key) else "train"].append(source)
+    stamps = {path: stamp(path) for path in {source.path for source in sources}}
     shards = []
     size = settings.samples_per_shard
     for split, members in splits.items():
         for number, start in enumerate(range(0, len(members), size)):
-            shards.append(_Shard(f"{split}-{number:06d}.tar", tuple(members[start : start + size])))
+            shards.append(ShardPlan.of(f"{split}-{number:06d}.tar", tuple(members[start : start + size]), stamps))
     return shards
 
 
 def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> None:
-    """The folder belongs to one pack: the same sources and settings."""
-    facts = [sorted((asdict(source) for source in sources), key=lambda each: each["key"]), asdict(settings)]
-    identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    """The folder belongs to one pack: its settings and the place of its images; a finished one also to these images."""
+    # Shards as a whole, not their members: one whose text was mended has a member more.
+    images = sorted({source.key if source.is_file else os.path.basename(source.path) for source in sources})
+    facts = {
+        "settings": {name: getattr(settings, name) for name in _SHAPING},
+        "place": _place(sources),
+        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+    }
     out.mkdir(parents=True, exist_ok=True)
     plan = out / PLAN
-    if plan.is_file():
-        if json.loads(plan.read_text()).get("identity") != identity:
+    if not plan.exists():
+        if any(out.glob("*.tar")) or (out / CARD).exists():
+            raise PackError(f"{out} holds a dataset already; choose another folder")
+    else:
+        try:
+            before = json.loads(plan.read_text("utf-8"))
+        except ValueError:
+            before = {}
+        same = ("settings", "place", "images") if (out / CARD).exists() else ("settings", "place")
+        if any(before.get(what) != facts[what] for what in same):
             raise PackError(f"{out} holds a pack of other images or settings; choose another folder or empty it")
+    write_text(plan, json.dumps(facts) + "\n")
+
+
+def _place(sources: Sequence[Source]) -> str:
+    """The folder that all files are in."""
+    return os.path.commonpath([os.path.dirname(os.path.abspath(source.path)) for source in sources])
+
+
+def _is_done(shard: ShardPlan, out: Path) -> bool:
+    """Whether a shard is there, of the images as they are now; one whose files could not be read is tried again."""
+    report = Report.read(shard.report(out))
+    if report is None or report.identity != shard.identity or report.unread:
+        return False
+    return not report.samples or (out / shard.path).is_file()
+
+
+def _report(shard: ShardPlan, out: Path) -> Report:
+    found = Report.read(shard.report(out))
+    if found is None:
+        raise PackError(f"{shard.report(out)}: gone while packing; run the same command again")
+    return found
+
+
+def _check_broken(broken: Sequence[str], total: int, settings: PackSettings) -> None:
+    allowed = max(SAMPLES, settings.max_broken * total)
+    if len(broken) < total and len(broken) <= allowed:
         return
-    if any(out.glob("*.tar")) or (out / CARD).exists():
-        raise PackError(f"{out} holds a dataset already; choose another folder")
-    _write(plan, json.dumps({"identity": identity}) + "\n")
+    which = "all of them" if len(broken) == total else f"more than are passed over ({allowed:.0f})"
+    more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
+    raise PackError(
+        f"{len(broken)} of {total} images are broken, {which}: {'; '.join(broken[:5])}{more}. Mend or remove them and "
+        "run the same command again, which packs only their shards anew; or pass more over with --max-broken"
+    )
 
 
-def _report(out: Path, shard: _Shard) -> Path:
-    """What is written beside a finished shard, and says that it is."""
-    return out / f".{shard.path}.json"
-
-
-def _run(shards: Sequence[_Shard], out: Path, settings: PackSettings, workers: int) -> Iterable[_Shard]:
-    if workers == 0:
+def _run(
+    shards: Sequence[ShardPlan], out: Path, settings: PackSettings, workers: int
+) -> Generator[ShardPlan, None, None]:
+    if workers == 0 or not shards:
         for shard in shards:
-            _pack_shard(shard, out, settings)
+            pack_shard(shard, out, settings)
             yield shard
         return
     # Fresh processes: forked ones inherit the threads of whatever is loaded here.
-    import multiprocessing
-
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [(shard, pool.submit(_pack_shard, shard, out, settings)) for shard in shards]
-        try:
-            for shard, future in futures:
-                future.result()
-                yield shard
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _pack_shard(shard: _Shard, out: Path, settings: PackSettings) -> None:
-    path = out / shard.path
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    count, broken = 0, []
-    with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for source in shard.sources:
-            try:
-                content, extension = _encoded(source, settings)
-            except (DataError, OSError) as error:
-                broken.append(str(error))
-                continue
-            facts = {"caption": source.caption, "category": source.category, "group": source.group}
-            text = json.dumps({name: value for name, value in facts.items() if value}, ensure_ascii=False)
-            # A dot would end the key for a reader of shards.
-            key = source.key.replace(".", "_")
-            _add(tar, f"{key}.{extension}", content)
-            _add(tar, f"{key}.json", text.encode())
-            count += 1
-    if count:
-        temporary.replace(path)
-    else:
-        temporary.unlink()
-    _write(_report(out, shard), json.dumps({"samples": count, "broken": broken}) + "\n")
-
-
-def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:
-    """The image as it is stored: the file itself where nothing changes it, else a PNG."""
-    content = source.read()
-    image = decode_image(content, source.origin)
-    if settings.resolution is None or settings.resize == "none":
-        return content, source.extension
-    if settings.resize == "center-crop":
-        image = Image.fromarray(fit(image, settings.resolution))
-    else:
-        factor = settings.resolution / min(image.size)
-        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-        image = image.resize(size, Image.Resampling.BOX if factor <= 1 else Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue(), "png"
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(content), 0o644
+    context = multiprocessing.get_context("spawn")
+    stopped = context.Event()
+    pool = ProcessPoolExecutor(workers, context, initializer=_listen, initargs=(stopped,))
     try:
-        tar.addfile(info, io.BytesIO(content))
-    except ValueError as error:
-        raise PackError(f"{name}: {error}") from None
+        # Ctrl-C reaches all processes; this one alone answers it, and the others inherit that they do not.
+        with _deaf():
+            futures = [(shard, pool.submit(_pack_shard, shard, out, settings)) for shard in shards]
+        for shard, future in futures:
+            future.result()
+            yield shard
+    except BrokenExecutor:
+        raise PackError(
+            "a process that packs ended, perhaps for want of memory; the same command goes on, with fewer --workers"
+        ) from None
+    finally:
+        stopped.set()
+        with _deaf():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+#: Set in a process of the pool when packing is to stop.
+_STOP: list[Any] = []
+
+
+def _listen(stopped: Any) -> None:
+    _STOP[:] = [stopped]
+
+
+def _pack_shard(shard: ShardPlan, out: Path, settings: PackSettings) -> None:
+    pack_shard(shard, out, settings, _STOP[0].is_set)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Without an ear for Ctrl-C."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread, which alone hears it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _finish(
-    out: Path,
-    name: str,
-    shards: Sequence[_Shard],
-    counts: dict[str, int],
-    broken: tuple[str, ...],
-    settings: PackSettings,
-) -> Packed:
+    out: Path, name: str, shards: Sequence[ShardPlan], counts: dict[str, int], settings: PackSettings
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Write the card; samples by split, and the classes."""
     import yaml
 
     splits: dict[str, dict[str, object]] = {}
@@ -267,11 +254,18 @@ def _finish(
     card |= {"licence": settings.licence}
     card |= {"attribution": settings.attribution} if settings.attribution else {}
     card |= {"classes": list(classes)} if classes else {}
-    _write(out / CARD, yaml.safe_dump(card | {"splits": splits}, sort_keys=False, allow_unicode=True))
-    return Packed(out, samples, classes, broken)
+    write_text(out / CARD, yaml.safe_dump(card | {"splits": splits}, sort_keys=False, allow_unicode=True))
+    _remove_others(out, shards)
+    return samples, classes
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def _remove_others(out: Path, shards: Sequence[ShardPlan]) -> None:
+    """Shards that this pack wrote when it had more images, and what processes left that were killed."""
+    wanted = {shard.path for shard in shards}
+    for report in out.glob(".*.tar.json"):
+        path = report.name.removeprefix(".").removesuffix(".json")
+        if path not in wanted:
+            (out / path).unlink(missing_ok=True)
+            report.unlink(missing_ok=True)
+    for temporary in out.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)

@@ -61,7 +61,7 @@ def test_workers_give_the_same(folder, tmp_path):
 
 def test_a_pack_that_was_stopped_goes_on(folder, tmp_path, monkeypatch):
     whole = packed(folder, tmp_path / "whole", samples_per_shard=10)
-    real, count = packing._pack_shard, []
+    real, count = packing.pack_shard, []
 
     def stopping(shard, out, settings):
         if len(count) == 2:
@@ -69,13 +69,13 @@ def test_a_pack_that_was_stopped_goes_on(folder, tmp_path, monkeypatch):
         count.append(shard.path)
         real(shard, out, settings)
 
-    monkeypatch.setattr(packing, "_pack_shard", stopping)
+    monkeypatch.setattr(packing, "pack_shard", stopping)
     with pytest.raises(KeyboardInterrupt):
         packed(folder, tmp_path / "out", samples_per_shard=10)
     assert not (tmp_path / "out" / "dataset.yaml").exists()
     done = list(count)
     count.clear()
-    monkeypatch.setattr(packing, "_pack_shard", lambda *args: count.append(args[0].path) or real(*args))
+    monkeypatch.setattr(packing, "pack_shard", lambda *args: count.append(args[0].path) or real(*args))
     found = packed(folder, tmp_path / "out", samples_per_shard=10)
     assert found.samples == whole.samples and not set(count) & set(done)
     assert all(path.read_bytes() == (found.folder / path.name).read_bytes() for path in whole.folder.glob("*.tar"))
@@ -122,6 +122,120 @@ def test_broken_images(folder, tmp_path):
         packed(folder, tmp_path / "other")
 
 
+def test_mended_images_are_packed_again(folder, tmp_path, monkeypatch):
+    whole = packed(folder, tmp_path / "whole", samples_per_shard=10)
+    content = {path: path.read_bytes() for path in sorted((folder / "dog").glob("*.png"))[:12]}
+    for path in content:
+        path.write_bytes(b"junk" * 10)
+    out = tmp_path / "out"
+    with pytest.raises(
+        PackError, match=r"12 of 40 images are broken.*Mend or remove them and run the same command again"
+    ):
+        packed(folder, out, samples_per_shard=10)
+    assert not (out / "dataset.yaml").exists()
+    for path, each in content.items():
+        path.write_bytes(each)
+    packs = watched(monkeypatch)
+    found = packed(folder, out, samples_per_shard=10)
+    assert found.broken == () and found.kept == found.shards - len(packs) > 0
+    for path in sorted(whole.folder.glob("*.tar")):
+        assert path.read_bytes() == (out / path.name).read_bytes()
+    packs.clear()
+    assert packed(folder, out, samples_per_shard=10).kept == found.shards and packs == []
+
+
+def watched(monkeypatch):
+    """Names of shards that are packed from now on."""
+    real, names = packing.pack_shard, []
+    monkeypatch.setattr(packing, "pack_shard", lambda *given: names.append(given[0].path) or real(*given))
+    return names
+
+
+def test_more_broken_images_can_be_allowed_later(folder, tmp_path, monkeypatch):
+    for path in sorted((folder / "dog").glob("*.png"))[:12]:
+        path.write_bytes(b"junk")
+    with pytest.raises(PackError, match="12 of 40"):
+        packed(folder, tmp_path / "out", samples_per_shard=10)
+    packs = watched(monkeypatch)
+    found = packed(folder, tmp_path / "out", samples_per_shard=10, max_broken=0.5)
+    assert packs == [] and sum(found.samples.values()) == 28 and len(found.broken) == 12
+    assert len(open_dataset(tmp_path / "out").load(split="all")) == 28
+
+
+def test_images_that_changed_meanwhile_are_not_mixed(folder, tmp_path, monkeypatch):
+    real, count = packing.pack_shard, []
+
+    def stopping(*given):
+        if len(count) == 3:
+            raise KeyboardInterrupt
+        count.append(given[0].path)
+        real(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(packing, "pack_shard", stopping)
+        packed(folder, tmp_path / "out", samples_per_shard=5)
+    # One image is another, one caption too, one image is gone.
+    Image.new("RGB", (40, 20), (1, 2, 3)).save(folder / "cat" / "01.png")
+    (folder / "cat" / "02.txt").write_text("a cat of note")
+    for path in (folder / "dog").glob("19.*"):
+        path.unlink()
+    packs = watched(monkeypatch)
+    found = packed(folder, tmp_path / "out", samples_per_shard=5)
+    assert count[0] in packs and found.kept == 2
+    whole = packed(folder, tmp_path / "whole", samples_per_shard=5)
+    for name in sorted(path.name for path in whole.folder.glob("*.tar")):
+        assert (whole.folder / name).read_bytes() == (found.folder / name).read_bytes()
+    # A finished pack is of its images alone, and another folder never gets into an unfinished one.
+    (folder / "dog" / "18.png").unlink()
+    with pytest.raises(PackError, match="holds a pack of other images or settings"):
+        packed(folder, tmp_path / "out", samples_per_shard=5)
+    (tmp_path / "out" / "dataset.yaml").unlink()
+    with pytest.raises(PackError, match="holds a pack of other images or settings"):
+        packed(folder / "cat", tmp_path / "out", samples_per_shard=5)
+    fewer = packed(folder, tmp_path / "out", samples_per_shard=5)
+    assert sum(fewer.samples.values()) == 38
+    assert {path.name for path in fewer.folder.glob("*.tar")} == {
+        name for split in open_dataset(fewer.folder).card.splits.values() for name in split.shards
+    }
+
+
+def test_broken_texts_of_shards_are_counted(folder, tmp_path):
+    from tests.test_data import samples, write_tar
+
+    shard = tmp_path / "x.tar"
+    broken = [("bad.png", b""), ("bad.json", b"{"), ("empty.json", b"[]")]
+    write_tar(shard, [*samples(6), *broken])
+    found = packed(shard, tmp_path / "out", resolution=8)
+    assert sum(found.samples.values()) == 6
+    assert found.broken == (f"{shard}: sample 'bad': its .json is not JSON",)
+    good = next(samples(1))[1]
+    write_tar(shard, [*samples(6), ("bad.png", good), ("bad.json", b"{}")])
+    (tmp_path / "out" / "dataset.yaml").unlink()
+    assert packed(shard, tmp_path / "out", resolution=8).broken == ()
+
+
+def test_odd_names(tmp_path):
+    root = tmp_path / "images"
+    for name in ("__a__/x.png", "a.b/c.d.png", f"{'long' * 30}/{'name' * 40}.png", "ünï/ç.png", "__a/y.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(root / name)
+    found = packed(root, tmp_path / "out", resolution=None)
+    assert sum(found.samples.values()) == 5 and found.broken == ()
+    assert len(open_dataset(tmp_path / "out").load(8, "all")) == 5
+    Image.new("RGB", (8, 8)).save(root / "a.b" / "c_d.png")
+    with pytest.raises(PackError, match=r"two images have the key 'a_b/c_d': .*c\.d\.png and .*c_d\.png"):
+        packed(root, tmp_path / "other")
+
+
+def test_images_too_long_to_fit(tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+    Image.new("RGB", (1, 40_000)).save(root / "a.png")
+    Image.new("RGB", (8, 8)).save(root / "b.png")
+    found = packed(root, tmp_path / "out", resolution=512, resize="fit")
+    assert len(found.broken) == 1 and "512x20480000 pixels when resized" in found.broken[0]
+
+
 def test_command(folder, tmp_path, cli):
     code, out, err = cli("data", "pack", folder, "out", "--resolution", 16, "--licence", "CC0", "-q")
     assert code == 0 and "2 classes; 0 broken images passed over" in out and err == ""
@@ -143,6 +257,12 @@ def test_command(folder, tmp_path, cli):
         (["good.csv", "out", "--resize", "stretch"], "no resize mode 'stretch'"),
         (["good.csv", "out", "--resolution", "0"], "a resolution of 0 pixels"),
         (["good.csv", "full"], "full holds a dataset already"),
+        (["good.csv", "out"], "1 of 1 images are broken, all of them: a.png: No such file"),
+        (["twice.csv", "out"], "two images have the key 'a'"),
+        (["good.csv", "good.csv/x"], "good.csv/x: Not a directory"),
+        (["pictures", "pictures"], "pictures: is the SOURCE"),
+        (["pictures", "out"], "pictures: no images"),
+        (["memory://none.tar", "out"], "memory://none.tar: cannot be fetched"),
     ],
 )
 def test_mistakes(cli, arguments, message):
@@ -152,6 +272,8 @@ def test_mistakes(cli, arguments, message):
     Path("empty.csv").write_text("path,caption\n")
     Path("nopath.csv").write_text("name,caption\nx,y\n")
     Path("good.csv").write_text("path\na.png\n")
+    Path("twice.csv").write_text("path\na.png\na.jpg\n")
+    Path("pictures").mkdir()
     Path("full").mkdir()
     Path("full/x.tar").write_bytes(b"")
     code, _, err = cli("data", "pack", *arguments, "--licence", "CC0")

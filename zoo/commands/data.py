@@ -46,6 +46,8 @@ def pack(
     if licence is None:
         print("warning: no --licence was given; 'not stated' is recorded", file=sys.stderr)
     settings = PackSettings(resolution, resize, held_out, samples, max_broken, licence or "not stated", attribution)
+    if out.resolve() == Path(source).resolve():
+        raise ValueError(f"{out}: is the SOURCE; choose another folder for the shards")
     sources = find_sources(source, caption=caption, label=label)
     with PhaseBar(quiet) as show:
         packed = run(
@@ -59,7 +61,8 @@ def pack(
     for what in packed.broken:
         print(f"passed over: {what}", file=sys.stderr)
     counts = ", ".join(f"{count:,} {split}" for split, count in packed.samples.items())
-    typer.echo(f"{out}: {counts}; {len(packed.classes)} classes; {len(packed.broken)} broken images passed over")
+    kept = f"; {packed.kept} of {packed.shards} shards were there" if packed.kept else ""
+    typer.echo(f"{out}: {counts}; {len(packed.classes)} classes; {len(packed.broken)} broken images passed over{kept}")
 
 
 @data.command()
