@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.costs import EntryCosts, LevelCosts, Part, count
 from registry.memory import Memory, activation_memory
+from registry.sampling_cost import SamplingCost
 from specs.blocks import Costs
 from specs.graph import EntryGraph
 
@@ -80,6 +81,8 @@ class Card:
     training_flops: int
     memory: Memory
     levels: tuple[LevelRow, ...]
+    #: Of one generated sample, where it was asked for.
+    sampling: SamplingCost | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The card as plain data, for JSON."""
@@ -96,8 +99,8 @@ class Card:
         return _tree(self)
 
 
-def make_card(graph: EntryGraph) -> Card:
-    """The card of a checked entry; nothing is built."""
+def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
+    """The card of a checked entry, and the cost of a sample where it is given; nothing is built."""
     costs = count(graph)
     total = costs.total
     memory, by_level = activation_memory(graph)
@@ -116,6 +119,7 @@ def make_card(graph: EntryGraph) -> Card:
         training_flops=(1 + BACKWARD) * _flops(total),
         memory=memory,
         levels=tuple(_level_row(graph, costs, level, by_level[level.label]) for level in costs.levels),
+        sampling=sampling,
     )
 
 
@@ -207,11 +211,7 @@ def _tree(card: Card) -> Tree:
         f"[dim]memory[/]   activations of a sample, float32: inference {short_bytes(memory.inference)}, "
         f"training {short_bytes(memory.training)}, with checkpointing {short_bytes(memory.checkpointed)}"
     )
-    guided = card.sampling_flops(STEPS, guided=True)
-    root.add(
-        f"[dim]FLOPs[/]    a training sample {short(card.training_flops)}, a generated sample ({STEPS} steps) "
-        f"{short(card.sampling_flops(STEPS))}, with guidance {short(guided)}"
-    )
+    root.add(f"[dim]FLOPs[/]    a training sample {short(card.training_flops)}, {_sampling(card)}")
     root.add(line(0, "", "parameters", "MACs", "FLOPs", "share", style="dim"))
     root.add(line(0, "whole network", *numbers(card), style="bold"))
     branch = root
@@ -221,6 +221,14 @@ def _tree(card: Card) -> Tree:
         for stage in level.stages:
             branch.add(line(depth + 1, _stage_title(stage), *numbers(stage)))
     return root
+
+
+def _sampling(card: Card) -> str:
+    """What a generated sample costs, as it was asked for."""
+    if card.sampling is not None:
+        return f"a generated sample {short(card.sampling.flops)} ({card.sampling.title})"
+    guided = card.sampling_flops(STEPS, guided=True)
+    return f"a generated sample ({STEPS} steps) {short(card.sampling_flops(STEPS))}, with guidance {short(guided)}"
 
 
 def _stage_title(stage: StageRow) -> str:

@@ -107,11 +107,20 @@ class Entry:
             graph.add_edge(f"{inner.label}/{inner.head}", nest)
         return networkx.freeze(graph)
 
-    def card(self) -> Card:
-        """Identity and costs by level; counted by the blocks' rules, no weights allocated."""
-        from registry.card import make_card
+    def card(self, **sampling: Any) -> Card:
+        """Identity and costs by level; counted by the blocks' rules, no weights allocated.
 
-        return make_card(self.architecture)
+        Args:
+            sampling: settings of :func:`registry.sampling_cost.sampling_cost`, such as ``sampler="dpm++"`` and
+                ``num_inference_steps=20``; with any of them the card also has the cost of a sample drawn so.
+
+        Raises:
+            ValueError: a setting out of range.
+        """
+        from registry.card import make_card
+        from registry.sampling_cost import sampling_cost
+
+        return make_card(self.architecture, sampling_cost(self.architecture, **sampling) if sampling else None)
 
     def expanded_yaml(self) -> str:
         """The spec with every short form written out; it loads again to the same hash."""

@@ -154,8 +154,11 @@ def evaluate_model(
         EvaluationError: the sets cannot be compared.
         ValueError: sampler settings that do not fit.
     """
-    images = draw_samples(model, reference, spec, encoder=text_encoder(model, metadata), progress=progress)
+    encoder = text_encoder(model, metadata)
+    images = draw_samples(model, reference, spec, encoder=encoder, progress=progress)
     settings = spec.model_dump(mode="json", include={"sampler", "num_inference_steps", "guidance_scale", "seed"})
+    if encoder is not None:
+        settings["text_encoder"] = encoder.fingerprint[:16]
     step = metadata.get("step", "")
     facts = {
         "entry": model.graph.name,

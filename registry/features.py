@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["INCEPTION_SHA256", "EvaluationError", "Extractor", "extract", "open_features"]
+__all__ = ["INCEPTION_SHA256", "EvaluationError", "Extractor", "extract", "metric_features", "open_features"]
 
 #: ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity v0.2.0, converted from the TensorFlow graph of 2015
 #: in which FID was defined (Heusel et al., arXiv 1706.08500).
@@ -61,6 +61,11 @@ class Extractor:
         if self.defining:
             return {"fd": "fid"}.get(kind, kind)
         return f"{kind}_{self.name}"
+
+
+def metric_features(name: str) -> str:
+    """What distances in the features of :func:`open_features` are called after, such as ``timm_resnet18_a1_in1k``."""
+    return re.sub(r"\W+", "_", name) if name.startswith("timm:") else name
 
 
 def open_features(
@@ -205,8 +210,9 @@ def _timm(model_name: str, resize: str, device: torch.device | str) -> Extractor
     def run(images: Tensor) -> tuple[Tensor, None]:
         return model((_resized(images, side, resize) - mean) / deviation), None
 
-    name = re.sub(r"\W+", "_", model_name)
-    return Extractor(f"timm_{name}", _digest(model.state_dict()), model.num_features, resize, False, run)
+    return Extractor(
+        metric_features(f"timm:{model_name}"), _digest(model.state_dict()), model.num_features, resize, False, run
+    )
 
 
 def _digest(tensors: dict[str, Any]) -> str:

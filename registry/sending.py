@@ -29,8 +29,8 @@ class RunDeletedError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an error, with its kind."""
-    lines = str(error).strip().splitlines()
+    """The first line of an error, with its kind and without passwords."""
+    lines = shown_uri(str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class SpoolThread:
         self._records: list[Record] = []
         self._history: SpoolHistory | None = None
         self._ended = self._warned = False
+        self._deadline = 0.0
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
 
     def start(self) -> None:
@@ -46,13 +48,15 @@ class SpoolThread:
         """Have the thread do a job; returns at once."""
         self._queue.put(job)
 
-    def close(self, patience: float) -> None:
-        """Finish what is in the queue, waiting for at most ``patience`` seconds."""
+    def close(self, patience: float) -> bool:
+        """Finish what is in the queue, waiting for at most ``patience`` seconds; whether all of it was written."""
+        self._deadline = time.monotonic() + patience
         self._queue.put(None)
         self._thread.join(patience)
+        return not (self._thread.is_alive() or self._jobs or self._records)
 
     def _work(self) -> None:
-        while not self._ended:
+        while not self._ended or (self._waits() and time.monotonic() < self._deadline):
             self._wait()
             try:
                 self._append()
@@ -63,10 +67,14 @@ class SpoolThread:
         with contextlib.suppress(OSError):
             self.spool.close()
 
+    def _waits(self) -> bool:
+        """Whether something has still to be written."""
+        return bool(self._jobs or self._records)
+
     def _wait(self) -> None:
         """Wait for a job; only for a moment if something has still to be written."""
         try:
-            job = self._queue.get(timeout=PAUSE if self._jobs or self._records else None)
+            job = self._queue.get(timeout=PAUSE if self._waits() else None)
         except queue.Empty:
             return
         if job is None:

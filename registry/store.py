@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "EXPERIMENT",
+    "StoreError",
     "absolute_uri",
     "connect",
     "entry_run",
@@ -20,6 +21,7 @@ __all__ = [
     "initialise_store",
     "is_refusal",
     "shown_uri",
+    "store_errors",
     "store_lock",
     "tracking_uri",
 ]
@@ -28,6 +30,42 @@ EXPERIMENT = "matryoshka-zoo"
 SQLITE = "sqlite:///"
 #: What a client waits for an answer, and how often it asks again by itself: whoever sends tries again anyway.
 HTTP_SECONDS, HTTP_RETRIES = "10", "0"
+#: Packages whose exceptions say what is wrong with a store.
+_OF_STORES = ("mlflow", "sqlalchemy", "alembic", "requests", "sqlite3")
+
+
+class StoreError(ValueError):
+    """A store cannot be used; the message says which, why, and what to do."""
+
+
+@contextlib.contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its database raise within into one clear message.
+
+    Raises:
+        StoreError: instead of an error of MLflow's or SQLAlchemy's.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _OF_STORES:
+            raise
+        raise StoreError(f"MLflow at {shown_uri(uri)}: {_explained(uri, str(error))}") from error
+
+
+def _explained(uri: str, problem: str) -> str:
+    """What is wrong and what to do, from what may be a page of text."""
+    if re.search("Connection refused|Failed to establish|NameResolution", problem):
+        return "no server answers there; start it, or name another store by MLFLOW_TRACKING_URI"
+    if re.search("timed out|Timeout", problem):
+        return f"the server accepts calls and does not answer within {HTTP_SECONDS} s; is it well?"
+    if not uri.startswith(SQLITE) and re.search("unsupported|maintenance", problem):
+        return "no such kind of store; MLFLOW_TRACKING_URI takes sqlite:///FILE or the address of a server"
+    lines = [line.strip() for line in problem.splitlines() if line.strip()] or ["it failed"]
+    why = shown_uri(lines[0])[:300]
+    if re.search("not a database|malformed|locate revision", problem):
+        return f"{why}; the file is damaged, or of another program or a newer MLflow: move it away or name another"
+    return why
 
 
 def tracking_uri() -> str:
@@ -43,7 +81,7 @@ def absolute_uri(uri: str) -> str:
 
 
 def shown_uri(uri: str) -> str:
-    """An address without its password, for messages and files."""
+    """An address, or a text that holds some, without passwords, for messages and files."""
     return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 

@@ -11,12 +11,17 @@ from typing import Any
 
 from registry.card import STEPS, Card
 from registry.catalogue import conditioning_of, get, kind_of, list_names
-from registry.results import measurements, reported
+from registry.results import Protocol, Reported, measurements, reported
 from specs.graph import EntryGraph
 
 __all__ = ["family_of", "write_tables"]
 
 Row = Mapping[str, Any]
+MEASURED_COLUMNS = (
+    *("entry", "hash", "weights", "metric", "value", "low", "high", "conditions"),
+    *Protocol.model_fields,
+    *("sampler", "num_inference_steps", "guidance_scale", "seed", "text_encoder", "date"),
+)
 
 
 def family_of(name: str) -> str:
@@ -42,7 +47,8 @@ def write_tables(folder: str | Path = "results", names: Sequence[str] | None = N
         "measured": list(_measured()),
         "reported": [item.model_dump() for item in reported()],
     }
-    return tuple(_write(Path(folder) / f"{name}.csv", rows) for name, rows in tables.items())
+    heads = {"measured": MEASURED_COLUMNS, "reported": tuple(Reported.model_fields)}
+    return tuple(_write(Path(folder) / f"{name}.csv", rows, heads.get(name)) for name, rows in tables.items())
 
 
 def _costs(graph: EntryGraph, card: Card) -> Row:
@@ -87,7 +93,7 @@ def _levels(card: Card) -> Iterable[Row]:
 
 
 def _measured() -> Iterable[Row]:
-    """A row a metric; the protocol's key says which rows compare."""
+    """A row a metric; ``conditions``, a key of protocol and sampler, says which rows compare."""
     for found in measurements():
         protocol = found.protocol.model_dump()
         for name, metric in found.metrics.items():
@@ -99,21 +105,23 @@ def _measured() -> Iterable[Row]:
                 "value": repr(metric.value),
                 "low": "" if metric.low is None else repr(metric.low),
                 "high": "" if metric.high is None else repr(metric.high),
-                "protocol": found.protocol.key,
+                "conditions": found.conditions,
                 **protocol,
                 "sampler": found.sampler.get("sampler", ""),
                 "num_inference_steps": found.sampler.get("num_inference_steps", ""),
                 "guidance_scale": found.sampler.get("guidance_scale", ""),
+                "seed": found.sampler.get("seed", ""),
+                "text_encoder": found.sampler.get("text_encoder", ""),
                 "date": found.date,
             }
 
 
-def _write(path: Path, rows: Sequence[Row]) -> Path:
+def _write(path: Path, rows: Sequence[Row], head: Sequence[str] | None = None) -> Path:
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    # A table without rows still says what its columns are.
+    writer = csv.DictWriter(text, fieldnames=head or list(rows[0] if rows else ()), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text.getvalue())

@@ -117,7 +117,11 @@ class MLflowObserver(Observer):
             return
         now, deadline = _now(), time.monotonic() + self.patience
         self._put(lambda history: _ending(history, STATUS[status], now))
-        self._writing.close(self.patience)
+        if not self._writing.close(self.patience):
+            self.warn(
+                f"{self._run.folder}: the disk did not take the last records of this run, which are lost to MLflow; "
+                "losses are also in log.jsonl"
+            )
         if not self._sending.close(max(0.1, deadline - time.monotonic())):
             folder = self._run.folder
             why = self._sending.failure or f"no answer within {self.patience:.0f} s"

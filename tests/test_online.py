@@ -8,8 +8,8 @@ import zoo
 from builders.observers import RunFacts
 from builders.training import train
 from registry import evaluation, features
-from registry.online import DistanceObserver
 from registry.features import EvaluationError
+from registry.online import DistanceObserver
 from registry.results import Metric, measurements, save
 from specs.recipe import load_recipe
 from tests.measured import extractor, measurement

@@ -86,6 +86,25 @@ def test_the_thread_keeps_what_a_full_disk_does_not_take(tmp_path: Path, monkeyp
     assert [line.record["step"] for line in Spool(tmp_path).lines()] == [0, 1, 2, 3, 4, 5]
 
 
+def test_what_a_full_disk_never_took_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from registry.tracking import MLflowObserver
+    from tests.tracking_stores import facts
+
+    def full(spool: Spool, records: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Spool, "append", full)
+    monkeypatch.setattr("registry.spool_thread.PAUSE", 0.05)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    warnings: list[str] = []
+    told = MLflowObserver(warn=warnings.append, patience=1.0)
+    told.on_start(facts(tmp_path / "run"))
+    told.log_metrics({"loss": 1.0}, 1)
+    told.on_end("finished")
+    assert any("No space left" in text for text in warnings)
+    assert any("the disk did not take the last records of this run" in text for text in warnings)
+
+
 def test_what_each_store_has_is_remembered(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.append([RUN, metrics(1, loss=0.5)])

@@ -23,11 +23,12 @@ def dashboard_command(
 
     Raises:
         LookupError: an entry is unknown or not tracked.
+        StoreError: the store cannot be used.
         ServerError: the page does not start.
     """
     from registry.catalogue import get
     from registry.server import find_server, start_server, stop_server
-    from registry.store import connect, experiment_id, tracking_uri
+    from registry.store import connect, experiment_id, store_errors, tracking_uri
 
     uri = tracking_uri()
     if stop:
@@ -36,9 +37,10 @@ def dashboard_command(
     entries = [get(name).name for name in names]
     from registry.dashboard import address, store_view
 
-    client = connect(uri)
-    experiment = experiment_id(client)
-    key = store_view(client, experiment, entries)
+    with store_errors(uri):
+        client = connect(uri)
+        experiment = experiment_id(client)
+        key = store_view(client, experiment, entries)
     server = find_server(uri)
     started = server is None
     if server is None:

@@ -59,6 +59,7 @@ def _train(study: Study, name: str, folder: Path, again: str, device: str | None
 
 
 def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: bool) -> None:
+    from registry.features import metric_features
     from registry.weights import file_facts, find_weights
     from zoo.commands.evaluate import evaluate_command
 
@@ -66,13 +67,12 @@ def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: b
     spec = study.evaluation
     settings = spec.model_dump(mode="json", include={"sampler", "num_inference_steps", "guidance_scale", "seed"})
     for found in measurements([MEASURED]):
-        same = found.protocol.samples == spec.samples and found.sampler == settings
-        if (
-            found.entry == name
-            and found.weights == weights
-            and same
-            and found.protocol.resize in (spec.resize, "internal")
-        ):
+        protocol = found.protocol
+        same = (protocol.samples, protocol.reference_split) == (spec.samples, spec.split) and (
+            protocol.features == metric_features(spec.features) and protocol.resize in (spec.resize, "internal")
+        )
+        drawn = all(found.sampler.get(key) == value for key, value in settings.items())
+        if (found.entry, found.weights) == (name, weights) and same and drawn:
             return
     evaluate_command(str(folder), spec, reference=study.data, device=device, quiet=quiet)
 

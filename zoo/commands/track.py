@@ -27,16 +27,19 @@ def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = F
 
     Raises:
         LookupError, SpecError: an entry is not there or wrong.
+        StoreError: the store cannot be used.
     """
     from registry.catalogue import get, list_names
     from registry.record import record_entry
-    from registry.store import connect, tracking_uri
+    from registry.store import connect, store_errors, tracking_uri
     from zoo.commands.evaluate import PhaseBar
 
     entries = [get(name) for name in (names or list_names())]
-    client = connect(tracking_uri())
     done = []
-    with PhaseBar(quiet) as progress:
+    uri = tracking_uri()
+    with store_errors(uri):
+        client = connect(uri)
+    with store_errors(uri), PhaseBar(quiet) as progress:
         for number, entry in enumerate(entries):
             milliseconds = forward_milliseconds(entry) if latency and entry.card().flops < MOST_FLOPS else None
             done.append(record_entry(client, entry, milliseconds))
