@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.card import STEPS, Card, short, short_bytes
 from registry.catalogue import conditioning_of, kind_of
 from registry.results import Measurement, Reported, measurements, reported
 from registry.weights import file_facts, shipped_weights
+from specs import library
+from specs.errors import SpecError
+from specs.recipe import list_recipes, load_recipe
 
 if TYPE_CHECKING:
     from registry.entry import Entry
 
-__all__ = ["model_card", "results_of", "weights_facts"]
+__all__ = ["model_card", "results_of", "weights_facts", "write_card"]
 
 LIBRARY = "matryoshka-zoo"
-TASKS = {"text": "text-to-image", "classes": "unconditional-image-generation", "none": "unconditional-image-generation"}
+#: Tasks as the hub calls them; it has none of its own for images by class.
+TASKS = {"image": ("text-to-image", "unconditional-image-generation"), "video": ("text-to-video", "other")}
+STEERED = {"text": "text-conditional", "classes": "class-conditional", "none": "unconditional"}
+#: What the hub takes for the name of a data set.
+DATASET = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+USE = """\
+import zoo
+
+entry = zoo.get("{name}")
+print(entry.card().parameters)
+model = entry.build(device="meta")  # or "cpu", "cuda"
+"""
+SAMPLE = """\
+from builders.generation import Request, SamplerSettings, draw_all
+from builders.images import to_pil
+from registry.weights import {names}
+
+model, facts = load_weights("{name}")
+request = Request(seeds=(0, 1){given})
+settings = SamplerSettings("dpm++", num_inference_steps=20, guidance_scale=2.0)
+levels = draw_all(model, request, settings{options})  # by level, finest first
+for number, image in enumerate(levels[0]):
+    to_pil(image).save(f"sample-{{number}}.png")
+"""
 
 
 def model_card(entry: Entry, picture: str | None = None) -> str:
@@ -28,7 +59,7 @@ def model_card(entry: Entry, picture: str | None = None) -> str:
         picture: address of a picture to show, relative to where the card will stand.
     """
     card = entry.card()
-    facts = weights_facts(entry.name)
+    facts = weights_facts(entry)
     measured, quoted = results_of(entry)
     parts = [
         _front_matter(entry, facts, measured),
@@ -37,12 +68,33 @@ def model_card(entry: Entry, picture: str | None = None) -> str:
         _what(entry, card),
         _costs(card),
         _results(measured, quoted),
-        _training(facts),
+        _training(entry, facts),
         _licences(facts),
         _use(entry, facts),
         _limits(entry, facts),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def write_card(entry: Entry, path: Path) -> Path:
+    """Write the card, and a picture beside it whose path is returned; whole or not at all.
+
+    Raises:
+        ValueError: the path is no .md file.
+        OSError: it cannot be written.
+    """
+    from registry.picture import draw_entry
+
+    if path.suffix.lower() != ".md":
+        raise ValueError(f"{path}: a card is an .md file")
+    picture = path.with_suffix(".svg")
+    text = model_card(entry, picture.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_entry(entry.architecture, picture)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+    return picture
 
 
 def results_of(entry: Entry) -> tuple[tuple[Measurement, ...], tuple[Reported, ...]]:
@@ -51,12 +103,17 @@ def results_of(entry: Entry) -> tuple[tuple[Measurement, ...], tuple[Reported, .
     return own, tuple(r for r in reported() if r.entry == entry.name)
 
 
-def weights_facts(name: str) -> dict[str, Any]:
-    """What the weights in the package say of themselves: recipe, data, content hash; empty without weights."""
-    path = shipped_weights(name)
+def weights_facts(entry: Entry) -> dict[str, Any]:
+    """What the weights in the package say of themselves: recipe, data, content hash.
+
+    Empty without weights, and where they do not fit: an entry that was changed keeps its name.
+    """
+    path = shipped_weights(entry.name)
     if path is None:
         return {}
     metadata = file_facts(path)
+    if metadata.get("graph_hash") != entry.graph_hash:
+        return {}
     facts: dict[str, Any] = dict(metadata)
     facts["recipe"] = json.loads(metadata["recipe"]) if "recipe" in metadata else {}
     facts["bytes"] = path.stat().st_size
@@ -66,16 +123,18 @@ def weights_facts(name: str) -> dict[str, Any]:
 def _front_matter(entry: Entry, facts: dict[str, Any], measured: Sequence[Measurement]) -> str:
     import yaml
 
-    conditioning = conditioning_of(entry.architecture)
-    data = facts.get("data")
+    steered = conditioning_of(entry.architecture).split("+")
+    kind = kind_of(entry.architecture)
     front: dict[str, Any] = {
         "license": "apache-2.0",
         "library_name": LIBRARY,
-        "pipeline_tag": TASKS.get(conditioning, "text-to-image"),
-        "tags": ["diffusion", "matryoshka", "pytorch", kind_of(entry.architecture), conditioning],
+        "pipeline_tag": TASKS[kind]["text" not in steered],
+        "tags": ["diffusion", "matryoshka", "pytorch", kind, *(STEERED[each] for each in steered)],
     }
+    # A mixture is several names; a path is none.
+    data = [name for name in facts.get("data", "").split("+") if DATASET.fullmatch(name)]
     if data:
-        front["datasets"] = [data]
+        front["datasets"] = data
     if measured:
         front["model-index"] = [{"name": entry.name, "results": [_index(m, front) for m in measured]}]
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n"
@@ -87,7 +146,7 @@ def _index(measured: Measurement, front: dict[str, Any]) -> dict[str, Any]:
         "task": {"type": front["pipeline_tag"]},
         "dataset": {"name": f"{protocol.reference} {protocol.reference_split}".strip(), "type": protocol.reference},
         "metrics": [
-            {"type": name, "name": f"{name} ({protocol.title})", "value": metric.value}
+            {"type": name, "name": f"{name} ({measured.title})", "value": metric.value}
             for name, metric in measured.metrics.items()
         ],
     }
@@ -155,8 +214,8 @@ def _costs(card: Card) -> str:
 def _results(measured: Sequence[Measurement], quoted: Sequence[Reported]) -> str:
     lines = ["## Results\n"]
     for m in measured:
-        settings = ", ".join(f"{name} {value}" for name, value in m.sampler.items())
-        lines.append(f"Measured, {m.protocol.title}; {settings}; weights `{m.weights}`:\n")
+        seed = f"; seeds from {m.sampler['seed']}" if "seed" in m.sampler else ""
+        lines.append(f"Measured, {m.title}{seed}; weights `{m.weights}`:\n")
         rows = [
             (name, f"{x.value:.5g}", "" if x.low is None else f"{x.low:.5g} to {x.high:.5g}")
             for name, x in m.metrics.items()
@@ -173,18 +232,41 @@ def _results(measured: Sequence[Measurement], quoted: Sequence[Reported]) -> str
     return "\n".join(lines)
 
 
-def _training(facts: dict[str, Any]) -> str:
+def _training(entry: Entry, facts: dict[str, Any]) -> str:
+    others = _recipes(library.folders()).get(entry.name, ())
     if not facts:
-        return "## Training\n\nNo weights come with the package; `zoo train` makes some from a recipe.\n"
+        lines = ["## Training\n", "No weights come with the package."]
+        lines += [f"Recipes of it: {', '.join(f'`zoo train {name}`' for name in others)}."] * bool(others)
+        anywhere = f"`zoo train {entry.name} --data DATASET` trains it level by level on other data"
+        lines.append(f"{anywhere if others else anywhere.removesuffix(' on other data')}.")
+        return "\n".join(lines) + "\n"
     recipe = facts["recipe"]
-    steps = {name: phase.get("steps") for name, phase in recipe.get("phases", {}).items()}
-    phases = ", then ".join(f"{count:,} steps of {name}" for name, count in steps.items() if count)
-    optimizer = recipe.get("optimizer", {})
-    return (
-        f"## Training\n\nRecipe `{recipe.get('name')}` on `{facts.get('data')}`: {phases}; "
-        f"{optimizer.get('name')} at {optimizer.get('learning_rate')}, moving average {recipe.get('ema')}. "
-        f"`zoo train {recipe.get('name')}` trains it again.\n"
+    name, optimizer, encoder = recipe.get("name"), recipe.get("optimizer", {}), ""
+    if entry.architecture.text is not None:
+        encoder = f", prompts by the text encoder `{recipe.get('text_encoder', 'embedded')}`"
+    phases = ", then ".join(
+        f"{phase['steps']:,} steps of {label}" if phase.get("steps") else f"{phase.get('hours'):g} hours of {label}"
+        for label, phase in recipe.get("phases", {}).items()
     )
+    return (
+        f"## Training\n\nRecipe `{name}` on `{facts.get('data')}`{encoder}: {phases}; "
+        f"{optimizer.get('name')} at {optimizer.get('learning_rate')}, moving average {recipe.get('ema')}."
+        + (f" `zoo train {name}` trains it again." if name in others else "")
+        + "\n"
+    )
+
+
+@lru_cache(maxsize=4)
+def _recipes(folders: tuple[Path, ...]) -> dict[str, tuple[str, ...]]:
+    """Names of recipes by the entry that they train; those that cannot be read are not named."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in list_recipes():
+        try:
+            entry = load_recipe(name).entry
+        except (SpecError, LookupError, OSError):
+            continue
+        found[entry] = (*found.get(entry, ()), name)
+    return found
 
 
 def _licences(facts: dict[str, Any]) -> str:
@@ -206,10 +288,22 @@ def _data_licence(name: str | None) -> str:
 
 
 def _use(entry: Entry, facts: dict[str, Any]) -> str:
-    if facts:
-        line = f"zoo sample {entry.name} -o samples.png"
-        return f'## How to use\n\n    {line}\n\nor in Python:\n\n    zoo.get("{entry.name}")\n'
-    return f'## How to use\n\n    import zoo\n\n    entry = zoo.get("{entry.name}")\n    model = entry.build()\n'
+    if not facts:
+        python = USE.format(name=entry.name)
+        return f"## How to use\n\n```python\n{python}```\n\nIts weights are fresh: see Training.\n"
+    graph = entry.architecture
+    given = options = command = ""
+    if graph.text is not None:
+        given, command = ', prompts=("a red heart", "a smiling cat")', ' --prompt "a red heart"'
+        options = ", encoder=text_encoder(model, facts)"
+    elif graph.classes is not None:
+        given = ", classes=(0, 1)"
+    names = "load_weights, text_encoder" if options else "load_weights"
+    python = SAMPLE.format(name=entry.name, given=given, options=options, names=names)
+    return (
+        f"## How to use\n\n```sh\nzoo sample {entry.name}{command} -o samples.png\n```\n\n"
+        f"or in Python:\n\n```python\n{python}```\n"
+    )
 
 
 def _limits(entry: Entry, facts: dict[str, Any]) -> str:
@@ -219,6 +313,8 @@ def _limits(entry: Entry, facts: dict[str, Any]) -> str:
             "- The weights show that the architecture and its training work. They know the images of their data set "
             "alone, and draw nothing else."
         )
+        if entry.architecture.text is not None:
+            lines.append("- Prompts work in the words of its captions; of other words it knows nothing.")
     lines.append("- Costs are counted by rules and tested against torch's counters; time depends on the machine.")
     lines.append("- Distances compare only under equal protocols: features, sample count, reference, resize mode.")
     return "\n".join(lines) + "\n"

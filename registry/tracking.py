@@ -119,8 +119,8 @@ class MLflowObserver(Observer):
         self._put(lambda history: _ending(history, STATUS[status], now))
         if not self._writing.close(self.patience):
             self.warn(
-                f"{self._run.folder}: the disk did not take the last records of this run, which are lost to MLflow; "
-                "losses are also in log.jsonl"
+                f"{self._run.folder}: the disk did not take the last records of this run in time; MLflow misses them, "
+                "losses are in log.jsonl too"
             )
         if not self._sending.close(max(0.1, deadline - time.monotonic())):
             folder = self._run.folder

@@ -15,6 +15,7 @@ from registry.model_card import model_card
 from registry.report import report_html
 from registry.results import Metric, save
 from registry.tables import write_tables
+from registry.weights import shipped_weights
 from specs.load import load_text
 from tests.measured import PROTOCOL, measurement
 
@@ -83,6 +84,41 @@ def test_every_card(name):
     assert f"{zoo.get(name).card().parameters:,}" in body and not re.search(r"\bnan\b|\binf\b", body)
 
 
+@pytest.mark.parametrize("name", [name for name in zoo.list() if shipped_weights(name)])
+def test_the_python_of_a_card_draws(name, tmp_path):
+    text = model_card(zoo.get(name))
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(code.replace("num_inference_steps=20", "num_inference_steps=1"), {})
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["sample-0.png", "sample-1.png"]
+
+
+@pytest.mark.parametrize("name", ["mdm-micro", "mdm-s256.in1k", "mdm-nano", "mdm-nano.text"])
+def test_a_card_names_the_recipes_of_its_entry(name):
+    from specs.recipe import list_recipes, load_recipe
+
+    text = model_card(zoo.get(name)).partition("## Training")[2].partition("## Licences")[0]
+    named = set(re.findall(r"zoo train (\S+?)`", text))
+    assert named and named <= {recipe for recipe in list_recipes() if load_recipe(recipe).entry == name}
+
+
+def test_a_card_of_an_entry_that_was_changed_claims_no_weights():
+    assert "Weights (" in model_card(zoo.get("mdm-nano"))
+    changed = model_card(zoo.get("mdm-nano", ["stages.r64.width=64"]))
+    assert "No weights come with the package" in changed and "zoo sample" not in changed
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_the_hub_takes_the_front_matter(name):
+    hub = pytest.importorskip("huggingface_hub")
+    if name == "mdm-nano":
+        save(measurement(name, 3.0))
+    data = hub.ModelCard(model_card(zoo.get(name))).data
+    assert data.license == "apache-2.0" and "none" not in data.tags
+    assert data.pipeline_tag == ("text-to-image" if "text" in data.tags[-1] else "unconditional-image-generation")
+    if name == "mdm-nano":
+        assert ("fd_made_up", "noto-emoji-64 train") in {(r.metric_type, r.dataset_name) for r in data.eval_results}
+
+
 def test_card_with_results():
     save(measurement("mdm-nano", 3.0, metrics={"fd_made_up": Metric(value=3.0, low=2.5, high=3.5)}))
     text = model_card(zoo.get("mdm-nano"))
@@ -97,6 +133,54 @@ def test_card_command(cli):
     assert cli("card", "mdm-micro", "-o", "cards/micro.md")[0] == 0
     code, out, _ = cli("card", "mdm-micro")
     assert code == 0 and out.startswith("---\nlicense: apache-2.0\n")
+    assert cli("card", "mdm-micro", "-o", "micro.svg")[::2] == (2, "error: micro.svg: a card is an .md file\n")
+
+
+def test_scores_of_which_more_is_better():
+    for name, score in (("mdm-micro", 2.0), ("doll-n32", 3.0)):
+        values = {"kid_made_up": Metric(value=score), "inception_score": Metric(value=score)}
+        save(measurement(name, metrics=values))
+    comparison = compare_entries(["mdm-micro", "doll-n32"])
+    assert (comparison.best("kid_made_up"), comparison.best("inception_score")) == (2.0, 3.0)
+    assert comparison.best("fid") is None
+
+
+def test_samplers_never_share_a_column():
+    other = {"sampler": "dpm++", "num_inference_steps": 20, "guidance_scale": 3.0, "seed": 0}
+    save(measurement("mdm-micro", 3.0))
+    save(measurement("flat-n32", 2.0))
+    save(measurement("doll-n32", 1.0, sampler=other))
+    comparison = compare_entries(["mdm-micro", "flat-n32", "doll-n32"])
+    assert [row.value("fd_made_up") for row in comparison.rows] == [3.0, 2.0, None]
+    assert comparison.title is not None and comparison.title.endswith("; ddim, 10 steps, guidance 1")
+
+
+def test_a_damaged_result_is_named(tmp_path):
+    path = save(measurement("mdm-micro", 3.0)).absolute()
+    content = path.read_text()
+    for damage, words in (("{", "Invalid JSON"), (content.replace("3.0", "NaN"), "fd_made_up is not finite")):
+        path.write_text(damage)
+        with pytest.raises(ValueError, match=rf"{path.name}: not a measurement: {words}.*measure again"):
+            compare_entries(["mdm-micro"])
+
+
+def test_the_curve_counts_every_row_of_every_level(tmp_path):
+    from builders.observers import JsonLog
+    from builders.training import train
+    from specs.recipe import load_recipe
+
+    train(load_recipe("micro-test"), tmp_path / "runs" / "one", observer=JsonLog())
+    (row,) = compare_entries(["mdm-micro"]).rows
+    # 8 steps of 8 rows at 8 pixels, then 6 of 4 rows at 16 around 8 rows at 8; training is three times the forward.
+    flops = {level.label: 3 * level.flops for level in zoo.get("mdm-micro").card().levels}
+    inner = 8 * 8 * flops["r8"]
+    step = 4 * flops["r16"] + 8 * flops["r8"]
+    assert row.curve is not None and [x for x, _ in row.curve.points] == [inner + 4 * step, inner + 6 * step]
+
+
+def test_a_table_without_rows_has_its_columns(tmp_path):
+    (path,) = (path for path in write_tables(tmp_path / "tables") if path.stem == "measured")
+    assert path.read_text().startswith("entry,hash,weights,metric,value,low,high,conditions,features,")
 
 
 def test_tables(tmp_path):

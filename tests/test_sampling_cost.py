@@ -66,12 +66,14 @@ def test_what_has_no_condition_cannot_be_guided(tmp_path):
 
 
 def test_the_card_shows_what_was_asked_for():
+    import io
+
     from rich.console import Console
 
     entry = zoo.get("mdm-s64")
     card = entry.card(sampler="dpm++", num_inference_steps=20, guidance_scale=3)
     assert entry.card().sampling is None and card.as_dict()["sampling"]["evaluations"] == 40
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))
+    console = Console(width=160, record=True, file=io.StringIO())
     console.print(card)
     text = console.export_text()
     assert "(dpm++, 20 steps, guidance 3: 40 evaluations of the network)" in text and "(50 steps)" not in text

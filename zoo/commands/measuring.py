@@ -101,18 +101,14 @@ def card(
     ] = None,
 ) -> None:
     """Write an entry's model card: Markdown with the front matter of Hugging Face's hub."""
-    from registry.model_card import model_card
-    from registry.picture import draw_entry
+    from registry.model_card import model_card, write_card
     from zoo.commands.check import read
 
     found = read(entry, overrides or ())
     if output is None:
         typer.echo(model_card(found), nl=False)
         return
-    picture = output.with_suffix(".svg")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draw_entry(found.architecture, picture)
-    output.write_text(model_card(found, picture.name))
+    picture = write_card(found, output)
     typer.echo(f"wrote {output} and {picture}")
 
 
