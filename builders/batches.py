@@ -173,8 +173,11 @@ class _Steps(Dataset):
     def __init__(self, plan: BatchPlan, data: Any) -> None:
         self.plan, self.data = plan, data
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.plan.draw(step, self.data)
+    def __getitem__(self, step: int) -> Batch | ValueError:
+        try:
+            return self.plan.draw(step, self.data)
+        except ValueError as error:  # handed over as it is: the loader would put a traceback into its message
+            return error
 
 
 class _From:
@@ -206,7 +209,7 @@ def read_batches(
     if workers == 0:
         yield from (plan.draw(step, data) for step in _From(first, last))
         return
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Batch | ValueError] = DataLoader(
         _Steps(plan, data),
         batch_size=None,
         sampler=_From(first, last),
@@ -215,4 +218,7 @@ def read_batches(
         # Its own generator: the base seed is drawn from the global one otherwise.
         generator=torch.Generator().manual_seed(0),
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, ValueError):
+            raise batch
+        yield batch

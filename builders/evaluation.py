@@ -13,14 +13,17 @@ from builders.images import nearest_to_levels, sample_grid
 from builders.network import NestedUNet
 from builders.process import DiffusionProcess, pyramid, v_loss
 from builders.samplers import sample
+from builders.text_encoders import is_empty
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["draw_grid", "held_out_losses"]
 
-#: So many images at most are looked through for the one nearest to a sample.
-COMPARED = 5000
+#: So many images at most are looked through for the one nearest to a sample, and no more bytes of float32 of them.
+COMPARED, COMPARED_BYTES = 5000, 2**30
+#: Captions are drawn of so many images, the first ones.
+CAPTIONED = 64
 #: So many held-out images at most are measured, the first ones.
 MOST_HELD_OUT = 2048
 
@@ -100,7 +103,10 @@ def draw_grid(
     seed: int = 0,
     encoder: Encoder | None = None,
 ) -> Image:
-    """Samples of every level, one a class or caption as far as they go, the nearest training image beside each."""
+    """Samples of every level, one a class or caption as far as they go, the nearest training image beside each.
+
+    Captions are those of the first images that have one.
+    """
     device = next(model.parameters()).device
     captions = [f"seed {seed + row}" for row in range(count)]
     context, unconditional, scale = model.encode(), None, 1.0
@@ -110,7 +116,7 @@ def draw_grid(
         captions = [names[int(index)] if len(names) == model.graph.classes else f"class {index}" for index in classes]
         context, unconditional, scale = model.encode(classes=classes), model.encode(), guidance_scale
     elif encoder is not None:
-        known = data.first(count)[1]
+        known = _captions(data) or [""]
         captions = [known[row % len(known)] for row in range(count)]
         states, mask = encoder(captions)
         states, mask = states.to(device), mask.to(device)
@@ -127,6 +133,12 @@ def draw_grid(
         guidance_scale=scale,
     )
     levels = [level.cpu() for level in levels]
-    images, texts = data.first(COMPARED)
+    side = model.graph.resolution
+    images, texts = data.first(max(1, min(COMPARED, COMPARED_BYTES // (12 * side**2))))
     indices = nearest_to_levels(levels, images)
     return sample_grid(levels, captions, to_float(images[indices]), [texts[index] for index in indices.tolist()])
+
+
+def _captions(data: ImageData) -> list[str]:
+    """Different captions of the first images, without empty ones."""
+    return [caption for caption in dict.fromkeys(data.first(CAPTIONED)[1]) if not is_empty(caption)]

@@ -15,7 +15,7 @@ from specs import library
 from specs.errors import did_you_mean
 from specs.graph import EntryGraph
 
-__all__ = ["TrainingError", "load_shared", "parameters_by_level", "sub_entry", "weights_file"]
+__all__ = ["TrainingError", "check_shared", "load_shared", "parameters_by_level", "sub_entry", "weights_file"]
 
 
 class TrainingError(ValueError):
@@ -55,26 +55,40 @@ def weights_file(source: str) -> Path:
     return path
 
 
-def load_shared(model: NestedUNet, path: Path) -> tuple[str, ...]:
-    """Load the levels that a model and a weights file have in common; return their labels, outermost first.
+def check_shared(graph: EntryGraph, path: Path) -> tuple[str, ...]:
+    """The labels of the levels that an entry and a weights file have in common, outermost first.
 
     These are the largest level with all inside it that is the same in both, by its graph hash.
 
     Raises:
-        TrainingError: they share no level; nothing is loaded.
+        TrainingError: they share no level.
+        CheckpointError: the file is damaged or no weights file.
+    """
+    return _shared(graph, read_weights(path)[1], path)
+
+
+def load_shared(model: NestedUNet, path: Path) -> tuple[str, ...]:
+    """Load the levels that :func:`check_shared` finds; return their labels, outermost first.
+
+    Raises:
+        TrainingError: there are none; nothing is loaded.
         CheckpointError: the file is damaged or no weights file.
     """
     tensors, graph, _ = read_weights(path)
-    theirs, ours = graph.graph_hashes, model.graph.graph_hashes
-    shared = next((label for label in model.labels if theirs.get(label) == ours[label]), None)
-    if shared is None:
-        raise TrainingError(
-            f"initialise: {path} holds {graph.name} ({', '.join(graph.labels)}), none of whose levels is one of "
-            f"{model.graph.name} ({', '.join(model.labels)}) with the same structure inside"
-        )
-    labels = model.labels[model.labels.index(shared) :]
+    labels = _shared(model.graph, graph, path)
     load_levels(model, tensors, labels, path)
     return labels
+
+
+def _shared(ours: EntryGraph, theirs: EntryGraph, path: Path) -> tuple[str, ...]:
+    hashes = theirs.graph_hashes
+    shared = next((label for label in ours.labels if hashes.get(label) == ours.graph_hashes[label]), None)
+    if shared is None:
+        raise TrainingError(
+            f"initialise: {path} holds {theirs.name} ({', '.join(theirs.labels)}), none of whose levels is one of "
+            f"{ours.name} ({', '.join(ours.labels)}) with the same structure inside"
+        )
+    return ours.labels[ours.labels.index(shared) :]
 
 
 def load_levels(model: NestedUNet, tensors: Mapping[str, Tensor], labels: tuple[str, ...], path: Path) -> None:

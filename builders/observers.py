@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from specs.graph import EntryGraph
     from specs.recipe import Recipe
 
-__all__ = ["JsonLog", "Observer", "Observers", "RunFacts", "StepReport"]
+__all__ = ["JsonLog", "LogError", "Observer", "Observers", "RunFacts", "StepReport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class StepReport:
     skipped: bool = False
     #: Of the seconds, those spent waiting for the batch.
     waited: float = 0.0
+
+
+class LogError(ValueError):
+    """The log of a run cannot be written; the message says why and what to do."""
 
 
 class Observer:
@@ -118,8 +123,10 @@ class Observers(Observer):
             member.on_checkpoint(step, path)
 
     def on_end(self, status: str) -> None:
-        for member in self.members:
-            member.on_end(status)
+        # Every one is told, whatever happens to another: a run in MLflow must not stay as if it were running.
+        with contextlib.ExitStack() as told:
+            for member in reversed(self.members):
+                told.callback(member.on_end, status)
 
 
 class JsonLog(Observer):
@@ -133,25 +140,44 @@ class JsonLog(Observer):
         self._file: Any = None
 
     def on_start(self, run: RunFacts) -> None:
-        path = run.folder / "log.jsonl"
+        self._path = run.folder / "log.jsonl"
         kept = []
-        if run.first_step and path.is_file():
-            for line in path.read_text().splitlines():
+        if run.first_step and self._path.is_file():
+            for line in self._path.read_text("utf-8", "replace").splitlines():
                 try:
                     record = json.loads(line)
-                except ValueError:
-                    break  # a line that a kill cut short
-                if record.get("step", 0) <= run.first_step:
+                    before = record.get("step", 0) <= run.first_step
+                except (ValueError, AttributeError, TypeError):
+                    continue  # a line that a kill cut short, or one that is damaged
+                if before:
                     kept.append(line)
-        temporary = path.with_name(".log.jsonl.tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept))
-        temporary.replace(path)
-        self._file = path.open("a")
+        temporary = self._path.with_name(".log.jsonl.tmp")
+        try:
+            temporary.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+            temporary.replace(self._path)
+            self._file = self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise self._failure(error) from error
 
     def _write(self, record: dict[str, Any]) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> LogError:
+        """The error for a log that cannot be written; nothing more is written to it."""
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # what is left in its buffer does not fit either
+                file.close()
+        return LogError(
+            f"{self._path}: cannot be written ({error.strerror}); the last checkpoint, if any, stands: make room, and "
+            "the same command goes on"
+        )
 
     def on_step(self, report: StepReport) -> None:
         if report.step % self.every == 0:
@@ -177,6 +203,7 @@ class JsonLog(Observer):
         self._write({"end": status})
         if self._file is not None:
             self._file.close()
+            self._file = None
 
 
 def _finite(value: float) -> float | None:

@@ -49,6 +49,8 @@ class StepResult:
     stop: bool
     #: Seconds of the phase so far, by the clock of the first process.
     seconds: float
+    #: Whether the gradient alone was not finite, and the scaler of float16 answered by a smaller scale.
+    rescaled: bool = False
 
 
 class Phase:
@@ -180,10 +182,13 @@ class Phase:
         updated = all(math.isfinite(value) for value in (*values, norm_value))
         if updated:
             self._update(norm, step)
-        elif self.processes.scaler is not None:
+        rescaled = False
+        if not updated and (scaler := self.processes.scaler) is not None:
+            rescaled = scaler.get_scale() > 1 and all(math.isfinite(value) for value in values)
             self.stepper.step()  # which moves nothing, and lowers the scale
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(dict(zip(losses, values, strict=True)), rate, norm_value, updated, stops > 0, clock)
+        told_losses = dict(zip(losses, values, strict=True))
+        return StepResult(told_losses, rate, norm_value, updated, stops > 0, clock, rescaled)
 
     def gradient_norms(self) -> dict[str, Tensor]:
         """Norms of the gradient by level, before it is clipped; without levels that have none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from builders.growth import TrainingError
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "is_main"]
 
 #: accelerate's names of precisions.
 _PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -24,14 +26,21 @@ class Processes:
         unused: whether some parameters have no gradient, because their level has no loss.
 
     Raises:
-        TrainingError: the device cannot compute in this precision.
+        TrainingError: the device cannot compute in this precision, or the launcher asks for more than copies of the
+            network.
     """
 
     def __init__(self, device: torch.device | str, precision: str = "float32", *, unused: bool = False) -> None:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
-        from accelerate.utils import DistributedDataParallelKwargs
+        from accelerate.utils import (
+            DistributedDataParallelKwargs,
+            DistributedType,
+            GradientAccumulationPlugin,
+            InitProcessGroupKwargs,
+        )
 
+        _refuse_sharding()
         device = torch.device(device)
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)
@@ -41,8 +50,16 @@ class Processes:
         self.accelerator = Accelerator(
             cpu=device.type == "cpu",
             mixed_precision=_PRECISIONS[self.precision],
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
+            # A launcher may ask for sums over steps, which would divide the loss.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(find_unused_parameters=unused),
+                InitProcessGroupKwargs(timeout=_PATIENCE),
+            ],
         )
+        kind = self.accelerator.distributed_type
+        if kind != DistributedType.NO and not kind.value.startswith("MULTI_"):
+            raise TrainingError(_refusal(kind.value))
 
     @property
     def device(self) -> torch.device:
@@ -95,6 +112,38 @@ class Processes:
     def wait(self) -> None:
         """Until all processes are here."""
         self.accelerator.wait_for_everyone()
+
+
+#: The others wait while the first process evaluates, draws and saves.
+_PATIENCE = timedelta(hours=4)
+#: What ``accelerate launch`` sets in the environment of its processes, and what it calls that.
+_SHARDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
+
+
+def is_main() -> bool:
+    """Whether this process is the first of those that train together, or alone."""
+    from accelerate import PartialState
+
+    return not PartialState._shared_state or bool(PartialState().is_main_process)
+
+
+def _refuse_sharding() -> None:
+    # Before accelerate looks, which fails where a library is not installed.
+    for variable, name in _SHARDING.items():
+        if os.environ.get(variable, "").lower() in ("true", "1", "yes", "on", "y", "t"):
+            raise TrainingError(_refusal(name))
+
+
+def _refusal(name: str) -> str:
+    return (
+        f"training does not run under {name}: every process holds the whole network. Use torchrun, or accelerate "
+        "launch --multi_gpu (without --use_fsdp and --use_deepspeed); for less memory a smaller batch, more processes, "
+        "or precision bfloat16"
+    )
 
 
 def _precision(name: str, device: torch.device) -> str:

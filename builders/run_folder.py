@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from builders.checkpoint import CheckpointError, read_tensors, save_weights, spec_metadata, write_tensors
 from builders.images import save_image
+from builders.kept import FOLDER as KEPT
 from builders.kept import keep_best, keep_state, states
 from specs.graph import EntryGraph
 from specs.recipe import Recipe
@@ -104,8 +106,9 @@ class RunFolder:
         if not _lock(self._lock):
             self._lock.close()
             raise CheckpointError(f"{self.folder}: another process is training here; choose another --out")
-        for stale in (*self.folder.glob(".*.tmp"), *self.folder.glob("*/.*.tmp")):  # a run was killed while it wrote
-            stale.unlink(missing_ok=True)
+        for pattern in (".*.tmp", "*/.*.tmp", "grids/.*.part"):  # a run was killed while it wrote
+            for stale in self.folder.glob(pattern):
+                stale.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,6 +118,7 @@ class RunFolder:
     def read_state(self) -> State | None:
         """What an earlier call left, or None for a new run."""
         if not self.state_path.is_file():
+            self._refuse_other_weights()
             return None
         try:
             tensors, facts = read_tensors(self.state_path)
@@ -135,8 +139,31 @@ class RunFolder:
             )
         if "standing" not in facts:
             raise CheckpointError(f"{self.folder}: holds a run of an older version of the zoo; choose another --out")
+        try:
+            standing = Standing(**json.loads(facts["standing"]))
+        except TypeError:
+            newer = "holds a run of a newer version of the zoo; go on with that, or choose another --out"
+            raise CheckpointError(f"{self.folder}: {newer}") from None
         self._restore_tracking(facts.get("tracking"))
-        return State(Standing(**json.loads(facts["standing"])), tensors, facts)
+        return State(standing, tensors, facts)
+
+    def _refuse_other_weights(self) -> None:
+        """Raise if the folder has weights that a run which starts anew would write over, and which are not its own.
+
+        Its own are there without a state if it was killed between writing the one and the other.
+        """
+        if not self.weights.is_file():
+            return
+        try:
+            _, facts = read_tensors(self.weights)
+            ours = Recipe.model_validate_json(facts["recipe"]).fingerprint() == self.recipe.fingerprint()
+        except (CheckpointError, KeyError, ValueError):
+            ours = False
+        if not ours:
+            raise CheckpointError(
+                f"{self.weights}: weights that this recipe did not make, without the {self.state_path.name} of their "
+                "run; choose another --out, or move them away"
+            )
 
     def write_state(
         self,
@@ -171,7 +198,8 @@ class RunFolder:
             **spec_metadata(graph),
         }
         write_tensors(self.state_path, tensors, metadata)
-        keep_state(self.folder, self.state_path, standing.steps_done, self.recipe.checkpoints)
+        with _told(self.folder / KEPT, "the state itself is written"):
+            keep_state(self.folder, self.state_path, standing.steps_done, self.recipe.checkpoints)
         return self.state_path
 
     def write_weights(
@@ -198,7 +226,9 @@ class RunFolder:
 
     def write_grid(self, grid: Image, name: str) -> Path:
         """Write a picture of samples."""
-        return save_image(grid, self.folder / "grids" / f"{name}.png")
+        path = self.folder / "grids" / f"{name}.png"
+        with _told(path):
+            return save_image(grid, path)
 
     def _advice(self) -> str:
         kept = states(self.folder)
@@ -209,13 +239,30 @@ class RunFolder:
     def _restore_tracking(self, text: str | None) -> None:
         path = self.folder / "mlflow.json"
         if text and self.main and not path.is_file():
-            path.write_text(text)
+            _write_text(path, text)
 
     def write_recipe(self) -> None:
-        """Write ``recipe.json``: the recipe with all its defaults."""
-        path = self.folder / "recipe.json"
-        temporary = path.with_name(".recipe.json.tmp")
-        temporary.write_text(json.dumps(self.recipe.model_dump(mode="json"), indent=2) + "\n")
+        """Write ``recipe.json``, the recipe with all its defaults, where it is not there as it is."""
+        path, text = self.folder / "recipe.json", json.dumps(self.recipe.model_dump(mode="json"), indent=2) + "\n"
+        if not path.is_file() or path.read_text("utf-8", "replace") != text:
+            _write_text(path, text)
+
+
+@contextlib.contextmanager
+def _told(path: Path, stands: str = "the last checkpoint, if any, stands") -> Iterator[None]:
+    """An error of the system as one of ours, with the file and what is still there."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or error})"
+        raise CheckpointError(f"{path}: {reason}; {stands}: make room, and the same command goes on") from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _told(path):
+        temporary.write_text(text, "utf-8")
         os.replace(temporary, path)
 
 
@@ -227,8 +274,10 @@ def _lock(file: Any) -> bool:
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:  # a file system without locks
+        return True
     return True
 
 

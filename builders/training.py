@@ -6,10 +6,11 @@ exactly as if it had not been.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ import torch
 from torch import Tensor
 
 from builders.batches import Encoder, read_batches
+from builders.checkpoint import CheckpointError
 from builders.data import open_dataset
 from builders.evaluation import draw_grid, held_out_losses
-from builders.growth import TrainingError, sub_entry
+from builders.growth import TrainingError, check_shared, sub_entry, weights_file
 from builders.monitor import CollapseAlarm, Monitor
 from builders.observers import Observer, RunFacts, StepReport
 from builders.phase import Phase, StepResult, rows_by_level
 from builders.processes import Processes
 from builders.run_folder import RunFolder, Standing, State
+from builders.training_data import check_classes, check_conditions, data_changes, data_facts
 from specs.graph import EntryGraph
 from specs.load import load_entry
 from specs.recipe import Recipe
@@ -60,26 +63,28 @@ def train(
         The path of the trained weights.
 
     Raises:
-        TrainingError: recipe and entry do not fit, or steps were not finite.
-        CheckpointError: the folder holds another run, or cannot be written.
+        TrainingError: recipe, entry and data do not fit, steps were not finite, or memory does not suffice.
+        CheckpointError: the folder holds another run, of other data too, or cannot be written.
         Interrupted: ``stop`` said so.
     """
     entry = load_entry(recipe.entry).graph
     dataset = open_dataset(recipe.data)
     _check(recipe, entry, dataset)
-    encoder = _open_encoder(recipe, entry)
     partial = any(not recipe.loss_of(p).weight(label) for p in recipe.phases.values() for label in entry.labels)
     processes = Processes(device, recipe.precision, unused=partial)
     observer = observer if observer is not None and processes.main else Observer()
     # Steps seed the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
-    with RunFolder(Path(folder), recipe, entry, main=processes.main) as run, generators:
+    with RunFolder(Path(folder), recipe, entry, main=processes.main) as run, generators, _clear_errors():
         _check_rows(recipe, entry, processes.count)
         processes.wait()
         state = run.read_state()
+        encoder = _open_encoder(recipe, entry, processes.device)
+        training = _Training(recipe, entry, dataset, encoder, run, observer, processes, stop)
+        training.prepare(state)
         status = "failed"
         try:
-            _Training(recipe, entry, dataset, encoder, run, observer, processes, stop).run(state)
+            training.run(state)
             status = "finished"
         except (Interrupted, KeyboardInterrupt):
             status = "interrupted"
@@ -87,6 +92,28 @@ def train(
         finally:
             observer.on_end(status)
         return run.weights
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    """What torch says when memory or a worker is gone, in words that help."""
+    try:
+        yield
+    except MemoryError:
+        raise TrainingError(f"memory does not suffice; {_SMALLER}") from None
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in reason:
+            raise TrainingError(f"memory does not suffice ({reason}); {_SMALLER}") from None
+        if "DataLoader worker" in reason:
+            raise TrainingError(
+                f"a process that reads ahead has ended ({reason}): often the system does so for want of memory. Fewer "
+                "workers need less (--set workers=N); the same folder goes on from its last checkpoint"
+            ) from None
+        raise
+
+
+_SMALLER = "give the phase a smaller batch, in another --out, or train with more processes"
 
 
 def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
@@ -97,12 +124,7 @@ def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
             raise TrainingError(f"recipe {recipe.name}, phase {name}: {error}") from None
     if entry.levels[0].channels != 3:
         raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
-    classes = len(dataset.classes)
-    if entry.classes is not None and entry.classes != classes:
-        raise TrainingError(
-            f"{entry.name} has {entry.classes} classes, the data {recipe.data_name} has {classes}; train an entry that "
-            f"extends it with 'inputs: {{classes: {classes}}}' in its innermost level, or one that reads text"
-        )
+    check_classes(entry, len(dataset.classes), recipe.data_name)
 
 
 def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
@@ -115,13 +137,13 @@ def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
             )
 
 
-def _open_encoder(recipe: Recipe, entry: EntryGraph) -> Encoder | None:
-    """What turns captions into the tokens that the entry reads; None if it reads none."""
+def _open_encoder(recipe: Recipe, entry: EntryGraph, device: torch.device) -> Encoder | None:
+    """What turns captions into the tokens that the entry reads, where this process trains; None if it reads none."""
     if entry.text is None:
         return None
     from builders.text_encoders import open_text_encoder
 
-    return open_text_encoder(recipe.text_encoder, entry.text)
+    return open_text_encoder(recipe.text_encoder, entry.text, device)
 
 
 @dataclasses.dataclass
@@ -136,12 +158,48 @@ class _Training:
     observer: Observer
     processes: Processes
     stop: Callable[[], bool]
+    #: Side in pixels at which the data was read.
+    read_at: int = 0
+
+    def prepare(self, state: State | None) -> None:
+        """Read the data, and look for what would stop training only once it is under way.
+
+        Raises:
+            TrainingError: the data lacks what the entry reads, or a later phase's weights are not there or do not fit.
+            CheckpointError: the data or the text encoder changed since the state was written.
+        """
+        names = list(self.recipe.phases)
+        left = names[names.index(state.standing.phase) + state.standing.finished :] if state else names
+        if not left:
+            return
+        for name in left if state is None or state.standing.finished else left[1:]:
+            source = self.recipe.source_of(name)
+            if source not in ("before", "fresh"):
+                check_shared(sub_entry(self.entry, self.recipe.phases[name].train), weights_file(source))
+        self._read_data(sub_entry(self.entry, self.recipe.phases[left[0]].train).resolution)
+        check_conditions(self.entry, self.data, self.recipe.data_name)
+        if state is not None:
+            before, now = json.loads(state.facts.get("data", "{}")), data_facts(self.data, self.encoder)
+            changes = data_changes(before, now, samples=not state.standing.finished)
+            if changes:
+                raise CheckpointError(
+                    f"{self.folder.folder}: the data of this run, {self.recipe.data_name}, changed since it was "
+                    f"stopped: {'; '.join(changes)}. Give it as it was, or another --out to start anew"
+                )
+
+    def _read_data(self, resolution: int) -> None:
+        """The images of both splits at a resolution, unless they are there already."""
+        if self.read_at == resolution:
+            return
+        self.data = self.dataset.load(resolution, "train", seed=self.recipe.seed, crop=self.recipe.crop)
+        self.held_out = self.dataset.load(resolution, "held_out")
+        self.read_at = resolution
 
     def run(self, state: State | None) -> None:
         """Every phase from where the state stands."""
         names = list(self.recipe.phases)
         standing = state.standing if state else Standing(names[0])
-        if self.processes.main and state is None:
+        if self.processes.main:
             self.folder.write_recipe()
         self._tell_start(standing)
         before: Phase | None = None
@@ -168,9 +226,7 @@ class _Training:
         self.observer.on_phase(phase.name, phase.graph, phase.spec.steps, standing.step)
         if standing.finished:
             return
-        resolution = phase.graph.resolution
-        data = self.dataset.load(resolution, "train", seed=self.recipe.seed, crop=self.recipe.crop)
-        self.data, self.held_out = data, self.dataset.load(resolution, "held_out")
+        self._read_data(phase.graph.resolution)
         labels, recipe = phase.graph.labels, self.recipe
         self.monitor = Monitor(labels, phase.process.steps, self.processes.device)
         trained = tuple(label for label in labels if phase.loss.weight(label) and phase.by_level[label])
@@ -180,8 +236,8 @@ class _Training:
                 self.monitor.restore(state.part("monitor"))
             self.alarm.restore(state.facts["alarm"])
         start = time.monotonic() - standing.seconds
-        batches = read_batches(phase.plan, data, standing.step, phase.spec.steps, recipe.workers)
-        with closing(batches):
+        batches = read_batches(phase.plan, self.data, standing.step, phase.spec.steps, recipe.workers)
+        with contextlib.closing(batches):
             for step in _count(standing.step):
                 began = time.perf_counter()
                 batch = next(batches)
@@ -200,7 +256,8 @@ class _Training:
         """Move the run's standing past a step; whether it was the phase's last one."""
         spec = phase.spec
         last = step + 1 == spec.steps if spec.hours is None else result.seconds >= 3600 * spec.hours
-        bad = 0 if result.updated else phase.standing.bad_steps + 1
+        # A scale of float16 that was too large is no fault of the weights: it halves until it fits.
+        bad = 0 if result.updated else phase.standing.bad_steps + (not result.rescaled)
         # The clock enters the state only where the phase goes by it: runs that take the same steps are the same.
         seconds = result.seconds if spec.hours is not None else 0.0
         phase.standing = dataclasses.replace(
@@ -219,7 +276,7 @@ class _Training:
             )
         )  # fmt: skip
         if not result.updated:
-            if standing.bad_steps >= recipe.max_bad_steps:
+            if standing.bad_steps >= recipe.max_bad_steps and not result.rescaled:
                 self._give_up(phase)
             return
         batch, losses, norms = phase.last
@@ -242,8 +299,10 @@ class _Training:
             whole = dataclasses.replace(phase.plan, part=(0, 1)).draw(standing.step - 1, self.data)
             facts = {"phase": phase.name, "step": str(standing.step), "problem": message}
             facts |= {"keys": "\n".join(whole.keys), "captions": "\n".join(whole.captions)}
-            path = folder.write_bad_batch(whole.tensors(), facts)
-            message += f" The batch is in {path}."
+            try:
+                message += f" The batch is in {folder.write_bad_batch(whole.tensors(), facts)}."
+            except CheckpointError as error:  # what went wrong in training matters more
+                message += f" The batch could not be saved: {error}."
         last = "the last good checkpoint stands" if folder.state_path.is_file() else "no checkpoint was written yet"
         raise TrainingError(
             f"{message} In {folder.folder} {last}. Look at the images of that batch; a lower learning_rate, a longer "
@@ -278,6 +337,7 @@ class _Training:
         tensors, facts = phase.tensors()
         tensors |= {f"monitor/{name}": value for name, value in counted.items()}
         facts["alarm"] = self.alarm.state()
+        facts["data"] = json.dumps(data_facts(self.data, self.encoder))
         ema = phase.ema.state_dict()
         path = self.folder.write_state(phase.standing, phase.graph, ema, tensors, facts)
         self.observer.on_checkpoint(phase.standing.steps_done, path)

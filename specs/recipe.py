@@ -165,11 +165,16 @@ def _check(recipe: Recipe, graph: EntryGraph, tree: Tree, problems: Problems) ->
     before: str | None = None
     for name, phase in recipe.phases.items():
         at = ("phases", name)
-        for label in phase.loss.levels if phase.loss is not None else ():
-            _check_label(label, graph, locate(tree, *at, "loss", "levels", label, key=True), problems)
+        weighted = phase.loss.levels if phase.loss is not None else {}
+        places = {label: locate(tree, *at, "loss", "levels", label, key=True) for label in weighted}
+        known = [label for label, place in places.items() if _check_label(label, graph, place, problems)]
         _check_weighting(recipe, phase, tree, at, problems)
         if not _check_label(phase.train, graph, locate(tree, *at, "train"), problems):
             continue
+        for label in known:
+            if labels.index(label) < labels.index(phase.train):
+                message = f"phase {quote(name)} does not train {label}, which lies around {phase.train}"
+                problems.add("bad-value", message, places[label])
         if before is not None and labels.index(phase.train) > labels.index(before):
             message = f"phase {quote(name)} trains {phase.train}, which lies inside {before} of the phase before"
             problems.add("bad-value", message, locate(tree, *at, "train"))

@@ -45,11 +45,11 @@ def train_command(
     """
     loaded = _load(recipe, overrides, data, steps)
     folder = out or Path("runs") / loaded.name
-    command = _again(recipe, overrides, out, data, steps)
+    command = _again(recipe, overrides, out, data, steps, quiet=quiet, track=track)
     weights = run_recipe(loaded, folder, device=device, quiet=quiet, track=track, command=command)
     if weights is None:
         return 130
-    if not quiet:
+    if not quiet and _is_main():
         print(f"trained weights: {weights}\ntry: zoo sample {weights} -o samples.png")
     return 0
 
@@ -104,11 +104,19 @@ def run_recipe(
         try:
             weights = train(recipe, folder, observer=observer, device=where, stop=stop)
         except Interrupted:
-            print(f"\ninterrupted; everything is saved in {folder}. To go on: {command}", file=sys.stderr)
+            if _is_main():
+                print(f"\ninterrupted; everything is saved in {folder}. To go on: {command}", file=sys.stderr)
             return None
-    if track:
+    if track and _is_main():
         _record_entry(recipe)
     return weights
+
+
+def _is_main() -> bool:
+    """Whether this is the process that speaks and writes for all that train together."""
+    from builders.processes import is_main
+
+    return is_main()
 
 
 def _warn(text: str) -> None:
@@ -149,9 +157,20 @@ def _stop_signals() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _again(recipe: str, overrides: Sequence[str], out: Path | None, data: str | None, steps: int | None) -> str:
+def _again(
+    recipe: str,
+    overrides: Sequence[str],
+    out: Path | None,
+    data: str | None,
+    steps: int | None,
+    *,
+    quiet: bool,
+    track: bool,
+) -> str:
+    """The command that goes on, as it was given."""
     import shlex
 
     words = ["zoo", "train", recipe, *(word for change in overrides for word in ("--set", change))]
     words += ["--data", str(data)] * (data is not None) + ["--steps", str(steps)] * (steps is not None)
-    return shlex.join(words + (["--out", str(out)] if out else []))
+    words += ["--out", str(out)] if out else []
+    return shlex.join(words + ["--quiet"] * quiet + ["--no-track"] * (not track))
