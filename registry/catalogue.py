@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
     Name = str | os.PathLike[str]
 
-__all__ = ["GROUP", "RenamedWarning", "architecture", "conditioning_of", "get", "kind_of", "list_names", "search_path"]
+__all__ = [
+    "GROUP",
+    "RenamedWarning",
+    "UnreadableWarning",
+    "architecture",
+    "conditioning_of",
+    "get",
+    "kind_of",
+    "list_names",
+    "readable",
+    "search_path",
+]
 
 #: Entry points of this group name folders of entries.
 GROUP = "matryoshka_zoo.entries"
@@ -34,6 +45,27 @@ CONDITIONINGS = ("text", "classes", "none")
 
 class RenamedWarning(FutureWarning):
     """An entry was asked for by a name that it had before."""
+
+
+class UnreadableWarning(UserWarning):
+    """An entry cannot be read and is left out of what is said of all of them."""
+
+
+def readable(names: Iterable[str]) -> Iterator[Entry]:
+    """The entries of these names, but for those with mistakes: one bad file is not to hide the others.
+
+    Each of those is told of by an :class:`UnreadableWarning`.
+    """
+    from specs.errors import SpecError
+
+    for name in names:
+        try:
+            yield get(name)
+        except SpecError:
+            import warnings
+
+            note = f"entry {name!r} is left out, for it cannot be read; 'zoo check {name}' says why"
+            warnings.warn(note, UnreadableWarning, stacklevel=2)
 
 
 def list_names(
@@ -47,6 +79,8 @@ def list_names(
     tag: str | None = None,
 ) -> list[str]:
     """Names of all entries in natural order (``mdm-s64`` before ``mdm-s256``), or of those that match all filters.
+
+    An entry that cannot be read matches no filter but a glob and a tag, with an :class:`UnreadableWarning`.
 
     Args:
         pattern: a glob such as ``mdm-*`` or ``*.in1k``, upper and lower case alike.
@@ -72,17 +106,17 @@ def list_names(
     if (kind, resolution, depth, parameters_below, conditioning) == (None,) * 5:
         return names
 
-    def fits(name: str) -> bool:
-        graph = get(name).architecture
+    def fits(entry: Entry) -> bool:
+        graph = entry.architecture
         return (
             kind in (None, kind_of(graph))
             and resolution in (None, graph.resolution)
             and depth in (None, len(graph.levels))
             and conditioning in (None, conditioning_of(graph))
-            and (parameters_below is None or get(name).card().parameters < parameters_below)
+            and (parameters_below is None or entry.card().parameters < parameters_below)
         )
 
-    return [name for name in names if fits(name)]
+    return [entry.name for entry in readable(names) if fits(entry)]
 
 
 def kind_of(graph: EntryGraph) -> str:

@@ -162,6 +162,8 @@ class KernelReference:
         weights = generator.multinomial(count, np.full(count, 1 / count), replicates).astype(np.float64)
         # A sample drawn twice is no pair of samples: the diagonal stays out, in the sum and in the number of pairs.
         pairs = count**2 - (weights**2).sum(1)
+        # A resample of one sample alone, as happens with few, has no pair and no distance.
+        weights, pairs = weights[pairs > 0], pairs[pairs > 0]
         found = np.einsum("ri,ij,rj->r", weights, own, weights, optimize=True) / pairs
         return _around(float(value), found + self.own - 2 * weights @ cross / count)
 

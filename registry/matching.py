@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.card import make_card
 from registry.catalogue import get
 from specs.errors import SpecError
 from specs.graph import EntryGraph
+from specs.library import is_path
 
 if TYPE_CHECKING:
     from specs.schema import LevelSpec
@@ -26,6 +28,8 @@ class Match:
     """A variant of ``base``, and how near its cost came to the one of ``like``."""
 
     base: str
+    #: What the variant extends: the entry's name, or the file it was read from.
+    extends: str
     like: str
     by: str
     #: Widths by path, such as ``nest.stages.r16.width``.
@@ -43,7 +47,11 @@ class Match:
     def yaml(self) -> str:
         """The variant as a file of its own."""
         name = f"{self.base}-like-{self.like}".replace(".", "-")
-        lines = [f"name: {name}", f"summary: {self.base} with the {self.by} of {self.like}.", f"extends: {self.base}"]
+        lines = [
+            f"name: {name}",
+            f"summary: {self.base} with the {self.by} of {self.like}.",
+            f"extends: {self.extends}",
+        ]
         before: tuple[str, ...] = ()
         for path, width in self.widths:
             *parents, member, _ = path.split(".")
@@ -62,7 +70,7 @@ def match(base: str, like: str, by: str = "flops", *, inner: bool = False) -> Ma
     Every width is scaled by one factor and rounded to the groups of the norms.
 
     Args:
-        base: name of the entry to scale.
+        base: name of the entry to scale, or path of its file.
         like: name of the entry, or path of the file, to come near.
         by: "flops" or "parameters", of one forward pass, inner levels included.
         inner: scale the levels inside too; else they stay as they are.
@@ -75,13 +83,14 @@ def match(base: str, like: str, by: str = "flops", *, inner: bool = False) -> Ma
         raise ValueError(f"no cost {by!r}; there are {' and '.join(COSTS)}")
     target = getattr(make_card(get(like).architecture), by)
     found = get(base)
-    scaler = _Scaler(found.name, list(_widths(found.spec, inner)), by)
+    scaler = _Scaler(base, list(_widths(found.spec, inner)), by)
     best = scaler.nearest(target)
     if best is None or not 0.5 <= best[2] / target <= 2:
         hint = "" if inner or len(found.labels) == 1 else "; --inner scales the levels inside too"
         raise ValueError(f"no widths of {base} bring its {by} near those of {like} ({target:,}){hint}")
     widths, graph, cost = best
-    return Match(found.name, get(like).name, by, widths, graph, cost, target)
+    extends = str(Path(base).expanduser().absolute()) if is_path(base) else found.name
+    return Match(found.name, extends, get(like).name, by, widths, graph, cost, target)
 
 
 def _widths(level: LevelSpec, inner: bool, path: str = "") -> Iterator[tuple[str, int, int]]:

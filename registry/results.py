@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "Protocol",
     "Reported",
     "best_value",
+    "check_writable",
     "grid_path",
     "is_distance",
     "measurements",
@@ -168,6 +170,17 @@ def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
     temporary.write_text(measurement.model_dump_json(indent=1) + "\n")
     temporary.replace(path)
     return path
+
+
+def check_writable(folder: str | Path) -> None:
+    """See that a folder of results is there and takes files.
+
+    Raises:
+        OSError: it does not.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable"):
+        pass
 
 
 def grid_path(measurement: Measurement) -> Path | None:

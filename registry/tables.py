@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.card import STEPS, Card
-from registry.catalogue import conditioning_of, get, kind_of, list_names
+from registry.catalogue import conditioning_of, get, kind_of, list_names, readable
 from registry.results import Protocol, Reported, measurements, reported
 from specs.graph import EntryGraph
 
@@ -39,7 +39,7 @@ def write_tables(folder: str | Path = "results", names: Sequence[str] | None = N
     Returns:
         The paths of the files.
     """
-    entries = [get(name) for name in (list_names() if names is None else names)]
+    entries = list(readable(list_names()) if names is None else map(get, names))
     cards = [(entry.architecture, entry.card()) for entry in entries]
     tables: dict[str, Sequence[Row]] = {
         "costs": [_costs(graph, card) for graph, card in cards],

@@ -215,6 +215,23 @@ def test_match(base, like, by, inner, within):
     assert getattr(make_card(graph), by) == found.cost
 
 
+def test_match_of_a_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nresolution: 32\nstages: {r32: {width: 32, depth: 1}, r16: {width: 64, depth: 1}}\n")
+    found = match(str(path), "flat-n32", "parameters")
+    assert load_text(found.yaml).graph.hash == found.graph.hash and 0.8 < found.ratio < 1.2
+
+
+def test_one_bad_file_does_not_hide_the_others(cli, tmp_path, monkeypatch):
+    (tmp_path / "bad.yaml").write_text("name: bad\nresolution: 16\nstagez: {}\n")
+    monkeypatch.setenv("ZOO_PATH", str(tmp_path))
+    code, out, err = cli("list", "--depth", "2", "--plain")
+    assert code == 0 and "mdm-micro" in out.split() and "bad" not in out.split()
+    assert err == "warning: entry 'bad' is left out, for it cannot be read; 'zoo check bad' says why\n"
+    code, out, err = cli("results", "-o", "tables")
+    assert code == 0 and "entry 'bad' is left out" in err
+
+
 def test_match_is_the_nearest():
     found = match("flat-n32", "doll-n32-wide")
     target = zoo.get("doll-n32-wide").card().flops

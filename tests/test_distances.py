@@ -115,3 +115,10 @@ def test_inception_score():
     assert inception_score(np.zeros((100, 10), np.float32))[0] == pytest.approx(1)
     with pytest.raises(EvaluationError, match="at least 10 samples"):
         inception_score(certain[:5])
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_intervals_of_very_few_samples_are_finite(count):
+    random = np.random.default_rng(0)
+    found = KernelReference(random.normal(size=(20, 4))).interval(random.normal(size=(count, 4)))
+    assert np.isfinite([found.value, found.low, found.high]).all() and found.low <= found.value <= found.high

@@ -155,6 +155,29 @@ def test_command(weights, cli, monkeypatch, tmp_path):
     assert results.measurements([out])[0].entry == found.entry == "mdm-micro"
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(weights, cli, monkeypatch, tmp_path):
+    def never(*args, **kwargs):
+        raise AssertionError("worked")
+
+    monkeypatch.setattr(features, "open_features", never)
+    (tmp_path / "file").write_text("")
+    code, out, err = cli("evaluate", weights, "-n", 8, "-o", tmp_path / "file" / "results", "-q")
+    assert (code, out) == (2, "") and "file" in err and "Traceback" not in err
+
+
+def test_prompts_are_drawn_with_an_encoder_that_is_told_of():
+    from registry.weights import load_weights
+
+    model, metadata = load_weights("mdm-nano.text")
+    reference = ImageSet("r", "", images(10, side=64).images, captions=("a heart", "a cat"))
+    spec = SPEC.model_copy(update={"samples": 2, "num_inference_steps": 1})
+    found, drawn = evaluate_model(model, metadata, reference, extractor(), spec)
+    assert drawn.images.shape == (2, 3, 64, 64) and len(found.sampler["text_encoder"]) == 16
+    assert "text encoder " in found.title
+    other = found.model_copy(update={"sampler": found.sampler | {"text_encoder": "0" * 16}})
+    assert other.conditions != found.conditions
+
+
 def test_command_on_folders(cli, monkeypatch, tmp_path):
     monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
     for name, seed in (("a", 1), ("b", 2)):

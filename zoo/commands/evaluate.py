@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from registry.results import MEASURED, Measurement, save
+from registry.results import MEASURED, Measurement, check_writable, save
 from specs.evaluation_schema import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def evaluate_command(
         quiet: show no progress.
 
     Raises:
-        ValueError, LookupError: one clear message each.
+        ValueError, LookupError, OSError: one clear message each.
     """
     from builders.images import contact_sheet, save_image
     from registry.evaluation import evaluate_images, evaluate_model
@@ -55,6 +55,8 @@ def evaluate_command(
     from registry.weights import load_weights
     from zoo.device import pick_device
 
+    # Before the work of minutes that would be lost.
+    check_writable(out)
     images = _folder_of_images(what, resolution)
     if images is not None and reference is None:
         raise EvaluationError(f"{what}: say what to compare these images with: --reference NAME_OR_FOLDER")

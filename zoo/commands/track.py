@@ -29,12 +29,12 @@ def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = F
         LookupError, SpecError: an entry is not there or wrong.
         StoreError: the store cannot be used.
     """
-    from registry.catalogue import get, list_names
+    from registry.catalogue import get, list_names, readable
     from registry.record import record_entry
     from registry.store import connect, store_errors, tracking_uri
     from zoo.commands.evaluate import PhaseBar
 
-    entries = [get(name) for name in (names or list_names())]
+    entries = [get(name) for name in names] if names else list(readable(list_names()))
     done = []
     uri = tracking_uri()
     with store_errors(uri):
