@@ -19,7 +19,7 @@ from torch import Tensor
 
 from builders.batches import Encoder, read_batches
 from builders.checkpoint import CheckpointError
-from builders.data import open_dataset
+from builders.data import DataError, open_dataset
 from builders.evaluation import draw_grid, held_out_losses
 from builders.growth import TrainingError, check_shared, sub_entry, weights_file
 from builders.monitor import CollapseAlarm, Monitor
@@ -192,7 +192,13 @@ class _Training:
         if self.read_at == resolution:
             return
         self.data = self.dataset.load(resolution, "train", seed=self.recipe.seed, crop=self.recipe.crop)
-        self.held_out = self.dataset.load(resolution, "held_out")
+        try:
+            self.held_out = self.dataset.load(resolution, "held_out")
+        except DataError as error:
+            raise TrainingError(
+                f"{error}. On it training measures its loss: add images (about one in ten is held out), or name the "
+                "shards of a split held_out in dataset.yaml"
+            ) from None
         self.read_at = resolution
 
     def run(self, state: State | None) -> None:

@@ -16,6 +16,7 @@ from builders.growth import TrainingError, load_shared, sub_entry, weights_file
 from builders.network import build_model, load_inner
 from builders.observers import JsonLog, Observer, Observers, StepReport
 from builders.phase import Phase
+from builders.process import DiffusionProcess, pyramid
 from builders.processes import Processes
 from builders.training import Interrupted, train
 from specs.load import load_entry
@@ -225,3 +226,25 @@ def test_images_are_mirrored_where_asked() -> None:
     same = [torch.equal(a, b) for a, b in zip(plain, mirrored, strict=True)]
     turned = [torch.equal(a.flip(-1), b) for a, b in zip(plain, mirrored, strict=True)]
     assert all(a or b for a, b in zip(same, turned, strict=True)) and not all(same)
+
+
+def test_inner_predictions_of_trained_weights_are_unchanged() -> None:
+    """As above, on the weights in the package, which were trained for an hour."""
+    trained, _ = load_checkpoint(weights_file("mdm-nano"))
+    images = open_data("noto-emoji-64", 64).batch(0, 3)["image"]
+    for changes in ([], ["nest.normalize_input=false"], ["nest.normalize_input=true"]):
+        graph = load_entry("mdm-nano", overrides=changes).graph
+        # Told whether to normalise its input, each level can stand alone; left to find out, the innermost.
+        for outer_label, inner_label in list(pairwise(graph.labels))[0 if changes else 1 :]:
+            inner, outer = (build_model(sub_entry(graph, label)).eval() for label in (inner_label, outer_label))
+            state = trained.state_dict()
+            load_inner(inner, {name: state[name] for name in inner.state_dict()})
+            load_inner(outer, inner.state_dict())
+            t, classes = torch.tensor([5, 400, 999]), torch.tensor([0, 7, 10])
+            clean = pyramid(images, outer.graph)
+            z = DiffusionProcess(outer.graph).add_noise(clean, [torch.randn_like(x) for x in clean], t)
+            with torch.no_grad():
+                alone, inside = inner(z[1:], t, classes=classes), outer(z, t, classes=classes)
+            assert min(float(each.std()) for each in alone) > 0.1
+            for expected, found in zip(alone, inside[1:], strict=True):
+                assert (expected - found).abs().max() <= 1e-6

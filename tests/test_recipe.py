@@ -135,6 +135,7 @@ def test_recipe_survives_json() -> None:
         ("phases.p16.batch.r16=9", "error[bad-value]: level r16 has 9 rows, more than r8 inside it"),
         ("phases.p16.batch={r4: 1}", "error[bad-value]: phase 'p16' does not train a level 'r4'"),
         ("loss.levels={r12: 1}", "error[bad-value]: mdm-micro has no level 'r12'"),
+        ("phases.p8.loss.levels={r16: 1}", "error[bad-value]: phase 'p8' does not train r16, which lies around r8"),
         ("phases.p16.loss.levels={r1: 1}", "error[bad-value]: mdm-micro has no level 'r1'"),
         ("loss.weighting=vdm", "error[conflict]: weighting 'vdm' is defined for the eps space"),
         ("optimizer.name=adanw2", "error[bad-value]: no optimizer is called 'adanw2'; did you mean 'adanw'"),
