@@ -148,7 +148,9 @@ def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence
         found = next((facts[name] for name in names[kind] if isinstance(facts.get(name), (str, int))), None)
         member = sample.get(extension, b"") if found is None else b""
         assert isinstance(member, bytes)
-        return str(found) if found is not None else member.decode("utf-8", "replace").strip()
+        # Halves of characters, which JSON can name, are in no text that can be written.
+        whole = str(found).encode("utf-8", "replace").decode() if found is not None else None
+        return member.decode("utf-8", "replace").strip() if whole is None else whole
 
     category = text("category", "cls")
     group = facts.get("group")

@@ -95,7 +95,7 @@ def encode_dataset(
         progress: told how many shards are done, with the part of the present one, and how many there are.
 
     Raises:
-        TextEncoderError: the folder holds the states of another encoder or of other data.
+        TextEncoderError: the folder holds the states of another encoder or of other data, or there are no captions.
         builders.checkpoint.CheckpointError, OSError: it cannot be written to.
         builders.shards.DataError: the data cannot be read, or too much of it is broken.
     """
@@ -126,6 +126,10 @@ def encode_dataset(
             broken.add_sample(DataError(message))
         progress(number + 1, len(shards))
     broken.check(samples)
+    if not captions:
+        raise TextEncoderError(
+            f"{card.name}: none of its {samples:,} samples has a caption; there is nothing to encode"
+        )
     Facts(**{**asdict(facts), "complete": True}).write(folder)
     return Encoded(len(shards) - kept, kept, captions)
 

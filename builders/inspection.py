@@ -85,8 +85,9 @@ def inspect_dataset(
     captions = done = size = 0
     every = 1
 
-    def told(error: DataError) -> None:
-        broken.append(str(error))
+    def told(error: Exception) -> None:
+        # Names of members need not be UTF-8.
+        broken.append(str(error).encode("utf-8", "backslashreplace").decode())
 
     for split, shards in splits.items():
         for shard in shards:
@@ -96,7 +97,7 @@ def inspect_dataset(
                     try:
                         image = decode_image(member.read(), member.origin)
                     except DataError as error:
-                        broken.append(str(error))
+                        told(error)
                         continue
                     # Twice as many as are shown at most: then every second one goes.
                     if sum(samples.values()) % every == 0:
@@ -108,7 +109,7 @@ def inspect_dataset(
                     captions += bool(member.caption)
                     sizes[image.size] += 1
             except (DataError, OSError) as error:
-                broken.append(str(error))
+                told(error)
             done += 1
             progress(done, total)
     tiles = [tiles[index * len(tiles) // min(shown, len(tiles))] for index in range(min(shown, len(tiles)))]

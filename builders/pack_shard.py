@@ -1,4 +1,7 @@
-"""One shard of a pack: the images of its sources, brought to size, and what was broken among them."""
+"""One shard of a pack: the images of its sources, brought to size, and what was broken among them.
+
+The processes of a pack load this module and what it imports; nothing here needs torch.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -19,7 +23,18 @@ from builders.decoding import LIMIT, MAX_PIXELS, decode_image, fit
 from builders.pack_sources import Source
 from builders.shards import MAX_MEMBER, DataError
 
-__all__ = ["PackSettings", "Report", "ShardPlan", "Stopped", "pack_shard", "stamp", "stored_key", "write_text"]
+__all__ = [
+    "PackSettings",
+    "Report",
+    "ShardPlan",
+    "Stopped",
+    "listen",
+    "pack_shard",
+    "pack_until_stopped",
+    "stamp",
+    "stored_key",
+    "write_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +155,12 @@ def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callabl
                     raise Stopped
                 try:
                     content, extension = _encoded(source, settings)
+                except DataError as error:
+                    broken.append(str(error))
+                    continue
                 except (OSError, ValueError) as error:
-                    unread += isinstance(error, OSError)
-                    where = f"{source.origin}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
-                    broken.append(where)
+                    unread += 1
+                    broken.append(f"{source.origin}: {getattr(error, 'strerror', None) or error}")
                     continue
                 facts = {"caption": source.caption, "category": source.category, "group": source.group}
                 text = json.dumps({name: value for name, value in facts.items() if value}, ensure_ascii=False)
@@ -161,6 +178,20 @@ def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callabl
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+#: Set in a process of a pack when it is to stop.
+_STOP: list[Any] = []
+
+
+def listen(stopped: Any) -> None:
+    """Have this process stop, within a shard, once an event is set."""
+    _STOP[:] = [stopped]
+
+
+def pack_until_stopped(plan: ShardPlan, out: Path, settings: PackSettings) -> None:
+    """:func:`pack_shard` in a process that listens."""
+    pack_shard(plan, out, settings, _STOP[0].is_set)
 
 
 def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:

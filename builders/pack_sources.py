@@ -127,7 +127,9 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             return [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise PackError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
         raise PackError(f"{path}: not a CSV file: {error}") from None
 
 
@@ -168,9 +170,9 @@ def _members(number: int, shard: Path, names: Mapping[str, tuple[str, ...]]) -> 
         if member.content is not None:
             raise PackError(f"{shard}: compressed shards cannot be packed again; unpack them first")
         key, _, extension = member.name.rpartition(".")
-        facts = (member.caption, member.category, member.group if member.group != member.key else "")
+        facts = (member.caption, member.category, _clean(member.group) if member.group != member.key else "")
         place = (member.offset, member.size)
-        found.append(Source(f"{number:05d}/{key}", str(shard), extension.lower(), *facts, *place))
+        found.append(Source(_clean(f"{number:05d}/{key}"), str(shard), extension.lower(), *facts, *place))
     # No key of a member is like these.
     return found + [
         Source(f"{number:05d}/.{place}", str(shard), "", problem=str(error)) for place, error in enumerate(problems)

@@ -17,12 +17,21 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from builders.broken import SAMPLES
 from builders.data import is_held_out
 from builders.dataset_card import CARD
-from builders.pack_shard import PackSettings, Report, ShardPlan, pack_shard, stamp, stored_key, write_text
+from builders.pack_shard import (
+    PackSettings,
+    Report,
+    ShardPlan,
+    listen,
+    pack_shard,
+    pack_until_stopped,
+    stamp,
+    stored_key,
+    write_text,
+)
 from builders.pack_sources import PackError, Source
 
 __all__ = ["PackSettings", "Packed", "pack"]
@@ -190,11 +199,11 @@ def _run(
     # Fresh processes: forked ones inherit the threads of whatever is loaded here.
     context = multiprocessing.get_context("spawn")
     stopped = context.Event()
-    pool = ProcessPoolExecutor(workers, context, initializer=_listen, initargs=(stopped,))
+    pool = ProcessPoolExecutor(workers, context, initializer=listen, initargs=(stopped,))
     try:
         # Ctrl-C reaches all processes; this one alone answers it, and the others inherit that they do not.
         with _deaf():
-            futures = [(shard, pool.submit(_pack_shard, shard, out, settings)) for shard in shards]
+            futures = [(shard, pool.submit(pack_until_stopped, shard, out, settings)) for shard in shards]
         for shard, future in futures:
             future.result()
             yield shard
@@ -206,18 +215,6 @@ def _run(
         stopped.set()
         with _deaf():
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-#: Set in a process of the pool when packing is to stop.
-_STOP: list[Any] = []
-
-
-def _listen(stopped: Any) -> None:
-    _STOP[:] = [stopped]
-
-
-def _pack_shard(shard: ShardPlan, out: Path, settings: PackSettings) -> None:
-    pack_shard(shard, out, settings, _STOP[0].is_set)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -227,6 +233,71 @@ def test_odd_names(tmp_path):
         packed(root, tmp_path / "other")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals of a terminal")
+def test_ctrl_c_with_workers_goes_on_afterwards(tmp_path):
+    root, out = tmp_path / "images", tmp_path / "out"
+    root.mkdir()
+    random = np.random.default_rng(0)
+    for index in range(60):
+        Image.fromarray(random.integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(root / f"{index}.png")
+    command = [sys.executable, "-m", "zoo", "data", "pack", root, out, "--resolution", "256", "--licence", "CC0"]
+    command = [str(word) for word in [*command, "--samples", 6, "--workers", 2, "-q"]]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list(out.glob(".*.tar.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    err = process.communicate(timeout=120)[1]
+    assert process.returncode == 130 and err.strip() == "interrupted"
+    assert not list(out.glob(".*.tmp")) and not (out / "dataset.yaml").exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0 and "shards were there" in again.stdout and again.stderr == ""
+    whole = pack(find_sources(root), tmp_path / "whole", "x", PackSettings(256, samples_per_shard=6))
+    for path in whole.folder.glob("*.tar"):
+        assert path.read_bytes() == (out / path.name).read_bytes()
+
+
+def die(*given):
+    os._exit(1)
+
+
+def test_a_process_that_is_killed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "pack_until_stopped", die)
+    with pytest.raises(PackError, match="a process that packs ended.*fewer --workers"):
+        pack(find_sources(folder), tmp_path / "out", "x", workers=1)
+
+
+def test_texts_that_are_no_unicode(tmp_path, cli):
+    from tests.test_data import encode, samples, write_tar
+
+    text = rb'{"caption": "\ud800 x", "category": "\ud801", "group": "\ud802"}'
+    image = encode(Image.new("RGB", (8, 8)))
+    shard = write_tar(
+        tmp_path / "x.tar", [*samples(3), ("b.png", image), ("b.json", text), ("c\udcff.png", image[:20])]
+    )
+    code, out, _ = cli("data", "inspect", shard)
+    assert code == 0 and "? (1)" in out and "broken: " in out and r"c\udcff.png" in out
+    assert cli("data", "inspect", shard, "--json")[0] == 0
+    assert cli("data", "pack", shard, "out", "-q", "--licence", "CC0")[0] == 0
+    assert cli("data", "encode", "out", "states", "-q")[0] == 0
+
+
+def test_tables_of_many_editors(folder, tmp_path):
+    name = "images/cat/01.png"
+    (tmp_path / "bom.csv").write_bytes(f'\ufeffpath,caption\n{name},"two\nlines"\n,x\n'.encode())
+    with pytest.raises(PackError, match=r"bom\.csv, line 4: no path of an image"):
+        find_sources(tmp_path / "bom.csv")
+    (tmp_path / "bom.csv").write_bytes(f'\ufeffpath,caption\n{name},"two\nlines"\n'.encode())
+    assert [source.caption for source in find_sources(tmp_path / "bom.csv")] == ["two\nlines"]
+    line = json.dumps({"path": name, "caption": "a\u2028b"}, ensure_ascii=False)
+    (tmp_path / "bom.jsonl").write_bytes(f"\ufeff{line}\r\n".encode())
+    assert [source.caption for source in find_sources(tmp_path / "bom.jsonl")] == ["a\u2028b"]
+    (tmp_path / "latin.csv").write_bytes("path,caption\na.png,é\n".encode("latin1"))
+    with pytest.raises(PackError, match=r"latin\.csv: not UTF-8 .*save it as UTF-8"):
+        find_sources(tmp_path / "latin.csv")
+
+
 def test_images_too_long_to_fit(tmp_path):
     root = tmp_path / "images"
     root.mkdir()
@@ -262,6 +333,7 @@ def test_command(folder, tmp_path, cli):
         (["good.csv", "good.csv/x"], "good.csv/x: Not a directory"),
         (["pictures", "pictures"], "pictures: is the SOURCE"),
         (["pictures", "out"], "pictures: no images"),
+        (["nul.jsonl", "out"], "a\0b.png: embedded null byte"),
         (["memory://none.tar", "out"], "memory://none.tar: cannot be fetched"),
     ],
 )
@@ -273,6 +345,7 @@ def test_mistakes(cli, arguments, message):
     Path("nopath.csv").write_text("name,caption\nx,y\n")
     Path("good.csv").write_text("path\na.png\n")
     Path("twice.csv").write_text("path\na.png\na.jpg\n")
+    Path("nul.jsonl").write_text('{"path": "a\\u0000b.png"}')
     Path("pictures").mkdir()
     Path("full").mkdir()
     Path("full/x.tar").write_bytes(b"")

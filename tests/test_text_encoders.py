@@ -204,12 +204,14 @@ def losses(name):
         (["noto-emoji-64", "file/x"], "file/x: Not a directory"),
         (["noto-emoji-64", "kept", "--text-encoder", "kept"], "kept: holds states of x, not an encoder"),
         (["noto-emoji-64", "kept"], "kept: holds the states of x by 'embedded'; its data is x, not noto-emoji-64"),
+        (["silent.tar", "out"], "silent: none of its 1 samples has a caption; there is nothing to encode"),
         (["noto-emoji-64"], "Missing argument 'OUT'"),
     ],
 )
 def test_mistakes(cli, arguments, message):
     Path("file").touch()
     write_tar(Path("x.tar"), samples(2))
+    write_tar(Path("silent.tar"), [next(samples(1))])
     if "kept" in arguments:
         assert cli("data", "encode", "x.tar", "kept", "-q")[0] == 0
     code, out, err = cli("data", "encode", *arguments)

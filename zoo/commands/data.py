@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from builders.inspection import Inspection
     from specs.graph import TextInput
 
+#: So many broken samples are named.
+NAMED = 20
+
 data = typer.Typer(help="Pack and inspect data sets, encode their captions.", no_args_is_help=True)
 
 
@@ -58,8 +61,10 @@ def pack(
             workers=max(0, workers),
             progress=lambda done, total: show("packing", done, total),
         )
-    for what in packed.broken:
+    for what in packed.broken[:NAMED]:
         print(f"passed over: {what}", file=sys.stderr)
+    if len(packed.broken) > NAMED:
+        print(f"and {len(packed.broken) - NAMED:,} more", file=sys.stderr)
     counts = ", ".join(f"{count:,} {split}" for split, count in packed.samples.items())
     kept = f"; {packed.kept} of {packed.shards} shards were there" if packed.kept else ""
     typer.echo(f"{out}: {counts}; {len(packed.classes)} classes; {len(packed.broken)} broken images passed over{kept}")
@@ -86,8 +91,10 @@ def inspect(
         print_json(found.as_dict())
         return
     console().print(_table(found))
-    for what in found.broken:
+    for what in found.broken[:NAMED]:
         typer.echo(f"broken: {what}")
+    if len(found.broken) > NAMED:
+        typer.echo(f"and {len(found.broken) - NAMED:,} more; --json names all")
     if sheet is not None and found.sheet is not None:
         typer.echo(f"wrote {sheet}")
 
@@ -105,7 +112,8 @@ def _table(found: Inspection) -> Table:
         "attribution": found.attribution,
         "shards": f"{found.shards}, {found.bytes / 2**20:.1f} MiB",
         "samples": ", ".join(f"{count:,} {split}" for split, count in found.samples.items()) or "none",
-        "sizes": f"{sizes}; from {'x'.join(map(str, found.smallest))} to {'x'.join(map(str, found.largest))}",
+        "sizes": f"{sizes}; from {'x'.join(map(str, found.smallest))} to {'x'.join(map(str, found.largest))}"
+        * bool(sizes),
         "captions": f"{found.captions:,}",
         "classes": ", ".join(f"{name or 'none'} ({count:,})" for name, count in found.classes.items()),
         "broken": f"{len(found.broken):,}",

@@ -1,0 +1,146 @@
+"""What reading costs: samples a second with 0, 1 and 2 processes that read ahead, and how long training waits for them.
+
+The ways take turns, so that what else the machine does falls on all of them alike. Images of 64 pixels are the packaged
+emoji; those of 256 are noise with the spectrum of photographs (amplitudes falling as 1/f), packed here into a temporary
+folder. Files are in the page cache: the disk is not measured.
+
+    python benchmarks/loader.py
+    python benchmarks/loader.py --rounds 5 --batches 40 --steps 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from builders.batches import BatchPlan, read_batches
+from builders.data import open_dataset
+from builders.observers import Observer, StepReport
+from builders.pack_sources import find_sources
+from builders.packing import PackSettings, pack
+from builders.training import train
+from specs.load import load_entry
+from specs.recipe import load_recipe
+from specs.recipe_schema import DropSpec
+
+ROWS = 16
+WORKERS = (0, 1, 2)
+#: Steps and batches that are not counted: processes start, files enter the cache.
+WARM = 4
+
+
+def noise(folder: Path, count: int, side: int) -> Path:
+    """Images whose amplitudes fall as 1/f, as those of photographs do."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    frequency[0, 0] = 1
+    for index in range(count):
+        spectrum = np.fft.rfft2(random.standard_normal((3, side, side))) / frequency
+        spectrum[:, 0, 0] = 0
+        image = np.fft.irfft2(spectrum)
+        levels = (128 + 50 * image / image.std()).clip(0, 255).astype(np.uint8)
+        Image.fromarray(levels.transpose(1, 2, 0)).save(folder / f"{index:05}.png", compress_level=1)
+    return folder
+
+
+def rate(entry: str, data: Any, workers: int, batches: int) -> float:
+    """Samples a second of batches that nobody computes with."""
+    graph = load_entry(entry).graph
+    rows = (ROWS,) * len(graph.levels)
+    plan = BatchPlan(graph, "reading", 0, rows, 1000, 0, DropSpec())
+    with closing(read_batches(plan, data, 0, WARM + batches, workers)) as stream:
+        for _ in range(WARM):
+            next(stream)
+        start = time.perf_counter()
+        count = sum(1 for _ in stream)
+        return count * ROWS / (time.perf_counter() - start)
+
+
+class Enough(Exception):
+    """All steps were seen; what training does at its end is not measured."""
+
+
+class Waits(Observer):
+    """Of ``count`` steps after the first ones: the seconds spent waiting for the batch, and all seconds."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.steps: list[tuple[float, float]] = []
+
+    def on_step(self, report: StepReport) -> None:
+        if report.step > WARM:
+            self.steps.append((report.waited, report.seconds))
+        if len(self.steps) == self.count:
+            raise Enough
+
+
+def waits(level: str, crop: str, workers: int, steps: int, folder: Path) -> list[tuple[float, float]]:
+    """Train mdm-nano, or its inner level alone; what its steps took."""
+    phases = f"phases={{p16: {{train: {level}, steps: {WARM + steps + 1}, batch: {ROWS}}}, p32: null, p64: null}}"
+    every = "every={checkpoint: 0, evaluate: 0, monitor: 0}"
+    recipe = load_recipe("nano-progressive", [phases, every, f"crop={crop}", f"workers={workers}"])
+    watch = Waits(steps)
+    with suppress(Enough):
+        train(recipe, folder, observer=watch)
+    return watch.steps
+
+
+def measure_rates(rounds: int, batches: int, folder: Path) -> None:
+    pack(find_sources(noise(folder / "images", 256, 256)), folder / "set", "noise", PackSettings(256, held_out=False))
+    emoji, large = open_dataset("noto-emoji-64"), open_dataset(folder / "set")
+    ways = {
+        "64 px, in memory": ("mdm-nano", emoji.load(64, memory=True)),
+        "64 px, as drawn": ("mdm-nano", emoji.load(64, memory=False)),
+        "256 px, as drawn": ("mdm-s256", large.load(256, memory=False)),
+    }
+    found: dict[tuple[str, int], list[float]] = {(way, workers): [] for way in ways for workers in WORKERS}
+    for _ in range(rounds):
+        for way, workers in found:
+            found[way, workers].append(rate(*ways[way], workers, batches))
+    print(f"samples a second, medians of {rounds} rounds of {batches} batches of {ROWS}")
+    print(f"{'':20}" + "".join(f"{f'{workers} workers':>12}" for workers in WORKERS))
+    for way in ways:
+        print(f"{way:20}" + "".join(f"{statistics.median(found[way, workers]):12,.0f}" for workers in WORKERS))
+
+
+def measure_waits(rounds: int, steps: int, folder: Path) -> None:
+    ways = [(level, crop, workers) for level in ("r16", "r64") for crop in ("center", "random") for workers in (0, 2)]
+    found: dict[tuple[str, str, int], list[tuple[float, float]]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for level, crop, workers in ways:
+            run = folder / f"{level}-{crop}-{workers}-{number}"
+            found[level, crop, workers] += waits(level, crop, workers, steps, run)
+    print(f"\nsteps of mdm-nano, {ROWS} rows, {rounds} rounds of {steps}: median milliseconds, and share of the time")
+    print("that is spent waiting for the batch")
+    print(f"{'level':8}{'images':12}{'workers':>8}{'ms a step':>12}{'waiting':>10}")
+    for (level, crop, workers), steps_taken in found.items():
+        median = statistics.median(seconds for _, seconds in steps_taken)
+        share = sum(waited for waited, _ in steps_taken) / sum(seconds for _, seconds in steps_taken)
+        images = "in memory" if crop == "center" else "as drawn"
+        print(f"{level:8}{images:12}{workers:8}{1000 * median:12.1f}{share:10.1%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=40)
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    with tempfile.TemporaryDirectory() as folder:
+        measure_rates(options.rounds, options.batches, Path(folder))
+        measure_waits(options.rounds, options.steps, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
