@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from registry.card import short
 from registry.comparison import Comparison, Row
 
 if TYPE_CHECKING:
@@ -58,12 +60,24 @@ def scatter_chart(comparison: Comparison, x: Callable[[Row], float], x_title: st
                 x(row), value, yerr=span, fmt="o" if nested else "s", color=color(index), capsize=3, markersize=8
             )
             axes.annotate(row.entry.name, (x(row), value), xytext=(8, 5), textcoords="offset points", fontsize=9)
-        axes.set_xscale("log")
+        _log_axis(axes, [x(row) for row in comparison.rows if row.value(metric) is not None])
         axes.set_xlabel(x_title)
         axes.set_ylabel(metric)
         axes.margins(x=0.18, y=0.12)
 
     return _svg(f"{x_title} {metric}", draw, 6.4, 4.2)
+
+
+def _log_axis(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic x axis with labels that are few enough to be read: 20.00 M."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    decades = math.log10(max(values) / min(values)) if values and min(values) > 0 else 0.0
+    places = (1, 2, 3, 4, 5, 6, 8) if decades < 0.5 else (1, 2, 5) if decades < 1.5 else (1, 3) if decades < 3 else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=places, numticks=12))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(round(value)).replace(".00", "")))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def bar_chart(comparison: Comparison, metric: str) -> str:
@@ -91,8 +105,8 @@ def bar_chart(comparison: Comparison, metric: str) -> str:
     return _svg(metric, draw, 6.4, 0.6 + 0.42 * len(comparison.rows))
 
 
-def cost_bars(comparison: Comparison, value: Callable[[Any], float], title: str) -> str:
-    """A cost of every entry, split by level, the innermost darkest."""
+def cost_bars(comparison: Comparison, value: Callable[[Any], float], title: str, shown: Callable[[float], str]) -> str:
+    """A cost of every entry, split by level, the innermost darkest, with its sum: small ones have no bar to be seen."""
 
     def draw(axes: Axes) -> None:
         rows = list(reversed(list(enumerate(comparison.rows))))
@@ -105,6 +119,8 @@ def cost_bars(comparison: Comparison, value: Callable[[Any], float], title: str)
                 if size > 0.12 * max(sum(value(part) for part in r.card.levels) for r in comparison.rows):
                     axes.text(start + size / 2, place, level.label, ha="center", va="center", color="white", fontsize=8)
                 start += size
+            axes.annotate(shown(start), (start, place), xytext=(5, 0), textcoords="offset points", va="center")
+        axes.margins(x=0.2)
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_yticks(range(len(rows)), [row.entry.name for _, row in rows])
         axes.set_xlabel(title)

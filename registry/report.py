@@ -125,12 +125,17 @@ def _charts(comparison: Comparison) -> str:
         by_parameters = scatter_chart(comparison, lambda r: r.card.parameters, "parameters", metric)
         charts.append((f"Parameters against {metric}", by_parameters))
         charts.append((f"{metric}, with 95 % intervals", bar_chart(comparison, metric)))
-    costs: list[tuple[str, Callable[..., float], str]] = [
-        ("FLOPs by level", lambda level: level.flops, "FLOPs of one forward pass"),
-        ("Parameters by level", lambda level: level.parameters, "parameters"),
-        ("Memory by level", lambda level: level.memory.training / 2**20, "MiB of activations kept for training"),
+    costs: list[tuple[str, Callable[..., float], str, Callable[[float], str]]] = [
+        ("FLOPs by level", lambda level: level.flops, "FLOPs of one forward pass", lambda sum: short(round(sum))),
+        ("Parameters by level", lambda level: level.parameters, "parameters", lambda sum: short(round(sum))),
+        (
+            "Memory by level",
+            lambda level: level.memory.training / 2**20,
+            "MiB of activations kept for training",
+            lambda sum: short_bytes(round(sum * 2**20)),
+        ),
     ]
-    charts += [(title, cost_bars(comparison, value, axis)) for title, value, axis in costs]
+    charts += [(title, cost_bars(comparison, value, axis, shown)) for title, value, axis, shown in costs]
     curves = training_chart(comparison)
     if curves is not None:
         charts.append(("Training: nested entries solid, flat ones dashed", curves))

@@ -155,6 +155,14 @@ def test_samplers_never_share_a_column():
     assert comparison.title is not None and comparison.title.endswith("; ddim, 10 steps, guidance 1")
 
 
+def test_charts_say_what_small_entries_cost():
+    save(measurement("mdm-micro", 3.0))
+    save(measurement("doll-n32", 2.0))
+    page = report_html(compare_entries(["mdm-micro", "doll-n32", "mdm-s64"]))
+    for words in ("19.12 M", "385.43 G", "50 M", "831.9 KiB"):  # sums of bars, and a tick of the logarithmic axis
+        assert f">{words}</text>" in page, words
+
+
 def test_a_damaged_result_is_named(tmp_path):
     path = save(measurement("mdm-micro", 3.0)).absolute()
     content = path.read_text()
