@@ -104,5 +104,5 @@ def min_snr_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
 
 
 def sigmoid_weight(alpha_bar: Tensor, bias: float = 2.0) -> Tensor:
-    """Weight of an eps loss: sigmoid(bias - log SNR) (arXiv 2410.19324, section 3)."""
+    """Weight of an eps loss: sigmoid(bias - log SNR) (arXiv 2410.19324, section 3, after arXiv 2303.00848)."""
     return torch.sigmoid(bias - torch.logit(alpha_bar.float()))

@@ -16,7 +16,8 @@ def test_demo_trains_samples_logs_and_goes_on(tmp_path, monkeypatch, capsys):
     assert demo.demo_command() == 0
     printed = capsys.readouterr().out
     assert "8 pixels (8 steps), then 16 pixels (6 steps)" in printed
-    assert "What to type next" in printed
+    assert "What to type next" in printed and "mlflow ui" in printed
+    assert "of experiment matryoshka-zoo in sqlite:///" in printed
     with Image.open(tmp_path / "runs/demo/samples.png") as grid:
         assert grid.width > 400
     from mlflow.tracking import MlflowClient
@@ -32,3 +33,12 @@ def test_demo_trains_samples_logs_and_goes_on(tmp_path, monkeypatch, capsys):
     first = (tmp_path / "runs/demo/samples.png").read_bytes()
     assert demo.demo_command(quiet=True, track=False) == 0
     assert (tmp_path / "runs/demo/samples.png").read_bytes() == first
+
+
+def test_an_interrupted_demo_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "RECIPE", "micro-test")
+    told = []
+    monkeypatch.setattr(demo, "run_recipe", lambda *_, command, **__: told.append(command))
+    assert demo.demo_command() == 130
+    assert demo.demo_command(out=tmp_path / "a b", track=False) == 130
+    assert told == ["make demo, or zoo demo", f"zoo demo --out '{tmp_path}/a b' --no-track"]

@@ -8,7 +8,7 @@ import pytest
 
 from specs.default_recipe import default_recipe
 from specs.errors import SpecError, UnknownName
-from specs.recipe import Recipe, list_recipes, load_recipe
+from specs.recipe import LossSpec, OptimizerSpec, Recipe, list_recipes, load_recipe
 
 BASE = """\
 name: {name}
@@ -257,3 +257,16 @@ def test_it_goes_by_the_name_of_its_entry(tmp_path: Path) -> None:
     (tmp_path / "it's.yaml").write_text("name: it\nextends: mdm-micro\n")
     recipe = default_recipe(str(tmp_path / "it's.yaml"), "./shards")
     assert recipe.name == "train-it" and recipe.data == "./shards"
+
+
+def test_every_key_is_in_the_training_page() -> None:
+    """By its own name, or as part of one such as `phases.NAME.train`."""
+    from specs.recipe_schema import CadenceSpec, CarrySpec, CheckpointSpec, DropSpec, PhaseSpec, ScheduleSpec
+
+    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    table = page.partition("## Keys")[2].partition("\n## ")[0]
+    words = {word for code in table.split("`")[1::2] for word in code.replace(":", " ").split()}
+    words |= {part for word in words for part in word.split(".")}
+    for model in (Recipe, PhaseSpec, OptimizerSpec, LossSpec, ScheduleSpec, DropSpec, CarrySpec, CadenceSpec):
+        assert not [name for name in model.model_fields if name not in words], model
+    assert not [name for name in CheckpointSpec.model_fields if name not in words]

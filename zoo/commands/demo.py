@@ -11,9 +11,10 @@ from zoo.commands.train import run_recipe
 __all__ = ["demo_command"]
 
 RECIPE = "nano-progressive"
+OUT = Path("runs/demo")
 
 
-def demo_command(*, out: Path = Path("runs/demo"), track: bool = True, quiet: bool = False) -> int:
+def demo_command(*, out: Path = OUT, track: bool = True, quiet: bool = False) -> int:
     """Run the demo; return the exit code. Run again after an interruption, it goes on."""
     recipe = load_recipe(RECIPE)
     if not quiet:
@@ -23,7 +24,7 @@ def demo_command(*, out: Path = Path("runs/demo"), track: bool = True, quiet: bo
             flush=True,
         )
     started = time.time()
-    weights = run_recipe(recipe, out, command="make demo", quiet=quiet, track=track)
+    weights = run_recipe(recipe, out, command=_again(out, quiet, track), quiet=quiet, track=track)
     if weights is None:
         return 130
     seconds = time.time() - started
@@ -31,6 +32,15 @@ def demo_command(*, out: Path = Path("runs/demo"), track: bool = True, quiet: bo
     tracked = _add_to_run(out, path) if track else None
     print(_summary(out, weights, path, tracked, seconds))
     return 0
+
+
+def _again(out: Path, quiet: bool, track: bool) -> str:
+    """The command that goes on with the demo."""
+    import shlex
+
+    if (out, quiet, track) == (OUT, False, True):
+        return "make demo, or zoo demo"
+    return shlex.join(["zoo", "demo", "--out", str(out), *["--quiet"] * quiet, *["--no-track"] * (not track)])
 
 
 def _phases(recipe: Recipe) -> str:
@@ -47,22 +57,24 @@ def _draw(weights: Path, path: Path, quiet: bool) -> Path:
     return sample_command(str(weights), count=2, settings=settings, out=path, quiet=quiet)
 
 
-def _add_to_run(folder: Path, picture: Path) -> str | None:
-    """Put the picture beside the run in MLflow; the run's address, or None if it is not there."""
+def _add_to_run(folder: Path, picture: Path) -> tuple[str, str] | None:
+    """Put the picture beside the run in MLflow; the run and where it is, or None if it is not there."""
     import json
+
+    from registry.store import shown_uri
 
     try:
         facts = json.loads((folder / "mlflow.json").read_text())
         from mlflow.tracking import MlflowClient
 
         MlflowClient(tracking_uri=facts["uri"]).log_artifact(facts["run_id"], str(picture), "samples")
-        return str(facts["run_id"])
+        return str(facts["run_id"]), shown_uri(facts["uri"])
     except Exception as error:  # the picture is on disk in any case
         print(f"warning: the picture could not be added to MLflow ({type(error).__name__})")
         return None
 
 
-def _summary(folder: Path, weights: Path, picture: Path, run: str | None, seconds: float) -> str:
+def _summary(folder: Path, weights: Path, picture: Path, run: tuple[str, str] | None, seconds: float) -> str:
     lines = [
         "",
         f"Done in {seconds:.0f} s.",
@@ -72,7 +84,7 @@ def _summary(folder: Path, weights: Path, picture: Path, run: str | None, second
         f"  log       {folder / 'log.jsonl'}",
     ]
     if run is not None:
-        lines.append(f"  MLflow    run {run} of experiment matryoshka-zoo in {Path.cwd() / 'mlflow.db'}")
+        lines.append(f"  MLflow    run {run[0]} of experiment matryoshka-zoo in {run[1]}")
     return "\n".join(
         [
             *lines,
@@ -82,6 +94,8 @@ def _summary(folder: Path, weights: Path, picture: Path, run: str | None, second
             "  zoo sample mdm-nano -o hour.png          weights of an hour's training, shipped with the package",
             "  zoo show mdm-s1024                       a 1024-pixel model by level",
             "  zoo train nano-progressive --set phases.p16.steps=2000 --out runs/longer",
-            "  mlflow ui --workers 1                    losses by level and the grids, on http://localhost:5000",
+            *[
+                "  mlflow ui --workers 1                    losses by level and the grids, on http://localhost:5000",
+            ][: run is not None],
         ]
     )
