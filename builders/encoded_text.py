@@ -95,8 +95,9 @@ def encode_dataset(
         progress: told how many shards are done, with the part of the present one, and how many there are.
 
     Raises:
-        TextEncoderError: the folder holds the states of another encoder or of other data, or there are no captions.
-        builders.checkpoint.CheckpointError, OSError: it cannot be written to.
+        TextEncoderError: the folder holds the states of another encoder or of other data, there are no captions, or
+            states cannot be written.
+        OSError: the folder cannot be made.
         builders.shards.DataError: the data cannot be read, or too much of it is broken.
     """
     if isinstance(encoder, EncodedText):
@@ -306,7 +307,12 @@ def _encode_shard(
     captions = sorted((caption for caption in found if not is_empty(caption)), key=_hash)
     facts = {"kind": "text-states", "fingerprint": encoder.fingerprint, "tokens": str(encoder.tokens)}
     facts |= {"source": source, "samples": str(samples), "broken": json.dumps(errors)}
-    write_tensors(path, _encode(captions, encoder, progress), facts)
+    states = _encode(captions, encoder, progress)
+    try:
+        write_tensors(path, states, facts)
+    except CheckpointError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise TextEncoderError(f"{path}: states cannot be written ({reason}); the same command goes on") from None
     return _Shard(len(captions), samples, tuple(errors))
 
 

@@ -260,6 +260,21 @@ def test_broken_texts_count_as_samples_in_every_reader(tmp_path):
         open_dataset(path).load(8, "all", memory=False).batch(0, 15)
 
 
+def test_archives_under_other_names(tmp_path):
+    for name, mode in (("x.tar", "w:gz"), ("y.tgz", "w"), ("z.tar", "w:xz")):
+        dataset = open_dataset(write_tar(tmp_path / name, samples(6), mode))
+        batches = [dataset.load(8, "all", memory=memory).batch(0, 6) for memory in (True, False)]
+        assert torch.equal(batches[0]["image"], batches[1]["image"]) and batches[0]["key"] == batches[1]["key"]
+
+
+def test_a_shard_that_goes_away_is_an_error(tmp_path):
+    path = shard(tmp_path / "x.tar", 20)
+    data = open_dataset(path).load(8, "all", memory=False)
+    path.unlink()
+    with pytest.warns(BrokenDataWarning), pytest.raises(DataError, match="11 of 20 samples are broken.*No such file"):
+        data.batch(0, 20)
+
+
 NAMES = ["a", "b", ".h", "a.b", "d/a", "d.e/a", "__m__/a", "__a__", "./a"]
 
 
