@@ -15,7 +15,6 @@ from builders.dataset_card import DatasetCard
 from builders.image_data import Images
 from builders.order import hashed_generator
 from builders.shards import DataError
-from specs.errors import did_you_mean
 
 if TYPE_CHECKING:
     from builders.data import Dataset
@@ -48,14 +47,14 @@ class Mixture:
         self.card = DatasetCard(name="+".join(sets), licence=", ".join(licences), classes=self.classes)
 
     def class_index(self, name: str) -> int:
-        """The index of a class by its name.
+        """The index of a class, as :meth:`builders.data.Dataset.class_index` finds it.
 
         Raises:
             DataError: there is no such class.
         """
-        if name in self.classes:
-            return self.classes.index(name)
-        raise DataError(f"{self.card.name} has no class {name!r}{did_you_mean(name, self.classes)}")
+        from builders.data import Dataset
+
+        return Dataset(self.card, {}).class_index(name)
 
     def load(self, resolution: int | None = None, split: str = "train", *, seed: int = 0, **options: Any) -> Images:
         """Read a split of every set, brought to one resolution.

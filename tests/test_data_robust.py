@@ -369,7 +369,7 @@ def test_mixture(tmp_path):
     blue += [(f"{i}.json", b'{"category": "blue"}') for i in range(50)]
     paths = [write_tar(tmp_path / "r.tar", sorted(red)), write_tar(tmp_path / "b.tar", sorted(blue))]
     mixed = open_dataset({str(paths[0]): 3.0, str(paths[1]): 1.0})
-    assert mixed.classes == ("red", "blue") and mixed.class_index("blue") == 1
+    assert mixed.classes == ("red", "blue") and mixed.class_index("Blue") == mixed.class_index("1") == 1
     data = mixed.load(8, "all", seed=2)
     batch = data.batch(0, 400)
     share = (batch["classes"] == 0).float().mean()
