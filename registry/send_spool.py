@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.sending import RunDeletedError, Sender, reason
+from registry.sending import RunDeletedError, Sender
 from registry.spool import Spool
 from registry.spool_history import SpoolHistory
-from registry.store import absolute_uri, connect, file_lock, shown_uri, tracking_uri
+from registry.store import absolute_uri, connect, explained, file_lock, shown_uri, tracking_uri
 
 __all__ = ["Sent", "TrackingError", "send_spool"]
 
@@ -107,7 +107,7 @@ def _send(spool: Spool, uri: str, status: str) -> Sent:
             failure = "the run was deleted there meanwhile; send again to make it anew"
             break
         except Exception as error:  # whatever MLflow raises
-            failure = reason(error)
+            failure = explained(error)
             if attempt + 1 < TRIES:
                 time.sleep(PAUSE * 2**attempt)
     store = shown_uri(uri)

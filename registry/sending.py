@@ -11,9 +11,9 @@ from typing import Any
 
 from registry.columns import Columns
 from registry.spool import Line, SentState, Spool
-from registry.store import entry_run, experiment_id, is_refusal, shown_uri
+from registry.store import entry_run, experiment_id, explained, is_refusal, shown_uri
 
-__all__ = ["RUN_KEY", "RunDeletedError", "Sender", "reason"]
+__all__ = ["RUN_KEY", "RunDeletedError", "Sender"]
 
 #: The tag that says which run of a spool a run of the store is.
 RUN_KEY = "zoo.run_key"
@@ -26,12 +26,6 @@ TRIES = 3
 
 class RunDeletedError(Exception):
     """The run was deleted in the store while it was being sent."""
-
-
-def reason(error: BaseException) -> str:
-    """The first line of an error, with its kind and without passwords."""
-    lines = shown_uri(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 @dataclasses.dataclass
@@ -185,7 +179,7 @@ class Sender:
         self._send(batch)
 
     def _refuse(self, line: Line, error: Exception) -> None:
-        self.warn(f"MLflow at {self.store} does not take {_what(line.record)} ({reason(error)})")
+        self.warn(f"MLflow at {self.store} does not take {_what(line.record)} ({explained(error)})")
         self.state = dataclasses.replace(self.state, refused=(*self.state.refused, line.start))
 
     def _acknowledge(self, state: SentState) -> None:

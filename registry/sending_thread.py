@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from registry.sending import RunDeletedError, Sender, reason
+from registry.sending import RunDeletedError, Sender
 from registry.spool import Spool
-from registry.store import connect, file_lock, shown_uri
+from registry.store import connect, explained, file_lock, shown_uri
 
 __all__ = ["SendingThread"]
 
@@ -59,7 +59,7 @@ class SendingThread:
                 if self._stop_after_failure():
                     return
         except Exception as error:  # whatever happens here must not end training
-            self._failed(reason(error))
+            self._failed(explained(error))
 
     def _send_all(self) -> None:
         while not self._given_up.is_set():
@@ -74,7 +74,7 @@ class SendingThread:
                 self._failed("the run was deleted there")
                 return
             except Exception as error:
-                self._failed(reason(error))
+                self._failed(explained(error))
                 if self._stop_after_failure():
                     return
                 continue

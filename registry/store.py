@@ -17,6 +17,7 @@ __all__ = [
     "connect",
     "entry_run",
     "experiment_id",
+    "explained",
     "file_lock",
     "initialise_store",
     "is_refusal",
@@ -30,6 +31,21 @@ EXPERIMENT = "matryoshka-zoo"
 SQLITE = "sqlite:///"
 #: What a client waits for an answer, and how often it asks again by itself: whoever sends tries again anyway.
 HTTP_SECONDS, HTTP_RETRIES = "10", "0"
+#: What a failure's text says, and what to tell.
+_KNOWN = {
+    "Connection refused|Failed to establish|NameResolution": (
+        "no server answers there; start it, or name another store by MLFLOW_TRACKING_URI"
+    ),
+    "timed out|ReadTimeout": f"the server accepts calls and does not answer within {HTTP_SECONDS} s; is it well?",
+    "maintenance mode|unsupported URI": (
+        "no such kind of store; MLFLOW_TRACKING_URI takes sqlite:///FILE or the address of a server"
+    ),
+    "file is not a database|malformed|locate revision": (
+        "the file is not a database, or damaged, or of a newer MLflow; move it away or name another store"
+    ),
+    "disk is full|No space left": "the disk is full",
+    "readonly database|Read-only file system": "the store can only be read",
+}
 #: Packages whose exceptions say what is wrong with a store.
 _OF_STORES = ("mlflow", "sqlalchemy", "alembic", "requests", "sqlite3")
 
@@ -50,22 +66,19 @@ def store_errors(uri: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _OF_STORES:
             raise
-        raise StoreError(f"MLflow at {shown_uri(uri)}: {_explained(uri, str(error))}") from error
+        raise StoreError(f"MLflow at {shown_uri(uri)}: {explained(error)}") from error
 
 
-def _explained(uri: str, problem: str) -> str:
-    """What is wrong and what to do, from what may be a page of text."""
-    if re.search("Connection refused|Failed to establish|NameResolution", problem):
-        return "no server answers there; start it, or name another store by MLFLOW_TRACKING_URI"
-    if re.search("timed out|Timeout", problem):
-        return f"the server accepts calls and does not answer within {HTTP_SECONDS} s; is it well?"
-    if not uri.startswith(SQLITE) and re.search("unsupported|maintenance", problem):
-        return "no such kind of store; MLFLOW_TRACKING_URI takes sqlite:///FILE or the address of a server"
-    lines = [line.strip() for line in problem.splitlines() if line.strip()] or ["it failed"]
-    why = shown_uri(lines[0])[:300]
-    if re.search("not a database|malformed|locate revision", problem):
-        return f"{why}; the file is damaged, or of another program or a newer MLflow: move it away or name another"
-    return why
+def explained(error: BaseException) -> str:
+    """What is wrong and what to do, in a line, from what may be a page of text; without passwords."""
+    problem = shown_uri(str(error))
+    known = next((words for pattern, words in _KNOWN.items() if re.search(pattern, problem)), None)
+    if known is not None:
+        return known
+    # SQLAlchemy puts a remark of its own before what the database says.
+    lines = [line.strip() for line in problem.splitlines()]
+    lines = [line for line in lines if line and "autoflush" not in line] or lines
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def tracking_uri() -> str:

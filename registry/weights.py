@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from builders.network import NestedUNet
     from builders.text_encoders import CaptionEncoder
 
-__all__ = ["file_facts", "find_weights", "load_weights", "shipped_weights", "text_encoder", "training_data"]
+__all__ = ["data_of", "file_facts", "find_weights", "load_weights", "shipped_weights", "text_encoder", "training_data"]
 
 #: As the format's own library has it.
 MAX_HEADER = 100_000_000
@@ -82,13 +82,20 @@ def file_facts(path: Path) -> dict[str, str]:
         return dict(json.loads(file.read(size)).get("__metadata__", {}))
 
 
+def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
+    """What weights were trained on: a data set's name or path, several with weights, or None if they do not say."""
+    recipe = json.loads(metadata.get("recipe", "{}"))
+    # The name of a mixture, which joins those of its parts, opens nothing.
+    return recipe["data"] if isinstance(recipe.get("data"), dict) else metadata.get("data")
+
+
 def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
     """The data that a checkpoint was trained on, if it is there."""
     from builders.data import DataError, open_dataset
 
-    name = metadata.get("data")
+    data = data_of(metadata)
     try:
-        return open_dataset(name) if name else None
+        return open_dataset(data) if data else None
     except (DataError, OSError):
         return None
 

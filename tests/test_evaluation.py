@@ -165,6 +165,17 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(weights, cli, m
     assert (code, out) == (2, "") and "file" in err and "Traceback" not in err
 
 
+def test_weights_of_a_mixture_say_its_parts(tmp_path):
+    from registry.weights import data_of, training_data
+
+    mixture = {"data": "noto-emoji-64+more", "recipe": json.dumps({"data": {"noto-emoji-64": 1.0, "more": 2.0}})}
+    assert data_of(mixture) == {"noto-emoji-64": 1.0, "more": 2.0}
+    assert data_of({"data": "noto-emoji-64", "recipe": '{"data": "noto-emoji-64"}'}) == "noto-emoji-64"
+    assert data_of({}) is None and training_data({}) is None
+    whole = {"data": "noto-emoji-64", "recipe": json.dumps({"data": {"noto-emoji-64": 1.0}})}
+    assert training_data(whole) is not None
+
+
 def test_prompts_are_drawn_with_an_encoder_that_is_told_of():
     from registry.weights import load_weights
 

@@ -52,7 +52,7 @@ def evaluate_command(
     from registry.evaluation import evaluate_images, evaluate_model
     from registry.features import EvaluationError, open_features
     from registry.reference import open_images
-    from registry.weights import load_weights
+    from registry.weights import data_of, load_weights
     from zoo.device import pick_device
 
     # Before the work of minutes that would be lost.
@@ -69,12 +69,12 @@ def evaluate_command(
             found = evaluate_images(images, real, extractor, device=where, progress=progress)
         return found, save(found, out)
     model, metadata = load_weights(what, where)
-    name = reference or metadata.get("data")
-    if not name:
+    data = reference or data_of(metadata)
+    if not data:
         raise EvaluationError(f"{what} does not say what it was trained on; give --reference NAME_OR_FOLDER")
     if resolution not in (None, model.graph.resolution):
         raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
-    real = open_images(name, model.graph.resolution, spec.split)
+    real = open_images(data, model.graph.resolution, spec.split)
     extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=where)
     with PhaseBar(quiet) as progress:
         found, drawn = evaluate_model(model, metadata, real, extractor, spec, progress=progress)
