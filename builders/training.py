@@ -179,8 +179,8 @@ class _Training:
         self._read_data(sub_entry(self.entry, self.recipe.phases[left[0]].train).resolution)
         check_conditions(self.entry, self.data, self.recipe.data_name)
         if state is not None:
-            before, now = json.loads(state.facts.get("data", "{}")), data_facts(self.data, self.encoder)
-            changes = data_changes(before, now, samples=not state.standing.finished)
+            before = json.loads(state.facts.get("data", "{}"))
+            changes = data_changes(before, self.data_facts, samples=not state.standing.finished)
             if changes:
                 raise CheckpointError(
                     f"{self.folder.folder}: the data of this run, {self.recipe.data_name}, changed since it was "
@@ -199,7 +199,8 @@ class _Training:
                 f"{error}. On it training measures its loss: add images (about one in ten is held out), or name the "
                 "shards of a split held_out in dataset.yaml"
             ) from None
-        self.read_at = resolution
+        # Now, not when the state is written: what was read counts.
+        self.read_at, self.data_facts = resolution, data_facts(self.data, self.encoder)
 
     def run(self, state: State | None) -> None:
         """Every phase from where the state stands."""
@@ -343,7 +344,7 @@ class _Training:
         tensors, facts = phase.tensors()
         tensors |= {f"monitor/{name}": value for name, value in counted.items()}
         facts["alarm"] = self.alarm.state()
-        facts["data"] = json.dumps(data_facts(self.data, self.encoder))
+        facts["data"] = json.dumps(self.data_facts)
         ema = phase.ema.state_dict()
         path = self.folder.write_state(phase.standing, phase.graph, ema, tensors, facts)
         self.observer.on_checkpoint(phase.standing.steps_done, path)

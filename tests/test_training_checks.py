@@ -125,6 +125,20 @@ def test_data_that_changed_is_refused(steps: int, tmp_path: Path) -> None:
     train(recipe, tmp_path / "run")
 
 
+def test_data_that_changed_while_it_was_trained_on_is_noticed(tmp_path: Path) -> None:
+    labels = list("abcdefghij") * 4
+    data = write_shard(tmp_path / "data", labels)
+
+    class Adds(Observer):
+        def on_start(self, run: RunFacts) -> None:
+            write_shard(data, labels[:20], name="b.tar")
+
+    with pytest.raises(Interrupted):
+        train(recipe_of(data), tmp_path / "run", observer=Adds(), stop=lambda: True)
+    with pytest.raises(CheckpointError, match="its shards have other names or sizes"):
+        train(recipe_of(data), tmp_path / "run")
+
+
 def test_facts_tell_what_changed(tmp_path: Path) -> None:
     labels = list("abcdefghij") * 4
     one = open_dataset(write_shard(tmp_path / "one", labels)).load(8)
