@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from builders.image_data import to_bytes, to_float
 from builders.process import pyramid
 from specs.graph import EntryGraph
 from specs.recipe import DropSpec
@@ -147,8 +148,16 @@ class BatchPlan:
             step: of the phase, from 0.
             data: with ``batch(start, size, flip=)``, such as :class:`builders.data.ImageData`.
         """
+        return self.assemble(step, self.read(step, data))
+
+    def read(self, step: int, data: Any) -> dict[str, Any]:
+        """What the data gives for a step; all that reads and decodes."""
         rows = self.rows[-1]
-        drawn = data.batch(self.first_sample + step * rows, rows, flip=self.flip)
+        return data.batch(self.first_sample + step * rows, rows, flip=self.flip)
+
+    def assemble(self, step: int, drawn: Mapping[str, Any]) -> Batch:
+        """This process's part of the batch of a step from what :meth:`read` gave: levels, times, noise, conditions."""
+        rows = self.rows[-1]
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "noise", self.name, step))
         images = [x[:count] for x, count in zip(pyramid(drawn["image"], self.graph), self.rows, strict=True)]
         t = torch.randint(0, self.times, (rows,), generator=generator)
@@ -167,17 +176,18 @@ class BatchPlan:
         return whole if self.part == (0, 1) else whole.part(*self.part)
 
 
-class _Steps(Dataset):
-    """The batches of a phase by step."""
+class _Reading(Dataset):
+    """What the data gives by step, with images as bytes: a quarter of what goes from a worker to the training."""
 
     def __init__(self, plan: BatchPlan, data: Any) -> None:
         self.plan, self.data = plan, data
 
-    def __getitem__(self, step: int) -> Batch | ValueError:
+    def __getitem__(self, step: int) -> tuple[int, dict[str, Any]] | ValueError:
         try:
-            return self.plan.draw(step, self.data)
+            drawn = self.plan.read(step, self.data)
         except ValueError as error:  # handed over as it is: the loader would put a traceback into its message
             return error
+        return step, drawn | {"image": to_bytes(drawn["image"])}
 
 
 class _From:
@@ -190,8 +200,8 @@ class _From:
         return iter(itertools.count(self.first) if self.last is None else range(self.first, self.last))
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+def _as_it_is(found: Any) -> Any:
+    return found
 
 
 def read_batches(
@@ -209,8 +219,8 @@ def read_batches(
     if workers == 0:
         yield from (plan.draw(step, data) for step in _From(first, last))
         return
-    loader: DataLoader[Batch | ValueError] = DataLoader(
-        _Steps(plan, data),
+    loader: DataLoader[tuple[int, dict[str, Any]] | ValueError] = DataLoader(
+        _Reading(plan, data),
         batch_size=None,
         sampler=_From(first, last),
         num_workers=workers,
@@ -218,7 +228,8 @@ def read_batches(
         # Its own generator: the base seed is drawn from the global one otherwise.
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:
-        if isinstance(batch, ValueError):
-            raise batch
-        yield batch
+    for found in loader:
+        if isinstance(found, ValueError):
+            raise found
+        step, drawn = found
+        yield plan.assemble(step, drawn | {"image": to_float(drawn["image"])})

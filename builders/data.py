@@ -18,7 +18,7 @@ from builders.image_data import Images, MemoryImages, to_float
 from builders.lazy_data import LazyImages
 from builders.mixture import Mixture
 from builders.shard_index import index_shard
-from builders.shards import IMAGES, DataError, HostileShardError, read_shard
+from builders.shards import IMAGES, DataError, EmptySplitError, HostileShardError, read_shard
 from specs.errors import did_you_mean
 
 __all__ = ["DataError", "Dataset", "DatasetCard", "ImageData", "list_datasets", "open_data", "open_dataset", "to_float"]
@@ -109,6 +109,7 @@ class Dataset:
                 random.
 
         Raises:
+            EmptySplitError: there are none in this split.
             DataError: shards or images cannot be read, or too many of them are broken.
         """
         if crop == "random" or memory is False:
@@ -153,7 +154,7 @@ class Dataset:
                 broken.add_shard(error)
         broken.check(len(members))
         if not members:
-            raise DataError(f"{self.card.name}: no images in its {split} split")
+            raise EmptySplitError(f"{self.card.name}: no images in its {split} split")
         side, unreadable = resolution or self.card.resolution, tuple(broken.samples)
         return LazyImages(self, split, tuple(members), side, seed, crop, unreadable)
 
@@ -168,7 +169,8 @@ class Dataset:
         elif "all" in self.shards:
             names = ["all"]
         else:
-            raise DataError(f"{self.card.name} has no split {split!r}; it has {', '.join(self.shards) or 'none'}")
+            has = ", ".join(self.shards) or "none"
+            raise EmptySplitError(f"{self.card.name} has no split {split!r}; it has {has}")
         for name in names:
             for shard in self.shards[name]:
                 yield shard, name == split or split == "all"
@@ -211,7 +213,7 @@ class _Decoder:
 
     def finish(self, split: str, seed: int) -> MemoryImages:
         if not self.images:
-            raise DataError(f"{self.dataset.card.name}: no images in its {split} split")
+            raise EmptySplitError(f"{self.dataset.card.name}: no images in its {split} split")
         images = torch.from_numpy(np.stack(self.images)).permute(0, 3, 1, 2).contiguous()
         classes, sides = torch.tensor(self.classes, dtype=torch.int64), torch.tensor(self.sides, dtype=torch.float32)
         captions, keys = tuple(self.captions), tuple(self.keys)

@@ -19,8 +19,9 @@ from specs.validation import validate
 __all__ = ["CARD", "DatasetCard", "Split", "find_dataset", "list_datasets", "sample_facts"]
 
 CARD = "dataset.yaml"
-#: JSON keys that hold a caption and a label, the first that is there.
-NAMES = {"caption": ("caption", "text", "prompt"), "category": ("category", "class", "label", "cls")}
+#: JSON keys that hold a caption and a label, the first that is there. None is known for groups of near-duplicates: what
+#: others call "group" is often a label.
+NAMES = {"caption": ("caption", "text", "prompt"), "category": ("category", "class", "label", "cls"), "group": ()}
 SHARDS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 
 
@@ -72,6 +73,8 @@ def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple
         path = _packaged() / str(name_or_path)
     if (path / CARD).is_file():
         card = validate(DatasetCard, parse(path / CARD), "a dataset")
+        if not card.splits:
+            return card, {"all": _shards(path, str(name_or_path))}
         return card, {
             name: tuple(_beside(path, shard) for shard in split.shards) for name, split in card.splits.items()
         }
@@ -128,9 +131,11 @@ def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
 def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
     """Caption, category and group of a sample from its ``.json`` (or ``.txt`` and ``.cls``); empty where unknown.
 
+    Samples of one group are near-duplicates, which stay on one side of a split; by default each is its own.
+
     Args:
         sample: members by extension, and ``__key__``.
-        names: the JSON keys of "caption" and "category"; by default the usual ones.
+        names: the JSON keys of "caption", "category" and "group"; by default the usual ones.
 
     Raises:
         DataError: the JSON is none.
@@ -153,8 +158,4 @@ def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence
         return member.decode("utf-8", "replace").strip() if whole is None else whole
 
     category = text("category", "cls")
-    group = facts.get("group")
-    # Near-duplicates that stay on one side of the split, unless the key is one of labels.
-    if not isinstance(group, str) or "group" in names["category"]:
-        group = key
-    return {"caption": text("caption", "txt"), "category": category, "group": group}
+    return {"caption": text("caption", "txt"), "category": category, "group": text("group", "") or key}

@@ -15,12 +15,17 @@ from builders.order import SampleOrder
 if TYPE_CHECKING:
     from builders.data import Dataset
 
-__all__ = ["Images", "MemoryImages", "to_float"]
+__all__ = ["Images", "MemoryImages", "to_bytes", "to_float"]
 
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 in 0..255 to float32 in [-1, 1]."""
     return images.float() / 127.5 - 1
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """float32 in [-1, 1] to uint8 in 0..255; of what :func:`to_float` gave, exactly what it was given."""
+    return ((images + 1) * 127.5).round().to(torch.uint8)
 
 
 class Images(ABC):

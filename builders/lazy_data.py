@@ -16,7 +16,7 @@ from torch import Tensor
 
 from builders.broken import BrokenDataWarning, check_budget
 from builders.decoding import decode_image, fit, fit_random
-from builders.image_data import Images, to_float
+from builders.image_data import Images, to_bytes, to_float
 from builders.order import SampleOrder, hashed_generator
 from builders.shard_index import Member
 from builders.shards import DataError
@@ -89,7 +89,7 @@ class LazyImages(Images):
 
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         drawn = self._read(list(range(min(count, len(self)))), None)
-        return ((drawn["image"] + 1) * 127.5).round().to(torch.uint8), tuple(drawn["caption"])
+        return to_bytes(drawn["image"]), tuple(drawn["caption"])
 
     def _read(self, indices: list[int], places: list[list[float]] | None) -> dict[str, Any]:
         images, sides, found = [], [], []

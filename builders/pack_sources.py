@@ -63,7 +63,12 @@ class Source:
 
 
 def find_sources(
-    path: str | Path, *, caption: str | None = None, label: str | None = None, image: str | None = None
+    path: str | Path,
+    *,
+    caption: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    image: str | None = None,
 ) -> list[Source]:
     """What a folder, a CSV or JSONL file, or shards hold.
 
@@ -72,12 +77,18 @@ def find_sources(
             ``.tsv`` or ``.jsonl`` file, or a shard or brace range of shards.
         caption: column or JSON key of captions; by default the first of caption, text, prompt, annotation.
         label: column or JSON key of labels; by default the first of category, label, class, cls.
+        group: column or JSON key of near-duplicates, which stay on one side of the split; by default "group" in what
+            was packed here, and none elsewhere.
         image: column or key of image paths, which are relative to the file.
 
     Raises:
         PackError: there is no such thing, or nothing in it.
     """
-    keys = {"caption": (caption,) if caption else CAPTIONS, "label": (label,) if label else LABELS}
+    keys = {
+        "caption": (caption,) if caption else CAPTIONS,
+        "label": (label,) if label else LABELS,
+        "group": (group,) if group else (),
+    }
     # An address is no path.
     given, path = str(path), Path(path)
     if path.is_dir() and not any(child.name.endswith((*SHARDS, CARD)) for child in path.iterdir()):
@@ -118,7 +129,8 @@ def _table(path: Path, keys: Mapping[str, tuple[str, ...]], images: tuple[str, .
         if ".." in Path(key).parts:
             key = f"{number:08d}"
         caption, label = _clean(_first(row, keys["caption"])), _clean(_first(row, keys["label"]))
-        found.append(Source(_clean(key), str(image), extension, caption, label))
+        group = _clean(_first(row, keys["group"]))
+        found.append(Source(_clean(key), str(image), extension, caption, label, group))
     return found
 
 
@@ -150,13 +162,15 @@ def _json_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _shards(given: str, keys: Mapping[str, tuple[str, ...]]) -> list[Source]:
-    from builders.dataset_card import find_dataset
+    from builders.dataset_card import find_dataset, list_datasets
 
     try:
         _, splits = find_dataset(given)
     except DataError as error:
         raise PackError(str(error)) from None
-    names = {"caption": keys["caption"], "category": keys["label"]}
+    ours = given in list_datasets() or (Path(given) / CARD).is_file()
+    groups = keys["group"] or (("group",) if ours else ())
+    names = {"caption": keys["caption"], "category": keys["label"], "group": groups}
     shards = [shard for paths in splits.values() for shard in paths]
     return [source for number, shard in enumerate(shards) for source in _members(number, shard, names)]
 

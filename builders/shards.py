@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["IMAGES", "DataError", "HostileShardError", "check_shard", "read_shard"]
+__all__ = ["IMAGES", "DataError", "EmptySplitError", "HostileShardError", "check_shard", "read_shard"]
 
 #: Extensions of images, in the order of preference.
 IMAGES = ("png", "webp", "jpg", "jpeg", "gif")
@@ -25,6 +25,10 @@ _BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipF
 
 class DataError(ValueError):
     """A dataset that cannot be read; the text is the whole message."""
+
+
+class EmptySplitError(DataError):
+    """A data set has no images in a split."""
 
 
 class HostileShardError(DataError):

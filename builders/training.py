@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,20 +20,26 @@ from torch import Tensor
 
 from builders.batches import Encoder, read_batches
 from builders.checkpoint import CheckpointError
-from builders.data import DataError, open_dataset
+from builders.data import open_dataset
 from builders.evaluation import draw_grid, held_out_losses
 from builders.growth import TrainingError, check_shared, sub_entry, weights_file
+from builders.image_data import Images
 from builders.monitor import CollapseAlarm, Monitor
 from builders.observers import Observer, RunFacts, StepReport
 from builders.phase import Phase, StepResult, rows_by_level
 from builders.processes import Processes
 from builders.run_folder import RunFolder, Standing, State
+from builders.shards import EmptySplitError
 from builders.training_data import check_classes, check_conditions, data_changes, data_facts
 from specs.graph import EntryGraph
 from specs.load import load_entry
 from specs.recipe import Recipe
 
 __all__ = ["Interrupted", "TrainingError", "train"]
+
+
+class NothingHeldOutWarning(UserWarning):
+    """The data has no images that are not trained on."""
 
 
 class Interrupted(Exception):
@@ -160,6 +167,8 @@ class _Training:
     stop: Callable[[], bool]
     #: Side in pixels at which the data was read.
     read_at: int = 0
+    #: Images that are not trained on; None where the data holds none out.
+    held_out: Images | None = None
 
     def prepare(self, state: State | None) -> None:
         """Read the data, and look for what would stop training only once it is under way.
@@ -194,11 +203,10 @@ class _Training:
         self.data = self.dataset.load(resolution, "train", seed=self.recipe.seed, crop=self.recipe.crop)
         try:
             self.held_out = self.dataset.load(resolution, "held_out")
-        except DataError as error:
-            raise TrainingError(
-                f"{error}. On it training measures its loss: add images (about one in ten is held out), or name the "
-                "shards of a split held_out in dataset.yaml"
-            ) from None
+        except EmptySplitError as error:
+            if not self.read_at and self.processes.main:
+                text = f"{error}: no held-out loss is measured, and no best weights are kept"
+                warnings.warn(text, NothingHeldOutWarning, stacklevel=2)
         # Now, not when the state is written: what was read counts.
         self.read_at, self.data_facts = resolution, data_facts(self.data, self.encoder)
 
@@ -324,7 +332,7 @@ class _Training:
         def due(cadence: int) -> bool:
             return bool(cadence) and standing.step % cadence == 0
 
-        if main and (last or due(every.evaluate)):
+        if main and self.held_out is not None and (last or due(every.evaluate)):
             losses = held_out_losses(phase.ema, phase.process, self.held_out, encoder=self.encoder)
             self.observer.on_evaluate(count, losses)
             # The outermost level is what the phase is for.

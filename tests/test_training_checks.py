@@ -21,7 +21,7 @@ from builders.growth import TrainingError
 from builders.network import build_model
 from builders.observers import Observer, RunFacts
 from builders.process import DiffusionProcess
-from builders.training import Interrupted, train
+from builders.training import Interrupted, NothingHeldOutWarning, train
 from builders.training_data import captions, data_changes, data_facts
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
@@ -87,8 +87,12 @@ def test_data_without_what_the_entry_reads(labels: list[str], changes: list[str]
 
 def test_data_of_which_none_is_held_out(tmp_path: Path) -> None:
     data = write_shard(tmp_path / "data", [""] * 2, caption="a dot")
-    with pytest.raises(TrainingError, match="no images in its held_out split. On it training measures its loss: add"):
-        train(recipe_of(data, *TEXT), tmp_path / "run")
+    with pytest.warns(
+        NothingHeldOutWarning, match="no images in its held_out split: no held-out loss is measured"
+    ) as seen:
+        weights = train(recipe_of(data, *TEXT), tmp_path / "run")
+    assert weights.is_file() and not list((tmp_path / "run" / "checkpoints").glob("best-*"))
+    assert len([each for each in seen if each.category is NothingHeldOutWarning]) == 1
 
 
 def test_labels_that_are_none_of_the_card(tmp_path: Path) -> None:

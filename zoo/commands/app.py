@@ -43,12 +43,20 @@ def list_entries(
 
 
 @app.command()
-def show(entry: Name, overrides: Overrides = None, as_json: Json = False) -> None:
+def show(
+    entry: Name,
+    overrides: Overrides = None,
+    sampler: Annotated[str | None, typer.Option(help="Count a sample drawn so: ddim, ddpm or dpm++.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps of that sample.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Its scale of classifier-free guidance; 1 is none.")] = None,
+    as_json: Json = False,
+) -> None:
     """Show an entry's levels with their parameters, MACs and FLOPs; nothing is built."""
     from zoo.commands.check import read
     from zoo.console import console, print_json
 
-    card = read(entry, overrides or ()).card()
+    asked = {"sampler": sampler, "num_inference_steps": steps, "guidance_scale": guidance}
+    card = read(entry, overrides or ()).card(**{name: value for name, value in asked.items() if value is not None})
     if as_json:
         print_json(card.as_dict())
     else:
@@ -137,16 +145,14 @@ def train(
 ) -> int:
     """Train by a recipe, or an entry on --data, level by level. Ctrl-C saves; the same command goes on."""
     from zoo.commands.train import train_command
-    from zoo.device import pick_device
 
-    where = str(pick_device(device))
     return train_command(
         recipe,
         overrides=overrides or (),
         data=data,
         steps=steps,
         out=output,
-        device=where,
+        device=device,
         quiet=quiet,
         track=track,
     )

@@ -33,6 +33,9 @@ def pack(
     attribution: Annotated[str, typer.Option(help="Whom to name.")] = "",
     caption: Annotated[str | None, typer.Option(help="Column or JSON key of captions.")] = None,
     label: Annotated[str | None, typer.Option(help="Column or JSON key of labels.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column or JSON key of near-duplicates, which stay on one side of the split.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="At most so many samples a shard.")] = 1000,
     max_broken: Annotated[float, typer.Option(help="Share of images that may be broken.")] = 0.01,
     workers: Annotated[int, typer.Option(help="Processes; 0 for none besides this one.")] = 0,
@@ -51,7 +54,7 @@ def pack(
     settings = PackSettings(resolution, resize, held_out, samples, max_broken, licence or "not stated", attribution)
     if out.resolve() == Path(source).resolve():
         raise ValueError(f"{out}: is the SOURCE; choose another folder for the shards")
-    sources = find_sources(source, caption=caption, label=label)
+    sources = find_sources(source, caption=caption, label=label, group=group)
     with PhaseBar(quiet) as show:
         packed = run(
             sources,

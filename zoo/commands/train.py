@@ -45,7 +45,7 @@ def train_command(
     """
     loaded = _load(recipe, overrides, data, steps)
     folder = out or Path("runs") / loaded.name
-    command = _again(recipe, overrides, out, data, steps, quiet=quiet, track=track)
+    command = _again(recipe, overrides, out, data, steps, device, quiet=quiet, track=track)
     weights = run_recipe(loaded, folder, device=device, quiet=quiet, track=track, command=command)
     if weights is None:
         return 130
@@ -80,13 +80,12 @@ def run_recipe(
     extra: Sequence[Any] = (),
 ) -> Path | None:
     """Train with the usual observers; None if it was interrupted, after saying how to go on."""
-    import torch
-
     from builders.observers import JsonLog, Observers
     from builders.progress import ProgressBar
     from builders.training import Interrupted, train
+    from zoo.device import pick_device
 
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    where = str(pick_device(device))
     members: list[Any] = [] if quiet else [ProgressBar()]
     members.append(JsonLog())
     tracker = None
@@ -125,15 +124,14 @@ def _warn(text: str) -> None:
 
 def _record_entry(recipe: Recipe) -> None:
     """The entry's own run in MLflow, whose child the training is; training is done, whatever the store does."""
-    try:
-        from registry.catalogue import get
-        from registry.record import record_entry
-        from registry.store import connect, tracking_uri
+    from registry.catalogue import get
+    from registry.record import record_entry
+    from registry.store import connect, explained, tracking_uri
 
+    try:
         record_entry(connect(tracking_uri()), get(recipe.entry))
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        _warn(f"the entry could not be recorded in MLflow ({reason}); later: zoo track {recipe.entry}")
+    except Exception as error:  # whatever MLflow raises
+        _warn(f"the entry could not be recorded in MLflow ({explained(error)}); later: zoo track {recipe.entry}")
 
 
 @contextlib.contextmanager
@@ -163,6 +161,7 @@ def _again(
     out: Path | None,
     data: str | None,
     steps: int | None,
+    device: str | None,
     *,
     quiet: bool,
     track: bool,
@@ -173,4 +172,5 @@ def _again(
     words = ["zoo", "train", recipe, *(word for change in overrides for word in ("--set", change))]
     words += ["--data", str(data)] * (data is not None) + ["--steps", str(steps)] * (steps is not None)
     words += ["--out", str(out)] if out else []
+    words += ["--device", device] if device else []
     return shlex.join(words + ["--quiet"] * quiet + ["--no-track"] * (not track))
