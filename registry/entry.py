@@ -139,6 +139,29 @@ class Entry:
 
         return build_model(self.architecture, device=device, initialize=initialize)
 
+    @property
+    def weights(self) -> Path | None:
+        """The weights that come with the package, if there are any and they fit."""
+        from registry.weights import file_facts, shipped_weights
+
+        path = shipped_weights(self.name)
+        return path if path is not None and file_facts(path).get("graph_hash") == self.graph_hash else None
+
+    def load(self, device: torch.device | str = "cpu") -> NestedUNet:
+        """The network with the weights that come with the package, in evaluation mode.
+
+        Weights of one's own: :func:`builders.checkpoint.load_checkpoint`.
+
+        Raises:
+            ValueError: there are none, or the entry was changed so that they do not fit.
+        """
+        path = self.weights
+        if path is None:
+            raise ValueError(f"{self.name} comes without weights that fit it; train it (zoo train)")
+        from builders.checkpoint import load_checkpoint
+
+        return load_checkpoint(path, self.architecture, device)[0]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Entry) and (self.name, self.hash) == (other.name, other.hash)
 

@@ -57,3 +57,17 @@ def test_the_process_by_name():
     assert callable(builders.published.from_config) and callable(builders.published.load_state_dict)
     with pytest.raises(AttributeError):
         _ = builders.nothing
+
+
+def test_an_entry_gives_the_weights_that_are_shipped_with_it():
+    entry = zoo.get("mdm-nano")
+    assert entry.weights is not None and entry.weights.name == "mdm-nano.safetensors"
+    model = entry.load()
+    assert model.graph.graph_hash == entry.graph_hash and not model.training
+    # A fresh network predicts zeros.
+    z = [torch.randn(1, 3, side, side) for side in (64, 32, 16)]
+    assert all(prediction.abs().max() > 0.01 for prediction in model(z, 500.0))
+    for other in (zoo.get("mdm-s64"), zoo.get("mdm-nano", ["stages.r64.width=32"])):
+        assert other.weights is None
+        with pytest.raises(ValueError, match="comes without weights that fit it; train it"):
+            other.load()
