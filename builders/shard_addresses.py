@@ -92,6 +92,8 @@ def local_shard(address: str) -> Path:
         temporary.unlink(missing_ok=True)
         if isinstance(error, ImportError):
             raise DataError(f"{address}: {str(error).rstrip('.')}") from None
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        if not reason or reason == address:  # fsspec may say no more than what was asked for
+            reason = f"not there, or no connection ({type(error).__name__})"
         raise DataError(f"{address}: cannot be fetched: {reason}") from None
     return path

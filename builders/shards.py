@@ -56,7 +56,8 @@ def read_shard(path: Path) -> Iterator[dict[str, bytes | str]]:
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: {error.args[0]}") from None
+        name, found, _ = str(error.args[0]).partition(": duplicate file name")
+        raise DataError(f"{path}: {name}{': there are two members of this name' if found else ''}") from None
 
 
 def _is_known(name: str) -> bool:

@@ -12,7 +12,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,13 +49,13 @@ class Recorded:
     added: int
 
 
-def record_entry(client: Any, entry: Entry, latency: float | None = None) -> Recorded:
+def record_entry(client: Any, entry: Entry, latency: Callable[[], float] | None = None) -> Recorded:
     """Find or make the run of an entry, and add what is not there yet.
 
     Args:
         client: of MLflow, from :func:`registry.store.connect`.
         entry: what is recorded.
-        latency: milliseconds of one forward pass of one sample on this machine, where it was measured.
+        latency: measures the milliseconds of one forward pass of one sample; called where the run has none.
     """
     from registry.model_card import results_of
     from registry.store import entry_run, experiment_id, store_lock
@@ -68,12 +68,13 @@ def record_entry(client: Any, entry: Entry, latency: float | None = None) -> Rec
         if run_id is None:
             run_id = _create(client, experiment, entry, card)
     # A run that was not finished is one whose recording was cut short, or goes on at this moment elsewhere.
-    whole = client.get_run(run_id).info.status == "FINISHED"
+    run = client.get_run(run_id)
+    whole = run.info.status == "FINISHED"
     if not whole:
         _describe(client, experiment, run_id, entry, card)
     measured, _ = results_of(entry)
     points: list[Point] = [(name, value, 0) for name, value in cost_metrics(card).items()]
-    points += [("latency_ms", latency, 0)] if latency is not None else []
+    points += [("latency_ms", latency(), 0)] if latency is not None and "latency_ms" not in run.data.metrics else []
     points += _with_best(_distances(Columns(client, experiment), measured))
     with store_lock(client.tracking_uri):
         added = _add(client, run_id, points)

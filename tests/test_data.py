@@ -214,7 +214,7 @@ PIXEL = encode(Image.new("RGB", (8, 8)))
         ([("a.png", PIXEL), ("a.json", b"{")], "'a': its .json is not JSON"),
         ([("a.png", PIXEL), ("a.json", b"[" * 100000)], "'a': its .json is not JSON"),
         ([("a.png", PIXEL), ("a.json", b"[1]")], "not a mapping"),
-        ([("a.png", PIXEL), ("a.png", PIXEL)], "duplicate"),
+        ([("a.png", PIXEL), ("a.png", PIXEL)], "there are two members of this name"),
         ([("../a.png", PIXEL)], "unsafe member name '../a.png'"),
         ([("/a.png", PIXEL)], "unsafe member name"),
     ],

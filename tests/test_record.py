@@ -41,8 +41,8 @@ def metrics(client, run_id):
 
 
 def test_twice_gives_the_same_run(client):
-    first = record_entry(client, zoo.get("mdm-micro"), latency=1.5)
-    again = record_entry(client, zoo.get("mdm-micro"), latency=1.7)
+    first = record_entry(client, zoo.get("mdm-micro"), latency=lambda: 1.5)
+    again = record_entry(client, zoo.get("mdm-micro"), latency=lambda: pytest.fail("it was timed before"))
     assert first.created and not again.created and again.added == 0
     assert first.run_id == again.run_id and len(runs(client)) == 1
     (run,) = runs(client)

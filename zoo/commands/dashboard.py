@@ -28,7 +28,7 @@ def dashboard_command(
     """
     from registry.catalogue import get
     from registry.server import find_server, start_server, stop_server
-    from registry.store import connect, experiment_id, store_errors, tracking_uri
+    from registry.store import connect, experiment_id, shown_uri, store_errors, tracking_uri
 
     uri = tracking_uri()
     if stop:
@@ -47,7 +47,7 @@ def dashboard_command(
         print("starting MLflow's page, which takes a few seconds...", file=sys.stderr)
         server = start_server(uri, port)
     place = address(server.address, experiment, key)
-    print(place, flush=True)
+    print(shown_uri(place), flush=True)
     if print_url:
         if server.process is not None:
             print("it goes on running; to end it: zoo dashboard --stop", file=sys.stderr)

@@ -47,7 +47,7 @@ def pack(
     from builders.pack_sources import find_sources
     from builders.packing import PackSettings
     from builders.packing import pack as run
-    from zoo.commands.evaluate import PhaseBar
+    from zoo.progress import PhaseBar
 
     if licence is None:
         print("warning: no --licence was given; 'not stated' is recorded", file=sys.stderr)
@@ -83,8 +83,8 @@ def inspect(
     """Read every image of a data set once: counts, sizes, classes, broken members, a contact sheet."""
     from builders.images import save_image
     from builders.inspection import inspect_dataset
-    from zoo.commands.evaluate import PhaseBar
     from zoo.console import console, print_json
+    from zoo.progress import PhaseBar
 
     with PhaseBar(quiet or as_json) as show:
         found = inspect_dataset(name, progress=lambda done, total: show("reading shards", done, total))
@@ -144,8 +144,8 @@ def encode(
 
     from builders.encoded_text import encode_dataset
     from builders.text_encoders import EMBEDDED, open_text_encoder
-    from zoo.commands.evaluate import PhaseBar
     from zoo.device import pick_device
+    from zoo.progress import PhaseBar
 
     if text_encoder == EMBEDDED and precision != "auto":
         raise ValueError(f"--precision is for a T5; the states of {EMBEDDED!r} are what they are")

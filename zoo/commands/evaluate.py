@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,14 @@ from pydantic import ValidationError
 
 from registry.results import MEASURED, Measurement, check_writable, save
 from specs.evaluation_schema import EvaluationSpec
+from zoo.progress import PhaseBar
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from registry.reference import ImageSet
 
-__all__ = ["PhaseBar", "evaluate_command", "measurement_table", "settings", "spread"]
+__all__ = ["evaluate_command", "measurement_table", "settings", "spread"]
 
 #: Samples on the picture that is kept with a measurement.
 SHOWN = 60
@@ -126,27 +126,3 @@ def measurement_table(measurement: Measurement) -> Table:
         between = "" if metric.low is None or metric.high is None else f"{metric.low:.5g} to {metric.high:.5g}"
         table.add_row(name, f"{metric.value:.5g}", between)
     return table
-
-
-class PhaseBar:
-    """A progress bar on stderr for work of several phases, with the time left of each."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet)
-        self.tasks: dict[str, int] = {}
-
-    def __enter__(self) -> Callable[[str, int, int], object]:
-        self.progress.start()
-        return self._show
-
-    def _show(self, what: str, done: int, total: int) -> None:
-        if what not in self.tasks:
-            self.tasks[what] = self.progress.add_task(what, total=total)
-        self.progress.update(self.tasks[what], completed=done)  # type: ignore[arg-type]  # a TaskID is an int
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()

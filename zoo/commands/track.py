@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = F
     from registry.catalogue import get, list_names, readable
     from registry.record import record_entry
     from registry.store import connect, store_errors, tracking_uri
-    from zoo.commands.evaluate import PhaseBar
+    from zoo.progress import PhaseBar
 
     entries = [get(name) for name in names] if names else list(readable(list_names()))
     done = []
@@ -41,8 +42,8 @@ def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = F
         client = connect(uri)
     with store_errors(uri), PhaseBar(quiet) as progress:
         for number, entry in enumerate(entries):
-            milliseconds = forward_milliseconds(entry) if latency and entry.card().flops < MOST_FLOPS else None
-            done.append(record_entry(client, entry, milliseconds))
+            timed = latency and entry.card().flops < MOST_FLOPS
+            done.append(record_entry(client, entry, partial(forward_milliseconds, entry) if timed else None))
             progress("tracking", number + 1, len(entries))
     return done
 
