@@ -15,6 +15,7 @@ from PIL import Image
 
 from builders.data import DataError, open_data, open_dataset, to_float
 from builders.datasets.make_noto_emoji import base, similar
+from builders.image_data import to_bytes
 from builders.shards import read_shard
 from specs.errors import SpecError
 
@@ -292,3 +293,8 @@ def test_too_large_for_memory(emoji, monkeypatch):
     first, second = emoji[0].batch(1700, 40, flip=True), lazy.batch(1700, 40, flip=True)
     assert torch.equal(first["image"], second["image"]) and first["caption"] == second["caption"]
     assert torch.equal(first["classes"], second["classes"]) and torch.equal(first["scale"], second["scale"])
+
+
+def test_bytes_are_what_they_were():
+    every = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_bytes(to_float(every)), every)

@@ -20,7 +20,6 @@ from builders.batches import read_batches
 from builders.broken import BrokenDataWarning
 from builders.data import DataError, open_dataset
 from builders.decoding import decode_image
-from builders.image_data import to_bytes, to_float
 from builders.inspection import inspect_dataset
 from builders.order import SampleOrder
 from builders.shard_addresses import expand_braces
@@ -397,8 +396,3 @@ def test_order_is_a_function_of_seed_and_position():
         assert torch.equal(SampleOrder(7, seed=4).draw(start, 5)[0], whole[start : start + 5])
     assert sorted(whole[7:14].tolist()) == list(range(7))
     assert not torch.equal(SampleOrder(7, seed=5).draw(0, 30)[0], whole)
-
-
-def test_bytes_are_what_they_were():
-    every = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(to_bytes(to_float(every)), every)
