@@ -22,28 +22,29 @@ class BrokenDataWarning(UserWarning):
 class TooManyBrokenError(DataError):
     """More of a dataset is broken than is passed over."""
 
-    def __init__(self, text: str) -> None:
-        # torch builds the error of a process that reads ahead anew, from its traceback, whose last line is the message.
-        super().__init__(text.rpartition(f"{type(self).__name__}: ")[2].strip())
 
-
-def check_budget(name: str, found: Sequence[str], total: int) -> None:
+def check_budget(name: str, found: Sequence[str], total: int, *, none_left: bool = False) -> None:
     """Raise if more of ``total`` samples are broken than are passed over, or all of them.
+
+    A sample whose texts are broken counts against both sides of a split by a hash, so ``total`` is of both sides, too.
 
     Args:
         name: of the dataset.
         found: what is wrong with each of the broken ones.
         total: samples, the broken ones among them.
+        none_left: all samples that are known to be in the split are broken.
 
     Raises:
         TooManyBrokenError: naming some.
     """
     allowed = max(SAMPLES, SAMPLE_SHARE * total)
-    if not found or (len(found) < total and len(found) <= allowed):
+    if not found or (len(found) < total and len(found) <= allowed and not none_left):
         return
     if len(found) == 1:
         raise TooManyBrokenError(found[0])
-    which = "all" if len(found) == total else f"more than are passed over ({allowed:.0f})"
+    which = f"more than are passed over ({allowed:.0f})"
+    if len(found) == total or none_left:
+        which = "all" if len(found) == total else "among them all of the split"
     raise TooManyBrokenError(f"{name}: {len(found)} of {total} samples are broken, {which}: {_named(found)}")
 
 
@@ -71,23 +72,28 @@ class Broken:
             if self.total_shards == 1:
                 raise DataError(str(error))
             raise DataError(
-                f"{self.name}: {len(self.shards)} of {self.total_shards} shards are broken, more than "
-                f"{SHARD_SHARE:.0%}: {_named(self.shards)}"
+                f"{self.name}: {len(self.shards)} of {self.total_shards} shards "
+                f"{'is' if len(self.shards) == 1 else 'are'} broken, more than {SHARD_SHARE:.0%}: {_named(self.shards)}"
             )
 
     def add_sample(self, error: DataError) -> None:
         """Pass a sample over."""
         self.samples.append(str(error))
 
-    def check(self, good: int) -> None:
+    def check(self, good: int, *, none_left: bool = False) -> None:
         """Say what was passed over.
 
+        Args:
+            good: samples that are not broken, on both sides of a split by a hash.
+            none_left: see :func:`check_budget`.
+
         Raises:
-            DataError: too many samples are broken, or none is left.
+            TooManyBrokenError: too many samples are broken, or none is left.
         """
-        check_budget(self.name, self.samples, good + len(self.samples))
-        for what, found in (("samples", self.samples), ("shards", self.shards)):
+        check_budget(self.name, self.samples, good + len(self.samples), none_left=none_left)
+        for what, found in (("sample", self.samples), ("shard", self.shards)):
             if found:
+                what += "s" if len(found) > 1 else ""
                 text = f"{self.name}: {len(found)} broken {what} passed over: {_named(found)}"
                 warnings.warn(text, BrokenDataWarning, stacklevel=3)
 

@@ -137,26 +137,28 @@ class Dataset:
                 raise
             except DataError as error:
                 broken.add_shard(error)
-        broken.check(len(decoder.images))
+        broken.check(decoder.seen - len(broken.samples), none_left=decoder.inside > 0 and not decoder.images)
         return decoder.finish(split, seed)
 
     def _lazy(self, resolution: int | None, split: str, seed: int, crop: str) -> LazyImages:
         broken = Broken(self.card.name, sum(1 for _ in self._parts(split)))
-        members = []
+        members, others = [], 0
         for shard, keep_all in self._parts(split):
             try:
                 for member in index_shard(shard, broken.add_sample):
                     if keep_all or is_held_out(member.group) == (split == "held_out"):
                         members.append(member)
+                    else:
+                        others += 1
             except HostileShardError:
                 raise
             except DataError as error:
                 broken.add_shard(error)
-        broken.check(len(members))
+        broken.check(len(members) + others)
         if not members:
             raise EmptySplitError(f"{self.card.name}: no images in its {split} split")
         side, unreadable = resolution or self.card.resolution, tuple(broken.samples)
-        return LazyImages(self, split, tuple(members), side, seed, crop, unreadable)
+        return LazyImages(self, split, tuple(members), side, seed, crop, unreadable, others)
 
     def _parts(self, split: str) -> Iterator[tuple[Path, bool]]:
         """Shards to read, and whether all of their samples belong to the split."""
@@ -181,6 +183,8 @@ class _Decoder:
         self.dataset = dataset
         self.resolution = resolution
         self.indices = {name: index for index, name in enumerate(dataset.classes)}
+        #: Samples with an image, on both sides of the split, and those of them that are known to be in it.
+        self.seen = self.inside = 0
         self.images: list[np.ndarray] = []
         self.sides: list[int] = []
         self.classes: list[int] = []
@@ -192,12 +196,14 @@ class _Decoder:
         extension = next((name for name in IMAGES if name in sample), None)
         if extension is None:
             return True
+        self.seen += 1
         try:
             facts = sample_facts(sample)
         except DataError as error:
             raise DataError(f"{shard}: {error}") from None
         if held_out is not None and is_held_out(facts["group"]) != held_out:
             return True
+        self.inside += 1
         key, content = str(sample["__key__"]), sample[extension]
         assert isinstance(content, bytes)
         image = decode_image(content, f"{shard}: {key}.{extension}")

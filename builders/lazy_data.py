@@ -41,6 +41,7 @@ class LazyImages(Images):
         seed: of the stream.
         crop: "center" or "random", the latter drawn with the position in the stream.
         unreadable: what is wrong with samples that are not among the members; they count as broken ones.
+        others: samples on the other side of a split by a hash; broken ones are counted among all.
 
     Raises:
         DataError: too many images are broken to find a first one.
@@ -55,13 +56,14 @@ class LazyImages(Images):
         seed: int,
         crop: str,
         unreadable: tuple[str, ...] = (),
+        others: int = 0,
     ) -> None:
         self.dataset, self.split, self.members, self.seed, self.crop = dataset, split, members, seed, crop
         self.indices = {name: index for index, name in enumerate(dataset.classes)}
         self.order = SampleOrder(len(members), seed)
         #: What is wrong with each image that was found broken, by index.
         self.broken: dict[int, str] = {}
-        self.unreadable = unreadable
+        self.unreadable, self.others = unreadable, others
         self.resolution = resolution or min(self._decode(0)[0].size)
         self.classes = torch.tensor([self._class(member) for member in members], dtype=torch.int64)
 
@@ -130,7 +132,8 @@ class LazyImages(Images):
             check_budget(
                 self.dataset.card.name,
                 [*self.unreadable, *self.broken.values()],
-                len(self.members) + len(self.unreadable),
+                len(self.members) + len(self.unreadable) + self.others,
+                none_left=len(self.broken) == len(self.members),
             )
             index = (index + 1) % len(self.members)
 

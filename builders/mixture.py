@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -14,12 +15,16 @@ from torch import Tensor
 from builders.dataset_card import DatasetCard
 from builders.image_data import Images
 from builders.order import hashed_generator
-from builders.shards import DataError
+from builders.shards import DataError, EmptySplitError
 
 if TYPE_CHECKING:
     from builders.data import Dataset
 
-__all__ = ["Mixture", "MixtureImages"]
+__all__ = ["EmptyPartWarning", "Mixture", "MixtureImages"]
+
+
+class EmptyPartWarning(UserWarning):
+    """A set of a mixture has no images to train on, so that the proportions are those of the others."""
 
 
 class Mixture:
@@ -57,30 +62,48 @@ class Mixture:
         return Dataset(self.card, {}).class_index(name)
 
     def load(self, resolution: int | None = None, split: str = "train", *, seed: int = 0, **options: Any) -> Images:
-        """Read a split of every set, brought to one resolution.
+        """Read a split of every set that has images in it, brought to one resolution.
 
         Raises:
+            EmptySplitError: no set has any.
             DataError: as :meth:`builders.data.Dataset.load`.
         """
         side = resolution or next(iter(self.sets.values())).card.resolution
         if side is None:
             raise DataError(f"{self.card.name}: say to which resolution the sets are to be brought")
-        parts = [each.load(side, split, seed=seed, **options) for each in self.sets.values()]
+        parts, empty = {}, []
+        for name, each in self.sets.items():
+            try:
+                parts[name] = each.load(side, split, seed=seed, **options)
+            except EmptySplitError as error:
+                empty.append(str(error))
+        if not parts:
+            raise EmptySplitError(f"{self.card.name}: no images in its {split} split")
+        if empty and split != "held_out":
+            warnings.warn(f"left out of the mixture: {'; '.join(empty)}", EmptyPartWarning, stacklevel=2)
         return MixtureImages(self, split, parts, seed)
 
 
 class MixtureImages(Images):
-    """A split of each set of a mixture, and a stream that draws from them in proportion."""
+    """A split of the sets of a mixture, and a stream that draws from them in proportion.
 
-    def __init__(self, mixture: Mixture, split: str, parts: list[Images], seed: int) -> None:
-        self.dataset, self.split, self.parts, self.seed = mixture, split, parts, seed  # type: ignore[assignment]
-        total = sum(mixture.weights.values())
-        self.bounds = list(accumulate(weight / total for weight in mixture.weights.values()))[:-1]
+    Args:
+        mixture: where they came from.
+        split: which split it is.
+        parts: images by the name of their set; the weights of sets that are not named are shared out among these.
+        seed: of the stream.
+    """
+
+    def __init__(self, mixture: Mixture, split: str, parts: Mapping[str, Images], seed: int) -> None:
+        self.dataset, self.split, self.seed = mixture, split, seed  # type: ignore[assignment]
+        self.parts = list(parts.values())
+        weights = [mixture.weights[name] for name in parts]
+        self.bounds = list(accumulate(weight / sum(weights) for weight in weights))[:-1]
         indices = {name: index for index, name in enumerate(mixture.classes)}
-        sets = mixture.sets.values()
-        self.resolution = getattr(parts[0], "resolution", 0)
+        sets = [mixture.sets[name] for name in parts]
+        self.resolution = getattr(self.parts[0], "resolution", 0)
         self.renamed = [torch.tensor([*(indices[name] for name in s.classes), len(indices)]) for s in sets]
-        self.classes = torch.cat([names[part.classes] for names, part in zip(self.renamed, parts, strict=True)])
+        self.classes = torch.cat([names[part.classes] for names, part in zip(self.renamed, self.parts, strict=True)])
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)

@@ -1,7 +1,8 @@
 """From images with captions or labels to webdataset shards with a ``dataset.yaml``: in parallel, resumable.
 
 Equal sources give equal bytes: samples are sorted, and files carry no dates. A pack that was stopped keeps its finished
-shards and goes on; shards whose images have changed meanwhile are packed again, so that nothing is mixed.
+shards and goes on; shards whose images have changed meanwhile are packed again, so that nothing is mixed. The card says
+that a pack is finished: it is written last, and removed before a shard of a finished pack is replaced.
 """
 
 from __future__ import annotations
@@ -87,13 +88,15 @@ def pack(
     kept = len(shards) - len(waiting)
     done, total = len(sources) - sum(len(shard.sources) for shard in waiting), len(sources)
     progress(done, total)
+    if waiting:
+        (out / CARD).unlink(missing_ok=True)
     with contextlib.closing(_run(waiting, out, settings, workers)) as running:
         for shard in running:
             done += len(shard.sources)
             progress(done, total)
     reports = [_report(shard, out) for shard in shards]
     broken = tuple(what for report in reports for what in report.broken)
-    _check_broken(broken, total, settings)
+    _check_broken(broken, total, settings, finished=(out / CARD).exists())
     counts = {shard.path: report.samples for shard, report in zip(shards, reports, strict=True)}
     samples, classes = _finish(out, name, shards, counts, settings)
     return Packed(out, samples, classes, broken, len(shards), kept)
@@ -146,14 +149,28 @@ def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> None
         if any(out.glob("*.tar")) or (out / CARD).exists():
             raise PackError(f"{out} holds a dataset already; choose another folder")
     else:
-        try:
-            before = json.loads(plan.read_text("utf-8"))
-        except ValueError:
-            before = {}
-        same = ("settings", "place", "images") if (out / CARD).exists() else ("settings", "place")
+        finished = (out / CARD).exists()
+        before = _read_plan(plan)
+        if before and "place" not in before:
+            if not finished:
+                raise PackError(f"{out}: its pack was begun by an older version of the zoo; choose another folder")
+            raise PackError(
+                f"{out} was packed by an older version of the zoo; it can be read as it is; choose another folder to "
+                "pack anew"
+            )
+        same = ("settings", "place", "images") if finished else ("settings", "place")
         if any(before.get(what) != facts[what] for what in same):
             raise PackError(f"{out} holds a pack of other images or settings; choose another folder or empty it")
     write_text(plan, json.dumps(facts) + "\n")
+
+
+def _read_plan(path: Path) -> dict[str, object]:
+    """What a folder was claimed for; empty if that cannot be read."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _place(sources: Sequence[Source]) -> str:
@@ -176,15 +193,19 @@ def _report(shard: ShardPlan, out: Path) -> Report:
     return found
 
 
-def _check_broken(broken: Sequence[str], total: int, settings: PackSettings) -> None:
+def _check_broken(broken: Sequence[str], total: int, settings: PackSettings, *, finished: bool) -> None:
+    """Raise if too many images are broken; a pack that is finished keeps to its images, so none can be removed."""
     allowed = max(SAMPLES, settings.max_broken * total)
     if len(broken) < total and len(broken) <= allowed:
         return
+    if total == 1:
+        raise PackError(f"the only image is broken: {broken[0]}. Mend it and run the same command again")
     which = "all of them" if len(broken) == total else f"more than are passed over ({allowed:.0f})"
     more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
     raise PackError(
-        f"{len(broken)} of {total} images are broken, {which}: {'; '.join(broken[:5])}{more}. Mend or remove them and "
-        "run the same command again, which packs only their shards anew; or pass more over with --max-broken"
+        f"{len(broken)} of {total} images are broken, {which}: {'; '.join(broken[:5])}{more}. "
+        f"Mend {'' if finished else 'or remove '}them and run the same command again, which packs only their shards "
+        "anew; or pass more over with --max-broken"
     )
 
 

@@ -107,7 +107,7 @@ def test_one_broken_shard_of_many(tmp_path):
         shard(tmp_path / f"{index}.tar", 4)
     whole = (tmp_path / "3.tar").read_bytes()
     (tmp_path / "3.tar").write_bytes(whole[:1500])
-    with pytest.warns(BrokenDataWarning, match=r"1 broken shards passed over: .*3\.tar: the tar file is cut off"):
+    with pytest.warns(BrokenDataWarning, match=r"1 broken shard passed over: .*3\.tar: the tar file is cut off"):
         data = open_dataset(tmp_path).load(8, "all")
     assert len(data) == 36
     (tmp_path / "4.tar").write_bytes(b"junk" * 500)

@@ -329,7 +329,7 @@ def test_command(folder, tmp_path, cli):
         (["good.csv", "out", "--resize", "stretch"], "no resize mode 'stretch'"),
         (["good.csv", "out", "--resolution", "0"], "a resolution of 0 pixels"),
         (["good.csv", "full"], "full holds a dataset already"),
-        (["good.csv", "out"], "1 of 1 images are broken, all of them: a.png: No such file"),
+        (["good.csv", "out"], "the only image is broken: a.png: No such file"),
         (["twice.csv", "out"], "two images have the key 'a'"),
         (["good.csv", "good.csv/x"], "good.csv/x: Not a directory"),
         (["pictures", "pictures"], "pictures: is the SOURCE"),

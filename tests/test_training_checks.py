@@ -159,6 +159,15 @@ def test_facts_tell_what_changed(tmp_path: Path) -> None:
     assert not data_changes({}, data_facts(one))
 
 
+def test_facts_of_shards_whose_names_are_no_unicode(tmp_path: Path) -> None:
+    """A byte that is no UTF-8 stands in a path as half of a character."""
+    labels = list("abcdefghij") * 4
+    one = open_dataset(write_shard(tmp_path / "one", labels, name="b\udcff.tar")).load(8)
+    other = open_dataset(write_shard(tmp_path / "two", labels, name="b\udcfe.tar")).load(8)
+    assert not data_changes(data_facts(one), data_facts(one))
+    assert data_changes(data_facts(one), data_facts(other)) == ["its shards have other names or sizes"]
+
+
 def test_captions_are_known_without_decoding(tmp_path: Path) -> None:
     data = write_shard(tmp_path / "data", list("abcdefghij") * 4, caption="a dot")
     memory, lazy = open_dataset(data).load(8), open_dataset(data).load(8, memory=False)
