@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from builders.image_data import to_bytes, to_float
 from builders.process import pyramid
+from builders.shards import DataError
 from specs.graph import EntryGraph
 from specs.recipe import DropSpec
 
@@ -182,10 +183,10 @@ class _Reading(Dataset):
     def __init__(self, plan: BatchPlan, data: Any) -> None:
         self.plan, self.data = plan, data
 
-    def __getitem__(self, step: int) -> tuple[int, dict[str, Any]] | ValueError:
+    def __getitem__(self, step: int) -> tuple[int, dict[str, Any]] | DataError:
         try:
             drawn = self.plan.read(step, self.data)
-        except ValueError as error:  # handed over as it is: the loader would put a traceback into its message
+        except DataError as error:  # handed over as it is: the loader would put a traceback into its message
             return error
         return step, drawn | {"image": to_bytes(drawn["image"])}
 
@@ -219,7 +220,7 @@ def read_batches(
     if workers == 0:
         yield from (plan.draw(step, data) for step in _From(first, last))
         return
-    loader: DataLoader[tuple[int, dict[str, Any]] | ValueError] = DataLoader(
+    loader: DataLoader[tuple[int, dict[str, Any]] | DataError] = DataLoader(
         _Reading(plan, data),
         batch_size=None,
         sampler=_From(first, last),
@@ -229,7 +230,7 @@ def read_batches(
         generator=torch.Generator().manual_seed(0),
     )
     for found in loader:
-        if isinstance(found, ValueError):
+        if isinstance(found, DataError):
             raise found
         step, drawn = found
         yield plan.assemble(step, drawn | {"image": to_float(drawn["image"])})

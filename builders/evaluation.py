@@ -18,7 +18,7 @@ from builders.text_encoders import is_empty
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["draw_grid", "held_out_losses"]
+__all__ = ["draw_grid", "held_out_losses", "most_compared"]
 
 #: So many images at most are looked through for the one nearest to a sample, and no more bytes of float32 of them.
 COMPARED, COMPARED_BYTES = 5000, 2**30
@@ -134,9 +134,14 @@ def draw_grid(
     )
     levels = [level.cpu() for level in levels]
     side = model.graph.resolution
-    images, texts = data.first(max(1, min(COMPARED, COMPARED_BYTES // (12 * side**2))))
+    images, texts = data.first(most_compared(side))
     indices = nearest_to_levels(levels, images)
     return sample_grid(levels, captions, to_float(images[indices]), [texts[index] for index in indices.tolist()])
+
+
+def most_compared(side: int) -> int:
+    """How many images of so many pixels a side are looked through for the nearest; bounds memory."""
+    return max(1, min(COMPARED, COMPARED_BYTES // (12 * side**2)))
 
 
 def _captions(data: ImageData) -> list[str]:

@@ -11,7 +11,10 @@ from torch import Tensor
 from builders.decoding import decode_image, fit
 from builders.shards import IMAGES, DataError
 
-__all__ = ["find_images", "read_images"]
+__all__ = ["SAMPLES", "find_images", "read_images"]
+
+#: What a folder of samples of all levels holds beside them.
+SAMPLES = "samples.json"
 
 
 def find_images(folder: str | Path) -> tuple[Path, ...]:
@@ -23,6 +26,10 @@ def find_images(folder: str | Path) -> tuple[Path, ...]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
+    if (folder / SAMPLES).is_file():
+        levels = [child.name for child in sorted(folder.iterdir()) if child.is_dir()]
+        such = f", such as {folder / levels[-1]}" if levels else ""
+        raise DataError(f"{folder}: holds samples at several resolutions; give the folder of one level{such}")
     found = tuple(
         sorted(
             path

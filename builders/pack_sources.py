@@ -13,6 +13,8 @@ from builders.shards import IMAGES, DataError
 
 __all__ = ["PackError", "Source", "find_sources"]
 
+#: What says of the images of a folder what they show, as in folders of samples and in Hugging Face's imagefolder.
+TABLE = "metadata.jsonl"
 PATHS = ("path", "image", "file", "file_name", "filename")
 CAPTIONS = ("caption", "text", "prompt", "annotation")
 LABELS = ("category", "label", "class", "cls")
@@ -73,8 +75,9 @@ def find_sources(
     """What a folder, a CSV or JSONL file, or shards hold.
 
     Args:
-        path: a folder of images (folders in it are labels, ``NAME.txt`` beside an image its caption), a ``.csv``,
-            ``.tsv`` or ``.jsonl`` file, or a shard or brace range of shards.
+        path: a folder of images (a ``metadata.jsonl`` in it says what they show; else folders in it are labels, and
+            ``NAME.txt`` beside an image its caption), a ``.csv``, ``.tsv`` or ``.jsonl`` file, or a shard or brace
+            range of shards.
         caption: column or JSON key of captions; by default the first of caption, text, prompt, annotation.
         label: column or JSON key of labels; by default the first of category, label, class, cls.
         group: column or JSON key of near-duplicates, which stay on one side of the split; by default "group" in what
@@ -91,6 +94,8 @@ def find_sources(
     }
     # An address is no path.
     given, path = str(path), Path(path)
+    if path.is_dir() and (path / TABLE).is_file():
+        return _table(path / TABLE, keys, (image,) if image else PATHS)
     if path.is_dir() and not any(child.name.endswith((*SHARDS, CARD)) for child in path.iterdir()):
         return _folder(path)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):

@@ -69,7 +69,8 @@ def sample(
     Raises:
         ValueError: an argument out of range, or guidance without an unconditional context.
     """
-    _check(method, guidance_scale, guidance_interval, unconditional, eta, dynamic_threshold)
+    _check(method, guidance_scale, guidance_interval, unconditional, eta)
+    _check_limits(clip, dynamic_threshold)
     indices = time_indices(process.steps, num_inference_steps)
     parameter = next(model.parameters())
     generators = [_generators(seed, len(process.graph.levels)) for seed in seeds]
@@ -210,7 +211,6 @@ def _check(
     interval: tuple[float, float],
     unconditional: Context | None,
     eta: float,
-    dynamic_threshold: float | None,
 ) -> None:
     if method not in METHODS:
         raise ValueError(f"no sampler {method!r}; there are {', '.join(METHODS)}")
@@ -224,5 +224,12 @@ def _check(
         )
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must be from 0 to 1, not {eta}")
+    if eta and method != "ddim":
+        raise ValueError(f"eta is the noise of ddim; {method} has none to choose")
+
+
+def _check_limits(clip: bool, dynamic_threshold: float | None) -> None:
+    if dynamic_threshold is not None and not clip:
+        raise ValueError("a dynamic_threshold is a way to clip, which is turned off")
     if dynamic_threshold is not None and not 0 < dynamic_threshold <= 1:
         raise ValueError(f"dynamic_threshold is a quantile between 0 and 1, not {dynamic_threshold}")

@@ -42,6 +42,10 @@ class NothingHeldOutWarning(UserWarning):
     """The data has no images that are not trained on."""
 
 
+class OldStateWarning(UserWarning):
+    """A run goes on that was begun by an earlier version."""
+
+
 class Interrupted(Exception):
     """Training was asked to stop; its state is written."""
 
@@ -188,6 +192,9 @@ class _Training:
         self._read_data(sub_entry(self.entry, self.recipe.phases[left[0]].train).resolution)
         check_conditions(self.entry, self.data, self.recipe.data_name)
         if state is not None:
+            if "data" not in state.facts and self.processes.main:
+                text = "the state is of an earlier version; whether its data is what it was cannot be told"
+                warnings.warn(f"{self.folder.folder}: {text}", OldStateWarning, stacklevel=2)
             before = json.loads(state.facts.get("data", "{}"))
             changes = data_changes(before, self.data_facts, samples=not state.standing.finished)
             if changes:

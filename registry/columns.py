@@ -11,6 +11,8 @@ __all__ = ["Columns", "keyed"]
 
 #: Tag of an experiment: the key of the conditions to which the plain name of a metric belongs.
 TAG = "zoo.protocol."
+#: Metrics that are called after no features, for their own define them.
+DEFINING = ("fid", "kid", "inception_score")
 _KEYED = re.compile(r"(?P<metric>\w+)-(?P<key>[0-9a-f]{12})(?P<label>/[^/]+?)?(?P<best>_best)?")
 
 
@@ -49,7 +51,18 @@ class Columns:
             with store_lock(self.client.tracking_uri):
                 tags = self.client.get_experiment(self.experiment).tags
                 self._known |= {name: value for name, value in tags.items() if name.startswith(TAG)}
+                if tag not in self._known and (before := self._owner_by_features(plain)) is not None:
+                    self._known[tag] = before
                 if tag not in self._known:
                     self.client.set_experiment_tag(self.experiment, tag, key)
                     self._known[tag] = key
         return self._known[tag]
+
+    def _owner_by_features(self, plain: str) -> str | None:
+        """Who had the plain names when a tag was for all metrics of some features, as in stores of earlier versions."""
+        metric = plain.partition("/")[0]
+        for tag, key in self._known.items():
+            features = tag.removeprefix(TAG)
+            if metric.endswith(f"_{features}") or (features == "inception" and metric in DEFINING):
+                return key
+        return None

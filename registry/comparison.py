@@ -86,7 +86,7 @@ def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparis
     for entry in entries:
         measured, quoted = found[entry]
         same = [m for m in measured if common is not None and m.conditions == common.conditions]
-        # The last of a training, or the best where several trainings ended alike.
+        # The last of a training, or the newest where several trainings ended alike.
         best = max(same, key=lambda m: (m.training_step or 0, m.date), default=None)
         params = architecture_params(entry.architecture)
         rows.append(Row(entry, entry.card(), params, best, quoted, training_curve(entry, Path(runs))))
@@ -140,14 +140,14 @@ def _read_curve(entry: Entry, phases: Mapping[str, object], log: Path) -> Curve 
     except ValueError:  # a recipe of another version: what it spent is not known
         return None
     spent, points = 0.0, []
-    for line in log.read_text().splitlines():
+    for line in log.read_text(errors="replace").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+            if "loss" in record:
+                spent += flops[record["phase"]]
+            value = float(record.get("held_out_v_loss", {}).get(level, math.nan))
+        except (ValueError, TypeError, AttributeError, KeyError):  # what a kill cut short, or others wrote
             continue
-        if "loss" in record:
-            spent += flops[record["phase"]]
-        value = record.get("held_out_v_loss", {}).get(level)
-        if value is not None and math.isfinite(value) and spent:
+        if math.isfinite(value) and spent:
             points.append((spent, value))
     return Curve(level, tuple(points)) if points else None

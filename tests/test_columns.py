@@ -38,3 +38,16 @@ def test_trainings_measured_otherwise_never_share_a_column(tmp_path, monkeypatch
         found.append({name for name in run_of(uri, folder).data.metrics if not name.startswith("per_level")})
     assert found == [{"kid_x/r16", "loss/r16"}, {f"kid_x-{OTHER}/r16", "loss/r16"}]
     assert len(client(uri).search_runs(["1"], "metrics.`kid_x/r16` < 1")) == 1
+
+
+def test_plain_names_of_an_earlier_version_stay_whose_they_are(tmp_path):
+    """There a tag was for all metrics of some features, and named their protocol alone."""
+    store = connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = experiment_id(store)
+    for features in ("efficientnet_lite0", "inception"):
+        store.set_experiment_tag(experiment, f"zoo.protocol.{features}", OTHER)
+    columns = Columns(store, experiment)
+    for name in ("kid_efficientnet_lite0", "fd_efficientnet_lite0", "fid", "kid"):
+        assert columns.name(keyed(name, FIRST)) == f"{name}-{FIRST}"
+        assert columns.name(keyed(name, FIRST, "r16")) == f"{name}-{FIRST}/r16"
+    assert columns.name(keyed("kid_timm_other", FIRST)) == "kid_timm_other"

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 import zoo
-from registry.comparison import compare_entries
+from builders.checkpoint import save_weights
+from registry.comparison import compare_entries, training_curve
 from registry.matching import match
 from registry.model_card import model_card
 from registry.report import report_html
@@ -17,6 +18,7 @@ from registry.results import Metric, save
 from registry.tables import write_tables
 from registry.weights import shipped_weights
 from specs.load import load_text
+from specs.recipe import load_recipe
 from tests.measured import PROTOCOL, measurement
 
 
@@ -175,7 +177,6 @@ def test_a_damaged_result_is_named(tmp_path):
 def test_the_curve_counts_every_row_of_every_level(tmp_path):
     from builders.observers import JsonLog
     from builders.training import train
-    from specs.recipe import load_recipe
 
     train(load_recipe("micro-test"), tmp_path / "runs" / "one", observer=JsonLog())
     (row,) = compare_entries(["mdm-micro"]).rows
@@ -184,6 +185,20 @@ def test_the_curve_counts_every_row_of_every_level(tmp_path):
     inner = 8 * 8 * flops["r8"]
     step = 4 * flops["r16"] + 8 * flops["r8"]
     assert row.curve is not None and [x for x, _ in row.curve.points] == [inner + 4 * step, inner + 6 * step]
+
+
+def test_a_damaged_log_gives_the_curve_that_is_left(tmp_path):
+    entry = zoo.get("mdm-micro")
+    recipe = load_recipe("micro-test")
+    folder = tmp_path / "runs" / "x"
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text(recipe.model_dump_json())
+    save_weights(folder / "ema.safetensors", entry.architecture, entry.build().state_dict(), {})
+    good = '{"step": 1, "phase": "p16", "loss": {}}\n{"step": 1, "held_out_v_loss": {"r16": 0.5}}\n'
+    odd = b'7\n\xff\xfe\n{"loss": {}, "phase": "zz"}\n{"held_out_v_loss": 3}\n{"held_out_v_loss": {"r16": "x"}}\n{"st'
+    (folder / "log.jsonl").write_bytes(good.encode() + odd)
+    curve = training_curve(entry, tmp_path / "runs")
+    assert curve is not None and [value for _, value in curve.points] == [0.5]
 
 
 def test_a_table_without_rows_has_its_columns(tmp_path):

@@ -16,11 +16,14 @@ from builders import generation
 from builders.checkpoint import save_weights, write_tensors
 from builders.generation import SamplerSettings
 from builders.pack_sources import find_sources
+from builders.shards import DataError
 from registry.reference import open_images
 from registry.weights import find_weights
 from zoo.cli import run as run_zoo
 from zoo.commands import sample as command
+from zoo.commands import sample_folder
 from zoo.commands.sample_folder import SampleFolder
+from zoo.commands.sample_plan import Plan
 
 
 @pytest.fixture
@@ -122,6 +125,53 @@ def test_a_folder_of_something_else_is_refused(checkpoint, tmp_path):
         run(checkpoint, **{**options, "out": tmp_path})
 
 
+def test_a_folder_goes_on_however_early_it_was_left(checkpoint, tmp_path, monkeypatch):
+    """Also while it was being made."""
+    options = {"classes": ["flags"], "count": 2, "out": tmp_path / "out"}
+    real, written = sample_folder._write, []
+
+    def interrupted(path, text):
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(path)
+        real(path, text)
+
+    monkeypatch.setattr(sample_folder, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, **options)
+    monkeypatch.setattr(sample_folder, "_write", real)
+    run(checkpoint, **options)
+    assert len(list((tmp_path / "out").glob("r*/*.png"))) == 4
+    (tmp_path / "out" / "samples.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"samples\.json: cannot be read"):
+        run(checkpoint, **options)
+
+
+def test_previews_of_a_folder_are_of_its_first_samples(checkpoint, tmp_path):
+    options = {"classes": ["flags"], "count": 3, "out": tmp_path / "out"}
+    run(checkpoint, **options)
+    run(checkpoint, **options, previews=tmp_path / "p.png")
+    whole = Image.open(tmp_path / "p.png")
+    (tmp_path / "out" / "r8" / "000002-flags.png").unlink()
+    run(checkpoint, **options, previews=tmp_path / "q.png")
+    assert np.array_equal(np.asarray(whole), np.asarray(Image.open(tmp_path / "q.png"))) and whole.height > 6 * 96
+
+
+def test_all_levels_together_are_no_set_of_images(checkpoint, tmp_path):
+    run(checkpoint, classes=["flags"], count=2, out=tmp_path / "out")
+    for read in (open_images, find_sources):
+        with pytest.raises(DataError, match=r"out: holds samples at several resolutions; give .* such as .*/r8"):
+            read(str(tmp_path / "out"))
+    assert [source.category for source in find_sources(tmp_path / "out" / "r16")] == ["Flags", "Flags"]
+
+
+def test_names_of_files_are_not_too_long():
+    for prompt in ("\U00020000" * 300, "word " * 100):
+        plan = Plan((7,), (prompt,), prompts=(prompt,))
+        (name,) = SampleFolder.names_of(plan)
+        assert name.startswith("000007-") and len(f".{name}.xxxxxxxx.part".encode()) < 255
+
+
 def test_batches_do_not_change_samples(checkpoint, tmp_path, monkeypatch):
     whole = run(checkpoint, out=tmp_path / "whole", classes=["flags"], count=3)
     monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
@@ -148,16 +198,12 @@ def test_previews(checkpoint, tmp_path, monkeypatch):
 def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
     real, seen = generation.sample, []
     monkeypatch.setattr(generation, "sample", lambda *args, **given: seen.append(given) or real(*args, **given))
-    words = (
-        "--sampler ddim --steps 3 --guidance 4 --guidance-interval 0.1 0.6 --eta 0.5 --dynamic-threshold 0.9 --no-clip"
-    )
+    words = "--sampler ddim --steps 3 --guidance 4 --guidance-interval 0.1 0.6 --eta 0.5 --dynamic-threshold 0.9"
     files = ["-o", str(tmp_path / "grid.png"), "--device", "cpu"]
-    assert (
-        run_zoo(["sample", str(checkpoint), "-c", "flags", "-n", "1", "-q", "--no-clip", *files, *words.split()]) == 0
-    )
+    assert run_zoo(["sample", str(checkpoint), "-c", "flags", "-n", "1", "-q", *files, *words.split()]) == 0
     expected = {
         "method": "ddim", "num_inference_steps": 3, "guidance_scale": 4.0, "guidance_interval": (0.1, 0.6), "eta": 0.5,
-        "dynamic_threshold": 0.9, "clip": False, "seeds": [0],
+        "dynamic_threshold": 0.9, "clip": True, "seeds": [0],
     }  # fmt: skip
     assert {name: seen[0][name] for name in expected} == expected
 
@@ -170,6 +216,7 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
         ({"settings": SamplerSettings(num_inference_steps=0)}, "from 1 to 1000"),
         ({"settings": SamplerSettings("euler")}, "no sampler 'euler'"),
         ({"count": 41}, "410 samples are too many for a picture"),
+        ({"out": Path("x.gif")}, "a grid is written as .png; any other name is a folder"),
         ({"previews": Path("x.gif")}, "a picture is written as .png"),
         ({"prompts": ["x"]}, "reads no text and takes no --prompt"),
         ({"device": "nonsense"}, "--device nonsense"),
@@ -177,7 +224,7 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
 )
 def test_refusals(checkpoint, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        run(checkpoint, out=tmp_path / "grid.png", **options)
+        run(checkpoint, **{"out": tmp_path / "grid.png", **options})
     assert not (tmp_path / "grid.png").exists()
 
 

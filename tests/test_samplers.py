@@ -130,6 +130,8 @@ def test_progress_gets_previews_of_every_level():
         ({"num_inference_steps": 0}, "from 1 to 1000"),
         ({"num_inference_steps": 1001}, "from 1 to 1000"),
         ({"dynamic_threshold": 2.0}, "quantile"),
+        ({"dynamic_threshold": 0.9, "clip": False}, "a way to clip, which is turned off"),
+        ({"eta": 0.5, "method": "dpm++"}, "eta is the noise of ddim"),
         ({"guidance_interval": (0.8, 0.2)}, "not 0.8 to 0.2"),
         ({"guidance_interval": (0.0, 1.5)}, "guidance_interval is a part of the time"),
     ],

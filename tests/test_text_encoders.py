@@ -149,11 +149,11 @@ def test_broken_data_is_passed_over_or_named(encoder, tmp_path):
         with pytest.warns(BrokenDataWarning) as told:
             found = encode_dataset(data, tmp_path / "states", encoder)
         texts = " ".join(str(each.message) for each in told)
-        assert "1 broken samples passed over" in texts and "0.tar: sample 'bad': its .json is not JSON" in texts
-        assert "1 broken shards passed over" in texts and "3.tar: the tar file is cut off" in texts
+        assert "1 broken sample passed over" in texts and "0.tar: sample 'bad': its .json is not JSON" in texts
+        assert "1 broken shard passed over" in texts and "3.tar: the tar file is cut off" in texts
     assert (found.shards, found.kept, found.captions) == (1, 9, 9)
     (data / "3.tar").write_bytes(whole)
-    with pytest.warns(BrokenDataWarning, match="1 broken samples"):
+    with pytest.warns(BrokenDataWarning, match="1 broken sample"):
         assert encode_dataset(data, tmp_path / "states", encoder).captions == 10
     assert open_text_encoder(str(tmp_path / "states"), TEXT)(["an apple 3"])[1].any()
     for number in (3, 4):

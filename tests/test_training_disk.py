@@ -140,7 +140,7 @@ def test_an_error_in_a_worker_is_the_same_error(
     def broken(self: BatchPlan, step: int, data: object) -> None:
         raise DataError("set: too many are broken")
 
-    monkeypatch.setattr(BatchPlan, "draw", broken)
+    monkeypatch.setattr(BatchPlan, "read", broken)
     for workers in (0, 1):
         with pytest.raises(DataError) as caught:
             train(recipe.model_copy(update={"workers": workers}), tmp_path)

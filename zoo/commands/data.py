@@ -49,12 +49,12 @@ def pack(
     from builders.packing import pack as run
     from zoo.progress import PhaseBar
 
-    if licence is None:
-        print("warning: no --licence was given; 'not stated' is recorded", file=sys.stderr)
     settings = PackSettings(resolution, resize, held_out, samples, max_broken, licence or "not stated", attribution)
     if out.resolve() == Path(source).resolve():
         raise ValueError(f"{out}: is the SOURCE; choose another folder for the shards")
     sources = find_sources(source, caption=caption, label=label, group=group)
+    if licence is None:
+        print("warning: no --licence was given; 'not stated' is recorded", file=sys.stderr)
     with PhaseBar(quiet) as show:
         packed = run(
             sources,
@@ -70,7 +70,8 @@ def pack(
         print(f"and {len(packed.broken) - NAMED:,} more", file=sys.stderr)
     counts = ", ".join(f"{count:,} {split}" for split, count in packed.samples.items())
     kept = f"; {packed.kept} of {packed.shards} shards were there" if packed.kept else ""
-    typer.echo(f"{out}: {counts}; {len(packed.classes)} classes; {len(packed.broken)} broken images passed over{kept}")
+    broken = f"{len(packed.broken)} broken image{'s' * (len(packed.broken) != 1)} passed over"
+    typer.echo(f"{out}: {counts}; {len(packed.classes)} classes; {broken}{kept}")
 
 
 @data.command()

@@ -83,7 +83,9 @@ def _summary(folder: Path, weights: Path, picture: Path, run: tuple[str, str] | 
         f"  weights   {weights}",
         f"  log       {folder / 'log.jsonl'}",
     ]
+    page = []
     if run is not None:
+        page = ["  mlflow ui --workers 1                    losses by level and the grids, on http://localhost:5000"]
         lines.append(f"  MLflow    run {run[0]} of experiment matryoshka-zoo in {run[1]}")
     return "\n".join(
         [
@@ -94,8 +96,6 @@ def _summary(folder: Path, weights: Path, picture: Path, run: tuple[str, str] | 
             "  zoo sample mdm-nano -o hour.png          weights of an hour's training, shipped with the package",
             "  zoo show mdm-s1024                       a 1024-pixel model by level",
             "  zoo train nano-progressive --set phases.p16.steps=2000 --out runs/longer",
-            *[
-                "  mlflow ui --workers 1                    losses by level and the grids, on http://localhost:5000",
-            ][: run is not None],
+            *page,
         ]
     )

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["sample_command"]
 
+#: What is meant for a picture and not for a folder.
+PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
 #: More samples than this are no picture any more.
 MOST_IN_GRID = 400
+#: So many samples, the first ones, are shown on their way.
+PREVIEWED = 4
 #: Of a folder, the grid shows at most so many samples.
 SHOWN = 40
 
@@ -69,6 +73,8 @@ def sample_command(
     """
     if count < 1:
         raise ValueError(f"--count must be at least 1, not {count}")
+    if out.suffix.lower() in PICTURES:
+        raise ValueError(f"--output {out}: a grid is written as .png; any other name is a folder")
     if previews is not None and previews.suffix.lower() != ".png":
         raise ValueError(f"--previews {previews}: a picture is written as .png")
     from builders.generation import SamplerSettings
@@ -113,7 +119,7 @@ class _Drawing:
         if self.previews is not None and rows:
             from builders.previews import Previews
 
-            previews = Previews(steps)
+            previews = Previews(steps, PREVIEWED)
             preview = previews
         with CountBar("sampling", len(rows) * steps, "steps", self.quiet) as advance:
             options = {"encoder": self.encoder, "progress": advance, "preview": preview}
@@ -145,10 +151,11 @@ def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) 
     from builders.images import save_image
 
     missing, count = folder.missing(), len(drawing.plan)
+    rows = missing if drawing.previews is None else sorted({*missing, *range(min(PREVIEWED, count))})
     if len(missing) < count and not drawing.quiet:
         print(f"{count - len(missing):,} of {count:,} samples are there already", file=sys.stderr)
     try:
-        drawing.run(missing, folder.write)
+        drawing.run(rows, folder.write)
     except KeyboardInterrupt:
         done = count - len(folder.missing())
         print(f"\n{done:,} of {count:,} samples are in {folder.folder}; the same command goes on", file=sys.stderr)
@@ -162,12 +169,13 @@ def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) 
 def _grid(levels: list[Tensor], captions: Sequence[str], data: Data, title: str):  # type: ignore[no-untyped-def]
     """A picture of samples, the nearest training image beside each."""
     from builders.data import to_float
-    from builders.evaluation import COMPARED
+    from builders.evaluation import most_compared
     from builders.images import nearest_to_levels, sample_grid
 
     closest, texts = None, None
     if data is not None:
-        images, known = data.load(levels[0].shape[-1]).first(COMPARED)
+        side = levels[0].shape[-1]
+        images, known = data.load(side).first(most_compared(side))
         indices = nearest_to_levels(levels, images)
         closest, texts = to_float(images[indices]), [known[index] for index in indices.tolist()]
     return sample_grid(levels, captions, closest, texts, title=title)

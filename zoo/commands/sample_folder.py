@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builders.image_folder import SAMPLES
 from zoo.commands.sample_plan import Plan
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SampleFolder"]
 
-FACTS = "samples.json"
-#: Letters of a prompt in a file's name.
-LETTERS = 60
+#: Of a prompt in a file's name.
+BYTES = 100
 
 
 class SampleFolder:
@@ -43,12 +43,17 @@ class SampleFolder:
         self.folder, self.plan, self.labels = folder, plan, tuple(labels)
         drawn = json.dumps([plan.seeds, plan.captions, plan.classes])
         self.facts = {**facts, "samples": len(plan), "drawn": hashlib.sha256(drawn.encode()).hexdigest()[:16]}
+        self.names = self.names_of(plan)
+        self._claim()
+
+    @staticmethod
+    def names_of(plan: Plan) -> list[str]:
+        """The file of each sample: its seed, and what it is of."""
         digits = max(6, len(str(max(plan.seeds))))
-        self.names = [
+        return [
             "-".join([str(seed).zfill(digits), *_words(caption)]) + ".png"
             for seed, caption in zip(plan.seeds, plan.captions, strict=True)
         ]
-        self._claim()
 
     def missing(self) -> list[int]:
         """The samples that lack a file at any level."""
@@ -79,21 +84,23 @@ class SampleFolder:
         return [to_float(torch.stack([load(path) for path in level])) for level in paths]
 
     def _claim(self) -> None:
-        path = self.folder / FACTS
+        path = self.folder / SAMPLES
         if path.is_file():
             self._compare(path)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise ValueError(f"{self.folder}: holds other files; choose a folder that is new or empty")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # First of all: by it a folder that was just begun is known again.
+        _write(path, json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n")
         for label in self.labels:
-            (self.folder / label).mkdir(parents=True, exist_ok=True)
+            (self.folder / label).mkdir(exist_ok=True)
             lines = [json.dumps(facts, ensure_ascii=False) for facts in self._records()]
             _write(self.folder / label / "metadata.jsonl", "\n".join(lines) + "\n")
-        _write(path, json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n")
 
     def _compare(self, path: Path) -> None:
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             raise ValueError(f"{path}: cannot be read; choose another folder") from None
         now = json.loads(json.dumps(self.facts))
         for key in {**now, **before} if before != now else ():
@@ -115,7 +122,8 @@ def _words(caption: str) -> list[str]:
     if caption.startswith("seed "):
         return []
     words = "".join(letter if letter.isalnum() else " " for letter in caption.lower()).split()
-    text = "-".join(words)[:LETTERS].strip("-")
+    # Bytes count, of which a letter may have four.
+    text = "-".join(words).encode()[:BYTES].decode(errors="ignore").strip("-")
     return [text] if text else []
 
 

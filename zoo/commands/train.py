@@ -12,6 +12,7 @@ from typing import Any
 from specs.default_recipe import default_recipe
 from specs.errors import UnknownName
 from specs.library import list_names as list_entries
+from specs.load import load_entry
 from specs.recipe import Recipe, list_recipes, load_recipe
 
 __all__ = ["run_recipe", "train_command"]
@@ -50,7 +51,8 @@ def train_command(
     if weights is None:
         return 130
     if not quiet and _is_main():
-        print(f"trained weights: {weights}\ntry: zoo sample {weights} -o samples.png")
+        prompt = ' --prompt "..."' if load_entry(loaded.entry).graph.text is not None else ""
+        print(f"trained weights: {weights}\ntry: zoo sample {weights}{prompt} -o samples.png")
     return 0
 
 
