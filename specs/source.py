@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -198,13 +199,18 @@ class _Reader:
     def _events(self) -> Iterator[Any]:
         import yaml
 
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        seen = 0
         try:
-            yield from yaml.parse(self.text, Loader=loader)
+            for event in yaml.parse(self.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+                seen += 1
+                yield event
         except yaml.reader.ReaderError as error:
             line = self.text.count("\n", 0, error.position) if isinstance(error.position, int) else 0
             raise fail("not-text", f"{error.reason} (line {line + 1})", file=self.file) from None
         except yaml.MarkedYAMLError as error:
+            if "nesting depth" in str(error.problem):
+                # libyaml reads ahead, up to a depth of its own; the other parser comes to where ours is passed.
+                yield from islice(yaml.parse(self.text, Loader=yaml.SafeLoader), seen, None)
             mark = error.problem_mark or error.context_mark
             message = " ".join(part for part in (error.problem, error.context) if part)
             self.problems.add("syntax", message, mark and self._position(mark.line, mark.column))

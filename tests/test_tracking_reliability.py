@@ -96,6 +96,10 @@ def test_an_outage_in_mid_training_loses_and_doubles_nothing(
     for step in range(1, 201):
         told.log_metrics({"value": step / 3}, step)
         time.sleep(0.005)
+    # The outage is to be over before the end, at which it would be given up.
+    deadline = time.monotonic() + 60
+    while calls[0] < 9 and time.monotonic() < deadline:
+        time.sleep(0.02)
     told.on_end("finished")
     assert calls[0] > 9
     run = run_of(uri, tmp_path)
