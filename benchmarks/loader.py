@@ -130,20 +130,6 @@ def measure_waits(rounds: int, steps: int, folder: Path) -> None:
         print(f"{level:8}{images:12}{workers:8}{1000 * median:12.1f}{share:10.1%}")
 
 
-def measure_memory(repeats: int = 20) -> None:
-    """What a tensor costs on its way from another process: fresh memory, then shared memory."""
-    source = torch.randn(ROWS, 3, 256, 256)
-    seconds: dict[str, list[float]] = {"fresh": [], "shared": []}
-    for _ in range(repeats):
-        start = time.perf_counter()
-        copy = source.clone()
-        seconds["fresh"].append(time.perf_counter() - start)
-        copy.share_memory_()
-        seconds["shared"].append(time.perf_counter() - start - seconds["fresh"][-1])
-    fresh, shared = (1000 * statistics.median(seconds[way]) for way in ("fresh", "shared"))
-    print(f"\n{ROWS} rows of 256 px, 12 MiB: {fresh:.1f} ms to copy, {shared:.1f} ms more into shared memory")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -152,7 +138,6 @@ def main() -> None:
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as folder:
-        measure_memory()
         measure_rates(options.rounds, options.batches, Path(folder))
         measure_waits(options.rounds, options.steps, Path(folder))
 
