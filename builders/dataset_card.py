@@ -16,9 +16,11 @@ from specs.errors import closest
 from specs.source import parse
 from specs.validation import validate
 
-__all__ = ["CARD", "DatasetCard", "Split", "find_dataset", "list_datasets", "sample_facts"]
+__all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_datasets", "sample_facts"]
 
 CARD = "dataset.yaml"
+#: What a folder is packed for; a pack without a card is not finished.
+PLAN = ".pack.json"
 #: JSON keys that hold a caption and a label, the first that is there. None is known for groups of near-duplicates: what
 #: others call "group" is often a label.
 NAMES = {"caption": ("caption", "text", "prompt"), "category": ("category", "class", "label", "cls"), "group": ()}
@@ -78,6 +80,8 @@ def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple
         return card, {
             name: tuple(_beside(path, shard) for shard in split.shards) for name, split in card.splits.items()
         }
+    if (path / PLAN).is_file():
+        raise DataError(f"{path}: this pack is not finished; the zoo data pack command that began it goes on")
     shards = _shards(path, str(name_or_path))
     return _card_of(path, shards), {"all": shards}
 

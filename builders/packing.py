@@ -21,7 +21,7 @@ from pathlib import Path
 
 from builders.broken import SAMPLES
 from builders.data import is_held_out
-from builders.dataset_card import CARD
+from builders.dataset_card import CARD, PLAN
 from builders.pack_shard import (
     PackSettings,
     Report,
@@ -38,7 +38,6 @@ from builders.pack_sources import PackError, Source
 __all__ = ["PackSettings", "Packed", "pack"]
 
 RESIZES = ("center-crop", "fit", "none")
-PLAN = ".pack.json"
 #: Settings that a shard's bytes depend on.
 _SHAPING = ("resolution", "resize", "held_out", "samples_per_shard")
 

@@ -76,14 +76,14 @@ def sample(
     generators = [_generators(seed, len(process.graph.levels)) for seed in seeds]
     z = initial_noise(process, generators, parameter.device)
     context = context.expand(len(seeds)) if context.rows == 1 else context
-    first, last = (share * process.steps for share in guidance_interval)
+    first, last = guidance_interval
     guided = _Guided(model, context, unconditional, guidance_scale, parameter.dtype)
     eta = {"ddpm": 1.0, "dpm++": 0.0}.get(method, eta)
     before: list[tuple[Tensor, Tensor] | None] = [None] * len(z)
     with _evaluating(model):
         for number, (t, s) in enumerate(pairwise(indices), 1):
             # The network counts from 0 where the schedule counts from 1.
-            v = guided.predict(z, t - 1) if first <= t <= last else guided.predict_unguided(z, t - 1)
+            v = guided.predict(z, t - 1) if first <= t / process.steps <= last else guided.predict_unguided(z, t - 1)
             noise: Sequence[Tensor | None] = [None] * len(z)
             if eta > 0 and s > 0:
                 noise = initial_noise(process, generators, parameter.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from registry.environment import environment
@@ -156,7 +156,7 @@ def evaluate_model(
     """
     encoder = text_encoder(model, metadata)
     images = draw_samples(model, reference, spec, encoder=encoder, progress=progress)
-    settings = spec.model_dump(mode="json", include={"sampler", "num_inference_steps", "guidance_scale", "seed"})
+    settings = spec.drawn
     if encoder is not None:
         settings["text_encoder"] = encoder.fingerprint[:16]
     step = metadata.get("step", "")
@@ -204,7 +204,7 @@ def draw_samples(
             raise EvaluationError(f"{model.graph.name} reads text, and {reference.name} has no captions to draw from")
         prompts = tuple(known[index * len(known) // spec.samples] for index in range(spec.samples))
     request = Request(tuple(range(spec.seed, spec.seed + spec.samples)), classes, prompts)
-    settings = SamplerSettings(spec.sampler, spec.num_inference_steps, spec.guidance_scale)
+    settings = SamplerSettings(**{field.name: getattr(spec, field.name) for field in fields(SamplerSettings)})
     advance = _counted(progress, "sampling", spec.samples * spec.num_inference_steps)
     parts: list[Tensor] = []
     was_training = model.training

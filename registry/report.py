@@ -10,7 +10,7 @@ from pathlib import Path
 from registry.card import STEPS, short, short_bytes
 from registry.charts import bar_chart, color, cost_bars, scatter_chart, training_chart
 from registry.comparison import Comparison, Row
-from registry.results import Metric, grid_path, is_distance
+from registry.results import Metric, grid_path, how_drawn, is_distance
 
 __all__ = ["report_html", "write_report"]
 
@@ -202,5 +202,4 @@ def _origins(comparison: Comparison) -> str:
 def _sampler(row: Row) -> str:
     if row.measured is None:
         return ""
-    found = row.measured.sampler
-    return f"{found.get('sampler')}, {found.get('num_inference_steps')} steps, guidance {found.get('guidance_scale')}"
+    return how_drawn(row.measured.sampler)

@@ -27,6 +27,7 @@ __all__ = [
     "best_value",
     "check_writable",
     "grid_path",
+    "how_drawn",
     "is_distance",
     "measurements",
     "reported",
@@ -131,16 +132,24 @@ class Measurement(_Frozen):
     @property
     def title(self) -> str:
         """The conditions in a line."""
-        drawn = _drawn(self.sampler)
+        drawn = how_drawn(self.sampler)
         return f"{self.protocol.title}; {drawn}" if drawn else self.protocol.title
 
 
-def _drawn(settings: Mapping[str, Any]) -> str:
+def how_drawn(settings: Mapping[str, Any]) -> str:
     """How samples were drawn, in words: ``ddim, 50 steps, guidance 1``."""
     known = {"sampler": "{}", "num_inference_steps": "{} steps", "guidance_scale": "guidance {:g}"}
     words = [pattern.format(settings[name]) for name, pattern in known.items() if name in settings]
-    words += [f"{name.replace('_', ' ')} {value}" for name, value in settings.items() if name not in (*known, "seed")]
+    words += [_word(name, value) for name, value in settings.items() if name not in (*known, "seed")]
     return ", ".join(words)
+
+
+def _word(name: str, value: Any) -> str:
+    if name == "clip":
+        return "clipped" if value else "not clipped"
+    if isinstance(value, (list, tuple)):
+        return f"{name.replace('_', ' ')} {' to '.join(f'{part:g}' for part in value)}"
+    return f"{name.replace('_', ' ')} {value}"
 
 
 class Reported(_Frozen):

@@ -71,9 +71,9 @@ def sampling_cost(
     scale = guidance_scale if conditioned else 1.0
     evaluations, encodings = count_steps, 1
     if scale not in (0, 1):
-        low, high = (share * total for share in guidance_interval)
+        low, high = guidance_interval
         times = [round(total * (count_steps - number) / count_steps) for number in range(count_steps)]
-        evaluations += sum(low <= time <= high for time in times)
+        evaluations += sum(low <= time / total <= high for time in times)
         encodings = 2
     return SamplingCost(sampler, count_steps, scale, evaluations, _flops(count(graph), evaluations, encodings))
 

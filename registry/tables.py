@@ -12,15 +12,21 @@ from typing import Any
 from registry.card import STEPS, Card
 from registry.catalogue import conditioning_of, get, kind_of, list_names, readable
 from registry.results import Protocol, Reported, measurements, reported
+from specs.evaluation_schema import EvaluationSpec
 from specs.graph import EntryGraph
 
 __all__ = ["family_of", "write_tables"]
 
 Row = Mapping[str, Any]
+DRAWN = (
+    *("sampler", "num_inference_steps", "guidance_scale", "guidance_interval"),
+    *("eta", "clip", "dynamic_threshold", "seed", "text_encoder"),
+)
 MEASURED_COLUMNS = (
     *("entry", "hash", "weights", "metric", "value", "low", "high", "conditions"),
     *Protocol.model_fields,
-    *("sampler", "num_inference_steps", "guidance_scale", "seed", "text_encoder", "date"),
+    *DRAWN,
+    "date",
 )
 
 
@@ -107,13 +113,19 @@ def _measured() -> Iterable[Row]:
                 "high": "" if metric.high is None else repr(metric.high),
                 "conditions": found.conditions,
                 **protocol,
-                "sampler": found.sampler.get("sampler", ""),
-                "num_inference_steps": found.sampler.get("num_inference_steps", ""),
-                "guidance_scale": found.sampler.get("guidance_scale", ""),
-                "seed": found.sampler.get("seed", ""),
-                "text_encoder": found.sampler.get("text_encoder", ""),
+                **_drawn(found.sampler),
                 "date": found.date,
             }
+
+
+def _drawn(settings: Mapping[str, Any]) -> Row:
+    """How samples were drawn; nothing for a folder of images."""
+    if not settings:
+        return dict.fromkeys(DRAWN, "")
+    every = {name: field.default for name, field in EvaluationSpec.model_fields.items()} | dict(settings)
+    low, high = every["guidance_interval"]
+    every["guidance_interval"] = f"{low:g} to {high:g}"
+    return {name: "" if every.get(name) is None else every[name] for name in DRAWN}
 
 
 def _write(path: Path, rows: Sequence[Row], head: Sequence[str] | None = None) -> Path:

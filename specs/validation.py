@@ -94,6 +94,9 @@ def explain(
         hint = _fields_hint(name, model, detail["loc"][:-1]) if suggest else ""
         return "unknown-key", f"{owner} has no field {quote(name)}{hint}"
     if kind == "missing":
+        position = detail["loc"][-1]
+        if isinstance(position, int):
+            return "missing-key", f"{owner} needs at least {position + 1} value{'s' * bool(position)}"
         return "missing-key", f"{owner} needs {quote(name)}"
     value, context = _shown(detail.get("input")), detail.get("ctx", {})
     what = describe(path, subject) if _is_member(path) else quote(name)

@@ -53,6 +53,30 @@ def test_images_against_images():
     assert found.metrics["fd_made_up"].low < found.metrics["fd_made_up"].value < found.metrics["fd_made_up"].high
 
 
+def test_how_samples_are_drawn_is_written_beside_the_number(weights, monkeypatch):
+    from registry import weights as registry_weights
+
+    plain = SPEC.drawn
+    assert plain == {"sampler": "ddim", "num_inference_steps": 2, "guidance_scale": 1.0, "seed": 0}
+    changed = {"guidance_scale": 3.0, "guidance_interval": (0.1, 0.6), "eta": 0.5, "dynamic_threshold": 0.99}
+    spec = EvaluationSpec(**{**dict(SPEC), **changed})
+    model, metadata = registry_weights.load_weights(str(weights))
+    told = {}
+
+    def listening(model, context, process, **given):
+        told.update(given)
+        return [torch.rand(len(given["seeds"]), 3, 16, 16)]
+
+    monkeypatch.setattr("builders.generation.sample", listening)
+    found, _ = evaluate_model(model, metadata, images(), extractor(), spec)
+    assert found.sampler == spec.drawn
+    assert {name: told[name] for name in changed} == changed and told["clip"] is True
+    assert spec.drawn == plain | changed | {"guidance_interval": [0.1, 0.6]}
+    words = results.how_drawn(spec.drawn)
+    assert words == "ddim, 2 steps, guidance 3, guidance interval 0.1 to 0.6, eta 0.5, dynamic threshold 0.99"
+    assert results.how_drawn(EvaluationSpec(clip=False).drawn) == "ddim, 50 steps, guidance 1, not clipped"
+
+
 def test_with_many_samples_the_frechet_distance_comes_first(monkeypatch):
     monkeypatch.setattr(evaluation, "FEW", 10)
     found = evaluate_images(images(), images(30, seed=1), extractor())
@@ -212,6 +236,10 @@ def test_command_on_folders(cli, monkeypatch, tmp_path):
         (["mdm-nano", "--features", "vgg"], "no features 'vgg'"),
         (["mdm-nano", "--samples", "1"], "--samples 1: input should be greater than or equal to 2"),
         (["mdm-nano", "--sampler", "euler"], "--sampler euler: input should be"),
+        (["mdm-nano", "--eta", "2"], "--eta 2.0: input should be less than or equal to 1"),
+        (["mdm-nano", "--eta", "0.5", "--sampler", "dpm++"], "eta is the noise of ddim; dpm++ has none to choose"),
+        (["mdm-nano", "--guidance-interval", "0.8", "0.2"], "guidance_interval goes from 0.8 down to 0.2"),
+        (["mdm-nano", "--no-clip", "--dynamic-threshold", "0.9"], "dynamic_threshold is a way to clip"),
         (["mdm-nano", "--reference", "nowhere"], "no dataset 'nowhere'"),
         (["mdm-nano", "--resolution", "32"], "mdm-nano draws at 64 pixels"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from builders import packing
-from builders.data import open_dataset
+from builders.data import DataError, open_dataset
 from builders.pack_sources import PackError, find_sources
 from builders.packing import PackSettings, pack
 
@@ -72,6 +72,8 @@ def test_stopped_while_it_is_packed_again(folder, tmp_path, monkeypatch, after):
         patch.setattr(packing, "pack_shard", stopping)
         packed(folder, out)
     assert len(count) == after and not (out / "dataset.yaml").exists()
+    with pytest.raises(DataError, match="this pack is not finished; the zoo data pack command that began it goes on"):
+        open_dataset(out)
     again = packed(folder, out)
     whole = packed(folder, tmp_path / "whole")
     assert again.samples == whole.samples and contents(out) == contents(whole.folder)

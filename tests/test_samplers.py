@@ -95,6 +95,15 @@ def test_guidance_in_an_interval_of_the_time():
     torch.testing.assert_close(images[0], torch.full_like(images[0], 0.25), atol=1e-5, rtol=0)
 
 
+def test_an_interval_has_both_its_ends():
+    """0.07 of 1,000 steps is a little more than 70 in floats; a step at its end is guided all the same."""
+    model = Known()
+    options = {"unconditional": context([-0.25]), "guidance_scale": 2.0, "guidance_interval": (0.03, 0.07)}
+    draw(model, (0.25,), num_inference_steps=100, **options)
+    guided = [t + 1 for t, rows, _ in model.calls if rows == 2]
+    assert guided == [70, 60, 50, 40, 30]
+
+
 def test_guidance_with_contexts_that_cannot_be_joined():
     wider = Context({label: (torch.full((1, 2), -0.25),) for label in GRAPH.labels})
     model = Known()

@@ -56,6 +56,7 @@ def test_guidance_in_a_part_of_the_time():
     graph = zoo.get("mdm-micro").architecture
     assert sampling_cost(graph, "ddim", 10, 2.0, (0.0, 0.5)).evaluations == 15
     assert sampling_cost(graph, "ddim", 10, 2.0, (0.0, 1.0)).evaluations == 20
+    assert sampling_cost(graph, "ddim", 100, 2.0, (0.03, 0.07)).evaluations == 105  # both ends, whatever the floats
 
 
 def test_what_has_no_condition_cannot_be_guided(tmp_path):

@@ -9,7 +9,17 @@ import typer
 
 from zoo.commands.data import data
 from zoo.commands.measuring import measuring
-from zoo.commands.options import Device, Json, Name, Overrides, Quiet
+from zoo.commands.options import (
+    Clip,
+    Device,
+    DynamicThreshold,
+    Eta,
+    GuidanceInterval,
+    Json,
+    Name,
+    Overrides,
+    Quiet,
+)
 
 app = typer.Typer(
     help="A declarative zoo of Matryoshka diffusion models.",
@@ -187,16 +197,11 @@ def sample(
     count: Annotated[int, typer.Option("--count", "-n", help="Samples of each class or prompt.")] = 2,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
     sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++.")] = "ddim",
-    eta: Annotated[float, typer.Option(help="Noise of ddim, from 0 to 1.")] = 0.0,
+    eta: Eta = 0.0,
     guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 2.0,
-    guidance_interval: Annotated[
-        tuple[float, float],
-        typer.Option(metavar="FROM TO", help="Times with guidance, as shares from 0, clean, to 1, noise."),
-    ] = (0.0, 1.0),
-    dynamic_threshold: Annotated[
-        float | None, typer.Option(help="Quantile by which predicted images are limited, such as 0.995.")
-    ] = None,
-    clip: Annotated[bool, typer.Option(help="Limit predicted images to the range of pixels.")] = True,
+    guidance_interval: GuidanceInterval = (0.0, 1.0),
+    dynamic_threshold: DynamicThreshold = None,
+    clip: Clip = True,
     seed: Annotated[int, typer.Option(help="Seed of the first sample; each further one takes the next.")] = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .png for a grid; or a folder for any number, which goes on.")

@@ -99,8 +99,10 @@ def settings(**values: Any) -> EvaluationSpec:
         return EvaluationSpec(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        option = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(name, name)
+        name = str(first["loc"][0]) if first["loc"] else ""
+        if not name:  # settings that do not go together
+            raise ValueError(first["msg"].replace("'", "")) from None
+        option = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(name, name).replace("_", "-")
         raise ValueError(f"--{option} {values[name]}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
 
 

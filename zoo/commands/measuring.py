@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from zoo.commands.options import Device, Json, Name, Overrides, Quiet
+from zoo.commands.options import (
+    Clip,
+    Device,
+    DynamicThreshold,
+    Eta,
+    GuidanceInterval,
+    Json,
+    Name,
+    Overrides,
+    Quiet,
+)
 
 measuring = typer.Typer()
 
@@ -31,7 +41,11 @@ def evaluate(
     resolution: Annotated[int | None, typer.Option(help="Side in pixels to bring a folder's images to.")] = None,
     sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++.")] = "ddim",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
+    eta: Eta = 0.0,
     guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 1.0,
+    guidance_interval: GuidanceInterval = (0.0, 1.0),
+    dynamic_threshold: DynamicThreshold = None,
+    clip: Clip = True,
     seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
     inception_weights: Annotated[Path | None, typer.Option(help="File of the weights that define FID.")] = None,
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder of results.")] = Path("results/measured"),
@@ -50,6 +64,10 @@ def evaluate(
         sampler=sampler,
         num_inference_steps=steps,
         guidance_scale=guidance,
+        guidance_interval=guidance_interval,
+        eta=eta,
+        clip=clip,
+        dynamic_threshold=dynamic_threshold,
         seed=seed,
         features=features,
         resize=resize,

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "Json", "Name", "Overrides", "Quiet"]
+__all__ = [
+    "Clip",
+    "Device",
+    "DynamicThreshold",
+    "Eta",
+    "GuidanceInterval",
+    "Json",
+    "Name",
+    "Overrides",
+    "Quiet",
+]
 
 Name = Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, YAML file, or - for stdin.")]
 Overrides = Annotated[
@@ -16,3 +26,12 @@ Overrides = Annotated[
 Device = Annotated[str | None, typer.Option(help="Such as cuda or cpu. Default: a GPU if there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Eta = Annotated[float, typer.Option(help="Noise of ddim, from 0 to 1.")]
+GuidanceInterval = Annotated[
+    tuple[float, float],
+    typer.Option(metavar="FROM TO", help="Times with guidance, as shares from 0, clean, to 1, noise."),
+]
+DynamicThreshold = Annotated[
+    float | None, typer.Option(help="Quantile by which predicted images are limited, such as 0.995.")
+]
+Clip = Annotated[bool, typer.Option(help="Limit predicted images to the range of pixels.")]

@@ -65,13 +65,12 @@ def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: b
 
     weights = file_facts(find_weights(str(folder))).get("content", "")[:16]
     spec = study.evaluation
-    settings = spec.model_dump(mode="json", include={"sampler", "num_inference_steps", "guidance_scale", "seed"})
     for found in measurements([MEASURED]):
         protocol = found.protocol
         same = (protocol.samples, protocol.reference_split) == (spec.samples, spec.split) and (
             protocol.features == metric_features(spec.features) and protocol.resize in (spec.resize, "internal")
         )
-        drawn = all(found.sampler.get(key) == value for key, value in settings.items())
+        drawn = {name: value for name, value in found.sampler.items() if name != "text_encoder"} == spec.drawn
         if (found.entry, found.weights) == (name, weights) and same and drawn:
             return
     evaluate_command(str(folder), spec, reference=study.data, device=device, quiet=quiet)
