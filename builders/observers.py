@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from builders.text_encoders import CaptionEncoder
     from specs.graph import EntryGraph
     from specs.recipe import Recipe
 
@@ -30,6 +31,8 @@ class RunFacts:
     first_step: int
     device: str
     data: Mapping[str, Any]
+    #: Of captions, where the entry reads them.
+    encoder: CaptionEncoder | None = None
 
 
 @dataclass(frozen=True, slots=True)

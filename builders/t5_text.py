@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,12 +153,16 @@ def _fingerprint(model: Any, tokenizer: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the progress bars and the reports of transformers, whose errors become one message of ours."""
+    """Without the reports of transformers, whose errors become one message of ours; downloads keep their bars."""
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging as reports
 
     verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    of_hub = sys.stderr.isatty() and not are_progress_bars_disabled()
     reports.set_verbosity(logging.CRITICAL)
-    reports.disable_progress_bar()
+    reports.disable_progress_bar()  # those of the hub too
+    if of_hub:
+        enable_progress_bars()
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from builders.batches import Encoder, read_batches
+from builders.batches import read_batches
 from builders.checkpoint import CheckpointError
 from builders.data import open_dataset
 from builders.evaluation import draw_grid, held_out_losses
@@ -30,6 +30,7 @@ from builders.phase import Phase, StepResult, rows_by_level
 from builders.processes import Processes
 from builders.run_folder import RunFolder, Standing, State
 from builders.shards import EmptySplitError
+from builders.text_encoders import CaptionEncoder
 from builders.training_data import check_classes, check_conditions, data_changes, data_facts
 from specs.graph import EntryGraph
 from specs.load import load_entry
@@ -148,7 +149,7 @@ def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
             )
 
 
-def _open_encoder(recipe: Recipe, entry: EntryGraph, device: torch.device) -> Encoder | None:
+def _open_encoder(recipe: Recipe, entry: EntryGraph, device: torch.device) -> CaptionEncoder | None:
     """What turns captions into the tokens that the entry reads, where this process trains; None if it reads none."""
     if entry.text is None:
         return None
@@ -164,7 +165,7 @@ class _Training:
     recipe: Recipe
     entry: EntryGraph
     dataset: Any
-    encoder: Encoder | None
+    encoder: CaptionEncoder | None
     folder: RunFolder
     observer: Observer
     processes: Processes
@@ -241,7 +242,8 @@ class _Training:
         card = {"name": self.recipe.data_name, "licence": licence}
         total = sum(phase.steps or 0 for phase in self.recipe.phases.values())
         device, done = str(self.processes.device), standing.steps_done
-        self.observer.on_start(RunFacts(self.recipe, self.entry, self.folder.folder, total, done, device, card))
+        folder = self.folder.folder
+        self.observer.on_start(RunFacts(self.recipe, self.entry, folder, total, done, device, card, self.encoder))
 
     def _run_phase(self, phase: Phase, state: State | None) -> None:
         standing = phase.standing

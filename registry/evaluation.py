@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from builders.batches import Encoder
     from builders.network import NestedUNet
+    from builders.text_encoders import CaptionEncoder
 
 __all__ = ["FEW", "Comparison", "compare", "draw_samples", "evaluate_images", "evaluate_model"]
 
@@ -144,17 +145,19 @@ def evaluate_model(
     extractor: Extractor,
     spec: EvaluationSpec,
     *,
+    encoder: CaptionEncoder | None = None,
     progress: Progress = _silent,
 ) -> tuple[Measurement, ImageSet]:
     """Draw samples of a trained network and measure them; returns the samples too.
 
-    Classes are drawn in the proportions of the reference set.
+    Classes are drawn in the proportions of the reference set. Captions are read by ``encoder``, or by the one that the
+    network was trained with, which is opened for it.
 
     Raises:
         EvaluationError: the sets cannot be compared.
         ValueError: sampler settings that do not fit.
     """
-    encoder = text_encoder(model, metadata)
+    encoder = encoder or text_encoder(model, metadata)
     images = draw_samples(model, reference, spec, encoder=encoder, progress=progress)
     settings = spec.drawn
     if encoder is not None:

@@ -88,7 +88,8 @@ class DistanceObserver(Observer):
         if self.resolution not in self._references:
             self._references[self.resolution] = open_images(recipe.data, self.resolution, spec.split)
         model, metadata = load_weights(str(weights), self.device)
-        found, _ = evaluate_model(model, metadata, self._references[self.resolution], self._extractor, spec)
+        reference = self._references[self.resolution]
+        found, _ = evaluate_model(model, metadata, reference, self._extractor, spec, encoder=self.run.encoder)
         save(found.model_copy(update={"training_step": step}), self.folder)
         values = _named(found, self.label)
         self._improve(values)

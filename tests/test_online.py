@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import zoo
+from builders import text_encoders
 from builders.observers import RunFacts
 from builders.training import train
 from registry import evaluation, features
@@ -65,6 +66,27 @@ def test_the_best_survives_a_new_process(tmp_path, monkeypatch):
     observer = DistanceObserver()
     observer.on_start(facts(tmp_path, first_step=0))
     assert observer.best == {}
+
+
+def test_captions_are_read_by_the_encoder_of_the_training(tmp_path, monkeypatch):
+    opened, used = [], []
+    real = text_encoders.open_text_encoder
+
+    def opening(*args, **kwargs):
+        opened.append(real(*args, **kwargs))
+        return opened[-1]
+
+    def measuring(*args, encoder, **kwargs):
+        used.append(encoder)
+        raise EvaluationError("enough")
+
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    monkeypatch.setattr(text_encoders, "open_text_encoder", opening)
+    monkeypatch.setattr(evaluation, "evaluate_model", measuring)
+    changes = ["entry=mdm-micro.text", "drop={classes: 0, text: 0.1}"]
+    recipe = load_recipe("micro-test", [*changes, "every={checkpoint: 2, evaluate: 0, distance: 5}"])
+    train(recipe, tmp_path / "run", observer=DistanceObserver(warn=lambda text: None))
+    assert len(opened) == 1 and used == [opened[0], opened[0]]
 
 
 def test_samples_that_cannot_be_measured_do_not_end_training(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from zoo.commands.options import (
     Name,
     Overrides,
     Quiet,
+    hush,
 )
 
 app = typer.Typer(
@@ -150,7 +151,7 @@ def train(
         typer.Option("--out", "-o", help="Folder of the run, which goes on if it has begun. Default: runs/NAME."),
     ] = None,
     device: Device = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", callback=hush, help="Print errors alone.")] = False,
     track: Annotated[bool, typer.Option(help="Log to MLflow.")] = True,
 ) -> int:
     """Train by a recipe, or an entry on --data, level by level. Ctrl-C saves; the same command goes on."""

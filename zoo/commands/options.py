@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -16,7 +17,16 @@ __all__ = [
     "Name",
     "Overrides",
     "Quiet",
+    "hush",
 ]
+
+
+def hush(quiet: bool) -> bool:
+    """Downloads of text encoders show no progress either; read by huggingface_hub as it is imported."""
+    if quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    return quiet
+
 
 Name = Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, YAML file, or - for stdin.")]
 Overrides = Annotated[
@@ -25,7 +35,7 @@ Overrides = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="Such as cuda or cpu. Default: a GPU if there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=hush, help="Show no progress.")]
 Eta = Annotated[float, typer.Option(help="Noise of ddim, from 0 to 1.")]
 GuidanceInterval = Annotated[
     tuple[float, float],
