@@ -9,10 +9,10 @@ import torch
 
 from builders.batches import Encoder
 from builders.data import ImageData, to_float
+from builders.generation import Request, SamplerSettings, draw_all
 from builders.images import nearest_to_levels, sample_grid
 from builders.network import NestedUNet
 from builders.process import DiffusionProcess, pyramid, v_loss
-from builders.samplers import sample
 from builders.text_encoders import is_empty
 
 if TYPE_CHECKING:
@@ -94,7 +94,6 @@ def _first(data: ImageData, batch_size: int, count: int) -> Iterator[dict[str, A
 
 def draw_grid(
     model: NestedUNet,
-    process: DiffusionProcess,
     data: ImageData,
     *,
     count: int = 10,
@@ -107,32 +106,19 @@ def draw_grid(
 
     Captions are those of the first images that have one.
     """
-    device = next(model.parameters()).device
-    captions = [f"seed {seed + row}" for row in range(count)]
-    context, unconditional, scale = model.encode(), None, 1.0
+    captions, classes, prompts = [f"seed {seed + row}" for row in range(count)], None, None
     if model.graph.classes is not None:
-        classes = torch.arange(count, device=device) % model.graph.classes
         names = data.dataset.classes
-        captions = [names[int(index)] if len(names) == model.graph.classes else f"class {index}" for index in classes]
-        context, unconditional, scale = model.encode(classes=classes), model.encode(), guidance_scale
+        classes = tuple(row % model.graph.classes for row in range(count))
+        captions = [names[index] if len(names) == model.graph.classes else f"class {index}" for index in classes]
     elif encoder is not None:
         known = _captions(data) or [""]
         captions = [known[row % len(known)] for row in range(count)]
-        states, mask = encoder(captions)
-        states, mask = states.to(device), mask.to(device)
-        context = model.encode(text=states, text_mask=mask)
-        unconditional = model.encode(text=torch.zeros_like(states), text_mask=torch.zeros_like(mask))
-        scale = guidance_scale
-    levels = sample(
-        model,
-        context,
-        process,
-        seeds=range(seed, seed + count),
-        unconditional=unconditional,
-        num_inference_steps=min(num_inference_steps, process.steps),
-        guidance_scale=scale,
-    )
-    levels = [level.cpu() for level in levels]
+        prompts = tuple(captions)
+    request = Request(tuple(range(seed, seed + count)), classes, prompts)
+    steps = min(num_inference_steps, model.graph.process.steps)
+    settings = SamplerSettings(num_inference_steps=steps, guidance_scale=guidance_scale)
+    levels = draw_all(model, request, settings, encoder=encoder)
     side = model.graph.resolution
     images, texts = data.first(most_compared(side))
     indices = nearest_to_levels(levels, images)

@@ -77,60 +77,80 @@ def inspect_dataset(
     """
     card, splits = find_dataset(str(name_or_path))
     total = sum(len(shards) for shards in splits.values())
-    samples: Counter[str] = Counter()
-    classes: Counter[str] = Counter()
-    sizes: Counter[tuple[int, int]] = Counter()
-    tiles: list[np.ndarray] = []
-    broken: list[str] = []
-    captions = done = size = 0
-    every = 1
-
-    def told(error: Exception) -> None:
-        # Names of members need not be UTF-8.
-        broken.append(str(error).encode("utf-8", "backslashreplace").decode())
-
+    found = _Found(shown)
+    done = 0
     for split, shards in splits.items():
         for shard in shards:
-            try:
-                size += shard.stat().st_size
-                for member in index_shard(shard, told):
-                    try:
-                        image = decode_image(member.read(), member.origin)
-                    except DataError as error:
-                        told(error)
-                        continue
-                    # Twice as many as are shown at most: then every second one goes.
-                    if sum(samples.values()) % every == 0:
-                        tiles.append(fit(image, 96))
-                        if len(tiles) >= 2 * shown:
-                            tiles, every = tiles[::2], 2 * every
-                    samples[split] += 1
-                    classes[member.category] += 1
-                    captions += bool(member.caption)
-                    sizes[image.size] += 1
-            except (DataError, OSError) as error:
-                told(error)
+            found.read(split, shard)
             done += 1
             progress(done, total)
-    tiles = [tiles[index * len(tiles) // min(shown, len(tiles))] for index in range(min(shown, len(tiles)))]
-    sheet = None
-    if tiles:
-        sheet = contact_sheet(torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2), columns=10)
     order = {name: index for index, name in enumerate(card.classes)}
-    counted = dict(sorted(classes.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
-    sides = sorted(sizes, key=lambda each: each[0] * each[1])
+    counted = dict(sorted(found.classes.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+    sides = sorted(found.sizes, key=lambda each: each[0] * each[1])
     return Inspection(
-        card.name,
-        card.licence,
-        card.attribution,
-        total,
-        size,
-        dict(samples),
-        counted,
-        captions,
-        tuple(sizes.most_common(5)),
-        sides[0] if sides else (0, 0),
-        sides[-1] if sides else (0, 0),
-        tuple(broken),
-        sheet,
+        name=card.name,
+        licence=card.licence,
+        attribution=card.attribution,
+        shards=total,
+        bytes=found.bytes,
+        samples=dict(found.samples),
+        classes=counted,
+        captions=found.captions,
+        sizes=tuple(found.sizes.most_common(5)),
+        smallest=sides[0] if sides else (0, 0),
+        largest=sides[-1] if sides else (0, 0),
+        broken=tuple(found.broken),
+        sheet=found.sheet(),
     )
+
+
+class _Found:
+    """What was found so far, and the tiles of the contact sheet."""
+
+    def __init__(self, shown: int) -> None:
+        self.shown = shown
+        self.samples: Counter[str] = Counter()
+        self.classes: Counter[str] = Counter()
+        self.sizes: Counter[tuple[int, int]] = Counter()
+        self.captions = self.bytes = 0
+        self.broken: list[str] = []
+        self._tiles: list[np.ndarray] = []
+        self._every = 1
+
+    def read(self, split: str, shard: Path) -> None:
+        """Every image of a shard."""
+        try:
+            self.bytes += shard.stat().st_size
+            for member in index_shard(shard, self._tell):
+                try:
+                    image = decode_image(member.read(), member.origin)
+                except DataError as error:
+                    self._tell(error)
+                    continue
+                self._show(image)
+                self.samples[split] += 1
+                self.classes[member.category] += 1
+                self.captions += bool(member.caption)
+                self.sizes[image.size] += 1
+        except (DataError, OSError) as error:
+            self._tell(error)
+
+    def sheet(self) -> Image.Image | None:
+        """Images evenly spread over all; None without any."""
+        count = min(self.shown, len(self._tiles))
+        if not count:
+            return None
+        tiles = np.stack([self._tiles[index * len(self._tiles) // count] for index in range(count)])
+        return contact_sheet(torch.from_numpy(tiles).permute(0, 3, 1, 2), columns=10)
+
+    def _tell(self, error: Exception) -> None:
+        # Names of members need not be UTF-8.
+        self.broken.append(str(error).encode("utf-8", "backslashreplace").decode())
+
+    def _show(self, image: Image.Image) -> None:
+        if sum(self.samples.values()) % self._every:
+            return
+        self._tiles.append(fit(image, 96))
+        # Twice as many as are shown at most: then every second one goes.
+        if len(self._tiles) >= 2 * self.shown:
+            self._tiles, self._every = self._tiles[::2], 2 * self._every

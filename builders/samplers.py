@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -78,55 +79,51 @@ def sample(
     context = context.expand(len(seeds)) if context.rows == 1 else context
     first, last = guidance_interval
     guided = _Guided(model, context, unconditional, guidance_scale, parameter.dtype)
-    eta = {"ddpm": 1.0, "dpm++": 0.0}.get(method, eta)
-    before: list[tuple[Tensor, Tensor] | None] = [None] * len(z)
+    step = _Step(method, {"ddpm": 1.0, "dpm++": 0.0}.get(method, eta), clip, dynamic_threshold)
+    before: list[_Before | None] = [None] * len(z)
     with _evaluating(model):
         for number, (t, s) in enumerate(pairwise(indices), 1):
             # The network counts from 0 where the schedule counts from 1.
             v = guided.predict(z, t - 1) if first <= t / process.steps <= last else guided.predict_unguided(z, t - 1)
             noise: Sequence[Tensor | None] = [None] * len(z)
-            if eta > 0 and s > 0:
+            if step.eta > 0 and s > 0:
                 noise = initial_noise(process, generators, parameter.device)
-            steps = [
-                _step(
-                    method,
-                    z_r,
-                    v_r,
-                    g[t].to(z_r.device),
-                    g[s].to(z_r.device),
-                    eta,
-                    noise_r,
-                    old,
-                    clip,
-                    dynamic_threshold,
-                )
-                for z_r, v_r, g, noise_r, old in zip(z, v, process.schedules, noise, before, strict=True)
-            ]
-            before = [(step[1], g[t].to(step[1].device)) for step, g in zip(steps, process.schedules, strict=True)]
-            z = [step[0] for step in steps]
+            g_t, g_s = ([g[time].to(parameter.device) for g in process.schedules] for time in (t, s))
+            found = [step(*level) for level in zip(z, v, g_t, g_s, noise, before, strict=True)]
+            z, clean = [each[0] for each in found], [each[1] for each in found]
+            before = list(zip(clean, g_t, strict=True))
             if progress is not None:
-                progress(number, num_inference_steps, [step[1] for step in steps])
+                progress(number, num_inference_steps, clean)
     return z
 
 
-def _step(
-    method: str,
-    z: Tensor,
-    v: Tensor,
-    g_t: Tensor,
-    g_s: Tensor,
-    eta: float,
-    noise: Tensor | None,
-    before: tuple[Tensor, Tensor] | None,
-    clip: bool,
-    dynamic_threshold: float | None,
-) -> tuple[Tensor, Tensor]:
-    if method == "dpm++":
-        return dpm_solver_step(z, v, g_t, g_s, before, clip=clip, dynamic_threshold=dynamic_threshold)
-    if method == "ddpm":
-        return ddpm_step(z, v, g_t, g_s, noise=noise, clip=clip, dynamic_threshold=dynamic_threshold)
-    eta = 0.0 if noise is None else eta
-    return ddim_step(z, v, g_t, g_s, eta=eta, noise=noise, clip=clip, dynamic_threshold=dynamic_threshold)
+#: The clean image that a level's last step predicted, and alpha_bar there.
+_Before = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One reverse step of a level: to the next ``z``, and the clean image predicted on the way."""
+
+    method: str
+    eta: float
+    clip: bool
+    dynamic_threshold: float | None
+
+    def __call__(
+        self, z: Tensor, v: Tensor, g_t: Tensor, g_s: Tensor, noise: Tensor | None, before: _Before | None
+    ) -> tuple[Tensor, Tensor]:
+        limits: _Limits = {"clip": self.clip, "dynamic_threshold": self.dynamic_threshold}
+        if self.method == "dpm++":
+            return dpm_solver_step(z, v, g_t, g_s, before, **limits)
+        if self.method == "ddpm":
+            return ddpm_step(z, v, g_t, g_s, noise=noise, **limits)
+        return ddim_step(z, v, g_t, g_s, eta=0.0 if noise is None else self.eta, noise=noise, **limits)
+
+
+class _Limits(TypedDict):
+    clip: bool
+    dynamic_threshold: float | None
 
 
 def time_indices(steps: int, count: int) -> list[int]:

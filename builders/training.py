@@ -348,7 +348,7 @@ class _Training:
             outermost = losses[phase.graph.labels[0]]
             self.folder.keep_if_best(standing, phase.graph, phase.ema.state_dict(), outermost)
         if main and (last or due(every.samples)):
-            grid = draw_grid(phase.ema, phase.process, self.data, encoder=self.encoder)
+            grid = draw_grid(phase.ema, self.data, encoder=self.encoder)
             path = self.folder.write_grid(grid, f"{phase.name}-{standing.step:06d}")
             self.observer.on_grid(count, phase.name, grid, path)
         kept = self.recipe.checkpoints.every

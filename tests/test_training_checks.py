@@ -241,7 +241,7 @@ def test_weights_of_another_recipe_are_not_written_over(tmp_path: Path) -> None:
 def grid_of(entry: str, data: Any, encoder: Any = None) -> tuple[int, int]:
     graph = load_entry(entry).graph
     model = build_model(graph).eval()
-    return draw_grid(model, DiffusionProcess(graph), data, count=3, num_inference_steps=1, encoder=encoder).size
+    return draw_grid(model, data, count=3, num_inference_steps=1, encoder=encoder).size
 
 
 def test_grids_of_many_classes_and_of_no_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
