@@ -70,7 +70,7 @@ def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple
         DataError: there is no such dataset.
         specs.errors.SpecError: its ``dataset.yaml`` is wrong.
     """
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if str(name_or_path) in list_datasets():
         path = _packaged() / str(name_or_path)
     if (path / CARD).is_file():
@@ -107,7 +107,7 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
     expanded = expand_braces(given)
     if is_address(given):
         return tuple(local_shard(address) for address in expanded)
-    if len(expanded) > 1:
+    if expanded != (given,):
         paths = tuple(Path(name).expanduser() for name in expanded)
         missing = next((path for path in paths if not path.is_file()), None)
         if missing is not None:

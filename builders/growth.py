@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +15,15 @@ from specs import library
 from specs.errors import did_you_mean
 from specs.graph import EntryGraph
 
-__all__ = ["TrainingError", "check_shared", "load_shared", "parameters_by_level", "sub_entry", "weights_file"]
+__all__ = [
+    "TrainingError",
+    "check_shared",
+    "level_of",
+    "load_shared",
+    "parameters_by_level",
+    "sub_entry",
+    "weights_file",
+]
 
 
 class TrainingError(ValueError):
@@ -106,6 +114,10 @@ def parameters_by_level(model: NestedUNet) -> dict[str, list[nn.Parameter]]:
     found: dict[str, list[nn.Parameter]] = {label: [] for label in model.labels}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            label = name.split(".")[1] if name.startswith("levels.") else model.labels[-1]
-            found[label].append(parameter)
+            found[level_of(name, model.labels)].append(parameter)
     return found
+
+
+def level_of(parameter: str, labels: Sequence[str]) -> str:
+    """The level of a parameter by its name in the network; ``labels`` are outermost first, the inputs innermost."""
+    return parameter.split(".")[1] if parameter.startswith("levels.") else labels[-1]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from builders.batches import Batch, BatchPlan, Encoder, derived_seed
-from builders.growth import TrainingError, load_shared, parameters_by_level, sub_entry, weights_file
+from builders.growth import TrainingError, level_of, load_shared, parameters_by_level, sub_entry, weights_file
 from builders.losses import sample_losses, snr_weights, total_loss
 from builders.monitor import bin_names
 from builders.network import NestedUNet, build_model, load_inner
@@ -85,6 +85,15 @@ class Phase:
             self._freeze(label)
         self.by_level = parameters_by_level(self.model)
         self.trained = [(key, value) for key, value in self.model.named_parameters() if value.requires_grad]
+        averages = dict(self.ema.named_parameters())
+        #: Average and weights of each trained parameter, by level.
+        self.averaged: dict[str, tuple[list[Tensor], list[Tensor]]] = {label: ([], []) for label in self.graph.labels}
+        for key, value in self.trained:
+            average, weights = self.averaged[level_of(key, self.graph.labels)]
+            average.append(averages[key])
+            weights.append(value)
+        #: Steps that each level was averaged over before this phase.
+        self.ages = dict.fromkeys(self.graph.labels, 0)
         rate = self.spec.learning_rate or recipe.optimizer.learning_rate
         self.optimizer = build_optimizer(recipe.optimizer, [value for _, value in self.trained], rate)
         self.process = DiffusionProcess(self.graph, device)
@@ -114,6 +123,8 @@ class Phase:
             carry = self.recipe.carry_of(self.spec)
             if carry.ema:
                 load_inner(self.ema, before.ema.state_dict())
+                self.ages |= before.ages_now()
+                self._settle()
             if carry.optimizer:
                 restore_optimizer(
                     self.optimizer, self.trained, *optimizer_state(before.optimizer, before.trained), groups=False
@@ -122,10 +133,19 @@ class Phase:
             load_shared(self.model, weights_file(source))
             self.ema.load_state_dict(self.model.state_dict())
 
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Frozen levels become their averages: what was published of them is what the others learn around."""
+        averages = dict(self.ema.named_parameters())
+        for name, parameter in self.model.named_parameters():
+            if not parameter.requires_grad:
+                parameter.copy_(averages[name])
+
     def restore(self, state: State) -> None:
         """Put everything back where it was."""
         self.model.load_state_dict(state.part("model"))
         self.ema.load_state_dict(state.part("ema"))
+        self.ages |= json.loads(state.facts.get("ema_ages", "{}"))
         restore_optimizer(self.optimizer, self.trained, state.part("optimizer"), state.facts["optimizer"])
         if self.processes.scaler is not None and state.facts.get("scaler"):
             self.processes.scaler.load_state_dict(json.loads(state.facts["scaler"]))
@@ -208,9 +228,19 @@ class Phase:
 
     @torch.no_grad()
     def average(self, step: int) -> None:
-        """Move the average of the weights; early on it forgets faster (arXiv 2312.02696, section 3)."""
-        decay = min(self.recipe.ema, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+        """Move the average of the weights; early on it forgets faster (arXiv 2312.02696, section 3).
+
+        Early is a level's own time: one whose average was carried over goes on slowly. Frozen levels stay.
+        """
+        for label, (averages, weights) in self.averaged.items():
+            if weights:
+                age = self.ages[label] + step
+                torch._foreach_lerp_(averages, weights, 1 - min(self.recipe.ema, (age + 1) / (age + 10)))
+
+    def ages_now(self) -> dict[str, int]:
+        """Steps that each level's average was taken over; a frozen level's does not age."""
+        done = self.standing.step
+        return {label: age + done * bool(self.averaged[label][1]) for label, age in self.ages.items()}
 
     def what_was_bad(self) -> list[str]:
         """Of the step just taken, what was not finite, at which level and times; of all processes together."""
@@ -234,7 +264,7 @@ class Phase:
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"ema/{name}": value for name, value in self.ema.state_dict().items()}
         tensors |= {f"optimizer/{name}": value for name, value in named.items()}
-        facts = {"optimizer": plain}
+        facts = {"optimizer": plain, "ema_ages": json.dumps(self.ages)}
         if self.processes.scaler is not None:
             facts["scaler"] = json.dumps(self.processes.scaler.state_dict())
         return tensors, facts

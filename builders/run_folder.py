@@ -17,8 +17,8 @@ from builders.images import save_image
 from builders.kept import FOLDER as KEPT
 from builders.kept import keep_best, keep_state, states
 from specs.graph import EntryGraph
+from specs.library import is_path
 from specs.recipe import Recipe
-from specs.recipe_schema import FREE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,7 +88,8 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, recipe: Recipe, entry: EntryGraph, *, main: bool = True) -> None:
-        self.folder, self.recipe, self.entry, self.main = folder, recipe, entry, main
+        self.folder, self.entry, self.main = folder, entry, main
+        self.recipe = recipe.resolved(entry.conditions)
         self.state_path = folder / "state.safetensors"
         #: The moving average: what samples are drawn from.
         self.weights = folder / "ema.safetensors"
@@ -126,10 +127,10 @@ class RunFolder:
             raise CheckpointError(f"{error}\n{self._advice()}") from None
         if facts.get("kind") != "state":
             raise CheckpointError(f"{self.state_path}: not the state of a run")
-        if facts.get("recipe_hash") != self.recipe.fingerprint():
-            changes = _differences(json.loads(facts.get("recipe", "{}")), self.recipe.model_dump(mode="json"))
+        changes = self._recipe_changes(facts.get("recipe", ""))
+        if changes:
             raise CheckpointError(
-                f"{self.folder}: holds a run of a recipe that differs in {', '.join(changes) or 'its values'}; "
+                f"{self.folder}: holds a run of a recipe that differs in {changes}; "
                 "give that recipe to go on with it, or another --out to start anew"
             )
         if facts.get("entry_graph_hash") != self.entry.graph_hash or facts.get("entry_hash") != self.entry.hash:
@@ -147,6 +148,16 @@ class RunFolder:
         self._restore_tracking(facts.get("tracking"))
         return State(standing, tensors, facts)
 
+    def _recipe_changes(self, text: str) -> str:
+        """Where the recipe differs from one that was written, in what changes what is learnt; empty if nowhere."""
+        try:
+            before = Recipe.model_validate_json(text).resolved(self.entry.conditions)
+        except ValueError:  # of a version with other keys
+            return "keys that this version of the zoo does not know"
+        if before.fingerprint() == self.recipe.fingerprint():
+            return ""
+        return ", ".join(_differences(before.facts(), self.recipe.facts())) or "the order of its phases"
+
     def _refuse_other_weights(self) -> None:
         """Raise if the folder has weights that a run which starts anew would write over, and which are not its own.
 
@@ -156,8 +167,8 @@ class RunFolder:
             return
         try:
             _, facts = read_tensors(self.weights)
-            ours = Recipe.model_validate_json(facts["recipe"]).fingerprint() == self.recipe.fingerprint()
-        except (CheckpointError, KeyError, ValueError):
+            ours = not self._recipe_changes(facts["recipe"])
+        except (CheckpointError, KeyError):
             ours = False
         if not ours:
             raise CheckpointError(
@@ -242,8 +253,12 @@ class RunFolder:
             _write_text(path, text)
 
     def write_recipe(self) -> None:
-        """Write ``recipe.json``, the recipe with all its defaults, where it is not there as it is."""
-        path, text = self.folder / "recipe.json", json.dumps(self.recipe.model_dump(mode="json"), indent=2) + "\n"
+        """Write ``recipe.json``, the recipe with all its defaults, where it is not there as it is.
+
+        Paths are written whole: those of a recipe in a file are relative to that file.
+        """
+        path, recipe = self.folder / "recipe.json", self.recipe.with_places(_whole_path)
+        text = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
         if not path.is_file() or path.read_text("utf-8", "replace") != text:
             _write_text(path, text)
 
@@ -281,11 +296,20 @@ def _lock(file: Any) -> bool:
     return True
 
 
+def _whole_path(name_or_path: str) -> str:
+    """The absolute path of what is there, or of a brace range; a name or an address as it is."""
+    there = os.path.exists(name_or_path) or ("{" in name_or_path and "://" not in name_or_path)
+    return os.path.abspath(name_or_path) if is_path(name_or_path) and there else name_or_path
+
+
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Where two recipes differ, and in what: ``optimizer.learning_rate (0.001, now 0.002)``."""
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = [key for key in {**old, **new} if path or key not in FREE]
-        return [found for key in keys for found in _differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))]
+        return [
+            found
+            for key in {**old, **new}
+            for found in _differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))
+        ]
     return [] if old == new else [f"{path} ({_shown(old)}, now {_shown(new)})"]
 
 

@@ -126,8 +126,7 @@ def kind_of(graph: EntryGraph) -> str:
 
 def conditioning_of(graph: EntryGraph) -> str:
     """What an entry is steered by: "text", "classes", both joined by "+", or "none"."""
-    kinds = ["text"] * (graph.text is not None) + ["classes"] * (graph.classes is not None)
-    return "+".join(kinds) or "none"
+    return "+".join(graph.conditions) or "none"
 
 
 def _one_of(what: str, value: str | None, choices: Sequence[str]) -> None:

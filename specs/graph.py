@@ -103,6 +103,11 @@ class EntryGraph:
     process: Process = Process()
 
     @property
+    def conditions(self) -> tuple[str, ...]:
+        """What the entry is steered by: "text", "classes", both or nothing."""
+        return tuple(kind for kind in ("text", "classes") if getattr(self, kind) is not None)
+
+    @property
     def resolution(self) -> int:
         """Side of the outermost level in pixels."""
         return self.levels[0].resolution

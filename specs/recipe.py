@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = [
 _PACKAGED = Path(__file__).parent / "recipes"
 #: Keys that a recipe does not take from the one it extends.
 _OWN = ("name", "summary")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -76,7 +78,7 @@ def recipe_of_tree(tree: Mapping, overrides: Sequence[str] = (), *, search: Sequ
         raise fail("unknown-entry", str(error), entry) from None
     _check(recipe, graph, tree, problems)
     problems.raise_if_any()
-    return recipe
+    return recipe.resolved(graph.conditions)
 
 
 def _is_path(name_or_path: str | Path) -> bool:
@@ -127,10 +129,18 @@ def _check_name(tree: Mapping, path: Path | None) -> None:
 
 
 def _placed(text: str, file: str) -> str:
-    """A path that a file holds, relative to that file; a name, or what an override gave, as it is."""
-    if not library.is_path(text) or Path(text).is_absolute() or file.startswith("<"):
+    """A path that a file holds, relative to that file; a name, an address, or what an override gave, as it is."""
+    if text.startswith("~"):
+        return str(Path(text).expanduser())
+    if not library.is_path(text) or _ADDRESS.match(text) or Path(text).is_absolute() or file.startswith("<"):
         return text
     return str(Path(file).parent / text)
+
+
+def _placed_encoder(text: str, file: str) -> str:
+    """The same for a text encoder; models of the hub have a slash in their names too."""
+    placed = _placed(text, file)
+    return placed if text.startswith((".", "~")) or Path(placed).is_dir() else text
 
 
 def _with_places(recipe: Recipe, tree: Mapping) -> Recipe:
@@ -143,8 +153,7 @@ def _with_places(recipe: Recipe, tree: Mapping) -> Recipe:
         places["data"] = {_placed(name, file): weight for name, weight in recipe.data.items()}
     if recipe.initialise is not None:
         places["initialise"] = _placed(recipe.initialise, locate(tree, "initialise").file)
-    if recipe.text_encoder.startswith("."):
-        places["text_encoder"] = _placed(recipe.text_encoder, locate(tree, "text_encoder").file)
+    places["text_encoder"] = _placed_encoder(recipe.text_encoder, locate(tree, "text_encoder").file)
     phases = {}
     for name, phase in recipe.phases.items():
         if phase.initialise is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
@@ -252,15 +252,63 @@ class Recipe(Model):
             return own or self.initialise or "fresh"
         return own or "before"
 
+    def resolved(self, conditions: Collection[str] = ("classes", "text")) -> Recipe:
+        """The same recipe in a form that says all of it once it is written: what phases change is written out whole.
+
+        Args:
+            conditions: which of "classes" and "text" the entry takes; of others, nothing is dropped.
+        """
+        phases = {
+            name: phase.model_copy(
+                update={
+                    "schedule": self.schedule_of(phase),
+                    "loss": self.loss_of(phase),
+                    "carry": self.carry_of(phase),
+                }
+            )
+            for name, phase in self.phases.items()
+        }
+        without = dict.fromkeys({"classes", "text"} - set(conditions), 0.0)
+        return self.model_copy(update={"phases": phases, "drop": self.drop.model_copy(update=without)})
+
+    def with_places(self, change: Callable[[str], str]) -> Recipe:
+        """The recipe with another text for each name or path: of the entry, data, encoder and what it starts from."""
+        data = change(self.data) if isinstance(self.data, str) else {change(d): w for d, w in self.data.items()}
+        phases = {
+            name: phase.model_copy(update={"initialise": phase.initialise and change(phase.initialise)})
+            for name, phase in self.phases.items()
+        }
+        places = {"entry": change(self.entry), "text_encoder": change(self.text_encoder)}
+        start = self.initialise and change(self.initialise)
+        return self.model_copy(update={**places, "data": data, "initialise": start, "phases": phases})
+
+    def facts(self, *, defaults: bool = True) -> dict[str, Any]:
+        """All that changes what is learnt; files by their names alone, for a folder may be moved.
+
+        What is in them is looked at too, where a run goes on.
+        """
+        here = self.resolved().with_places(_file_name)
+        facts = here.model_dump(
+            mode="json", exclude={*FREE, "schedule", "loss", "carry"}, exclude_defaults=not defaults
+        )
+        if isinstance(self.data, dict):
+            facts["data"] = [[_file_name(name), weight] for name, weight in self.data.items()]
+        return facts
+
     def fingerprint(self) -> str:
-        """A hash of all that changes what is learnt, for telling whether a run may be resumed."""
+        """A hash of :meth:`facts`, for telling whether a run may be resumed."""
         # Defaults left out: a key that a later version adds must not turn old runs into others.
-        facts = self.model_dump(mode="json", exclude=set(FREE), exclude_defaults=True)
-        text = json.dumps(facts, sort_keys=True)
+        facts = self.facts(defaults=False)
+        # Phases in their order, which counts.
+        text = json.dumps(facts | {"phases": list(facts["phases"].items())}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 Part = TypeVar("Part", bound=BaseModel)
+
+
+def _file_name(name_or_path: str) -> str:
+    return name_or_path.rstrip("/").rpartition("/")[2]
 
 
 def _changed(base: Part, change: Part | None) -> Part:

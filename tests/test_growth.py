@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from itertools import pairwise
@@ -104,6 +105,29 @@ def test_average_and_optimizer_are_carried_where_asked() -> None:
     assert len(outer.optimizer.state) == len(inner.trained) < len(outer.trained)
 
 
+def test_a_carried_average_goes_on_slowly_and_a_new_one_starts_fast() -> None:
+    """Early in its own time an average forgets fast; a phase is not the start of what it carries over."""
+    inner, outer = phases(recipe_with("ema=0.999"))
+    inner.standing = dataclasses.replace(inner.standing, step=990)
+    outer.initialise("before", inner)
+    assert outer.ages == {"r16": 0, "r8": 990}
+    with torch.no_grad():
+        for each, value in ((outer.model, 1.0), (outer.ema, 0.0)):
+            for parameter in each.parameters():
+                parameter.fill_(value)
+    outer.average(0)
+    found = {name: float(value.mean()) for name, value in outer.ema.named_parameters()}
+    for name, value in found.items():
+        wanted = 1 - 1 / 10 if name.startswith("levels.r16") else 1 - 991 / 1000
+        assert value == pytest.approx(wanted, rel=1e-4), name
+    outer.standing = dataclasses.replace(outer.standing, step=7)
+    assert outer.ages_now() == {"r16": 7, "r8": 997}
+    assert json.loads(outer.tensors()[1]["ema_ages"]) == {"r16": 0, "r8": 990}
+    plain, other = phases(recipe_with("ema=0.999", "carry.ema=false"))
+    other.initialise("before", plain)
+    assert other.ages == {"r16": 0, "r8": 0}
+
+
 def test_fresh_phase_takes_nothing() -> None:
     recipe = recipe_with("phases.p16.initialise=fresh")
     inner, outer = phases(recipe)
@@ -155,9 +179,12 @@ def test_frozen_level_stays_and_the_rest_moves(tmp_path: Path) -> None:
     before, _ = read_tensors(tmp_path / "state.safetensors")
     train(recipe_with("phases.p16.freeze=[r8]"), tmp_path)
     after, _ = read_tensors(tmp_path / "state.safetensors")
-    inner = [name for name in before if name.startswith("model/")]
-    assert any(name.startswith("model/inputs.") for name in inner)
-    assert all(torch.equal(before[name], after[name]) for name in inner)
+    inner = [name.partition("/")[2] for name in before if name.startswith("model/")]
+    assert any(name.startswith("inputs.") for name in inner)
+    # What was published of it: its average, which the others learn around.
+    for kind in ("model", "ema"):
+        assert all(torch.equal(before[f"ema/{name}"], after[f"{kind}/{name}"]) for name in inner)
+    assert any(not torch.equal(before[f"ema/{name}"], before[f"model/{name}"]) for name in inner)
     fresh = build_model(load_entry("mdm-micro").graph).state_dict()
     assert any(not torch.equal(after[f"model/{name}"], fresh[name]) for name in fresh if name.startswith("levels.r16"))
     assert not [name for name in after if name.startswith("optimizer/") and "levels.r8" in name]
