@@ -69,7 +69,7 @@ def keep_best(
     """
     path = folder / FOLDER / f"best-{phase}-{step:09d}-{loss:.6e}.safetensors"
     others = [(value, other) for value, other in best_weights(folder, phase) if other != path]
-    if math.isnan(loss) or sum(value <= loss for value, _ in others) >= count:
+    if not math.isfinite(loss) or sum(value <= loss for value, _ in others) >= count:
         return None
     write(path)
     for _, old in sorted([*others, (loss, path)])[count:]:

@@ -242,9 +242,12 @@ class RunFolder:
             return save_image(grid, path)
 
     def _advice(self) -> str:
-        kept = states(self.folder)
-        if kept:
-            return f"to go on from the one before, copy {kept[-1]} over {self.state_path.name}"
+        for kept in reversed(states(self.folder)):
+            if kept.samefile(self.state_path):  # another name of what is damaged
+                continue
+            with contextlib.suppress(CheckpointError):
+                read_tensors(kept)
+                return f"to go on from the one before, copy {kept} over {self.state_path.name}"
         return "nothing was loaded; to start anew, choose another --out or remove the file"
 
     def _restore_tracking(self, text: str | None) -> None:

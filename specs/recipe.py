@@ -134,7 +134,8 @@ def _placed(text: str, file: str) -> str:
         return str(Path(text).expanduser())
     if not library.is_path(text) or _ADDRESS.match(text) or Path(text).is_absolute() or file.startswith("<"):
         return text
-    return str(Path(file).parent / text)
+    placed = str(Path(file).parent / text)
+    return placed if library.is_path(placed) else f"./{placed}"  # still a path, not a name
 
 
 def _placed_encoder(text: str, file: str) -> str:

@@ -270,3 +270,75 @@ def test_every_key_is_in_the_training_page() -> None:
     for model in (Recipe, PhaseSpec, OptimizerSpec, LossSpec, ScheduleSpec, DropSpec, CarrySpec, CadenceSpec):
         assert not [name for name in model.model_fields if name not in words], model
     assert not [name for name in CheckpointSpec.model_fields if name not in words]
+
+
+def test_a_fingerprint_is_of_meaning_and_order(tmp_path: Path) -> None:
+    """What is written and equal to the default counts where it replaces the recipe's; phases count in their order."""
+    swapped = BASE.format(name="a").replace("batch: {r16: 2, r8: 4}", "batch: 4").replace("r16,", "r8,")
+    first, second = swapped.splitlines()[-2:]
+    order = (
+        write(tmp_path, "a", swapped),
+        write(tmp_path, "b", swapped.replace(f"{first}\n{second}", f"{second}\n{first}")),
+    )
+    assert load_recipe(order[0]).fingerprint() != load_recipe(order[1]).fingerprint()
+    plain = load_recipe(write(tmp_path, "c"))
+    for change in (
+        "schedule: {decay: constant}",
+        "schedule: {warmup: 0}",
+        "loss: {space: eps}",
+        "loss: {levels: {r8: 0}}",
+    ):
+        text = BASE.format(name="d").replace("p16: {", f"p16: {{{change}, ")
+        changed = load_recipe(write(tmp_path, "d", text))
+        assert changed.fingerprint() != plain.fingerprint(), change
+        # Written and read, it is what it was.
+        again = Recipe.model_validate_json(changed.model_dump_json())
+        assert again.fingerprint() == changed.fingerprint()
+        phase = changed.phases["p16"]
+        assert again.schedule_of(again.phases["p16"]) == changed.schedule_of(phase)
+        assert again.loss_of(again.phases["p16"]) == changed.loss_of(phase)
+    assert (
+        load_recipe(write(tmp_path, "e", BASE.format(name="e") + "carry: {ema: true}\n")).fingerprint()
+        == plain.fingerprint()
+    )
+
+
+def test_nothing_is_dropped_that_the_entry_lacks() -> None:
+    assert load_recipe("micro-test").drop.text == 0 and load_recipe("micro-test").drop.classes > 0
+
+
+def test_places_of_what_a_recipe_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "sub" / "states").mkdir(parents=True)
+
+    def data_of(text: str) -> object:
+        path = write(tmp_path / "sub", "a", BASE.format(name="a").replace("noto-emoji-64", text))
+        return load_recipe(path).data
+
+    for address in ("file:///data/set-000.tar", "https://example.org/set-{000..003}.tar", "memory://a/b.tar"):
+        assert data_of(address) == address
+    assert data_of("~/x.tar") == str(tmp_path / "home" / "x.tar")
+    assert data_of("data/x.tar") == str(tmp_path / "sub" / "data" / "x.tar")
+    assert data_of("{s3://b/x.tar: 1, data/y.tar: 2}") == {
+        "s3://b/x.tar": 1,
+        str(tmp_path / "sub" / "data" / "y.tar"): 2,
+    }
+    for text, wanted in (
+        ("states", "states"),
+        ("google/flan-t5-xl", "google/flan-t5-xl"),
+        ("../sub/states", f"{tmp_path}/sub/../sub/states"),
+        ("~/t5", f"{tmp_path}/home/t5"),
+    ):
+        path = write(tmp_path / "sub", "b", BASE.format(name="b") + f"text_encoder: {text}\n")
+        assert load_recipe(path).text_encoder == wanted
+    path = write(tmp_path, "c", BASE.format(name="c") + "text_encoder: sub/states\n")
+    assert load_recipe(path).text_encoder == f"{tmp_path}/sub/states"
+
+
+def test_a_folder_may_be_moved(tmp_path: Path) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, "a", BASE.format(name="a").replace("noto-emoji-64", "data/x.tar"))
+    here, there = (load_recipe(tmp_path / folder / "a.yaml") for folder in ("here", "there"))
+    assert here.data != there.data and here.fingerprint() == there.fingerprint()
+    assert load_recipe(tmp_path / "here" / "a.yaml", ["data=data/y.tar"]).fingerprint() != here.fingerprint()

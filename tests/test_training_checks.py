@@ -276,3 +276,29 @@ def test_grids_of_large_images_take_a_bounded_number(tmp_path: Path, monkeypatch
     monkeypatch.setattr(evaluation, "COMPARED_BYTES", 7 * 12 * 16 * 16)
     grid_of("mdm-micro", data)
     assert asked == [7]
+
+
+def test_the_recipe_that_is_written_is_the_one_that_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be read from another folder, and goes on with the run; another order of phases does not."""
+    write_shard(tmp_path / "data", list("abcdefghij") * 4)
+    text = (
+        "name: a\nentry: mdm-micro\ndata: ./data\nschedule: {warmup: 2, decay: cosine}\nphases:\n"
+        "  one: {train: r8, steps: 2, batch: 2, schedule: {decay: constant}}\n  two: {train: r8, steps: 2, batch: 2}\n"
+    )
+    (tmp_path / "a.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    begin(load_recipe("./a.yaml"), tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    written = load_recipe("../run/recipe.json")
+    assert written.schedule_of(written.phases["one"]).decay == "constant"
+    lines = text.splitlines()
+    (tmp_path / "b.yaml").write_text("\n".join([*lines[:-2], lines[-1], lines[-2]]) + "\n")
+    with pytest.raises(CheckpointError, match="a recipe that differs in the order of its phases"):
+        train(load_recipe(tmp_path / "b.yaml"), tmp_path / "run")
+    (tmp_path / "c.yaml").write_text(text.replace("decay: constant", "warmup: 0"))
+    with pytest.raises(CheckpointError, match=r"phases.one.schedule.warmup \(2, now 0\), phases.one.schedule.decay"):
+        train(load_recipe(tmp_path / "c.yaml"), tmp_path / "run")
+    train(written, tmp_path / "run")
