@@ -1,8 +1,9 @@
 """Text states kept in shards: encoded once by ``zoo data encode``, looked up by caption ever after.
 
 A folder of them holds ``text_states.json`` (the encoder, its fingerprint, and which data) and one safetensors file a
-shard of the data, with the members ``captions`` (N,) int64, sorted hashes; ``offsets`` (N + 1,) int64; and ``states``
-(tokens of all captions, width) in the encoder's own precision, padding left out.
+shard of the data, with the members ``captions`` (N,) int64, sorted hashes; ``offsets`` (N + 1,) int64; ``states``
+(tokens of all captions, width) in the encoder's own precision, padding left out; and ``checks`` (N,) int64, hashes of
+each caption's states, for a file is too large to be read whole before it is used.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -194,12 +196,12 @@ class EncodedText:
                 file = safe_open(self.folder / name, framework="pt")
                 if (file.metadata() or {}).get("fingerprint") != self.fingerprint:
                     raise TextEncoderError(f"{self.folder / name}: states of another encoder; encode the data anew")
-                known = file.get_tensor("captions")
+                known, checks = file.get_tensor("captions"), file.get_tensor("checks")
             except (OSError, SafetensorError) as error:
                 raise TextEncoderError(
                     f"{self.folder / name}: missing or damaged ({error}); run zoo data encode again"
                 ) from None
-            self._files.append((file, file.get_tensor("offsets"), file.get_slice("states")))
+            self._files.append((file.get_tensor("offsets"), file.get_slice("states"), checks))
             hashes.append(known)
             files.append(torch.stack([torch.full_like(known, number), torch.arange(len(known))], 1))
         joined, places = torch.cat(hashes), torch.cat(files)
@@ -221,8 +223,7 @@ class EncodedText:
         """
         states = torch.zeros(len(captions), self.tokens, self.width)
         mask = torch.zeros(len(captions), self.tokens, dtype=torch.bool)
-        wanted = torch.tensor([_hash(caption) for caption in captions], dtype=torch.int64)
-        at = torch.searchsorted(self._hashes, wanted).clamp(max=max(len(self._hashes) - 1, 0))
+        at, wanted = self._find(captions)
         for row, caption in enumerate(captions):
             if is_empty(caption):
                 continue
@@ -231,12 +232,42 @@ class EncodedText:
                     f"{self.folder}: no states for the caption {caption[:80]!r}: it is not in {self.facts.data}; "
                     f"give the encoder itself ({self.facts.encoder})"
                 )
-            number, place = self._places[at[row]].tolist()
-            _, offsets, kept = self._files[number]
-            start, end = offsets[place : place + 2].tolist()
-            states[row, : end - start] = kept[start:end].float()
-            mask[row, : end - start] = True
+            found = self._read(*self._places[at[row]].tolist())
+            states[row, : len(found)] = found.float()
+            mask[row, : len(found)] = True
         return states.to(self.device), mask.to(self.device)
+
+    def missing(self, captions: Iterable[str]) -> str | None:
+        """The first caption that was not encoded, if there is one."""
+        said = (caption for caption in captions if not is_empty(caption))
+        while part := list(islice(said, 4096)):
+            at, wanted = self._find(part)
+            absent = (self._hashes[at] != wanted).nonzero() if len(self._hashes) else torch.zeros(1, 1)
+            if len(absent):
+                return part[int(absent[0])]
+        return None
+
+    def _find(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Where captions stand, if they are there, and their hashes."""
+        wanted = torch.tensor([_hash(caption) for caption in captions], dtype=torch.int64)
+        return torch.searchsorted(self._hashes, wanted).clamp(max=max(len(self._hashes) - 1, 0)), wanted
+
+    def _read(self, number: int, place: int) -> Tensor:
+        offsets, kept, checks = self._files[number]
+        start, end = offsets[place : place + 2].tolist()
+        found = kept[start:end] if 0 <= start <= end <= min(start + self.tokens, kept.get_shape()[0]) else None
+        if found is None or _check(found) != checks[place]:
+            raise TextEncoderError(
+                f"{self.folder / self.facts.shards[number]}: damaged: states do not have the hash they were written "
+                "with; run zoo data encode again"
+            )
+        return found
+
+
+def _check(states: Tensor) -> int:
+    """A hash of one caption's states."""
+    content = states.contiguous().view(torch.uint8).numpy().tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
 
 
 def _name(shard: Path) -> str:
@@ -281,6 +312,8 @@ def _kept(path: Path, encoder: CaptionEncoder, source: str) -> _Shard | None:
     try:
         tensors, metadata = read_tensors(path)
         made = (metadata.get("fingerprint"), metadata.get("tokens"), metadata.get("source"))
+        if "checks" not in tensors:  # of an earlier version
+            return None
         if not source or made != (encoder.fingerprint, str(encoder.tokens), source):
             return None
         return _Shard(len(tensors["captions"]), int(metadata["samples"]), tuple(json.loads(metadata["broken"])))
@@ -325,10 +358,13 @@ def _encode(captions: list[str], encoder: CaptionEncoder, progress: Callable[[fl
         progress(min(1.0, (start + CAPTIONS) / len(captions)))
     counts = torch.cat([torch.zeros(1, dtype=torch.int64), *lengths])
     empty = torch.zeros(0, encoder.width, dtype=encoder.precision)
+    states = torch.cat([empty, *parts])
+    offsets = counts.cumsum(0)
     return {
         "captions": torch.tensor([_hash(caption) for caption in captions], dtype=torch.int64),
-        "offsets": counts.cumsum(0),
-        "states": torch.cat([empty, *parts]),
+        "offsets": offsets,
+        "states": states,
+        "checks": torch.tensor([_check(states[a:b]) for a, b in pairwise(offsets.tolist())], dtype=torch.int64),
     }
 
 

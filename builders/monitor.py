@@ -160,6 +160,8 @@ class CollapseAlarm:
         if len(before) < self.patience:
             return None
         median = before[len(before) // 2]
+        if not median:  # so many steps of no gradient are no measure
+            return None
         if norm > median * self.factor or norm * self.factor < median:
             what = "exploded" if norm > median else "vanished"
             return f"the gradient of {outer} {what}, from {median:.3g} to {norm:.3g}, while {inner} goes on learning"

@@ -194,13 +194,13 @@ class JsonLog(Observer):
             self._write(record | ({"skipped": True} if report.skipped else {}))
 
     def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
-        self._write({"step": step, "monitor": dict(values)})
+        self._write({"step": step, "monitor": {name: _finite(value) for name, value in values.items()}})
 
     def on_alarm(self, step: int, message: str) -> None:
         self._write({"step": step, "alarm": message})
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
-        self._write({"step": step, "held_out_v_loss": dict(losses)})
+        self._write({"step": step, "held_out_v_loss": {label: _finite(loss) for label, loss in losses.items()}})
 
     def on_end(self, status: str) -> None:
         self._write({"end": status})

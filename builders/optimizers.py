@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,13 +53,21 @@ def build_optimizer(
             )
     if spec.name not in OPTIMIZERS[0] and "momentum" in accepted:
         given.setdefault("momentum", 0.9)  # as timm's own factory does
-    if "fused" in accepted and "fused" not in given:
-        given["fused"] = spec.name in ("adamw", "adam", "sgd")
+    if "fused" in accepted and not any(given.get(name) for name in ("fused", "foreach", "differentiable")):
+        given.setdefault("fused", spec.name in ("adamw", "adam", "sgd"))
     try:
+        _try(partial(make, lr=learning_rate, **given))
         return make(list(parameters), lr=learning_rate, **given)
-    except (ValueError, TypeError, AssertionError, IndexError) as error:
+    except (ValueError, TypeError, AssertionError, IndexError, RuntimeError, AttributeError) as error:
         shown = ", ".join(f"{called.get(name, name)} {value}" for name, value in given.items())
         raise OptimizerError(f"optimizer {spec.name} refuses its settings ({shown}): {error}") from None
+
+
+def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> None:
+    """Take a step with a parameter that nobody needs: some settings are only looked at there."""
+    parameter = nn.Parameter(torch.ones(2, 2))
+    parameter.grad = torch.ones(2, 2)
+    make([parameter]).step()
 
 
 def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:

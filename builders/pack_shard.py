@@ -102,12 +102,14 @@ class Report:
         broken: what is wrong with each image that it does not hold.
         unread: how many of these could not be read, which may be no fault of theirs.
         identity: of its plan.
+        size: of the shard in bytes, by which one that was cut off is noticed; None in reports of earlier versions.
     """
 
     samples: int
     broken: tuple[str, ...]
     unread: int
     identity: str
+    size: int | None = None
 
     @staticmethod
     def read(path: Path) -> Report | None:
@@ -167,11 +169,13 @@ def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callabl
                 _add(tar, f"{stored_key(source.key)}.{extension}", content)
                 _add(tar, f"{stored_key(source.key)}.json", text.encode())
                 samples += 1
+        _sync(temporary)
+        size = temporary.stat().st_size
         if samples:
             temporary.replace(path)
         else:
             path.unlink(missing_ok=True)
-        report = Report(samples, tuple(broken), unread, plan.identity)
+        report = Report(samples, tuple(broken), unread, plan.identity, size)
         write_text(plan.report(out), json.dumps(asdict(report)) + "\n")
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
@@ -213,6 +217,12 @@ def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue(), "png"
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has a file: a report that it is finished must not outlive it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from builders.dataset_card import CARD, SHARDS
 from builders.shards import IMAGES, DataError
+from specs.errors import did_you_mean
 
 __all__ = ["PackError", "Source", "find_sources"]
 
@@ -85,8 +86,22 @@ def find_sources(
         image: column or key of image paths, which are relative to the file.
 
     Raises:
-        PackError: there is no such thing, or nothing in it.
+        PackError: there is no such thing, nothing in it, or nothing has what was named.
     """
+    found = _find(path, caption, label, group, image)
+    for option, name, kind in (
+        ("--caption", caption, "caption"),
+        ("--label", label, "category"),
+        ("--group", group, "group"),
+    ):
+        if name is not None and found and not any(getattr(source, kind) for source in found):
+            raise PackError(f"{path}: no image has a {name!r}, which {option} names")
+    return found
+
+
+def _find(
+    path: str | Path, caption: str | None, label: str | None, group: str | None, image: str | None
+) -> list[Source]:
     keys = {
         "caption": (caption,) if caption else CAPTIONS,
         "label": (label,) if label else LABELS,
@@ -121,6 +136,7 @@ def _table(path: Path, keys: Mapping[str, tuple[str, ...]], images: tuple[str, .
     if not path.is_file():
         raise PackError(f"{path}: no such file")
     rows = _json_lines(path) if path.suffix.lower() in (".jsonl", ".ndjson") else _csv_rows(path)
+    _check_columns(path, rows, keys)
     found = []
     for number, row in rows:
         name = next((row[key] for key in images if row.get(key)), None)
@@ -139,7 +155,24 @@ def _table(path: Path, keys: Mapping[str, tuple[str, ...]], images: tuple[str, .
     return found
 
 
-def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _check_columns(
+    path: Path, rows: Sequence[tuple[int, Mapping[str, str | None]]], keys: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Raise if a column that was named is not there, or holds something else than a text."""
+    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    for kind, names in keys.items():
+        if len(names) == 1 and rows and names[0] not in columns:
+            raise PackError(
+                f"{path}: no {kind} column {names[0]!r}{did_you_mean(names[0], columns)}; it has {', '.join(columns)}"
+            )
+    for number, row in rows:
+        for kind, names in keys.items():
+            odd = next((name for name in names if name in row and row[name] is None), None)
+            if odd is not None:
+                raise PackError(f"{path}, line {number}: {odd!r} is a list or a mapping; a {kind} is one text")
+
+
+def _csv_rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
@@ -150,8 +183,9 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise PackError(f"{path}: not a CSV file: {error}") from None
 
 
-def _json_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
-    rows = []
+def _json_lines(path: Path) -> list[tuple[int, dict[str, str | None]]]:
+    """Rows of texts; None for what is none."""
+    rows: list[tuple[int, dict[str, str | None]]] = []
     # Not splitlines(): captions may hold what Unicode calls ends of lines.
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
         if not line.strip():
@@ -162,7 +196,8 @@ def _json_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
             raise PackError(f"{path}, line {number}: not JSON") from None
         if not isinstance(row, dict):
             raise PackError(f"{path}, line {number}: not a mapping")
-        rows.append((number, {str(k): str(v) for k, v in row.items() if isinstance(v, (str, int, float))}))
+        texts = {key: str(v) if isinstance(v, (str, int, float)) else None for key, v in row.items() if v is not None}
+        rows.append((number, texts))
     return rows
 
 
@@ -198,8 +233,8 @@ def _members(number: int, shard: Path, names: Mapping[str, tuple[str, ...]]) -> 
     ]
 
 
-def _first(row: Mapping[str, str], keys: tuple[str, ...]) -> str:
-    return next((row[key].strip() for key in keys if row.get(key)), "")
+def _first(row: Mapping[str, str | None], keys: tuple[str, ...]) -> str:
+    return next((text.strip() for key in keys if (text := row.get(key))), "")
 
 
 def _clean(text: str) -> str:

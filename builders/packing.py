@@ -79,7 +79,7 @@ def pack(
         OSError: the folder cannot be written to.
     """
     settings = settings or PackSettings()
-    _check(settings)
+    _check(settings, workers)
     out = Path(out)
     shards = _plan(sources, settings)
     _claim(out, sources, settings)
@@ -101,7 +101,11 @@ def pack(
     return Packed(out, samples, classes, broken, len(shards), kept)
 
 
-def _check(settings: PackSettings) -> None:
+def _check(settings: PackSettings, workers: int) -> None:
+    if workers < 0:
+        raise PackError(f"{workers} workers; 0 packs in this process alone")
+    if not 0 <= settings.max_broken <= 1:
+        raise PackError(f"--max-broken {settings.max_broken} is no share of the images, from 0 to 1")
     if settings.resize not in RESIZES:
         raise PackError(f"no resize mode {settings.resize!r}; there are {', '.join(RESIZES)}")
     if settings.resolution is not None and not 1 <= settings.resolution <= 8192:
@@ -116,6 +120,8 @@ def _plan(sources: Sequence[Source], settings: PackSettings) -> list[ShardPlan]:
         raise PackError("there are no images to pack")
     ordered = sorted(sources, key=lambda source: (stored_key(source.key), source.path))
     for a, b in pairwise(ordered):
+        if stored_key(a.key) == stored_key(b.key) and a.is_file and a.path == b.path:
+            raise PackError(f"{a.path} is named twice; an image has one caption and one label")
         if stored_key(a.key) == stored_key(b.key):
             raise PackError(
                 f"two images have the key {stored_key(a.key)!r}: {a.origin} and {b.origin}; keys are paths without "
@@ -182,7 +188,8 @@ def _is_done(shard: ShardPlan, out: Path) -> bool:
     report = Report.read(shard.report(out))
     if report is None or report.identity != shard.identity or report.unread:
         return False
-    return not report.samples or (out / shard.path).is_file()
+    path = out / shard.path
+    return not report.samples or (path.is_file() and report.size in (None, path.stat().st_size))
 
 
 def _report(shard: ShardPlan, out: Path) -> Report:

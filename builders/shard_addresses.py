@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from pathlib import Path
 
 from builders.shards import DataError
@@ -74,7 +73,8 @@ def local_shard(address: str) -> Path:
     scheme = address.partition(":")[0].lower()
     if scheme not in SCHEMES or "::" in address:
         raise DataError(f"{address}: addresses of this kind are not read; those are: {', '.join(SCHEMES)}")
-    name = address.rstrip("/").rpartition("/")[2]
+    # Without a signature, and not longer than names of files may be.
+    name = address.partition("?")[0].rstrip("/").rpartition("/")[2][-100:]
     path = cache_folder() / "shards" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{name}"
     if path.is_file():
         return path
@@ -85,8 +85,9 @@ def local_shard(address: str) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with fsspec.open(address, "rb") as source, temporary.open("wb") as copy:
-            shutil.copyfileobj(source, copy, 2**20)
+        # Whole, not by parts: not every server gives parts of a file.
+        system, place = fsspec.core.url_to_fs(address)
+        system.get_file(place, str(temporary))
         temporary.replace(path)
     except Exception as error:  # whatever a file system of fsspec raises
         temporary.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ from builders.processes import Processes
 from builders.run_folder import RunFolder, Standing, State
 from builders.shards import EmptySplitError
 from builders.text_encoders import CaptionEncoder
-from builders.training_data import check_classes, check_conditions, data_changes, data_facts
+from builders.training_data import check_classes, check_conditions, check_states, data_changes, data_facts
 from specs.graph import EntryGraph
 from specs.load import load_entry
 from specs.recipe import Recipe
@@ -192,6 +192,7 @@ class _Training:
                 check_shared(sub_entry(self.entry, self.recipe.phases[name].train), weights_file(source))
         self._read_data(sub_entry(self.entry, self.recipe.phases[left[0]].train).resolution)
         check_conditions(self.entry, self.data, self.recipe.data_name)
+        check_states(self.encoder, [self.data, *([self.held_out] if self.held_out is not None else [])])
         if state is not None:
             if "data" not in state.facts and self.processes.main:
                 text = "the state is of an earlier version; whether its data is what it was cannot be told"

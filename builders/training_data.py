@@ -13,7 +13,7 @@ from builders.mixture import MixtureImages
 from builders.text_encoders import is_empty
 from specs.graph import EntryGraph
 
-__all__ = ["captions", "check_classes", "check_conditions", "data_changes", "data_facts"]
+__all__ = ["captions", "check_classes", "check_conditions", "check_states", "data_changes", "data_facts"]
 
 
 def check_classes(entry: EntryGraph, classes: int, name: str) -> None:
@@ -53,6 +53,26 @@ def check_conditions(entry: EntryGraph, data: Images, name: str) -> None:
             f"{entry.name} reads classes, but none of the {len(data)} training images of {name} has one of its "
             f"{entry.classes} classes: the labels of the samples must be names of classes in dataset.yaml"
         )
+
+
+def check_states(encoder: object, splits: Sequence[Images]) -> None:
+    """Raise if captions are read from kept states, and those of one are not among them.
+
+    Raises:
+        TrainingError: with the caption.
+    """
+    from builders.encoded_text import EncodedText
+
+    if not isinstance(encoder, EncodedText):
+        return
+    for split in splits:
+        missing = encoder.missing(captions(split))
+        if missing is not None:
+            raise TrainingError(
+                f"{encoder.folder} has no states for the caption {missing[:80]!r} of {split.dataset.card.name}: "
+                f"they are of {encoder.facts.data}; encode this data (zoo data encode), or give the encoder itself "
+                f"({encoder.facts.encoder})"
+            )
 
 
 def captions(data: Images) -> Iterator[str]:

@@ -360,9 +360,31 @@ def test_brace_ranges_and_addresses(tmp_path, monkeypatch):
         memory.pipe(f"/set/s-{index:02}.tar", (tmp_path / f"s-{index:02}.tar").read_bytes())
     for address in ("memory://set/s-{00..02}.tar", f"file://{tmp_path}/s-{{00..02}}.tar"):
         assert torch.equal(open_dataset(address).load(8, "all").images, local.images)
+    assert len(open_dataset(str(tmp_path / "s-{01..01}.tar")).load(8, "all")) == 4
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(open_dataset("~/s-00.tar").load(8, "all")) == 4
     memory.rm("/set", recursive=True)
     # A copy that was made is not fetched again.
     assert len(open_dataset("memory://set/s-{00..02}.tar").load(8, "all")) == 12
+
+
+def test_a_server_that_gives_files_whole_alone(tmp_path, monkeypatch):
+    """Not every server takes requests for a part; and addresses may carry signatures longer than a file's name."""
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    shard(tmp_path / "s.tar", 4)
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *given: None)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_address[1]}/s.tar?signature={'a' * 300}"
+        assert len(open_dataset(address).load(8, "all")) == 4
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_mixture(tmp_path):

@@ -78,8 +78,20 @@ def test_settings_reach_the_optimizer() -> None:
         ({"name": "lion", "options": {"momentun": 0.9}}, "optimizer lion has no setting 'momentun'"),
         ({"name": "adamw", "betas": (0.9,)}, r"optimizer adamw refuses its settings \(betas \(0.9,\)"),
         ({"name": "sgd", "options": {"lr": 1.0}}, "optimizer sgd has no setting 'lr'"),
+        ({"options": {"foreach": True, "fused": True}}, "optimizer adamw refuses its settings .*fused.* and .*foreach"),
+        # What is only looked at in a step.
+        ({"name": "timm:lamb", "options": {"max_grad_norm": "abc"}}, "optimizer timm:lamb refuses its settings"),
+        ({"name": "adafactor", "options": {"eps": (1.0, 2.0, 3.0)}}, "optimizer adafactor refuses its settings"),
+        ({"name": "adafactor", "epsilon": 1e-8}, "optimizer adafactor refuses its settings .epsilon 1e-08"),
     ],
 )
 def test_a_wrong_setting_is_told(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(OptimizerError, match=message):
         build_optimizer(OptimizerSpec(**settings), list(network().parameters()), 1e-3)
+
+
+@pytest.mark.parametrize("options", [{"foreach": True}, {"differentiable": True}, {"fused": False}])
+def test_ways_to_compute_that_exclude_the_fused_one(options: dict[str, Any]) -> None:
+    model = network()
+    optimizer = build_optimizer(OptimizerSpec(options=options), list(model.parameters()), 1e-3)
+    assert not optimizer.param_groups[0]["fused"]

@@ -336,6 +336,13 @@ def test_command(folder, tmp_path, cli):
         (["pictures", "out"], "pictures: no images"),
         (["nul.jsonl", "out"], "a\0b.png: embedded null byte"),
         (["memory://none.tar", "out"], "memory://none.tar: cannot be fetched"),
+        (["good.csv", "out", "--caption", "captoin"], "good.csv: no caption column 'captoin'"),
+        (["good.csv", "out", "--group", "family"], "good.csv: no group column 'family'"),
+        (["lists.jsonl", "out"], "lists.jsonl, line 1: 'caption' is a list or a mapping; a caption is one text"),
+        (["same.csv", "out"], "a.png is named twice; an image has one caption and one label"),
+        (["pictures-of", "out", "--label", "kind"], "pictures-of: no image has a 'kind', which --label names"),
+        (["good.csv", "out", "--workers", "-1"], "-1 workers; 0 packs in this process alone"),
+        (["good.csv", "out", "--max-broken", "nan"], "--max-broken nan is no share of the images"),
     ],
 )
 def test_mistakes(cli, arguments, message):
@@ -347,7 +354,11 @@ def test_mistakes(cli, arguments, message):
     Path("good.csv").write_text("path\na.png\n")
     Path("twice.csv").write_text("path\na.png\na.jpg\n")
     Path("nul.jsonl").write_text('{"path": "a\\u0000b.png"}')
+    Path("lists.jsonl").write_text('{"path": "a.png", "caption": ["x", "y"]}\n')
+    Path("same.csv").write_text("path,caption\na.png,x\na.png,y\n")
     Path("pictures").mkdir()
+    Path("pictures-of").mkdir()
+    Image.new("RGB", (8, 8)).save("pictures-of/b.png")
     Path("full").mkdir()
     Path("full/x.tar").write_bytes(b"")
     code, _, err = cli("data", "pack", *arguments, "--licence", "CC0")

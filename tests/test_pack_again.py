@@ -111,3 +111,13 @@ def test_packs_of_older_versions(folder, tmp_path, cli):
     (tmp_path / "card").rename(out / "dataset.yaml")
     again = packed(folder, out)
     assert again.kept == again.shards
+
+
+def test_a_shard_that_was_cut_off_is_packed_again(folder, tmp_path):
+    out = tmp_path / "out"
+    packed(folder, out)
+    before = contents(out)
+    with (out / "train-000001.tar").open("r+b") as file:
+        file.truncate(3000)
+    again = packed(folder, out)
+    assert again.kept == again.shards - 1 and contents(out) == before

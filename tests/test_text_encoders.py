@@ -13,6 +13,7 @@ import torch
 
 from builders import embedded_text
 from builders.broken import BrokenDataWarning
+from builders.data import open_data
 from builders.encoded_text import FACTS, EncodedText, encode_dataset
 from builders.shards import DataError
 from builders.text_encoders import TextEncoderError, open_text_encoder
@@ -102,10 +103,14 @@ def test_encoding_goes_on_where_it_stopped(encoder, tmp_path, monkeypatch):
     assert (whole.shards, whole.kept) == (2, 0)
     shard = next(tmp_path.glob("*.safetensors"))
     assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=0, kept=2)
-    # What is damaged is encoded again.
+    # What is damaged is not used, and is encoded again.
     content = bytearray(shard.read_bytes())
     content[-7] ^= 1
     shard.write_bytes(content)
+    kept = open_text_encoder(str(tmp_path), TEXT)
+    captions = [caption for batch in open_data("noto-emoji-64", 16, "all").in_order(64) for caption in batch["caption"]]
+    with pytest.raises(TextEncoderError, match="damaged: states do not have the hash they were written with; run zoo"):
+        kept(captions)
     assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=1, kept=1)
 
 

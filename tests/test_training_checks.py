@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from builders import text_encoders
 from builders.checkpoint import CheckpointError, read_tensors, write_tensors
 from builders.data import open_dataset
+from builders.encoded_text import encode_dataset
 from builders.evaluation import draw_grid, held_out_losses
 from builders.growth import TrainingError
 from builders.network import build_model
@@ -302,3 +304,39 @@ def test_the_recipe_that_is_written_is_the_one_that_was_trained(
     with pytest.raises(CheckpointError, match=r"phases.one.schedule.warmup \(2, now 0\), phases.one.schedule.decay"):
         train(load_recipe(tmp_path / "c.yaml"), tmp_path / "run")
     train(written, tmp_path / "run")
+
+
+def test_captions_without_kept_states_are_told_first(tmp_path: Path) -> None:
+    data, other = (write_shard(tmp_path / name, [""] * 40, caption=name) for name in ("dots", "dashes"))
+    text = load_entry("mdm-micro.text").graph.text
+    assert text is not None
+    encode_dataset(data, tmp_path / "states", text_encoders.open_text_encoder("embedded", text))
+    kept = [*TEXT, f"text_encoder={tmp_path / 'states'}"]
+    assert train(recipe_of(data, *kept), tmp_path / "first").is_file()
+    for which in (other, f"{{{data}: 1, {other}: 1}}"):
+        seen = Started()
+        with pytest.raises(
+            TrainingError, match=r"states has no states for the caption 'dashes \d+' of dashes: they are"
+        ):
+            train(recipe_of(which, *kept), tmp_path / "second", observer=seen)
+        assert not seen.started
+
+
+def test_the_advice_for_a_damaged_state_is_one_that_helps(tmp_path: Path) -> None:
+    """The newest kept state is another name of the damaged one."""
+    recipe = recipe_of("noto-emoji-64", "checkpoints.last=3")
+    train(recipe, tmp_path / "whole")
+    begin(recipe, tmp_path / "run", 3)
+    state, kept = tmp_path / "run" / "state.safetensors", tmp_path / "run" / "checkpoints"
+    assert state.samefile(kept / "state-000000003.safetensors")
+    with state.open("r+b") as file:
+        file.seek(-9, 2)
+        file.write(b"damaged!")
+    with pytest.raises(CheckpointError, match="to go on from the one before, copy .*state-000000002.safetensors over"):
+        train(recipe, tmp_path / "run")
+    state.unlink()
+    shutil.copy(kept / "state-000000002.safetensors", state)
+    again, whole = (
+        read_tensors(path)[0] for path in (train(recipe, tmp_path / "run"), tmp_path / "whole" / "ema.safetensors")
+    )
+    assert all(torch.equal(again[name], value) for name, value in whole.items())

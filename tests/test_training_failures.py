@@ -207,6 +207,8 @@ def test_no_alarm_where_all_levels_get_worse_or_the_outer_has_no_loss() -> None:
     rising = [0.2 + 0.05 * k for k in range(20)]
     alarm = CollapseAlarm(("r16", "r8"), ("r16", "r8"))
     assert not [text for reading in readings(rising, rising) for text in alarm.watch(reading)]
+    # A gradient that is there at last has not exploded.
+    assert not [text for reading in readings(FALLING, FALLING, [0.0] * 8 + [1.0] * 12) for text in alarm.watch(reading)]
     frozen = CollapseAlarm(("r16", "r8"), ("r8",))
     assert not [text for reading in readings(rising, FALLING) for text in frozen.watch(reading)]
 

@@ -61,7 +61,7 @@ def pack(
             out,
             name or out.resolve().name,
             settings,
-            workers=max(0, workers),
+            workers=workers,
             progress=lambda done, total: show("packing", done, total),
         )
     for what in packed.broken[:NAMED]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry.results import check_writable
 from registry.weights import load_weights, text_encoder, training_data
 from zoo.commands.sample_folder import SampleFolder
 from zoo.commands.sample_plan import Plan
@@ -77,6 +78,8 @@ def sample_command(
         raise ValueError(f"--output {out}: a grid is written as .png; any other name is a folder")
     if previews is not None and previews.suffix.lower() != ".png":
         raise ValueError(f"--previews {previews}: a picture is written as .png")
+    for picture in ([out] if out.suffix.lower() == ".png" else []) + ([previews] if previews is not None else []):
+        check_writable(picture.parent)  # before the work that would be lost
     from builders.generation import SamplerSettings
 
     settings = settings or SamplerSettings(guidance_scale=2.0)
