@@ -90,7 +90,7 @@ def test_a_wrong_setting_is_told(settings: dict[str, Any], message: str) -> None
         build_optimizer(OptimizerSpec(**settings), list(network().parameters()), 1e-3)
 
 
-@pytest.mark.parametrize("options", [{"foreach": True}, {"differentiable": True}, {"fused": False}])
+@pytest.mark.parametrize("options", [{"foreach": True}, {"fused": False}])
 def test_ways_to_compute_that_exclude_the_fused_one(options: dict[str, Any]) -> None:
     model = network()
     optimizer = build_optimizer(OptimizerSpec(options=options), list(model.parameters()), 1e-3)
