@@ -182,14 +182,17 @@ def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
 
 
 def check_writable(folder: str | Path) -> None:
-    """See that a folder of results is there and takes files.
+    """See that a folder is there and takes files.
 
     Raises:
         OSError: it does not.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable"):
-        pass
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable"):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"no file can be written here ({error.strerror})", str(folder)) from None
 
 
 def grid_path(measurement: Measurement) -> Path | None:

@@ -269,6 +269,12 @@ def test_a_process_that_is_killed(folder, tmp_path, monkeypatch):
         pack(find_sources(folder), tmp_path / "out", "x", workers=1)
 
 
+def test_inspecting_what_cannot_be_read_says_so_to_scripts(tmp_path, cli):
+    path = tmp_path / "none.tar"
+    path.write_bytes(b"junk" * 300)
+    assert cli("data", "inspect", path)[0] == 1 == cli("data", "inspect", path, "--json")[0]
+
+
 def test_texts_that_are_no_unicode(tmp_path, cli):
     from tests.test_data import encode, samples, write_tar
 

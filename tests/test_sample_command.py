@@ -228,6 +228,26 @@ def test_refusals(checkpoint, tmp_path, options, message):
     assert not (tmp_path / "grid.png").exists()
 
 
+@pytest.mark.parametrize("which", ["out", "previews"])
+def test_a_place_that_takes_no_file_is_told_before_the_work(checkpoint, tmp_path, monkeypatch, which):
+    def never(*args, **kwargs):
+        raise AssertionError("drew")
+
+    def refused(*args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("builders.generation.draw", never)
+    if which == "out":
+        monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)
+        match = "no file can be written here .Read-only file system.*"
+    else:
+        (tmp_path / "file").write_text("")
+        match = "file"
+    places = {"out": tmp_path / "grid.png", "previews": tmp_path / "file" / "previews.png"}
+    with pytest.raises(OSError, match=match):
+        run(checkpoint, **{"out": tmp_path / "grid.png", which: places[which]})
+
+
 def test_weights_that_are_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"x\.safetensors: no such checkpoint"):
         find_weights("x.safetensors")

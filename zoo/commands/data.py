@@ -80,8 +80,11 @@ def inspect(
     sheet: Annotated[Path | None, typer.Option(help="A .png for a contact sheet.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
-) -> None:
-    """Read every image of a data set once: counts, sizes, classes, broken members, a contact sheet."""
+) -> int:
+    """Read every image of a data set once: counts, sizes, classes, broken members, a contact sheet.
+
+    The exit code is 1 where no image can be read.
+    """
     from builders.images import save_image
     from builders.inspection import inspect_dataset
     from zoo.console import console, print_json
@@ -91,9 +94,10 @@ def inspect(
         found = inspect_dataset(name, progress=lambda done, total: show("reading shards", done, total))
     if sheet is not None and found.sheet is not None:
         save_image(found.sheet, sheet)
+    unreadable = bool(found.broken) and not found.samples
     if as_json:
         print_json(found.as_dict())
-        return
+        return int(unreadable)
     console().print(_table(found))
     for what in found.broken[:NAMED]:
         typer.echo(f"broken: {what}")
@@ -101,6 +105,7 @@ def inspect(
         typer.echo(f"and {len(found.broken) - NAMED:,} more; --json names all")
     if sheet is not None and found.sheet is not None:
         typer.echo(f"wrote {sheet}")
+    return int(unreadable)
 
 
 def _table(found: Inspection) -> Table:
