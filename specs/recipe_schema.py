@@ -285,12 +285,17 @@ class Recipe(Model):
     def facts(self, *, defaults: bool = True) -> dict[str, Any]:
         """All that changes what is learnt; files by their names alone, for a folder may be moved.
 
-        What is in them is looked at too, where a run goes on.
+        What is in them is looked at too, where a run goes on; but not in the weights that it started from.
         """
         here = self.resolved().with_places(_file_name)
         facts = here.model_dump(
             mode="json", exclude={*FREE, "schedule", "loss", "carry"}, exclude_defaults=not defaults
         )
+        if self.initialise is not None:
+            facts["initialise"] = self.initialise
+        for name, phase in self.phases.items():
+            if phase.initialise is not None:
+                facts["phases"][name]["initialise"] = phase.initialise
         if isinstance(self.data, dict):
             facts["data"] = [[_file_name(name), weight] for name, weight in self.data.items()]
         return facts

@@ -341,4 +341,10 @@ def test_a_folder_may_be_moved(tmp_path: Path) -> None:
         write(tmp_path / folder, "a", BASE.format(name="a").replace("noto-emoji-64", "data/x.tar"))
     here, there = (load_recipe(tmp_path / folder / "a.yaml") for folder in ("here", "there"))
     assert here.data != there.data and here.fingerprint() == there.fingerprint()
-    assert load_recipe(tmp_path / "here" / "a.yaml", ["data=data/y.tar"]).fingerprint() != here.fingerprint()
+    path = tmp_path / "here" / "a.yaml"
+    assert load_recipe(path, ["data=data/y.tar"]).fingerprint() != here.fingerprint()
+    # Runs' weights are all called ema.safetensors.
+    one, other = (load_recipe(path, [f"initialise=runs/{run}/ema.safetensors"]) for run in "ab")
+    assert one.fingerprint() != other.fingerprint()
+    one, other = (load_recipe(path, [f"phases.p8.initialise=runs/{run}/ema.safetensors"]) for run in "ab")
+    assert one.fingerprint() != other.fingerprint()
