@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -292,10 +293,10 @@ class Recipe(Model):
             mode="json", exclude={*FREE, "schedule", "loss", "carry"}, exclude_defaults=not defaults
         )
         if self.initialise is not None:
-            facts["initialise"] = self.initialise
+            facts["initialise"] = _whole_path(self.initialise)
         for name, phase in self.phases.items():
             if phase.initialise is not None:
-                facts["phases"][name]["initialise"] = phase.initialise
+                facts["phases"][name]["initialise"] = _whole_path(phase.initialise)
         if isinstance(self.data, dict):
             facts["data"] = [[_file_name(name), weight] for name, weight in self.data.items()]
         return facts
@@ -314,6 +315,10 @@ Part = TypeVar("Part", bound=BaseModel)
 
 def _file_name(name_or_path: str) -> str:
     return name_or_path.rstrip("/").rpartition("/")[2]
+
+
+def _whole_path(name_or_path: str) -> str:
+    return os.path.abspath(name_or_path) if "/" in name_or_path else name_or_path
 
 
 def _changed(base: Part, change: Part | None) -> Part:

@@ -346,5 +346,6 @@ def test_a_folder_may_be_moved(tmp_path: Path) -> None:
     # Runs' weights are all called ema.safetensors.
     one, other = (load_recipe(path, [f"initialise=runs/{run}/ema.safetensors"]) for run in "ab")
     assert one.fingerprint() != other.fingerprint()
+    assert load_recipe(path, [f"initialise={Path.cwd()}/runs/a/ema.safetensors"]).fingerprint() == one.fingerprint()
     one, other = (load_recipe(path, [f"phases.p8.initialise=runs/{run}/ema.safetensors"]) for run in "ab")
     assert one.fingerprint() != other.fingerprint()
