@@ -314,7 +314,7 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 def _file_name(name_or_path: str) -> str:
-    return name_or_path.rstrip("/").rpartition("/")[2]
+    return name_or_path.partition("?")[0].rstrip("/").rpartition("/")[2]  # addresses may be signed anew
 
 
 def _whole_path(name_or_path: str) -> str:

@@ -345,6 +345,8 @@ def test_command(folder, tmp_path, cli):
         (["good.csv", "out", "--caption", "captoin"], "good.csv: no caption column 'captoin'"),
         (["good.csv", "out", "--group", "family"], "good.csv: no group column 'family'"),
         (["lists.jsonl", "out"], "lists.jsonl, line 1: 'caption' is a list or a mapping; a caption is one text"),
+        (["odd.jsonl", "out"], "the only image is broken: a.png"),
+        (["odd.jsonl", "out", "--label", "label"], "odd.jsonl, line 1: 'label' is a list or a mapping"),
         (["same.csv", "out"], "a.png is named twice; an image has one caption and one label"),
         (["pictures-of", "out", "--label", "kind"], "pictures-of: no image has a 'kind', which --label names"),
         (["good.csv", "out", "--workers", "-1"], "-1 workers; 0 packs in this process alone"),
@@ -361,6 +363,7 @@ def test_mistakes(cli, arguments, message):
     Path("twice.csv").write_text("path\na.png\na.jpg\n")
     Path("nul.jsonl").write_text('{"path": "a\\u0000b.png"}')
     Path("lists.jsonl").write_text('{"path": "a.png", "caption": ["x", "y"]}\n')
+    Path("odd.jsonl").write_text('{"path": "a.png", "caption": "x", "text": ["y"], "label": [1, 2]}\n')
     Path("same.csv").write_text("path,caption\na.png,x\na.png,y\n")
     Path("pictures").mkdir()
     Path("pictures-of").mkdir()
