@@ -56,17 +56,17 @@ def build_optimizer(
     if "fused" in accepted and not any(given.get(name) for name in ("fused", "foreach", "differentiable")):
         given.setdefault("fused", spec.name in ("adamw", "adam", "sgd"))
     try:
-        _try(partial(make, lr=learning_rate, **given))
+        _try(partial(make, lr=learning_rate, **given), parameters[0].device)
         return make(list(parameters), lr=learning_rate, **given)
     except (ValueError, TypeError, AssertionError, IndexError, RuntimeError, AttributeError) as error:
         shown = ", ".join(f"{called.get(name, name)} {value}" for name, value in given.items())
         raise OptimizerError(f"optimizer {spec.name} refuses its settings ({shown}): {error}") from None
 
 
-def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> None:
+def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], device: torch.device) -> None:
     """Take a step with a parameter that nobody needs: some settings are only looked at there."""
-    parameter = nn.Parameter(torch.ones(2, 2))
-    parameter.grad = torch.ones(2, 2)
+    parameter = nn.Parameter(torch.ones(2, 2, device=device))
+    parameter.grad = torch.ones_like(parameter)
     make([parameter]).step()
 
 

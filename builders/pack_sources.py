@@ -167,9 +167,9 @@ def _check_columns(
             )
     for number, row in rows:
         for kind, names in keys.items():
-            odd = next((name for name in names if name in row), None)
+            odd = next((name for name in names if name in row and row[name] is None), None)
             # What is called a label by others, and is a list, may be left out; a caption is what there is to learn.
-            if odd is not None and row[odd] is None and (kind == "caption" or len(names) == 1):
+            if odd is not None and not _first(row, names) and (kind == "caption" or len(names) == 1):
                 raise PackError(f"{path}, line {number}: {odd!r} is a list or a mapping; a {kind} is one text")
 
 

@@ -17,7 +17,6 @@ from builders.images import save_image
 from builders.kept import FOLDER as KEPT
 from builders.kept import keep_best, keep_state, states
 from specs.graph import EntryGraph
-from specs.library import is_path
 from specs.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -88,8 +87,7 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, recipe: Recipe, entry: EntryGraph, *, main: bool = True) -> None:
-        self.folder, self.entry, self.main = folder, entry, main
-        self.recipe = recipe.resolved(entry.conditions)
+        self.folder, self.recipe, self.entry, self.main = folder, recipe, entry, main
         self.state_path = folder / "state.safetensors"
         #: The moving average: what samples are drawn from.
         self.weights = folder / "ema.safetensors"
@@ -127,7 +125,7 @@ class RunFolder:
             raise CheckpointError(f"{error}\n{self._advice()}") from None
         if facts.get("kind") != "state":
             raise CheckpointError(f"{self.state_path}: not the state of a run")
-        changes = self._recipe_changes(facts.get("recipe", ""))
+        changes = self._recipe_changes(facts)
         if changes:
             raise CheckpointError(
                 f"{self.folder}: holds a run of a recipe that differs in {changes}; "
@@ -148,15 +146,20 @@ class RunFolder:
         self._restore_tracking(facts.get("tracking"))
         return State(standing, tensors, facts)
 
-    def _recipe_changes(self, text: str) -> str:
-        """Where the recipe differs from one that was written, in what changes what is learnt; empty if nowhere."""
+    def _recipe_changes(self, facts: Mapping[str, str]) -> str:
+        """Where the recipe differs from that of a checkpoint, in what changes what is learnt; empty if nowhere."""
+        conditions, now = self.entry.conditions, self.recipe
         try:
-            before = Recipe.model_validate_json(text).resolved(self.entry.conditions)
+            before = Recipe.model_validate_json(facts.get("recipe", ""))
         except ValueError:  # of a version with other keys
             return "keys that this version of the zoo does not know"
-        if before.fingerprint() == self.recipe.fingerprint():
+        if before.fingerprint(conditions) == now.fingerprint(conditions):
             return ""
-        return ", ".join(_differences(before.facts(), self.recipe.facts())) or "the order of its phases"
+        # Earlier versions wrote what a phase changes with defaults that nobody gave.
+        earlier = facts.get("recipe_hash") == now.fingerprint_of_earlier_versions()
+        if earlier and list(before.phases) == list(now.phases):
+            return ""
+        return ", ".join(_differences(before.facts(conditions), now.facts(conditions))) or "the order of its phases"
 
     def _refuse_other_weights(self) -> None:
         """Raise if the folder has weights that a run which starts anew would write over, and which are not its own.
@@ -167,8 +170,8 @@ class RunFolder:
             return
         try:
             _, facts = read_tensors(self.weights)
-            ours = not self._recipe_changes(facts["recipe"])
-        except (CheckpointError, KeyError):
+            ours = not self._recipe_changes(facts)
+        except CheckpointError:
             ours = False
         if not ours:
             raise CheckpointError(
@@ -200,8 +203,8 @@ class RunFolder:
             "phase": standing.phase,
             "step": str(standing.step),
             "standing": json.dumps(asdict(standing)),
-            "recipe": json.dumps(self.recipe.model_dump(mode="json")),
-            "recipe_hash": self.recipe.fingerprint(),
+            "recipe": json.dumps(self.recipe.written(self.entry.conditions)),
+            "recipe_hash": self.recipe.fingerprint(self.entry.conditions),
             "entry_hash": self.entry.hash,
             "entry_graph_hash": self.entry.graph_hash,
             **({"tracking": tracking.read_text()} if tracking.is_file() else {}),
@@ -217,7 +220,7 @@ class RunFolder:
         self, path: Path, standing: Standing, graph: EntryGraph, ema: Mapping[str, Tensor], **facts: str
     ) -> None:
         """Write the moving average with all that says what it is."""
-        recipe = self.recipe.model_dump(mode="json")
+        recipe = self.recipe.written(self.entry.conditions)
         about = {"recipe": recipe, "phase": standing.phase, "step": str(standing.step), "data": self.recipe.data_name}
         save_weights(path, graph, ema, {**about, **facts})
 
@@ -256,12 +259,9 @@ class RunFolder:
             _write_text(path, text)
 
     def write_recipe(self) -> None:
-        """Write ``recipe.json``, the recipe with all its defaults, where it is not there as it is.
-
-        Paths are written whole: those of a recipe in a file are relative to that file.
-        """
-        path, recipe = self.folder / "recipe.json", self.recipe.with_places(_whole_path)
-        text = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
+        """Write ``recipe.json``, the recipe with all its defaults, where it is not there as it is."""
+        path = self.folder / "recipe.json"
+        text = json.dumps(self.recipe.written(self.entry.conditions), indent=2) + "\n"
         if not path.is_file() or path.read_text("utf-8", "replace") != text:
             _write_text(path, text)
 
@@ -297,12 +297,6 @@ def _lock(file: Any) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
-
-
-def _whole_path(name_or_path: str) -> str:
-    """The absolute path of what is there, or of a brace range; a name or an address as it is."""
-    there = os.path.exists(name_or_path) or ("{" in name_or_path and "://" not in name_or_path)
-    return os.path.abspath(name_or_path) if is_path(name_or_path) and there else name_or_path
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

@@ -162,7 +162,7 @@ def _opening(run: RunFacts, history: SpoolHistory, parent: str | None, uri: str)
     from specs.canonical import expanded_yaml
 
     now, tags = _now(), training_tags(run)
-    identity = f"{run.recipe.fingerprint()}-{run.graph.hash}"
+    identity = f"{run.recipe.fingerprint(run.graph.conditions)}-{run.graph.hash}"
     ours = history.run is not None and history.run["identity"] == identity
     # A run that ended and starts from nothing is another run in the same folder.
     if ours and (run.first_step or history.status != "FINISHED"):

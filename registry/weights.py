@@ -85,8 +85,8 @@ def file_facts(path: Path) -> dict[str, str]:
 def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
     """What weights were trained on: a data set's name or path, several with weights, or None if they do not say."""
     recipe = json.loads(metadata.get("recipe", "{}"))
-    # The name of a mixture, which joins those of its parts, opens nothing.
-    return recipe["data"] if isinstance(recipe.get("data"), dict) else metadata.get("data")
+    # Whole paths; and the name of a mixture, which joins those of its parts, opens nothing.
+    return recipe.get("data") or metadata.get("data")
 
 
 def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:

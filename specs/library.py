@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OtherName", "Reference", "find", "find_tag", "folders", "is_path", "list_names", "natural", "other_names"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
-_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml")
 _PACKAGE = Path(__file__).parent
 
 
@@ -44,7 +44,7 @@ def folders() -> tuple[Path, ...]:
 
 def is_path(text: str) -> bool:
     """Whether a text names a file rather than an entry."""
-    return text.endswith(_SUFFIXES) or "/" in text or os.sep in text
+    return text.endswith(SUFFIXES) or "/" in text or os.sep in text
 
 
 def find(name: str, search: tuple[Path, ...]) -> Reference | None:
@@ -142,7 +142,7 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def _file(folder: Path, name: str) -> Path | None:
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         path = folder / f"{name}{suffix}"
         if path.is_file():
             return path
@@ -154,7 +154,7 @@ def _files(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))
     except OSError:
         return []
-    return [folder / name for name in names if name.endswith(_SUFFIXES) and NAME.fullmatch(Path(name).stem)]
+    return [folder / name for name in names if name.endswith(SUFFIXES) and NAME.fullmatch(Path(name).stem)]
 
 
 def _variants(path: Path) -> tuple[str, ...]:

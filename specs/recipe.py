@@ -78,7 +78,7 @@ def recipe_of_tree(tree: Mapping, overrides: Sequence[str] = (), *, search: Sequ
         raise fail("unknown-entry", str(error), entry) from None
     _check(recipe, graph, tree, problems)
     problems.raise_if_any()
-    return recipe.resolved(graph.conditions)
+    return recipe
 
 
 def _is_path(name_or_path: str | Path) -> bool:

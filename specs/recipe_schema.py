@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from specs.errors import closest, quote
 from specs.evaluation_schema import EvaluationSpec
+from specs.library import SUFFIXES
 from specs.optimizers import OPTIMIZERS
 from specs.schema import EntryName, Model
 
@@ -33,6 +34,8 @@ MAX_ROWS = 1_000_000
 MAX_STEPS = 100_000_000
 #: What may change in the middle of a run, for it leaves the weights alone.
 FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation"})
+#: What an entry may take.
+_CONDITIONS = ("classes", "text")
 
 
 def _batch(value: Any) -> Any:
@@ -253,26 +256,59 @@ class Recipe(Model):
             return own or self.initialise or "fresh"
         return own or "before"
 
-    def resolved(self, conditions: Collection[str] = ("classes", "text")) -> Recipe:
-        """The same recipe in a form that says all of it once it is written: what phases change is written out whole.
+    def written(self, conditions: Collection[str] = _CONDITIONS) -> dict[str, Any]:
+        """The recipe as JSON that says the same when it is read, from whatever folder.
 
         Args:
-            conditions: which of "classes" and "text" the entry takes; of others, nothing is dropped.
+            conditions: which of "classes" and "text" the entry takes; nothing is said of dropping others.
         """
-        phases = {
-            name: phase.model_copy(
-                update={
-                    "schedule": self.schedule_of(phase),
-                    "loss": self.loss_of(phase),
-                    "carry": self.carry_of(phase),
-                }
-            )
-            for name, phase in self.phases.items()
-        }
-        without = dict.fromkeys({"classes", "text"} - set(conditions), 0.0)
-        return self.model_copy(update={"phases": phases, "drop": self.drop.model_copy(update=without)})
+        recipe = self._with_places(whole_path)
+        facts = recipe.model_dump(mode="json")
+        facts["drop"] = {kind: share for kind, share in facts["drop"].items() if kind in conditions}
+        for name, phase in recipe.phases.items():
+            for part, found in recipe._parts(phase).items():
+                own = getattr(recipe, part).model_dump(mode="json")
+                changed = {key: value for key, value in found.model_dump(mode="json").items() if value != own[key]}
+                facts["phases"][name][part] = changed or None
+        return facts
 
-    def with_places(self, change: Callable[[str], str]) -> Recipe:
+    def facts(self, conditions: Collection[str] = _CONDITIONS, *, defaults: bool = True) -> dict[str, Any]:
+        """All that changes what is learnt; files by their names alone, for a folder may be moved.
+
+        What is in them is looked at too where a run goes on, but not in the weights that it started from: these go by
+        the name of their folder too.
+        """
+        facts = self._with_places(_file_name).model_dump(
+            mode="json", exclude={*FREE, "schedule", "loss", "carry", "drop"}, exclude_defaults=not defaults
+        )
+        facts["drop"] = {kind: getattr(self.drop, kind) for kind in sorted(conditions)}
+        if self.initialise is not None:
+            facts["initialise"] = _folder_and_name(self.initialise)
+        for name, phase in self.phases.items():
+            if phase.initialise is not None:
+                facts["phases"][name]["initialise"] = _folder_and_name(phase.initialise)
+            for part, found in self._parts(phase).items():
+                facts["phases"][name][part] = found.model_dump(mode="json", exclude_defaults=not defaults)
+        if isinstance(self.data, dict):
+            facts["data"] = [[_file_name(name), weight] for name, weight in self.data.items()]
+        return facts
+
+    def fingerprint(self, conditions: Collection[str] = _CONDITIONS) -> str:
+        """A hash of :meth:`facts`, for telling whether a run may be resumed."""
+        # Defaults left out: a key that a later version adds must not turn old runs into others.
+        facts = self.facts(conditions, defaults=False)
+        # Phases in their order, which counts.
+        return _hash(facts | {"phases": list(facts["phases"].items())})
+
+    def fingerprint_of_earlier_versions(self) -> str:
+        """What states were marked with before; it knows nothing of the order of phases."""
+        return _hash(self.model_dump(mode="json", exclude=set(FREE), exclude_defaults=True))
+
+    def _parts(self, phase: PhaseSpec) -> dict[str, BaseModel]:
+        """What a phase may change of the recipe, with its changes."""
+        return {"schedule": self.schedule_of(phase), "loss": self.loss_of(phase), "carry": self.carry_of(phase)}
+
+    def _with_places(self, change: Callable[[str], str]) -> Recipe:
         """The recipe with another text for each name or path: of the entry, data, encoder and what it starts from."""
         data = change(self.data) if isinstance(self.data, str) else {change(d): w for d, w in self.data.items()}
         phases = {
@@ -283,42 +319,27 @@ class Recipe(Model):
         start = self.initialise and change(self.initialise)
         return self.model_copy(update={**places, "data": data, "initialise": start, "phases": phases})
 
-    def facts(self, *, defaults: bool = True) -> dict[str, Any]:
-        """All that changes what is learnt; files by their names alone, for a folder may be moved.
 
-        What is in them is looked at too, where a run goes on; but not in the weights that it started from.
-        """
-        here = self.resolved().with_places(_file_name)
-        facts = here.model_dump(
-            mode="json", exclude={*FREE, "schedule", "loss", "carry"}, exclude_defaults=not defaults
-        )
-        if self.initialise is not None:
-            facts["initialise"] = _whole_path(self.initialise)
-        for name, phase in self.phases.items():
-            if phase.initialise is not None:
-                facts["phases"][name]["initialise"] = _whole_path(phase.initialise)
-        if isinstance(self.data, dict):
-            facts["data"] = [[_file_name(name), weight] for name, weight in self.data.items()]
-        return facts
+def whole_path(text: str) -> str:
+    """The absolute path of a file that is there, or of a brace range; a name or an address as it is."""
+    if "://" in text or not ("/" in text or text.endswith((".safetensors", *SUFFIXES))):
+        return text
+    return os.path.abspath(text) if os.path.exists(text) or "{" in text else text
 
-    def fingerprint(self) -> str:
-        """A hash of :meth:`facts`, for telling whether a run may be resumed."""
-        # Defaults left out: a key that a later version adds must not turn old runs into others.
-        facts = self.facts(defaults=False)
-        # Phases in their order, which counts.
-        text = json.dumps(facts | {"phases": list(facts["phases"].items())}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+def _file_name(text: str) -> str:
+    return text.partition("?")[0].rstrip("/").rpartition("/")[2]  # addresses may be signed anew
+
+
+def _folder_and_name(text: str) -> str:
+    return "/".join(whole_path(text).split("/")[-2:])
+
+
+def _hash(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 Part = TypeVar("Part", bound=BaseModel)
-
-
-def _file_name(name_or_path: str) -> str:
-    return name_or_path.partition("?")[0].rstrip("/").rpartition("/")[2]  # addresses may be signed anew
-
-
-def _whole_path(name_or_path: str) -> str:
-    return os.path.abspath(name_or_path) if "/" in name_or_path else name_or_path
 
 
 def _changed(base: Part, change: Part | None) -> Part:

@@ -363,7 +363,7 @@ def test_mistakes(cli, arguments, message):
     Path("twice.csv").write_text("path\na.png\na.jpg\n")
     Path("nul.jsonl").write_text('{"path": "a\\u0000b.png"}')
     Path("lists.jsonl").write_text('{"path": "a.png", "caption": ["x", "y"]}\n')
-    Path("odd.jsonl").write_text('{"path": "a.png", "caption": "x", "text": ["y"], "label": [1, 2]}\n')
+    Path("odd.jsonl").write_text('{"path": "a.png", "caption": ["y"], "text": "x", "label": [1, 2]}\n')
     Path("same.csv").write_text("path,caption\na.png,x\na.png,y\n")
     Path("pictures").mkdir()
     Path("pictures-of").mkdir()

@@ -340,3 +340,33 @@ def test_the_advice_for_a_damaged_state_is_one_that_helps(tmp_path: Path) -> Non
         read_tensors(path)[0] for path in (train(recipe, tmp_path / "run"), tmp_path / "whole" / "ema.safetensors")
     )
     assert all(torch.equal(again[name], value) for name, value in whole.items())
+
+
+def test_runs_that_earlier_versions_began_go_on(tmp_path: Path) -> None:
+    """They wrote what a phase changes with defaults that nobody gave, and a hash that knew better."""
+    changes = ["schedule={warmup: 2, decay: cosine}", "phases.p16.schedule={decay: constant}"]
+    recipe = recipe_of("noto-emoji-64", *changes)
+    begin(recipe, tmp_path)
+    tensors, facts = read_tensors(tmp_path / "state.safetensors")
+    facts["recipe"] = json.dumps(recipe.model_dump(mode="json"))
+    assert json.loads(facts["recipe"])["phases"]["p16"]["schedule"]["warmup"] == 0
+    facts["recipe_hash"] = recipe.fingerprint_of_earlier_versions()
+    del facts["ema_ages"]
+    write_tensors(tmp_path / "state.safetensors", tensors, facts)
+    with pytest.raises(CheckpointError, match=r"differs in seed \(0, now 1\)"):
+        train(recipe_of("noto-emoji-64", *changes, "seed=1"), tmp_path)
+    train(recipe, tmp_path)
+
+
+def test_a_run_goes_on_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = train(recipe_of("noto-emoji-64"), tmp_path / "first")
+    (tmp_path / "sub").mkdir()
+    shutil.copy(weights, tmp_path / "sub" / "w.safetensors")
+    text = "name: a\nextends: micro-test\ninitialise: ./w.safetensors\n"
+    (tmp_path / "sub" / "a.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    begin(load_recipe("sub/a.yaml", SMALL), tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "sub")
+    begin(load_recipe("./a.yaml", SMALL), tmp_path / "run")
+    monkeypatch.chdir("/")
+    train(load_recipe(tmp_path / "run" / "recipe.json"), tmp_path / "run")
