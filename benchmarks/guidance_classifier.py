@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from builders.data import open_dataset
-from builders.generation import Request, SamplerSettings, draw
-from registry.features import Extractor, extract, open_features
+from builders.data.open import open_dataset
+from builders.pixels import to_bytes
+from builders.sampling.generation import Request, SamplerSettings, draw
+from registry.evaluation.features import Extractor, extract, open_features
 from registry.weights import load_weights
 
 REPLICATES = 2000
@@ -88,7 +89,7 @@ def rate(entry: str, data: str, guidance: list[float], samples: int, steps: int)
     for scale in guidance:
         request = Request(tuple(range(samples)), tuple(wanted.tolist()))
         batches = draw(model, request, SamplerSettings("dpm++", steps, scale))
-        pixels = torch.cat([((levels[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8) for _, levels in batches])
+        pixels = torch.cat([to_bytes(levels[0].clamp(-1, 1)) for _, levels in batches])
         hits = classifier.hits(extract(extractor, iter(pixels.split(32)))[0], wanted)
         result[f"guidance {scale:g}"] = {"share": float(hits.mean()), "interval": interval(hits)}
         print(f"guidance {scale:g}: {hits.mean():.3f}, {interval(hits)}", flush=True)

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import torch
 
-from builders.batches import read_batches
-from builders.data import Dataset, open_dataset
-from builders.evaluation import held_out_losses
-from builders.parts import Nest
-from builders.phase import Phase
-from builders.processes import Processes
+from builders.data.dataset import Dataset
+from builders.data.open import open_dataset
+from builders.networks.layers import Nest
+from builders.training.batches import read_batches
+from builders.training.distributed import Processes
+from builders.training.phase import Phase
+from builders.training.validation import held_out_losses
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
 

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from builders.batches import BatchPlan, read_batches
-from builders.data import open_dataset
-from builders.observers import Observer, StepReport
-from builders.pack_sources import find_sources
-from builders.packing import PackSettings, pack
-from builders.training import train
+from builders.data.open import open_dataset
+from builders.data.packing.pack import PackSettings, pack
+from builders.data.packing.sources import find_sources
+from builders.training.batches import BatchPlan, read_batches
+from builders.training.observers import Observer, StepReport
+from builders.training.start import train
 from specs.load import load_entry
 from specs.recipe import load_recipe
-from specs.recipe_schema import DropSpec
+from specs.schemas.recipe import DropSpec
 
 ROWS = 16
 WORKERS = (0, 1, 2)

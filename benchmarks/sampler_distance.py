@@ -16,12 +16,14 @@ import time
 import numpy as np
 import torch
 
-from builders.generation import Request, SamplerSettings, class_shares, draw
-from builders.network import NestedUNet, build_model
-from builders.training import sub_entry
-from registry.distances import FrechetReference, KernelReference
-from registry.features import Extractor, extract, open_features
-from registry.reference import open_images, reference_features
+from builders.networks.nested_unet import NestedUNet, build_model
+from builders.pixels import to_bytes
+from builders.sampling.generation import Request, SamplerSettings, class_shares, draw
+from builders.training.initialise import sub_entry
+from registry.evaluation.distances import FrechetReference, KernelReference
+from registry.evaluation.feature_cache import reference_features
+from registry.evaluation.features import Extractor, extract, open_features
+from registry.evaluation.image_sets import open_images
 from registry.weights import load_weights
 
 REPLICATES = 200
@@ -44,7 +46,7 @@ def features_of(
     started = time.perf_counter()
     images = torch.cat([levels[0] for _, levels in draw(model, request, settings)])
     seconds = time.perf_counter() - started
-    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    pixels = to_bytes(images.clamp(-1, 1))
     return extract(extractor, iter(pixels.split(32)))[0], seconds
 
 

@@ -15,9 +15,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from builders.observers import Observer, Observers, StepReport
-from builders.training import train
-from registry.tracking import MLflowObserver
+from builders.training.observers import Observer, Observers, StepReport
+from builders.training.start import train
+from registry.tracking.observer import MLflowObserver
 from specs.recipe import load_recipe
 
 WAYS = ("off", "on", "away")

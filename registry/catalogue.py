@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry.facts import conditioning_of, kind_of
 from specs import library
 from specs.errors import AmbiguousName, UnknownName
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from registry.entry import Entry
     from specs.graph import EntryGraph
     from specs.load import Loaded
-    from specs.schema import EntrySpec
+    from specs.schemas.entry import EntrySpec
 
     Name = str | os.PathLike[str]
 
@@ -29,9 +30,7 @@ __all__ = [
     "RenamedWarning",
     "UnreadableWarning",
     "architecture",
-    "conditioning_of",
     "get",
-    "kind_of",
     "list_names",
     "readable",
     "search_path",
@@ -119,16 +118,6 @@ def list_names(
     return [entry.name for entry in readable(names) if fits(entry)]
 
 
-def kind_of(graph: EntryGraph) -> str:
-    """What an entry makes: "image" or "video"."""
-    return "image"
-
-
-def conditioning_of(graph: EntryGraph) -> str:
-    """What an entry is steered by: "text", "classes", both joined by "+", or "none"."""
-    return "+".join(graph.conditions) or "none"
-
-
 def _one_of(what: str, value: str | None, choices: Sequence[str]) -> None:
     if value is not None and value not in choices:
         from specs.errors import did_you_mean
@@ -196,7 +185,7 @@ def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides
         return what
     from registry.entry import Entry
     from specs.load import Loaded, load_spec
-    from specs.schema import EntrySpec
+    from specs.schemas.entry import EntrySpec
 
     if isinstance(what, Entry):
         return what.architecture

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import networkx
     import torch
 
-    from builders.network import NestedUNet
-    from registry.card import Card
+    from builders.networks.nested_unet import NestedUNet
+    from registry.costs.card import Card
     from specs.load import Loaded
-    from specs.schema import EntrySpec
+    from specs.schemas.entry import EntrySpec
 
 __all__ = ["Entry"]
 
@@ -111,14 +111,14 @@ class Entry:
         """Identity and costs by level; counted by the blocks' rules, no weights allocated.
 
         Args:
-            sampling: settings of :func:`registry.sampling_cost.sampling_cost`, such as ``sampler="dpm++"`` and
+            sampling: settings of :func:`registry.costs.sampling.sampling_cost`, such as ``sampler="dpm++"`` and
                 ``num_inference_steps=20``; with any of them the card also has the cost of a sample drawn so.
 
         Raises:
             ValueError: a setting out of range.
         """
-        from registry.card import make_card
-        from registry.sampling_cost import sampling_cost
+        from registry.costs.card import make_card
+        from registry.costs.sampling import sampling_cost
 
         return make_card(self.architecture, sampling_cost(self.architecture, **sampling) if sampling else None)
 
@@ -135,14 +135,14 @@ class Entry:
             device: where to put it; "meta" allocates nothing.
             initialize: False leaves weights uninitialised, for when they are about to be loaded.
         """
-        from builders.network import build_model
+        from builders.networks.nested_unet import build_model
 
         return build_model(self.architecture, device=device, initialize=initialize)
 
     @property
     def weights(self) -> Path | None:
         """The weights that come with the package, if there are any and they fit."""
-        from registry.weights import file_facts, shipped_weights
+        from builders.checkpoints.shipped import file_facts, shipped_weights
 
         path = shipped_weights(self.name)
         return path if path is not None and file_facts(path).get("graph_hash") == self.graph_hash else None
@@ -150,7 +150,7 @@ class Entry:
     def load(self, device: torch.device | str = "cpu") -> NestedUNet:
         """The network with the weights that come with the package, in evaluation mode.
 
-        Weights of one's own: :func:`builders.checkpoint.load_checkpoint`.
+        Weights of one's own: :func:`builders.checkpoints.weights.load_checkpoint`.
 
         Raises:
             ValueError: there are none, or the entry was changed so that they do not fit.
@@ -158,7 +158,7 @@ class Entry:
         path = self.weights
         if path is None:
             raise ValueError(f"{self.name} comes without weights that fit it; train it (zoo train)")
-        from builders.checkpoint import load_checkpoint
+        from builders.checkpoints.weights import load_checkpoint
 
         return load_checkpoint(path, self.architecture, device)[0]
 

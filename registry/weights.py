@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.checkpoints.shipped import shipped_weights
 from registry.catalogue import get
 
 if TYPE_CHECKING:
     import torch
 
-    from builders.data import Dataset
-    from builders.mixture import Mixture
-    from builders.network import NestedUNet
-    from builders.text_encoders import CaptionEncoder
+    from builders.data.dataset import Dataset
+    from builders.data.mixture import Mixture
+    from builders.networks.nested_unet import NestedUNet
+    from builders.text.encoder import TextEncoder
 
-__all__ = ["data_of", "file_facts", "find_weights", "load_weights", "shipped_weights", "text_encoder", "training_data"]
-
-#: As the format's own library has it.
-MAX_HEADER = 100_000_000
-
-
-def shipped_weights(name: str) -> Path | None:
-    """The weights of an entry that come with the package, if there are any."""
-    path = Path(str(files("builders"))) / "weights" / f"{name}.safetensors"
-    return path if path.is_file() else None
+__all__ = ["data_of", "find_weights", "load_weights", "text_encoder", "training_data"]
 
 
 def find_weights(what: str) -> Path:
@@ -63,23 +54,9 @@ def load_weights(what: str, device: torch.device | str = "cpu") -> tuple[NestedU
         LookupError, ValueError: as :func:`find_weights`.
         CheckpointError: the file is damaged.
     """
-    from builders.checkpoint import load_checkpoint
+    from builders.checkpoints.weights import load_checkpoint
 
     return load_checkpoint(find_weights(what), device=device)
-
-
-def file_facts(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself; torch-free.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is none.
-    """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > MAX_HEADER:
-            raise ValueError(f"{path}: not a safetensors file")
-        return dict(json.loads(file.read(size)).get("__metadata__", {}))
 
 
 def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
@@ -91,7 +68,8 @@ def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
 
 def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
     """The data that a checkpoint was trained on, if it is there."""
-    from builders.data import DataError, open_dataset
+    from builders.data.errors import DataError
+    from builders.data.open import open_dataset
 
     data = data_of(metadata)
     try:
@@ -100,7 +78,7 @@ def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
         return None
 
 
-def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | None = None) -> CaptionEncoder | None:
+def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | None = None) -> TextEncoder | None:
     """The encoder of a network's prompts: the named one, or the one it was trained with; None if it reads no text.
 
     Raises:
@@ -108,7 +86,8 @@ def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | Non
     """
     if model.graph.text is None:
         return None
-    from builders.text_encoders import EMBEDDED, open_text_encoder
+    from builders.text.encoder import EMBEDDED
+    from builders.text.open import open_text_encoder
 
     recipe = json.loads(metadata.get("recipe", "{}"))
     return open_text_encoder(name or recipe.get("text_encoder") or EMBEDDED, model.graph.text, model.device)

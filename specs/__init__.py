@@ -1,1 +1,3 @@
-"""The language: YAML specs, and the passes that turn one into a checked graph. Free of torch."""
+"""The language: YAML specs, resolved, expanded and checked into graphs; recipes and studies. Free of torch."""
+
+import specs.public_names  # noqa: F401  modules by their names of before 0.2

@@ -8,7 +8,7 @@ from pathlib import Path
 from specs.graph import EntryGraph
 from specs.load import load_entry
 from specs.recipe import Recipe, recipe_of_tree
-from specs.source import Mapping, parse_text
+from specs.syntax.yaml_tree import Mapping, parse_text
 
 __all__ = ["default_recipe"]
 

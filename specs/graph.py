@@ -6,8 +6,10 @@ nothing else. All of it is frozen, hashable and free of torch.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,7 +122,7 @@ class EntryGraph:
     @cached_property
     def graph_hashes(self) -> Mapping[str, str]:
         """For each level, the hash of its structure and everything inside it."""
-        from specs.canonical import graph_hashes
+        from specs.graph import graph_hashes
 
         return graph_hashes(self)
 
@@ -132,7 +134,7 @@ class EntryGraph:
     @cached_property
     def hash(self) -> str:
         """Hash of structure, inputs and diffusion process."""
-        from specs.canonical import entry_hash
+        from specs.graph import entry_hash
 
         return entry_hash(self)
 
@@ -155,3 +157,69 @@ def shapes(level: LevelGraph) -> dict[str, tuple[int, int]]:
             resolution = block.output_resolution(block.arguments(node.args), resolution)
         result[node.name] = (node.width, resolution)
     return result
+
+
+HASH_LENGTH = 16
+
+
+def graph_hashes(graph: EntryGraph) -> dict[str, str]:
+    """For each label, the hash of that level with all inside it: structure, inputs and the time's width."""
+    levels = [canonical_level(level) for level in graph.levels]
+    inputs = {"time": graph.time_width, **_inputs(graph)}
+    return {
+        level.label: _digest({"levels": levels[index:], "inputs": inputs}) for index, level in enumerate(graph.levels)
+    }
+
+
+def entry_hash(graph: EntryGraph) -> str:
+    """The hash of structure, inputs and process."""
+    return _digest({"graph": graph.graph_hash, "process": _changed(graph.process)})
+
+
+def canonical_level(level: LevelGraph) -> dict[str, Any]:
+    """A level as plain data; its nodes are found by name, so that their order does not count."""
+    result: dict[str, Any] = {
+        "label": level.label,
+        "resolution": level.resolution,
+        "stem": level.stem_width,
+        "nodes": {node.name: _node(node) for node in level.nodes},
+        "head": level.head,
+    }
+    if level.head_groups != 32:
+        result["head_groups"] = level.head_groups
+    if level.normalize_input != "auto":
+        result["normalize_input"] = level.normalize_input
+    if level.micro:
+        result["micro"] = {micro.name: float(micro.default) for micro in level.micro}
+    if level.channels != 3:
+        result["channels"] = level.channels
+    return result
+
+
+def _node(node: Node) -> dict[str, Any]:
+    result: dict[str, Any] = {"block": node.block, "width": node.width, "from": list(node.inputs)}
+    if node.args:
+        result["args"] = dict(node.args)
+    if node.merge:
+        result["merge"] = node.merge
+    return result
+
+
+def _changed(value: TextInput | Process) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their defaults."""
+    items = {field.name: (getattr(value, field.name), field.default) for field in fields(value)}
+    return {name: float(now) if isinstance(now, float) else now for name, (now, usual) in items.items() if now != usual}
+
+
+def _inputs(graph: EntryGraph) -> dict[str, Any]:
+    inputs: dict[str, Any] = {}
+    if graph.text is not None:
+        inputs["text"] = _changed(graph.text)
+    if graph.classes is not None:
+        inputs["classes"] = graph.classes
+    return inputs
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]

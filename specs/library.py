@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from specs.source import Mapping
+    from specs.syntax.yaml_tree import Mapping
 
 __all__ = ["OtherName", "Reference", "find", "find_tag", "folders", "is_path", "list_names", "natural", "other_names"]
 
@@ -95,7 +95,7 @@ def other_names(search: tuple[Path, ...]) -> dict[str, OtherName]:
 
 @lru_cache(maxsize=256)
 def _other_names_of(path: Path, modified: int, size: int) -> dict[str, OtherName]:
-    from specs.source import Mapping, Scalar
+    from specs.syntax.yaml_tree import Mapping, Scalar
 
     tree = _parsed(path)
     found = {}
@@ -168,7 +168,7 @@ def _variants(path: Path) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _variants_of(path: Path, modified: int, size: int) -> tuple[str, ...]:
-    from specs.source import MAX_BYTES, Mapping
+    from specs.syntax.yaml_tree import MAX_BYTES, Mapping
 
     if size > MAX_BYTES or not path.is_file() or b"\nvariants:" not in path.read_bytes():
         return ()
@@ -179,7 +179,7 @@ def _variants_of(path: Path, modified: int, size: int) -> tuple[str, ...]:
 
 def _tagged(path: Path) -> tuple[str, ...]:
     """The entries with which a tag is listed."""
-    from specs.source import Sequence, plain
+    from specs.syntax.yaml_tree import Sequence, plain
 
     tree = _parsed(path)
     entries = tree.get("entries") if tree is not None else None
@@ -188,7 +188,7 @@ def _tagged(path: Path) -> tuple[str, ...]:
 
 def _parsed(path: Path) -> Mapping | None:
     from specs.errors import SpecError
-    from specs.source import Mapping, parse
+    from specs.syntax.yaml_tree import Mapping, parse
 
     try:
         tree = parse(path)

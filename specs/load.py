@@ -10,14 +10,14 @@ from typing import Any
 
 from specs import library
 from specs.errors import Problems, UnknownName, quote
-from specs.expand import expand
 from specs.graph import EntryGraph
 from specs.library import list_names
-from specs.overrides import apply_overrides
-from specs.resolve import Resolved, resolve
-from specs.schema import EntrySpec
-from specs.source import Mapping, Scalar, Tree, parse_text
-from specs.validation import validate_into
+from specs.passes.expand import expand
+from specs.passes.resolve import Resolved, resolve
+from specs.schemas.entry import EntrySpec
+from specs.syntax.overrides import apply_overrides
+from specs.syntax.validation import validate_into
+from specs.syntax.yaml_tree import Mapping, Scalar, Tree, parse_text
 
 __all__ = [
     "Loaded",
@@ -96,7 +96,7 @@ def load_mapping(mapping: PlainMapping[str, Any], filename: str = "<mapping>") -
     Raises:
         SpecError: the entry is wrong.
     """
-    from specs.canonical import json_text
+    from specs.expanded_yaml import json_text
 
     return load_text(json_text(mapping, indent=1), filename)
 
@@ -143,7 +143,7 @@ def _named(tree: Tree) -> Mapping:
 
 def expanded_yaml(loaded: Loaded | EntryGraph) -> str:
     """The entry as an explicit graph, which loads again to the same hash."""
-    from specs import canonical
+    from specs import expanded_yaml as canonical
 
     return canonical.expanded_yaml(loaded.graph if isinstance(loaded, Loaded) else loaded)
 

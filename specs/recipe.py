@@ -11,11 +11,11 @@ from specs import library
 from specs.errors import Position, Problems, UnknownName, closest, did_you_mean, fail, quote
 from specs.graph import EntryGraph
 from specs.load import load_entry
-from specs.merge import drop, merge
-from specs.overrides import apply_overrides
-from specs.recipe_schema import DropSpec, LossSpec, OptimizerSpec, PhaseSpec, Recipe, ScheduleSpec
-from specs.source import Mapping, Scalar, Tree, locate, parse
-from specs.validation import validate_into
+from specs.schemas.recipe import DropSpec, LossSpec, OptimizerSpec, PhaseSpec, Recipe, ScheduleSpec
+from specs.syntax.merge import drop, merge
+from specs.syntax.overrides import apply_overrides
+from specs.syntax.validation import validate_into
+from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, parse
 
 __all__ = [
     "DropSpec",

@@ -4,55 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from specs import library
 from specs.errors import Problems, UnknownName, closest, fail
-from specs.evaluation_schema import EvaluationSpec
-from specs.overrides import apply_overrides
-from specs.recipe_schema import CadenceSpec, DropSpec, LossSpec, OptimizerSpec, ScheduleSpec
-from specs.schema import EntryName, Model
-from specs.source import Mapping, parse
-from specs.validation import validate_into
+from specs.schemas.evaluation import EvaluationSpec
+from specs.schemas.study import Study
+from specs.syntax.overrides import apply_overrides
+from specs.syntax.validation import validate_into
+from specs.syntax.yaml_tree import Mapping, parse
 
-__all__ = ["BudgetSpec", "EvaluationSpec", "Study", "StudyRecipe", "list_studies", "load_study"]
+__all__ = ["EvaluationSpec", "list_studies", "load_study"]
 
 _PACKAGED = Path(__file__).parent / "studies"
-
-
-class BudgetSpec(Model):
-    """What every entry may spend on training."""
-
-    training_flops: float = Field(
-        gt=0, le=1e30, description="of each entry: three times the forward FLOPs of every row, two FLOPs a MAC"
-    )
-
-
-class StudyRecipe(Model):
-    """How every entry of a study is trained; the phases follow from its levels and the budget."""
-
-    batch: int = Field(default=16, ge=1, le=1_000_000, description="rows of every level")
-    optimizer: OptimizerSpec = OptimizerSpec()
-    schedule: ScheduleSpec = ScheduleSpec()
-    ema: float = Field(default=0.999, ge=0, lt=1)
-    loss: LossSpec = LossSpec()
-    drop: DropSpec = DropSpec()
-    seed: int = Field(default=0, ge=0, le=2**31)
-    every: CadenceSpec = CadenceSpec()
-
-
-class Study(Model):
-    """Entries to be compared: one budget, one recipe, one protocol."""
-
-    name: EntryName
-    summary: str = Field(default="", max_length=1000)
-    data: str = Field(description="name of a packaged data set, or path to shards")
-    entries: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000, strict=False)]
-    budget: BudgetSpec
-    recipe: StudyRecipe = StudyRecipe()
-    evaluation: EvaluationSpec = EvaluationSpec()
 
 
 def list_studies() -> tuple[str, ...]:

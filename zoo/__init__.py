@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from builders.network import NestedUNet
+    from builders.networks.nested_unet import NestedUNet
     from registry.entry import Entry
     from specs.graph import EntryGraph
     from specs.load import Loaded
-    from specs.schema import EntrySpec
+    from specs.schemas.entry import EntrySpec
 
 __all__ = ["Entry", "__version__", "build", "get", "list"]
 
@@ -107,7 +107,7 @@ def build(
 
     graph = architecture(what, overrides)
 
-    from builders.network import build_model
+    from builders.networks.nested_unet import build_model
 
     return build_model(graph, device=device, initialize=initialize)
 

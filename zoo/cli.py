@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from zoo.exit_codes import BROKEN_PIPE, INTERRUPTED, USER_ERROR
+
 __all__ = ["main", "run"]
 
 #: Packages whose exceptions and warnings are written for users.
 OURS = ("specs", "builders", "registry", "zoo")
-#: Exit codes: a mistake of the user's, an interruption (128 + SIGINT), a reader that went away (128 + SIGPIPE).
-USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
 def main() -> None:

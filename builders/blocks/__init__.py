@@ -1,4 +1,7 @@
-"""The torch modules of the blocks, one file a block, under the file names of ``specs/blocks``."""
+"""The torch modules of the blocks, one file per block, under the file names of ``specs/blocks``.
+
+Imports `specs.blocks`, `specs.graph`.
+"""
 
 from __future__ import annotations
 

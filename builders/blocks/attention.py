@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from builders.initialization import zero
+from builders.blocks.initialization import zero
 from specs.blocks.attention import AttentionArguments
 
 __all__ = ["Attention", "TextKeysValues"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from builders.initialization import zero
+from builders.blocks.initialization import zero
 from specs.blocks.resnet import ResnetArguments
 
 __all__ = ["Resnet"]

@@ -11,7 +11,6 @@ The same input gives the same bytes.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import sys
@@ -21,9 +20,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-__all__ = ["base", "held_out", "main", "similar"]
+from builders.data.splits import is_held_out
+from builders.files import replacing
 
-HELD_OUT = 0.1
+__all__ = ["base", "main", "similar"]
+
 #: Two images are near-duplicates if their distance at 32 pixels, relative to the fainter one's distance from white,
 #: is below this.
 SIMILAR = 0.15
@@ -63,12 +64,6 @@ def similar(images: np.ndarray) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True)]
 
 
-def held_out(group: str) -> bool:
-    """Whether a group of near-duplicates is held out, by a hash of its name."""
-    digest = hashlib.sha256(group.encode()).digest()
-    return int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64
-
-
 def main(source: str, folder: str = str(Path(__file__).parent / "noto-emoji-64")) -> None:
     """Read ``source`` and write ``train.tar.gz`` and ``held-out.tar.gz`` into ``folder``."""
     with tarfile.open(source) as tar:
@@ -78,11 +73,10 @@ def main(source: str, folder: str = str(Path(__file__).parent / "noto-emoji-64")
     images = [_on_white(files[f"{key}.png"]) for key in keys]
     groups = _groups([base(fact["codepoints"]) for fact in facts], images)
     for name, held in (("train", False), ("held-out", True)):
-        kept = [index for index, group in enumerate(groups) if held_out(group) == held]
+        kept = [index for index, group in enumerate(groups) if is_held_out(group) == held]
         path = Path(folder) / f"{name}.tar.gz"
-        temporary = path.with_suffix(".tmp")
-        _write(temporary, [(facts[index], groups[index], images[index]) for index in kept])
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            _write(temporary, [(facts[index], groups[index], images[index]) for index in kept])
         print(f"{path}: {len(kept)} samples, {path.stat().st_size:,} bytes")
 
 

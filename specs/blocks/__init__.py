@@ -1,4 +1,7 @@
-"""The closed table of blocks: one file a block, each holding what the language must know of it."""
+"""The table of blocks: one file per block, with everything the language needs to know about it.
+
+Imports nothing of the project.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""The commands of ``zoo``, one file each where they are more than a few lines."""
+"""The command line, one command per file. Slow imports are inside the commands.
+
+Imports everything below; nothing imports it but `zoo.cli`.
+"""

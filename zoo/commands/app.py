@@ -64,7 +64,7 @@ def show(
 ) -> None:
     """Show an entry's levels with their parameters, MACs and FLOPs; nothing is built."""
     from zoo.commands.check import read
-    from zoo.console import console, print_json
+    from zoo.terminal.console import console, print_json
 
     asked = {"sampler": sampler, "num_inference_steps": steps, "guidance_scale": guidance}
     card = read(entry, overrides or ()).card(**{name: value for name, value in asked.items() if value is not None})
@@ -97,7 +97,7 @@ def expand(entry: Name, overrides: Overrides = None) -> None:
 def schema() -> None:
     """Print the JSON Schema of entries, for editors."""
     from specs.load import json_schema
-    from zoo.console import print_json
+    from zoo.terminal.console import print_json
 
     print_json(json_schema())
 
@@ -109,7 +109,7 @@ def draw(
     overrides: Overrides = None,
 ) -> None:
     """Draw an entry's levels, stages and skips."""
-    from registry.picture import draw_entry
+    from registry.publishing.diagram import draw_entry
     from zoo.commands.check import read
 
     draw_entry(read(entry, overrides or ()).architecture, output)
@@ -215,7 +215,7 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Draw images at every level."""
-    from builders.generation import SamplerSettings
+    from builders.sampling.generation import SamplerSettings
     from zoo.commands.sample import sample_command
 
     path = sample_command(

@@ -12,8 +12,8 @@ from specs.errors import SpecError, UnknownName, fail
 from specs.library import is_path
 from specs.load import load_text
 from specs.recipe import list_recipes, load_recipe
-from specs.source import MAX_BYTES, Mapping, parse
-from zoo.cli import USER_ERROR
+from specs.syntax.yaml_tree import MAX_BYTES, Mapping, parse
+from zoo.exit_codes import USER_ERROR
 
 __all__ = ["check", "read"]
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.card import short, short_bytes
+from registry.costs.units import short, short_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from registry.comparison import Comparison
+    from registry.comparison.compare import Comparison
 
 __all__ = ["compare_command", "comparison_table"]
 
@@ -22,8 +22,8 @@ def compare_command(names: Sequence[str], out: Path | None = None, runs: Path = 
     Raises:
         LookupError, SpecError, ValueError: an entry is not there or wrong, or the file is no .html.
     """
-    from registry.comparison import compare_entries
-    from registry.report import write_report
+    from registry.comparison.compare import compare_entries
+    from registry.comparison.html_report import write_report
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{out}: a report is an .html file")

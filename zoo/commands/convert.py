@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builders.files import write_text
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -39,7 +41,7 @@ def convert(
         ValueError: a file cannot be read, or configuration and weights do not fit; the message says how.
         OSError: the folder cannot be written.
     """
-    from builders.pickles import read_state_dict
+    from builders.published.torch_archive import read_state_dict
 
     name = name or _name(config)
     settings = _read_config(config)
@@ -65,10 +67,10 @@ def write(
     """
     import yaml
 
-    from builders.checkpoint import save_weights
-    from builders.network import build_model
-    from builders.published import load_state_dict
-    from builders.published_config import to_mapping
+    from builders.checkpoints.weights import save_weights
+    from builders.networks.nested_unet import build_model
+    from builders.published.config import to_mapping
+    from builders.published.state_dict import load_state_dict
     from specs.load import load_text
 
     mapping = to_mapping(settings, text_width=text_width, name=name)
@@ -78,7 +80,7 @@ def write(
     load_state_dict(model, tensors)
     spec_path, weights_path = output / f"{name}.yaml", output / f"{name}.safetensors"
     output.mkdir(parents=True, exist_ok=True)
-    spec_path.write_text(text, encoding="utf-8")
+    write_text(spec_path, text)
     save_weights(weights_path, loaded.graph, model.state_dict(), {"source": "published weights"})
     return spec_path, weights_path
 
@@ -108,7 +110,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not JSON ({error})") from None
     else:
-        from specs.source import parse_text, plain
+        from specs.syntax.yaml_tree import parse_text, plain
 
         value = plain(parse_text(text, str(path)))
     if not isinstance(value, dict):

@@ -27,15 +27,15 @@ def dashboard_command(
         ServerError: the page does not start.
     """
     from registry.catalogue import get
-    from registry.server import find_server, start_server, stop_server
-    from registry.store import connect, experiment_id, shown_uri, store_errors, tracking_uri
+    from registry.tracking.store import connect, experiment_id, shown_uri, store_errors, tracking_uri
+    from registry.tracking.ui_server import find_server, start_server, stop_server
 
     uri = tracking_uri()
     if stop:
         print("stopped" if stop_server(uri) else "no page of this store is running")
         return
     entries = [get(name).name for name in names]
-    from registry.dashboard import address, store_view
+    from registry.tracking.dashboard_view import address, store_view
 
     with store_errors(uri):
         client = connect(uri)
@@ -59,7 +59,7 @@ def dashboard_command(
 
 def _wait(uri: str) -> None:
     """Stay until Ctrl-C, then end the page."""
-    from registry.server import find_server, stop_server
+    from registry.tracking.ui_server import find_server, stop_server
 
     print("press Ctrl-C to end", file=sys.stderr)
     try:

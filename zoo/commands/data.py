@@ -12,7 +12,7 @@ from zoo.commands.options import Device, Json, Quiet
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from builders.inspection import Inspection
+    from builders.data.inspection import Inspection
     from specs.graph import TextInput
 
 #: So many broken samples are named.
@@ -44,10 +44,10 @@ def pack(
     """Pack images with captions or labels into webdataset shards; the same command goes on."""
     import sys
 
-    from builders.pack_sources import find_sources
-    from builders.packing import PackSettings
-    from builders.packing import pack as run
-    from zoo.progress import PhaseBar
+    from builders.data.packing.pack import PackSettings
+    from builders.data.packing.pack import pack as run
+    from builders.data.packing.sources import find_sources
+    from zoo.terminal.progress import PhaseBar
 
     settings = PackSettings(resolution, resize, held_out, samples, max_broken, licence or "not stated", attribution)
     if out.resolve() == Path(source).resolve():
@@ -85,10 +85,10 @@ def inspect(
 
     The exit code is 1 where no image can be read.
     """
-    from builders.images import save_image
-    from builders.inspection import inspect_dataset
-    from zoo.console import console, print_json
-    from zoo.progress import PhaseBar
+    from builders.data.inspection import inspect_dataset
+    from builders.pictures import save_image
+    from zoo.terminal.console import console, print_json
+    from zoo.terminal.progress import PhaseBar
 
     with PhaseBar(quiet or as_json) as show:
         found = inspect_dataset(name, progress=lambda done, total: show("reading shards", done, total))
@@ -148,10 +148,11 @@ def encode(
     """Encode the captions of a data set once, for text_encoder of a recipe; the same command goes on."""
     text = _text_input(entry)
 
-    from builders.encoded_text import encode_dataset
-    from builders.text_encoders import EMBEDDED, open_text_encoder
+    from builders.text.encode_dataset import encode_dataset
+    from builders.text.encoder import EMBEDDED
+    from builders.text.open import open_text_encoder
     from zoo.device import pick_device
-    from zoo.progress import PhaseBar
+    from zoo.terminal.progress import PhaseBar
 
     if text_encoder == EMBEDDED and precision != "auto":
         raise ValueError(f"--precision is for a T5; the states of {EMBEDDED!r} are what they are")

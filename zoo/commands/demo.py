@@ -50,7 +50,7 @@ def _phases(recipe: Recipe) -> str:
 
 def _draw(weights: Path, path: Path, quiet: bool) -> Path:
     """Two samples of each class at every level, the nearest training image beside each."""
-    from builders.generation import SamplerSettings
+    from builders.sampling.generation import SamplerSettings
     from zoo.commands.sample import sample_command
 
     settings = SamplerSettings(num_inference_steps=40, guidance_scale=3.0)
@@ -61,7 +61,7 @@ def _add_to_run(folder: Path, picture: Path) -> tuple[str, str] | None:
     """Put the picture beside the run in MLflow; the run and where it is, or None if it is not there."""
     import json
 
-    from registry.store import shown_uri
+    from registry.tracking.store import shown_uri
 
     try:
         facts = json.loads((folder / "mlflow.json").read_text())

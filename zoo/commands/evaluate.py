@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from registry.results import MEASURED, Measurement, check_writable, save
-from specs.evaluation_schema import EvaluationSpec
-from zoo.progress import PhaseBar
+from builders.files import check_writable
+from registry.evaluation.results import MEASURED, Measurement, save
+from specs.schemas.evaluation import EvaluationSpec
+from zoo.terminal.progress import PhaseBar
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from registry.reference import ImageSet
+    from registry.evaluation.image_sets import ImageSet
 
 __all__ = ["evaluate_command", "measurement_table", "settings", "spread"]
 
@@ -48,10 +49,10 @@ def evaluate_command(
     Raises:
         ValueError, LookupError, OSError: one clear message each.
     """
-    from builders.images import contact_sheet, save_image
-    from registry.evaluation import evaluate_images, evaluate_model
-    from registry.features import EvaluationError, open_features
-    from registry.reference import open_images
+    from builders.pictures import contact_sheet, save_image
+    from registry.evaluation.evaluate import evaluate_images, evaluate_model
+    from registry.evaluation.features import EvaluationError, open_features
+    from registry.evaluation.image_sets import open_images
     from registry.weights import data_of, load_weights
     from zoo.device import pick_device
 
@@ -108,7 +109,7 @@ def settings(**values: Any) -> EvaluationSpec:
 
 def _folder_of_images(what: str, resolution: int | None) -> ImageSet | None:
     """The images of a folder that holds some and no checkpoint."""
-    from registry.reference import open_images
+    from registry.evaluation.image_sets import open_images
 
     path = Path(what)
     if not path.is_dir() or any(path.glob("*.safetensors")):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from registry.card import short
 from registry.catalogue import get, list_names
+from registry.costs.units import short
 from specs.errors import SpecError
-from zoo.console import console, print_json
+from zoo.terminal.console import console, print_json
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from registry.card import Card
+    from registry.costs.card import Card
 
 __all__ = ["list_entries", "number"]
 

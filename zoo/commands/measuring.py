@@ -7,17 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.commands.options import (
-    Clip,
-    Device,
-    DynamicThreshold,
-    Eta,
-    GuidanceInterval,
-    Json,
-    Name,
-    Overrides,
-    Quiet,
-)
+from zoo.commands.options import Clip, Device, DynamicThreshold, Eta, GuidanceInterval, Json, Name, Overrides, Quiet
 
 measuring = typer.Typer()
 
@@ -57,7 +47,7 @@ def evaluate(
     import sys
 
     from zoo.commands.evaluate import evaluate_command, measurement_table, settings
-    from zoo.console import console
+    from zoo.terminal.console import console
 
     spec = settings(
         samples=samples,
@@ -103,7 +93,7 @@ def match(
     """Print the variant of A whose cost is nearest that of B: a spec, for a fair baseline."""
     import sys
 
-    from registry.matching import match as run
+    from registry.comparison.matching import match as run
 
     found = run(entry, like, by, inner=inner)
     typer.echo(found.yaml, nl=False)
@@ -119,7 +109,7 @@ def card(
     ] = None,
 ) -> None:
     """Write an entry's model card: Markdown with the front matter of Hugging Face's hub."""
-    from registry.model_card import model_card, write_card
+    from registry.publishing.model_card import model_card, write_card
     from zoo.commands.check import read
 
     found = read(entry, overrides or ())
@@ -135,7 +125,7 @@ def results(
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the CSV files.")] = Path("results"),
 ) -> None:
     """Write the costs and results of all entries as CSV files."""
-    from registry.tables import write_tables
+    from registry.comparison.csv_tables import write_tables
 
     for path in write_tables(output):
         typer.echo(f"wrote {path}")
@@ -189,7 +179,7 @@ def compare(
     import sys
 
     from zoo.commands.compare import compare_command, comparison_table
-    from zoo.console import console
+    from zoo.terminal.console import console
 
     comparison = compare_command(entries, output, runs)
     console().print(comparison_table(comparison))

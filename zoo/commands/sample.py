@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.results import check_writable
+from builders.files import check_writable
+from builders.sampling.folder import SampleFolder
+from builders.sampling.plan import Plan
 from registry.weights import load_weights, text_encoder, training_data
-from zoo.commands.sample_folder import SampleFolder
-from zoo.commands.sample_plan import Plan
 from zoo.device import pick_device
-from zoo.progress import CountBar
+from zoo.terminal.progress import CountBar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from builders.batches import Encoder
-    from builders.generation import SamplerSettings
-    from builders.network import NestedUNet
-    from zoo.commands.sample_plan import Data
+    from builders.networks.nested_unet import NestedUNet
+    from builders.sampling.generation import SamplerSettings
+    from builders.sampling.plan import Data
+    from builders.text.encoder import TextEncoder
 
 __all__ = ["sample_command"]
 
@@ -80,7 +80,7 @@ def sample_command(
         raise ValueError(f"--previews {previews}: a picture is written as .png")
     for picture in ([out] if out.suffix.lower() == ".png" else []) + ([previews] if previews is not None else []):
         check_writable(picture.parent)  # before the work that would be lost
-    from builders.generation import SamplerSettings
+    from builders.sampling.generation import SamplerSettings
 
     settings = settings or SamplerSettings(guidance_scale=2.0)
     model, metadata = load_weights(what, pick_device(device))
@@ -106,7 +106,7 @@ class _Drawing:
         model: NestedUNet,
         plan: Plan,
         settings: SamplerSettings,
-        encoder: Encoder | None,
+        encoder: TextEncoder | None,
         previews: Path | None,
         quiet: bool,
     ) -> None:
@@ -115,12 +115,12 @@ class _Drawing:
 
     def run(self, rows: Sequence[int], take: Callable[[Sequence[int], list[Tensor]], object]) -> None:
         """Draw some samples of the plan; ``take`` is given each batch as it is ready."""
-        from builders.generation import draw
+        from builders.sampling.generation import draw
 
         steps, request = self.settings.num_inference_steps, self.plan.request(rows)
         previews, preview = None, None
         if self.previews is not None and rows:
-            from builders.previews import Previews
+            from builders.sampling.previews import Previews
 
             previews = Previews(steps, PREVIEWED)
             preview = previews
@@ -129,8 +129,8 @@ class _Drawing:
             for found, levels in draw(self.model, request, self.settings, **options):  # type: ignore[arg-type]
                 take([rows[index] for index in found], levels)
         if previews is not None:
-            from builders.images import save_image
-            from builders.previews import preview_sheet
+            from builders.pictures import save_image
+            from builders.sampling.previews import preview_sheet
 
             captions = [self.plan.captions[row] for row in rows[: previews.samples]]
             save_image(preview_sheet(previews, captions), self.previews)  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ class _Drawing:
 def _to_grid(drawing: _Drawing, out: Path, data: Data, title: str) -> Path:
     import torch
 
-    from builders.images import save_image
+    from builders.pictures import save_image
 
     count = len(drawing.plan)
     if count > MOST_IN_GRID:
@@ -151,7 +151,7 @@ def _to_grid(drawing: _Drawing, out: Path, data: Data, title: str) -> Path:
 
 
 def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) -> Path:
-    from builders.images import save_image
+    from builders.pictures import save_image
 
     missing, count = folder.missing(), len(drawing.plan)
     rows = missing if drawing.previews is None else sorted({*missing, *range(min(PREVIEWED, count))})
@@ -171,9 +171,10 @@ def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) 
 
 def _grid(levels: list[Tensor], captions: Sequence[str], data: Data, title: str):  # type: ignore[no-untyped-def]
     """A picture of samples, the nearest training image beside each."""
-    from builders.data import to_float
-    from builders.evaluation import most_compared
-    from builders.images import nearest_to_levels, sample_grid
+    from builders.pictures import sample_grid
+    from builders.pixels import to_float
+    from builders.sampling.nearest import nearest_to_levels
+    from builders.training.validation import most_compared
 
     closest, texts = None, None
     if data is not None:

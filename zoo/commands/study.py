@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from registry.catalogue import get
-from registry.results import MEASURED, measurements
-from registry.study import study_recipe
-from specs.study import Study, load_study
+from registry.evaluation.results import MEASURED, measurements
+from registry.studies import study_recipe
+from specs.schemas.study import Study
+from specs.study import load_study
 
 __all__ = ["study_command"]
 
@@ -59,8 +60,9 @@ def _train(study: Study, name: str, folder: Path, again: str, device: str | None
 
 
 def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: bool) -> None:
-    from registry.features import metric_features
-    from registry.weights import file_facts, find_weights
+    from builders.checkpoints.shipped import file_facts
+    from registry.evaluation.features import metric_features
+    from registry.weights import find_weights
     from zoo.commands.evaluate import evaluate_command
 
     weights = file_facts(find_weights(str(folder))).get("content", "")[:16]
@@ -78,7 +80,7 @@ def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: b
 
 def _tell(names: Sequence[str], folder: Path) -> None:
     from zoo.commands.compare import compare_command, comparison_table
-    from zoo.console import console
+    from zoo.terminal.console import console
 
     comparison = compare_command(names, runs=folder.parent)
     console().print(comparison_table(comparison))

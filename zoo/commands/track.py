@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from registry.entry import Entry
-    from registry.record import Recorded
+    from registry.tracking.entry_runs import Recorded
 
 __all__ = ["forward_milliseconds", "send_command", "track_command"]
 
@@ -31,9 +31,9 @@ def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = F
         StoreError: the store cannot be used.
     """
     from registry.catalogue import get, list_names, readable
-    from registry.record import record_entry
-    from registry.store import connect, store_errors, tracking_uri
-    from zoo.progress import PhaseBar
+    from registry.tracking.entry_runs import record_entry
+    from registry.tracking.store import connect, store_errors, tracking_uri
+    from zoo.terminal.progress import PhaseBar
 
     entries = [get(name) for name in names] if names else list(readable(list_names()))
     done = []
@@ -54,7 +54,7 @@ def send_command(folder: Path) -> str:
     Raises:
         TrackingError: there is nothing to send, or the store did not take it.
     """
-    from registry.send_spool import TrackingError, send_spool
+    from registry.tracking.resend import TrackingError, send_spool
 
     sent = send_spool(folder)
     if sent.left:

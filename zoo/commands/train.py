@@ -82,21 +82,23 @@ def run_recipe(
     extra: Sequence[Any] = (),
 ) -> Path | None:
     """Train with the usual observers; None if it was interrupted, after saying how to go on."""
-    from builders.observers import JsonLog, Observers
-    from builders.progress import ProgressBar
-    from builders.training import Interrupted, train
+    from builders.training.json_log import JsonLog
+    from builders.training.loop import Interrupted
+    from builders.training.observers import Observers
+    from builders.training.start import train
     from zoo.device import pick_device
+    from zoo.terminal.training_bar import ProgressBar
 
     where = str(pick_device(device))
     members: list[Any] = [] if quiet else [ProgressBar()]
     members.append(JsonLog())
     tracker = None
     if track:
-        from registry.tracking import MLflowObserver
+        from registry.tracking.observer import MLflowObserver
 
         tracker = MLflowObserver(warn=_warn)
     if recipe.every.distance:
-        from registry.online import DistanceObserver
+        from registry.evaluation.during_training import DistanceObserver
 
         members.append(DistanceObserver(tracker.log_metrics if tracker else None, where))
     # Last: what the others measure at the end of a step is logged before the run ends.
@@ -115,7 +117,7 @@ def run_recipe(
 
 def _is_main() -> bool:
     """Whether this is the process that speaks and writes for all that train together."""
-    from builders.processes import is_main
+    from builders.training.distributed import is_main
 
     return is_main()
 
@@ -127,8 +129,8 @@ def _warn(text: str) -> None:
 def _record_entry(recipe: Recipe) -> None:
     """The entry's own run in MLflow, whose child the training is; training is done, whatever the store does."""
     from registry.catalogue import get
-    from registry.record import record_entry
-    from registry.store import connect, explained, tracking_uri
+    from registry.tracking.entry_runs import record_entry
+    from registry.tracking.store import connect, explained, tracking_uri
 
     try:
         record_entry(connect(tracking_uri()), get(recipe.entry))

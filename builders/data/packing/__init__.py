@@ -1,0 +1,4 @@
+"""Packing images of folders, CSV and JSONL files into shards.
+
+Imports `builders.data`, `builders.files`.
+"""

@@ -1,0 +1,114 @@
+"""Files: replaced as a whole or not at all, locked, cached. Imports nothing of the project and no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["TEMPORARY", "cache_folder", "check_writable", "file_lock", "replacing", "write_text"]
+
+#: Pattern of the names under which files are written before they are renamed.
+TEMPORARY = ".*.tmp"
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
+    """Give a temporary path that replaces ``path`` at the end, unless the block raises.
+
+    Args:
+        path: File to write. Its folder is created.
+        sync: Whether to flush the file and its folder to disk, so that it survives a power failure.
+
+    Raises:
+        OSError: The folder cannot be created or the file not renamed; ``path`` is unchanged.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name may have 255 bytes.
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if sync:
+            _sync(temporary)
+        os.replace(temporary, path)
+        if sync:
+            _sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Replace the content of a file by a text in UTF-8.
+
+    Raises:
+        OSError: The file cannot be written and is unchanged.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def file_lock(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a file, which the system releases when the process ends.
+
+    Args:
+        path: File to lock. It is created if it does not exist.
+        wait: Whether to wait until the lock is free.
+
+    Yields:
+        False if another process holds the lock and ``wait`` is off. True if the lock is held, or if the file system
+        has no locks.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    with open(path, "w") as file:
+        held = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = False
+        except OSError:  # a file system without locks
+            pass
+        yield held
+
+
+def cache_folder() -> Path:
+    """Return the cache folder: ``ZOO_CACHE``, or ``matryoshka-zoo`` in the user's cache folder."""
+    named = os.environ.get("ZOO_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matryoshka-zoo"
+
+
+def check_writable(folder: str | Path) -> None:
+    """Create a folder if needed, and check that files can be written to it.
+
+    Raises:
+        OSError: They cannot.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable"):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"no file can be written here ({error.strerror})", str(folder)) from None
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a folder to disk; not every system allows it for a folder."""
+    with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,60 @@
+"""Embeddings of scalars: the time and the micro inputs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from builders.blocks.initialization import zero
+
+__all__ = ["MicroEmbedding", "TimeEmbedding", "sinusoids"]
+
+
+def sinusoids(values: Tensor, count: int) -> Tensor:
+    """Sines, then cosines, of ``values`` (batch,) times exp(-ln(10000) k / (count / 2)): (batch, count) float32."""
+    half = count // 2
+    steps = torch.arange(half, device=values.device, dtype=torch.float32)
+    angles = values.float()[:, None] * torch.exp(steps * (-math.log(10000) / half))
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """A level's embedding of the time index: sinusoids, Linear, SiLU, Linear; plus conditions; then SiLU.
+
+    The last SiLU opens every block that reads the time; it is taken once here.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(width // 4, width)
+        self.linear2 = nn.Linear(width, width)
+
+    def forward(self, t: Tensor, condition: Tensor) -> Tensor:
+        """Map ``t`` (batch,) in 0..999 and ``condition`` (batch, E) to (batch, E)."""
+        waves = sinusoids(t, self.linear1.in_features).to(self.linear1.weight.dtype)
+        return functional.silu(self.linear2(functional.silu(self.linear1(waves))) + condition)
+
+
+class MicroEmbedding(nn.Module):
+    """Embedding of one micro input; its last layer starts as zero.
+
+    ``scale`` counts as at most its default, the level's own resolution: an image is never more than sharp. Any other
+    input is a fraction and is spread over 0..1000.
+    """
+
+    def __init__(self, name: str, default: float, width: int) -> None:
+        super().__init__()
+        self.is_scale = name == "scale"
+        self.default = default
+        self.linear1 = nn.Linear(width // 4, width)
+        self.linear2 = zero(nn.Linear(width, width))
+
+    def forward(self, value: Tensor) -> Tensor:
+        """Map ``value`` (batch,), NaN for "the default", to (batch, E)."""
+        value = torch.where(value.isnan(), self.default, value)
+        value = (value / self.default).clamp(max=1) * self.default if self.is_scale else value * 1000
+        waves = sinusoids(value, self.linear1.in_features).to(self.linear1.weight.dtype)
+        return self.linear2(functional.silu(self.linear1(waves)))

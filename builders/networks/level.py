@@ -1,0 +1,201 @@
+"""From a level's graph to a torch.fx GraphModule, and the split into what depends on the prompt alone and the rest."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from builders.blocks import build_block
+from builders.networks.embeddings import MicroEmbedding, TimeEmbedding
+from builders.networks.layers import AddFeatures, CutRows, Head, Nest, NormalizeInput, TokenMask
+from specs.blocks import BLOCKS, Scene
+from specs.graph import LevelGraph, Node, input_channels
+
+__all__ = ["build_level", "split_level"]
+
+#: Inputs that change at every step of sampling. All others belong to the prompt.
+DYNAMIC = ("z", "t", "features", "inner")
+
+
+class LevelBuilder:
+    """Writes the fx graph of one level, node by node, and collects its modules.
+
+    The graph's inputs are ``z`` (the noisy input), ``t``, ``features`` if the level is nested, ``condition``
+    (batch, E), ``tokens`` and ``text_mask`` where a block attends to text, one value a micro input, and ``inner``, a
+    function from features to (predictions, features), if the level nests. It returns (predictions, features).
+    """
+
+    def __init__(self, level: LevelGraph, scene: Scene, *, nested: bool, inner: LevelGraph | None, masked: bool):
+        self.level, self.scene, self.nested, self.inner, self.masked = level, scene, nested, inner, masked
+        self.root = nn.Module()
+        self.graph = fx.Graph()
+        self.values: dict[str, fx.Node] = {}
+        self.channels: dict[str, int] = {"stem": level.stem_width}
+
+    def build(self) -> fx.GraphModule:
+        """Write the whole level."""
+        self._write_inputs()
+        self._write_stem()
+        predictions: fx.Node | None = None
+        for node in self.level.nodes:
+            if node.block == "nest":
+                predictions = self._write_nest(node)
+            else:
+                self._write_block(node)
+        feature_map = self.values[self.level.head]
+        head = Head(self.level.head_groups, self.channels[self.level.head], self.level.channels)
+        prediction = self._call("head", head, feature_map)
+        own: Any = (prediction,)
+        if predictions is not None:
+            own = self._apply("predictions", operator.add, ((prediction,), predictions))
+        self.graph.output((own, feature_map))
+        self.graph.lint()
+        return fx.GraphModule(self.root, self.graph, class_name=f"Level_{self.level.label}")
+
+    def _apply(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], **options: Any) -> fx.Node:
+        """A node that calls a function; fx makes its name unique among those that a spec gives."""
+        return self.graph.create_node("call_function", function, args, options, name=name)
+
+    def _call(self, name: str, module: nn.Module, *args: fx.Node, at: str | None = None) -> fx.Node:
+        """A node that calls ``module``, registered under ``name`` unless it stands at ``at`` already."""
+        if at is None:
+            self.root.add_module(name, module)
+        return self.graph.create_node("call_module", at or name, tuple(args), {}, name=name)
+
+    def _write_inputs(self) -> None:
+        attends = [node for node in self.level.nodes if self._reads_text(node)]
+        names = ["z", "t"] + ["features"] * self.nested + ["condition"]
+        names += ["tokens"] * bool(attends) + ["text_mask"] * bool(attends and self.masked)
+        names += [micro.name for micro in self.level.micro] + ["inner"] * (self.inner is not None)
+        self.inputs = {name: self.graph.placeholder(name) for name in names}
+        self.cut = CutRows()
+        condition = self.inputs["condition"]
+        for micro in self.level.micro:
+            module = MicroEmbedding(micro.name, micro.default, self.scene.time_width)
+            embedded = self._call(f"micro_{micro.name}", module, self.inputs[micro.name])
+            condition = self._apply("add_" + micro.name, operator.add, (condition, embedded))
+        z = self.inputs["z"]
+        self.root.add_module("rows", self.cut)
+        t = self._call("t_rows", self.cut, self.inputs["t"], z, at="rows")
+        condition = self._call("condition_rows", self.cut, condition, z, at="rows")
+        self.time = self._call("time", TimeEmbedding(self.scene.time_width), t, condition)
+        if "text_mask" in self.inputs:
+            mask = self._call("token_mask", TokenMask(), self.inputs["text_mask"])
+            self.mask = self._call("token_mask_rows", self.cut, mask, z, at="rows")
+
+    def _write_stem(self) -> None:
+        level = self.level
+        x = self.inputs["z"]
+        automatic = self.nested and self.inner is not None
+        if automatic if level.normalize_input == "auto" else level.normalize_input:
+            x = self._call("normalize_input", NormalizeInput(), x)
+        stem = self._call("stem", nn.Conv2d(level.channels, level.stem_width, 3, padding=1), x)
+        if self.nested:
+            stem = self._call("stem_features", AddFeatures(), stem, self.inputs["features"])
+        self.values["stem"] = stem
+
+    def _write_merge(self, node: Node) -> fx.Node:
+        inputs = [self.values[name] for name in node.inputs]
+        if len(inputs) == 1:
+            return inputs[0]
+        name = f"{node.name}_{node.merge}"
+        if node.merge == "cat":
+            return self._apply(name, torch.cat, (inputs,), dim=1)
+        total = inputs[0]
+        for position, value in enumerate(inputs[1:], start=1):
+            total = self._apply(f"{name}{position}", operator.add, (total, value))
+        if node.merge == "mean":
+            total = self._apply(name, operator.truediv, (total, len(inputs)))
+        return total
+
+    def _reads_text(self, node: Node) -> bool:
+        if node.block == "nest" or "text" not in BLOCKS[node.block].ports:
+            return False
+        return BLOCKS[node.block].reads_text(BLOCKS[node.block].arguments(node.args), self.scene)
+
+    def _write_block(self, node: Node) -> None:
+        in_channels = input_channels(node, self.channels)
+        args = [self._write_merge(node)]
+        self.root.add_module(node.name, build_block(node, in_channels, self.scene))
+        if "time" in BLOCKS[node.block].ports:
+            args.append(self.time)
+        if self._reads_text(node):
+            target = f"{node.name}.text"
+            text = self._call(f"{node.name}_text", nn.Identity(), self.inputs["tokens"], at=target)
+            args.append(self._call(f"{node.name}_text_rows", self.cut, text, self.inputs["z"], at="rows"))
+            if self.masked:
+                args.append(self.mask)
+        self.values[node.name] = self.graph.create_node("call_module", node.name, tuple(args), {}, name=node.name)
+        self.channels[node.name] = node.width
+
+    def _write_nest(self, node: Node) -> fx.Node:
+        assert self.inner is not None
+        x = self._write_merge(node)
+        width = input_channels(node, self.channels)
+        module = Nest(width, self.inner.stem_width, feature_width(self.inner))
+        both = self._call("nest", module, x, self.inputs["inner"])
+        predictions = self._apply("inner_predictions", operator.getitem, (both, 0))
+        self.values["nest"] = self._apply("nest_features", operator.getitem, (both, 1))
+        self.channels["nest"] = width
+        return predictions
+
+
+def feature_width(level: LevelGraph) -> int:
+    """Channels of a level's feature map, which the head reads and an outer level gets back."""
+    widths = {node.name: node.width for node in level.nodes}
+    return widths.get(level.head, level.stem_width)
+
+
+def build_level(
+    level: LevelGraph, scene: Scene, *, nested: bool, inner: LevelGraph | None, masked: bool
+) -> fx.GraphModule:
+    """The GraphModule of a level that stands inside another (``nested``) or holds one (``inner``)."""
+    return LevelBuilder(level, scene, nested=nested, inner=inner, masked=masked).build()
+
+
+def split_level(level: fx.GraphModule) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """Split a level by data flow: what the prompt alone decides, and what changes with the noisy input or the time.
+
+    Returns:
+        The encoder, from the level's static inputs to a tuple of values, and the denoiser, from its dynamic inputs
+        followed by those values to the level's result. Both share the level's modules.
+    """
+    dynamic: set[fx.Node] = set()
+    for node in level.graph.nodes:
+        if (node.op == "placeholder" and node.target in DYNAMIC) or any(n in dynamic for n in node.all_input_nodes):
+            dynamic.add(node)
+    static = [node for node in level.graph.nodes if node not in dynamic and node.op != "output"]
+    handed = [node for node in static if any(user in dynamic for user in node.users)]
+    encoder, denoiser = fx.Graph(), fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in static:
+        copies[node] = encoder.node_copy(node, copies.__getitem__)
+    encoder.output(tuple(copies[node] for node in handed))
+
+    copies = {}
+    placeholders = [node for node in level.graph.nodes if node.op == "placeholder" and node in dynamic]
+    for node in placeholders:
+        copies[node] = denoiser.node_copy(node)
+    for node in handed:
+        copies[node] = denoiser.placeholder(node.name)
+    for node in level.graph.nodes:
+        if node in dynamic and node.op not in ("placeholder", "output"):
+            copies[node] = denoiser.node_copy(node, copies.__getitem__)
+    (result,) = (node for node in level.graph.nodes if node.op == "output")
+    denoiser.output(fx.node.map_arg(result.args[0], copies.__getitem__))
+    name = type(level).__name__
+    return fx.GraphModule(level, encoder, f"{name}_encoder"), fx.GraphModule(level, denoiser, f"{name}_denoiser")
+
+
+def input_names(module: fx.GraphModule) -> tuple[str, ...]:
+    """Names of a GraphModule's inputs, in order."""
+    return tuple(str(node.target) for node in module.graph.nodes if node.op == "placeholder")
+
+
+def select(values: Mapping[str, Any], module: fx.GraphModule) -> list[Any]:
+    """Of named values, those a GraphModule takes, in its order."""
+    return [values[name] for name in input_names(module)]

@@ -1,0 +1,8 @@
+"""The paper's own files: configurations and checkpoints, read without running them.
+
+Imports `builders.networks`.
+"""
+
+from specs.public_names import offer
+
+__getattr__ = offer(__name__)

@@ -1,0 +1,247 @@
+"""The published config format: one network's fields, nested by ``inner_config``, read into a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from specs.schemas.entry import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from specs.load import Loaded
+
+__all__ = ["PublishedConfigError", "from_config", "to_mapping"]
+
+#: Fields whose other values change the network in ways this zoo does not build, with the value it does build.
+FIXED = {
+    "temporal_mode": (False, None),
+    "temporal_spatial_ds": (False, None),
+    "temporal_positional_encoding": (False, None),
+    "num_temporal_attention_layers": (None,),
+    "skip_inner_unet_input": (False, None),
+    "interp_conditioning": (False, None),
+}
+
+
+class PublishedConfigError(ValueError):
+    """A published config cannot be read, or describes a network this zoo does not build."""
+
+
+def from_config(
+    config: Mapping[str, Any],
+    text_width: int | None = None,
+    *,
+    tokens: int = 128,
+    name: str = "published",
+    resolution: int | None = None,
+) -> Loaded:
+    """Read a network in the published config format.
+
+    Args:
+        config: its fields, as in the published JSON.
+        text_width: width of the text encoder's states, which the format leaves open (-1); None for no text.
+        tokens: tokens of a prompt, for costs alone.
+        name: of the entry.
+        resolution: of the innermost level in pixels; None reads it off that level's ``scale`` input.
+
+    Returns:
+        The spec and its graph, for ``zoo.build``.
+
+    Raises:
+        PublishedConfigError: a field is missing, malformed or not supported; the message names it.
+        SpecError: the network itself is impossible.
+    """
+    from specs.load import load_mapping
+
+    mapping = to_mapping(config, text_width, tokens=tokens, name=name, resolution=resolution)
+    return load_mapping(mapping, f"{name} (published config)")
+
+
+def to_mapping(
+    config: Mapping[str, Any],
+    text_width: int | None = None,
+    *,
+    tokens: int = 128,
+    name: str = "published",
+    resolution: int | None = None,
+) -> dict[str, Any]:
+    """The spec of a published network as plain data, in the form the YAML would have; arguments as ``from_config``."""
+    configs = list(_chain(config))
+    if resolution is None:
+        resolution = _innermost_resolution(configs)
+    sides = [resolution]
+    for outer in reversed(configs[:-1]):
+        sides.insert(0, sides[0] * 2 ** (len(_integers(outer, "resolution_channels")) - 1))
+    level: dict[str, Any] | None = None
+    for depth in reversed(range(len(configs))):
+        level = _level(configs, depth, sides[depth], level, text_width, tokens)
+    assert level is not None
+    return {"name": name, **level}
+
+
+def _innermost_resolution(configs: list[Mapping[str, Any]]) -> int:
+    """The default of the innermost ``scale``, or, where that does not fit, the smallest side that all stages divide.
+
+    The format does not say it, and the network, being convolutional, does not depend on it.
+    """
+    halvings = [len(_integers(config, "resolution_channels")) - 1 for config in configs]
+    smallest = 2 ** halvings[-1]
+    scale = _micro(configs[-1]).get("scale", 64.0)
+    fits = scale.is_integer() and scale >= 1 and int(scale) % smallest == 0
+    return int(scale) if fits and scale * 2 ** sum(halvings[:-1]) <= MAX_PIXELS else smallest
+
+
+def _chain(config: Any) -> list[Mapping[str, Any]]:
+    configs = []
+    while config is not None:
+        if not isinstance(config, Mapping):
+            raise PublishedConfigError(f"a published config is a mapping of fields, not {type(config).__name__}")
+        configs.append(config)
+        if len(configs) > 32:
+            raise PublishedConfigError("inner_config nests more than 32 networks")
+        config = config.get("inner_config")
+    return configs
+
+
+def _level(
+    configs: list[Mapping[str, Any]],
+    depth: int,
+    side: int,
+    inner: dict[str, Any] | None,
+    text_width: int | None,
+    tokens: int,
+) -> dict[str, Any]:
+    config = configs[depth]
+    _refuse_unsupported(config, innermost=inner is None)
+    result: dict[str, Any] = {"resolution": side}
+    micro = _micro(config)
+    if inner is None:
+        inputs: dict[str, Any] = {}
+        if text_width is not None and text_width > 0:
+            inputs["text"] = _text(config, text_width, tokens)
+        inputs |= {key: {"default": value} for key, value in micro.items()}
+        result["inputs"] = inputs
+        if config.get("temporal_dim"):
+            result["time"] = {"width": _integer(config, "temporal_dim")}
+        if config.get("skip_mid_blocks"):
+            result["middle"] = []
+    else:
+        if set(micro) != set(_micro(configs[-1])):
+            raise PublishedConfigError("micro_conditioning of an outer network names other inputs than the innermost")
+        result["inputs"] = {key: {"default": value} for key, value in micro.items()}
+        automatic = depth > 0
+        normalize = not config.get("skip_normalization", False)
+        if normalize != automatic:
+            result["normalize_input"] = normalize
+        width = config.get("temporal_dim") or 4 * _integers(config, "resolution_channels")[0]
+        innermost = configs[-1]
+        if width != (innermost.get("temporal_dim") or 4 * _integers(innermost, "resolution_channels")[0]):
+            raise PublishedConfigError("temporal_dim differs between levels; all share one time width")
+        result["nest"] = inner
+    result["defaults"] = _defaults(config)
+    groups = result["defaults"].get("resnet", {}).get("groups", 32)
+    if groups != 32:
+        result["head"] = {"groups": groups}
+    result["stages"] = _stages(config, side)
+    return {key: value for key, value in result.items() if value not in ({},)}
+
+
+def _text(config: Mapping[str, Any], text_width: int, tokens: int) -> dict[str, Any]:
+    text: dict[str, Any] = {"width": text_width, "tokens": tokens}
+    project = -1
+    if config.get("conditioning_feature_proj_dim") is not None:
+        project = _integer(config, "conditioning_feature_proj_dim")
+    if project > 0:
+        text["project"] = project
+    if config.get("num_lm_head_layers"):
+        text["self_attention"] = _integer(config, "num_lm_head_layers")
+    # The published default is to obey the mask.
+    if config.get("masked_cross_attention", 1):
+        text["mask_attention"] = True
+    return text
+
+
+def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    resnet_config = config.get("resnet_config") or {}
+    if not isinstance(resnet_config, Mapping):
+        raise PublishedConfigError(f"resnet_config: expected a mapping, got {resnet_config!r}")
+    resnet: dict[str, Any] = {}
+    if resnet_config.get("num_groups_norm", 32) != 32:
+        resnet["groups"] = _integer(resnet_config, "num_groups_norm")
+    dropout = resnet_config.get("dropout") or 0.0
+    if not isinstance(dropout, (int, float)):
+        raise PublishedConfigError(f"dropout: expected a number, got {dropout!r}")
+    if dropout:
+        resnet["dropout"] = float(dropout)
+    attention = {"feed_forward": True} if resnet_config.get("use_attention_ffn") else {}
+    return {name: args for name, args in (("resnet", resnet), ("attention", attention)) if args}
+
+
+def _stages(config: Mapping[str, Any], side: int) -> dict[str, Any]:
+    widths = _integers(config, "resolution_channels")
+    depths = _integers(config, "num_resnets_per_resolution", len(widths))
+    counts = _integers(config, "num_attention_layers", len(widths))
+    attending = [] if config.get("attention_levels") in (None, "") else _integers(config, "attention_levels")
+    outside = [index for index in attending if not 0 <= index < len(widths)]
+    if outside:
+        raise PublishedConfigError(f"attention_levels: {outside[0]} is not one of the {len(widths)} stages, from 0")
+    stages = {}
+    for index, (width, depth, count) in enumerate(zip(widths, depths, counts, strict=True)):
+        if side % 2**index:
+            raise PublishedConfigError(f"{side} pixels cannot be halved {index} times")
+        stage = {"width": width, "depth": depth}
+        if index in attending and count:
+            stage["attention"] = count
+        stages[f"r{side // 2**index}"] = stage
+    return stages
+
+
+def _refuse_unsupported(config: Mapping[str, Any], *, innermost: bool) -> None:
+    for field, allowed in FIXED.items():
+        if config.get(field) not in allowed:
+            raise PublishedConfigError(f"{field}: {config[field]!r} is not supported; supported: {allowed[0]!r}")
+    if innermost and config.get("skip_cond_emb"):
+        raise PublishedConfigError("skip_cond_emb: true is not supported in the innermost network")
+    if not innermost and not config.get("skip_mid_blocks", True):
+        raise PublishedConfigError("skip_mid_blocks: false is not supported in an outer network")
+
+
+def _micro(config: Mapping[str, Any]) -> dict[str, float]:
+    """Micro inputs, written as ``scale:64,aspect:1``."""
+    text = config.get("micro_conditioning")
+    if text is not None and not isinstance(text, str):
+        raise PublishedConfigError(f"micro_conditioning: expected text such as 'scale:64', got {text!r}")
+    result: dict[str, float] = {}
+    for part in filter(None, (text or "").split(",")):
+        key, colon, value = part.partition(":")
+        try:
+            result[key.strip()] = float(value)
+        except ValueError:
+            raise PublishedConfigError(f"micro_conditioning: {part!r} is not NAME:NUMBER") from None
+        if not colon:
+            raise PublishedConfigError(f"micro_conditioning: {part!r} is not NAME:NUMBER")
+    return result
+
+
+def _integer(config: Mapping[str, Any], field: str) -> int:
+    value = config.get(field)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise PublishedConfigError(f"{field}: expected a whole number, got {value!r}")
+    return value
+
+
+def _integers(config: Mapping[str, Any], field: str, length: int | None = None) -> list[int]:
+    """A list of whole numbers, or the text ``1,2,3``; one number stands for as many as there are stages."""
+    if field not in config:
+        raise PublishedConfigError(f"the field {field} is missing; is this a published network config?")
+    value = config[field]
+    items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
+    try:
+        numbers = [int(item) for item in items]
+    except (TypeError, ValueError):
+        raise PublishedConfigError(f"{field}: expected whole numbers, got {value!r}") from None
+    if length is not None and len(numbers) == 1:
+        numbers *= length
+    if length is not None and len(numbers) != length:
+        raise PublishedConfigError(f"{field}: has {len(numbers)} numbers for {length} stages")
+    return numbers

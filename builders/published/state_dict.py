@@ -1,0 +1,168 @@
+"""The paper's published networks: their config format becomes a spec, their state dict our weights.
+
+The published names are read here and nowhere else. ``docs/published.md`` tells the correspondence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from builders.published.config import from_config
+from specs.graph import LevelGraph
+
+if TYPE_CHECKING:
+    from builders.networks.nested_unet import NestedUNet
+
+__all__ = ["PublishedWeightsError", "from_config", "load_state_dict", "parameter_names"]
+
+#: Modules inside a block: published name to ours.
+RESNET = {"time_layer": "time", "conv3": "shortcut"}
+ATTENTION = {
+    "qkv": "queries_keys_values",
+    "norm_cond": "text.norm",
+    "kv_cond": "text.keys_values",
+    "proj_out": "out",
+    "ffn.0": "feed_forward.norm",
+    "ffn.1": "feed_forward.widen",
+    "ffn.3": "feed_forward.narrow",
+}
+TOKEN_ATTENTION = {
+    "attn.norm": "norm1",
+    "attn.qkv": "queries_keys_values",
+    "attn.proj_out": "out",
+    "mlp.main.0": "norm2",
+    "mlp.main.1": "widen",
+    "mlp.main.3": "narrow",
+}
+LEVEL = {
+    "temb_layer1": "time.linear1",
+    "temb_layer2": "time.linear2",
+    "conv_in": "stem",
+    "norm_out": "head.norm",
+    "conv_out": "head.conv",
+    "in_adapter": "nest.enter",
+    "out_adapter": "nest.leave",
+}
+INPUTS = {"lm_proj": "inputs.text.project", "cond_emb": "inputs.text.pool"}
+MIDDLE = {("0", "resnets"): "middle0_resnet", ("0", "attn"): "middle1_attention", ("1", "resnets"): "middle2_resnet"}
+
+BLOCK = re.compile(r"(down_blocks|up_blocks|mid_blocks)\.(\d+)\.(resnets|attn|resample)\.?(.*)")
+UNIT = re.compile(r"(r\d+)_(down|up)(\d+)_attention(\d*)")
+
+
+class PublishedWeightsError(ValueError):
+    """A published state dict does not fit the model; the message lists what differs."""
+
+
+class _Level:
+    """Names within one level: its stages, finest first, and how many attention blocks a unit of each holds."""
+
+    def __init__(self, level: LevelGraph) -> None:
+        units = [re.match(r"(r\d+)_down\d+_", node.name) for node in level.nodes]
+        self.stages = list(dict.fromkeys(match[1] for match in units if match))
+        self.attention: dict[str, int] = {}
+        for node in level.nodes:
+            match = UNIT.fullmatch(node.name)
+            if match:
+                self.attention[match[1]] = max(self.attention.get(match[1], 0), int(match[4] or 0) + 1)
+
+    def block(self, path: str, index: str, kind: str, rest: str) -> str | None:
+        """Our name of what the published dict holds at ``{path}.{index}.{kind}.{rest}``."""
+        number, _, inside = rest.partition(".")
+        if path == "mid_blocks":
+            node = MIDDLE.get((index, kind)) if number == "0" else None
+            return node and f"{node}.{_inside(inside, kind)}"
+        position = int(index) if path == "down_blocks" else len(self.stages) - 1 - int(index)
+        if not 0 <= position < len(self.stages):
+            return None
+        stage, way = self.stages[position], "down" if path == "down_blocks" else "up"
+        if kind == "resample":
+            return f"{stage}_{way}sample.conv.{rest}"
+        if not number.isdigit():
+            return None
+        if kind == "resnets":
+            return f"{stage}_{way}{number}_resnet.{_inside(inside, kind)}"
+        each = self.attention.get(stage, 0)
+        if not each:
+            return None
+        unit, which = divmod(int(number), each)
+        return f"{stage}_{way}{unit}_attention{which if each > 1 else ''}.{_inside(inside, kind)}"
+
+
+def _inside(name: str, kind: str) -> str:
+    module, _, parameter = name.rpartition(".")
+    names = RESNET if kind == "resnets" else ATTENTION
+    return f"{names.get(module, module)}.{parameter}"
+
+
+def parameter_names(model: NestedUNet, published: Mapping[str, object]) -> Iterator[tuple[str, str | None]]:
+    """For each published name, ours, or None where the model has no place for it."""
+    labels = model.labels
+    levels = [_Level(level) for level in model.graph.levels]
+    for key in published:
+        name, depth = str(key), 0
+        while name.startswith("inner_unet."):
+            name, depth = name.removeprefix("inner_unet."), depth + 1
+        ours = _translate(name, levels[depth]) if depth < len(levels) else None
+        if ours is None or ours.startswith("inputs."):
+            # Text and its projection belong to the innermost network alone.
+            yield key, ours if depth == len(levels) - 1 else None
+        else:
+            yield key, f"levels.{labels[depth]}.{ours}"
+
+
+def _translate(name: str, level: _Level) -> str | None:
+    block = BLOCK.fullmatch(name)
+    if block:
+        return level.block(*block.groups())
+    module, _, parameter = name.rpartition(".")
+    if module in LEVEL:
+        return f"{LEVEL[module]}.{parameter}"
+    if module in INPUTS:
+        return f"{INPUTS[module]}.{parameter}"
+    micro = re.fullmatch(r"cond_layers\.(\w+)\.([01])", module)
+    if micro:
+        return f"micro_{micro[1]}.linear{int(micro[2]) + 1}.{parameter}"
+    token = re.fullmatch(r"lm_head\.(\d+)\.(.+)", module)
+    if token and token[2] in TOKEN_ATTENTION:
+        return f"inputs.text.layers.{token[1]}.{TOKEN_ATTENTION[token[2]]}.{parameter}"
+    return None
+
+
+def load_state_dict(model: NestedUNet, state_dict: Mapping[str, Any]) -> None:
+    """Load a state dict with the published names: every tensor used, none missing.
+
+    A 1x1 convolution's weight (out, in, 1, 1) fills the Linear (out, in) that stands for it here.
+
+    Raises:
+        PublishedWeightsError: with the tensors that are unknown, missing or of another shape; nothing is loaded.
+    """
+    own = model.state_dict()
+    translated: dict[str, Tensor] = {}
+    problems = []
+    for key, name in parameter_names(model, state_dict):
+        tensor = state_dict[key]
+        if not isinstance(tensor, Tensor):
+            problems.append(f"not a tensor: {key} is a {type(tensor).__name__}")
+            continue
+        if name is None or name not in own:
+            problems.append(f"unknown: {key} {tuple(tensor.shape)} has no place in {model.graph.name}")
+            continue
+        shape = own[name].shape
+        if tensor.dim() == 4 and len(shape) == 2 and tensor.shape[2:] == (1, 1):
+            tensor = tensor[:, :, 0, 0]
+        if tensor.shape != shape:
+            problems.append(f"shape: {key} is {tuple(tensor.shape)}, {name} is {tuple(shape)}")
+        translated[name] = tensor
+    problems += [f"missing: nothing fills {name} {tuple(own[name].shape)}" for name in own if name not in translated]
+    if problems:
+        shown = problems[:40] + [f"... and {len(problems) - 40} more"] * (len(problems) > 40)
+        raise PublishedWeightsError(
+            f"the published weights do not fit {model.graph.name} ({len(problems)} differences):\n  "
+            + "\n  ".join(shown)
+        )
+    model.load_state_dict(translated)

@@ -1,0 +1,8 @@
+"""Text encoders: the embedded one, T5, and cached states of a data set's captions.
+
+Imports `builders.data`, `builders.checkpoints` and what is below them.
+"""
+
+from specs.public_names import offer
+
+__getattr__ = offer(__name__)

@@ -1,0 +1,171 @@
+"""T5 encoders by transformers (Raffel et al., arXiv 1910.10683): from a local folder or the Hugging Face hub."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from builders.text.encoder import EMBEDDED, INSTALL, TextEncoderError, check_width, is_empty
+from specs.graph import TextInput
+
+__all__ = ["T5Text"]
+
+#: Captions are padded to a multiple of this, whatever else is in the batch, so that states do not depend on it.
+BUCKET = 16
+#: Captions encoded at once.
+ROWS = 64
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class T5Text:
+    """A frozen T5 encoder; see :class:`builders.text.encoder.TextEncoder`.
+
+    States are those of the last layer, after its norm, times the mask: what the published networks were trained on.
+
+    Args:
+        name: what it was opened by.
+        model: a ``T5EncoderModel``.
+        tokenizer: its tokenizer.
+        tokens: that a caption is cut or padded to; the sign for the end of a text is one of them.
+    """
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, tokens: int) -> None:
+        self.name, self.model, self.tokenizer, self.tokens = name, model, tokenizer, tokens
+        self.width: int = model.config.d_model
+        self.precision: torch.dtype = next(model.parameters()).dtype
+        self.fingerprint = _fingerprint(model, tokenizer)
+
+    @classmethod
+    def open(cls, name: str, text: TextInput, device: torch.device | str = "cpu", precision: str = "auto") -> T5Text:
+        """Load encoder and tokenizer; from what is on disk if they are there.
+
+        Raises:
+            TextEncoderError: transformers is missing; there is no such model, or it is no T5, or not all of its weights
+                are there; or its width is not that of the entry's text.
+        """
+        dtype = _dtype(precision, torch.device(device))
+        try:
+            import transformers
+        except ImportError:
+            raise TextEncoderError(
+                f"the text encoder {name!r} needs transformers: {INSTALL}; or take {EMBEDDED!r}"
+            ) from None
+        with _quiet():
+            config = _load(name, transformers.AutoConfig)
+            if config.model_type != "t5":
+                raise TextEncoderError(f"the text encoder {name!r} is a {config.model_type}, not a T5")
+            check_width(name, config.d_model, text)
+            tokenizer = _load(name, transformers.AutoTokenizer)
+            model, report = _load(name, transformers.T5EncoderModel, output_loading_info=True)
+        missing = sorted(report["missing_keys"])
+        if missing:
+            raise TextEncoderError(
+                f"the text encoder {name!r} lacks {len(missing)} of its tensors, such as {missing[0]}"
+            )
+        return cls(name, model.to(device, dtype).eval().requires_grad_(False), tokenizer, text.tokens)
+
+    @torch.no_grad()
+    def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """States (batch, tokens, width) float32 and the mask (batch, tokens) bool."""
+        device = self.model.device
+        states = torch.zeros(len(captions), self.tokens, self.width, device=device)
+        mask = torch.zeros(len(captions), self.tokens, dtype=torch.bool, device=device)
+        said = [row for row, caption in enumerate(captions) if not is_empty(caption)]
+        if not said:
+            return states, mask
+        found = self.tokenizer([captions[row] for row in said], truncation=True, max_length=self.tokens)["input_ids"]
+        buckets: dict[int, list[tuple[int, list[int]]]] = {}
+        for row, ids in zip(said, found, strict=True):
+            length = min(-(-len(ids) // BUCKET) * BUCKET, self.tokens)
+            buckets.setdefault(length, []).append((row, ids))
+        for length, members in buckets.items():
+            for start in range(0, len(members), ROWS):
+                part = members[start : start + ROWS]
+                rows = torch.tensor([row for row, _ in part], device=device)
+                padded = [ids + [self.tokenizer.pad_token_id] * (length - len(ids)) for _, ids in part]
+                kept = torch.tensor([[place < len(ids) for place in range(length)] for _, ids in part], device=device)
+                output = self.model(input_ids=torch.tensor(padded, device=device), attention_mask=kept.long())
+                states[rows, :length] = output.last_hidden_state.float() * kept[:, :, None]
+                mask[rows, :length] = kept
+        return states, mask
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if half else torch.float32
+    if precision not in PRECISIONS:
+        raise TextEncoderError(f"no precision {precision!r} of a text encoder; there are auto, {', '.join(PRECISIONS)}")
+    return PRECISIONS[precision]
+
+
+def _load(name: str, kind: Any, **options: Any) -> Any:
+    """``kind.from_pretrained``: from disk if it is there, else from the hub."""
+    local = Path(name).expanduser()
+    if local.is_dir():
+        try:
+            return kind.from_pretrained(str(local), local_files_only=True, **options)
+        except Exception as error:  # whatever transformers makes of a folder
+            raise TextEncoderError(f"{name}: no T5 encoder with its tokenizer ({_reason(error)})") from None
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise TextEncoderError(f"{name}: no such folder with a text encoder")
+    try:
+        return kind.from_pretrained(name, local_files_only=True, **options)
+    except Exception:
+        pass
+    try:
+        return kind.from_pretrained(name, **options)
+    except Exception as error:  # whatever hub, network or disk say
+        raise TextEncoderError(
+            f"the text encoder {name!r} is neither a folder nor in the cache of downloads, and could not be fetched "
+            f"({_reason(error)}); give a folder that holds it, or {EMBEDDED!r}, which needs no network"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:160] if text else type(error).__name__
+
+
+def _fingerprint(model: Any, tokenizer: Any) -> str:
+    """A hash of the weights as they are used, and of how text is split."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_padding()
+        backend.no_truncation()
+        digest.update(backend.to_str().encode())
+    else:
+        digest.update(repr(sorted(tokenizer.get_vocab().items())).encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the reports of transformers, whose errors become one message of ours; downloads keep their bars."""
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils import logging as reports
+
+    verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    of_hub = sys.stderr.isatty() and not are_progress_bars_disabled()
+    reports.set_verbosity(logging.CRITICAL)
+    reports.disable_progress_bar()  # those of the hub too
+    if of_hub:
+        enable_progress_bars()
+    try:
+        yield
+    finally:
+        reports.set_verbosity(verbosity)
+        if bars:
+            reports.enable_progress_bar()

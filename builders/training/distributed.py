@@ -1,0 +1,154 @@
+"""One process or several, through Hugging Face accelerate: devices, precision, gradients, and sums over processes."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from builders.training.errors import TrainingError
+
+__all__ = ["Processes", "is_main"]
+
+#: accelerate's names of precisions.
+_PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class Processes:
+    """The processes that train together; all of them call the same methods in the same order.
+
+    Args:
+        device: "cpu" or "cuda"; under a launcher (``accelerate launch``, ``torchrun``) each process has its own GPU.
+        precision: "auto", "float32", "bfloat16" or "float16".
+        unused: whether some parameters have no gradient, because their level has no loss.
+
+    Raises:
+        TrainingError: the device cannot compute in this precision, or the launcher asks for more than copies of the
+            network.
+    """
+
+    def __init__(self, device: torch.device | str, precision: str = "float32", *, unused: bool = False) -> None:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+        from accelerate.utils import (
+            DistributedDataParallelKwargs,
+            DistributedType,
+            GradientAccumulationPlugin,
+            InitProcessGroupKwargs,
+        )
+
+        _refuse_sharding()
+        device = torch.device(device)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
+        self.precision = _precision(precision, device)
+        if AcceleratorState._shared_state and not torch.distributed.is_initialized():
+            AcceleratorState._reset_state(True)  # an earlier run in this process, perhaps in another precision
+        self.accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision=_PRECISIONS[self.precision],
+            # A launcher may ask for sums over steps, which would divide the loss.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(find_unused_parameters=unused),
+                InitProcessGroupKwargs(timeout=_PATIENCE),
+            ],
+        )
+        kind = self.accelerator.distributed_type
+        if kind != DistributedType.NO and not kind.value.startswith("MULTI_"):
+            raise TrainingError(_refusal(kind.value))
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process trains."""
+        return self.accelerator.device
+
+    @property
+    def index(self) -> int:
+        """Number of this process, from 0; 0 writes the files."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.index == 0
+
+    @property
+    def scaler(self) -> Any:
+        """The scaler of float16 losses, or None."""
+        return self.accelerator.scaler
+
+    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        """The model and the optimizer as they are to be called."""
+        # Those of the phase before are done with.
+        self.accelerator.free_memory()
+        return self.accelerator.prepare(model, optimizer)
+
+    def backward(self, loss: Tensor, optimizer: Any) -> None:
+        """Gradients of ``loss``, averaged over processes, in their true size."""
+        self.accelerator.backward(loss)
+        self.accelerator.unscale_gradients(optimizer)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over processes."""
+        return values if self.count == 1 else self.accelerator.reduce(values, "sum")
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process has, in their order; for the rare case, as it is pickled among them."""
+        if self.count == 1:
+            return [value]
+        from accelerate.utils import gather_object
+
+        return gather_object([value])
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.accelerator.wait_for_everyone()
+
+
+#: The others wait while the first process evaluates, draws and saves.
+_PATIENCE = timedelta(hours=4)
+#: What ``accelerate launch`` sets in the environment of its processes, and what it calls that.
+_SHARDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
+
+
+def is_main() -> bool:
+    """Whether this process is the first of those that train together, or alone."""
+    from accelerate import PartialState
+
+    return not PartialState._shared_state or bool(PartialState().is_main_process)
+
+
+def _refuse_sharding() -> None:
+    # Before accelerate looks, which fails where a library is not installed.
+    for variable, name in _SHARDING.items():
+        if os.environ.get(variable, "").lower() in ("true", "1", "yes", "on", "y", "t"):
+            raise TrainingError(_refusal(name))
+
+
+def _refusal(name: str) -> str:
+    return (
+        f"training does not run under {name}: every process holds the whole network. Use torchrun, or accelerate "
+        "launch --multi_gpu (without --use_fsdp and --use_deepspeed); for less memory a smaller batch, more processes, "
+        "or precision bfloat16"
+    )
+
+
+def _precision(name: str, device: torch.device) -> str:
+    if name == "auto":
+        return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    if name == "float16" and device.type != "cuda":
+        raise TrainingError(f"precision float16 needs a GPU, not {device.type}; use float32 or bfloat16")
+    return name

@@ -1,0 +1,163 @@
+"""Optimizers of torch and timm by name, and their state by the names of parameters."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from specs.recipe import OptimizerSpec
+from specs.schemas.optimizers import OPTIMIZERS
+
+__all__ = ["OptimizerError", "build_optimizer", "optimizer_state", "restore_optimizer"]
+
+#: What is set again at every step or made of the recipe, so it is not state.
+_NOT_STATE = ("params", "lr", "initial_lr", "param_names")
+Named = Sequence[tuple[str, nn.Parameter]]
+
+
+class OptimizerError(ValueError):
+    """An optimizer cannot be made as asked, or its state is not one that fits."""
+
+
+def build_optimizer(
+    spec: OptimizerSpec, parameters: Sequence[nn.Parameter], learning_rate: float
+) -> torch.optim.Optimizer:
+    """An optimizer for some parameters.
+
+    Args:
+        spec: its name and settings; what is not set is left to the optimizer.
+        parameters: those it moves.
+        learning_rate: at the start.
+
+    Raises:
+        OptimizerError: it has no such setting, or refuses a value.
+    """
+    make = _maker(spec.name)
+    accepted = inspect.signature(make).parameters
+    given: dict[str, Any] = {"betas": spec.betas, "weight_decay": spec.weight_decay, "eps": spec.epsilon}
+    given = {name: value for name, value in given.items() if value is not None} | dict(spec.options)
+    called = {"eps": "epsilon"}
+    for name in given:
+        if name not in accepted or name in ("params", "lr"):
+            names = [
+                called.get(each, each) for each in accepted if each not in ("params", "lr", "self", "args", "kwargs")
+            ]
+            raise OptimizerError(
+                f"optimizer {spec.name} has no setting {called.get(name, name)!r}; it has {', '.join(names)}"
+            )
+    if spec.name not in OPTIMIZERS[0] and "momentum" in accepted:
+        given.setdefault("momentum", 0.9)  # as timm's own factory does
+    if "fused" in accepted and not any(given.get(name) for name in ("fused", "foreach", "differentiable")):
+        given.setdefault("fused", spec.name in ("adamw", "adam", "sgd"))
+    try:
+        _try(partial(make, lr=learning_rate, **given), parameters[0].device)
+        return make(list(parameters), lr=learning_rate, **given)
+    except (ValueError, TypeError, AssertionError, IndexError, RuntimeError, AttributeError) as error:
+        shown = ", ".join(f"{called.get(name, name)} {value}" for name, value in given.items())
+        raise OptimizerError(f"optimizer {spec.name} refuses its settings ({shown}): {error}") from None
+
+
+def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], device: torch.device) -> None:
+    """Take a step with a parameter that nobody needs: some settings are only looked at there."""
+    parameter = nn.Parameter(torch.ones(2, 2, device=device))
+    parameter.grad = torch.ones_like(parameter)
+    make([parameter]).step()
+
+
+def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:
+    if name in OPTIMIZERS[0]:
+        classes = {key.lower(): value for key, value in vars(torch.optim).items() if isinstance(value, type)}
+        if name in classes:
+            return classes[name]
+        raise OptimizerError(f"this torch ({torch.__version__}) has no optimizer {name}")
+    from timm.optim import get_optimizer_class
+
+    try:
+        return get_optimizer_class(name.removeprefix("timm:"), bind_defaults=True)
+    except (ValueError, KeyError):
+        raise OptimizerError(f"this timm has no optimizer {name.removeprefix('timm:')}") from None
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, named: Named) -> tuple[dict[str, Tensor], str]:
+    """The state of an optimizer: tensors as ``KEY/PARAMETER``, and as JSON what is no tensor.
+
+    Raises:
+        OptimizerError: it keeps something that cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for name, parameter in named:
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"{key}/{name}"] = value
+            elif value is None or isinstance(value, (bool, int, float, str)):
+                plain.setdefault(name, {})[key] = value
+            else:
+                raise OptimizerError(f"{type(optimizer).__name__} keeps a {type(value).__name__}, which is not saved")
+    groups = [
+        {
+            key: {"tensor": value.item()} if isinstance(value, Tensor) else value
+            for key, value in group.items()
+            if key not in _NOT_STATE and _is_plain(value)
+        }
+        for group in optimizer.param_groups
+    ]
+    return tensors, json.dumps({"state": plain, "groups": groups}, sort_keys=True)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.dim() == 0
+    if isinstance(value, (tuple, list)):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, named: Named, tensors: Mapping[str, Tensor], plain: str, *, groups: bool = True
+) -> None:
+    """Put back what :func:`optimizer_state` gave, for those parameters that it names.
+
+    Args:
+        optimizer: a new one of the same kind.
+        named: its parameters by name; those without a state keep none.
+        tensors: the state's tensors.
+        plain: the rest of it.
+        groups: also put back what the optimizer keeps for all parameters together, such as a count of steps.
+    """
+    facts = json.loads(plain)
+    by_name: dict[str, dict[str, Any]] = {name: dict(values) for name, values in facts["state"].items()}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        by_name.setdefault(name, {})[kind] = value
+    for name, parameter in named:
+        if name not in by_name:
+            continue
+        optimizer.state[parameter] = {
+            key: _placed(value, key, parameter, optimizer) if isinstance(value, Tensor) else value
+            for key, value in by_name[name].items()
+        }
+    if groups:
+        for group, kept in zip(optimizer.param_groups, facts["groups"], strict=True):
+            group.update({key: _unpacked(value, group.get(key)) for key, value in kept.items()})
+
+
+def _unpacked(value: Any, now: Any) -> Any:
+    """A value of a group as the optimizer had it, from JSON."""
+    if isinstance(value, dict):
+        return torch.tensor(value["tensor"], device=now.device if isinstance(now, Tensor) else None)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _placed(value: Tensor, key: str, parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> Tensor:
+    """A tensor of the state where the optimizer looks for it: counts of steps stay on the CPU unless it is fused."""
+    fused = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+    if key == "step" and value.dim() == 0 and not fused:
+        return value.clone()
+    return value.clone().to(parameter.device)

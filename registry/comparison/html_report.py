@@ -1,0 +1,203 @@
+"""A comparison as one HTML file that needs nothing else: tables, charts, pictures."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from builders.files import write_text
+from registry.comparison.charts import bar_chart, color, cost_bars, scatter_chart, training_chart
+from registry.comparison.compare import Comparison, Row
+from registry.costs.card import STEPS
+from registry.costs.units import short, short_bytes
+from registry.evaluation.results import Metric, grid_path, how_drawn, is_distance
+
+__all__ = ["report_html", "write_report"]
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; margin: 2rem auto; max-width: 1500px; padding: 0 1.5rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+p.lead { color: #556; margin: 0 0 1rem; max-width: 75em; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid #e3e6ea; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: #445; }
+td small { color: #778; } td.none { color: #99a; font-style: italic; } td.best { font-weight: 700; }
+i.dot { display: inline-block; width: .75em; height: .75em; border-radius: 50%; margin-right: .5em; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 1.2rem; }
+.charts figure, .pictures figure { margin: 0; border: 1px solid #e3e6ea; border-radius: 8px; padding: .8rem; }
+.charts svg { width: 100%; height: auto; } figcaption { color: #445; margin-bottom: .4rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 1.2rem; }
+.pictures img { width: 100%; height: auto; image-rendering: pixelated; } .scroll { overflow-x: auto; }
+ul.notes { color: #664; }
+"""
+
+
+def write_report(comparison: Comparison, path: str | Path) -> Path:
+    """Write the report, whole or not at all.
+
+    Raises:
+        ValueError: the path is no .html file.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{path}: a report is an .html file")
+    write_text(path, report_html(comparison))
+    return path
+
+
+def report_html(comparison: Comparison) -> str:
+    """The report as HTML."""
+    names = ", ".join(row.entry.name for row in comparison.rows)
+    protocol = comparison.title or "none was measured"
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in comparison.notes)
+    sections = [
+        f"<h1>Comparison of {len(comparison.rows)} entries</h1>",
+        f'<p class="lead">{html.escape(names)}. Distances: {html.escape(protocol)}. Costs are of one sample; FLOPs '
+        "are two per multiply-add.</p>",
+        f'<ul class="notes">{notes}</ul>' if notes else "",
+        f'<div class="scroll">{_main_table(comparison)}</div>',
+        _charts(comparison),
+        "<h2>Architecture choices that differ</h2>",
+        f'<div class="scroll">{_choices(comparison)}</div>',
+        _reported(comparison),
+        _samples(comparison),
+        _pictures(comparison),
+        _origins(comparison),
+    ]
+    body = "\n".join(section for section in sections if section)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(names)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _name(comparison: Comparison, row: Row) -> str:
+    index = comparison.rows.index(row)
+    return f'<td><i class="dot" style="background:{color(index)}"></i>{html.escape(row.entry.name)}</td>'
+
+
+def _table(head: Sequence[str], rows: Sequence[str]) -> str:
+    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+
+
+def _main_table(comparison: Comparison) -> str:
+    head = ["entry", "levels", "parameters", "MACs", "FLOPs", f"FLOPs, {STEPS} steps", "activations, training"]
+    leading = {metric: comparison.best(metric) for metric in comparison.metrics}
+    rows = []
+    for row in comparison.rows:
+        card = row.card
+        cells = [
+            " / ".join(row.entry.labels),
+            f"{card.parameters:,}",
+            short(card.macs),
+            short(card.flops),
+            short(card.sampling_flops(STEPS)),
+            short_bytes(card.memory.training),
+        ]
+        text = _name(comparison, row) + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        for metric in comparison.metrics:
+            found = row.measured.metrics.get(metric) if row.measured else None
+            text += _metric(found, best=row.value(metric) is not None and row.value(metric) == leading[metric])
+        rows.append(text)
+    return _table([*head, *comparison.metrics], rows)
+
+
+def _metric(found: Metric | None, best: bool) -> str:
+    if found is None:
+        return '<td class="none">not measured</td>'
+    span = "" if found.low is None else f"<br><small>{found.low:.4g} to {found.high:.4g}</small>"
+    return f"<td{' class=best' if best else ''}>{found.value:.4g}{span}</td>"
+
+
+def _charts(comparison: Comparison) -> str:
+    charts = []
+    for metric in comparison.metrics:
+        if not is_distance(metric):
+            continue
+        charts.append((f"FLOPs against {metric}", scatter_chart(comparison, lambda r: r.card.flops, "FLOPs", metric)))
+        by_parameters = scatter_chart(comparison, lambda r: r.card.parameters, "parameters", metric)
+        charts.append((f"Parameters against {metric}", by_parameters))
+        charts.append((f"{metric}, with 95 % intervals", bar_chart(comparison, metric)))
+    costs: list[tuple[str, Callable[..., float], str, Callable[[float], str]]] = [
+        ("FLOPs by level", lambda level: level.flops, "FLOPs of one forward pass", lambda sum: short(round(sum))),
+        ("Parameters by level", lambda level: level.parameters, "parameters", lambda sum: short(round(sum))),
+        (
+            "Memory by level",
+            lambda level: level.memory.training / 2**20,
+            "MiB of activations kept for training",
+            lambda sum: short_bytes(round(sum * 2**20)),
+        ),
+    ]
+    charts += [(title, cost_bars(comparison, value, axis, shown)) for title, value, axis, shown in costs]
+    curves = training_chart(comparison)
+    if curves is not None:
+        charts.append(("Training: nested entries solid, flat ones dashed", curves))
+    figures = "".join(f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in charts)
+    return f'<h2>Charts</h2><div class="charts">{figures}</div>'
+
+
+def _choices(comparison: Comparison) -> str:
+    names = comparison.differing
+    rows = [
+        _name(comparison, row) + "".join(f"<td>{html.escape(row.params.get(name, ''))}</td>" for name in names)
+        for row in comparison.rows
+    ]
+    return _table(["entry", *names], rows)
+
+
+def _reported(comparison: Comparison) -> str:
+    rows = [
+        _name(comparison, row)
+        + f"<td>{html.escape(item.metric)} {item.value:g}</td><td>{html.escape(item.data)}</td>"
+        + f"<td>{html.escape(item.source)}; {html.escape(item.note)}</td>"
+        for row in comparison.rows
+        for item in row.reported
+    ]
+    if not rows:
+        return ""
+    return "<h2>Reported by others, under protocols of theirs</h2>" + _table(["entry", "value", "data", "source"], rows)
+
+
+def _samples(comparison: Comparison) -> str:
+    figures = []
+    for row in comparison.rows:
+        path = grid_path(row.measured) if row.measured else None
+        if path is not None:
+            content = base64.b64encode(path.read_bytes()).decode()
+            image = f'<img alt="samples of {html.escape(row.entry.name)}" src="data:image/png;base64,{content}">'
+            figures.append(f"<figure><figcaption>{html.escape(row.entry.name)}</figcaption>{image}</figure>")
+    return f'<h2>Samples</h2><div class="pictures">{"".join(figures)}</div>' if figures else ""
+
+
+def _pictures(comparison: Comparison) -> str:
+    from registry.publishing.diagram import draw_svg
+
+    figures = []
+    for row in comparison.rows:
+        svg = draw_svg(row.entry.architecture)
+        figures.append(f"<figure><figcaption>{html.escape(row.entry.name)}</figcaption>{svg}</figure>")
+    return f'<h2>Architectures</h2><div class="charts">{"".join(figures)}</div>'
+
+
+def _origins(comparison: Comparison) -> str:
+    """Hashes, and what the numbers were measured with."""
+    rows = []
+    for row in comparison.rows:
+        measured = row.measured
+        facts = [row.card.hash, row.card.graph_hash, measured.weights if measured else "", _sampler(row)]
+        facts.append(measured.environment.get("hardware", "") if measured else "")
+        facts.append(measured.date if measured else "")
+        rows.append(_name(comparison, row) + "".join(f"<td>{html.escape(fact)}</td>" for fact in facts))
+    head = ["entry", "hash", "graph hash", "weights", "sampler", "hardware", "measured"]
+    return "<h2>Where the numbers come from</h2>" + f'<div class="scroll">{_table(head, rows)}</div>'
+
+
+def _sampler(row: Row) -> str:
+    if row.measured is None:
+        return ""
+    return how_drawn(row.measured.sampler)

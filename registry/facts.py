@@ -1,0 +1,67 @@
+"""Facts of an entry that tables, MLflow and filters share."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from registry.costs.card import STEPS, Card
+
+if TYPE_CHECKING:
+    from specs.graph import EntryGraph
+
+
+def kind_of(graph: EntryGraph) -> str:
+    """What an entry makes: "image" or "video"."""
+    return "image"
+
+
+def conditioning_of(graph: EntryGraph) -> str:
+    """What an entry is steered by: "text", "classes", both joined by "+", or "none"."""
+    return "+".join(graph.conditions) or "none"
+
+
+def cost_metrics(card: Card) -> dict[str, float]:
+    """Costs of an entry as MLflow shows them: of one sample; FLOPs are two a MAC, memory is bytes in float32."""
+    return {
+        "parameters": card.parameters,
+        "macs": card.macs,
+        "flops": card.flops,
+        "log10_parameters": math.log10(card.parameters),
+        "log10_flops": math.log10(max(card.flops, 1)),
+        "training_flops": card.training_flops,
+        f"sampling_flops_{STEPS}": card.sampling_flops(STEPS),
+        "activation_bytes_inference": card.memory.inference,
+        "activation_bytes_training": card.memory.training,
+        "activation_bytes_checkpointed": card.memory.checkpointed,
+    }
+
+
+def architecture_params(graph: EntryGraph) -> dict[str, str]:
+    """The choices that make an entry what it is, for tables and parallel coordinates."""
+    blocks = Counter(node.block for level in graph.levels for node in level.nodes)
+    widths = [node.width for level in graph.levels for node in level.nodes]
+    params: dict[str, object] = {
+        "resolution": graph.resolution,
+        "levels": len(graph.levels),
+        "level_labels": ", ".join(graph.labels),
+        "innermost_resolution": graph.levels[-1].resolution,
+        "conditioning": conditioning_of(graph),
+        "time_width": graph.time_width,
+        "narrowest_width": min(widths),
+        "widest_width": max(widths),
+        "resnet_blocks": blocks["resnet"],
+        "attention_blocks": blocks["attention"],
+        "blocks": sum(blocks.values()),
+        "noise_schedule": graph.process.schedule,
+        "noise_shift": f"{graph.process.shift:g}",
+    }
+    params |= {f"{level.label}.stem_width": level.stem_width for level in graph.levels}
+    params |= {f"{level.label}.blocks": len(level.nodes) for level in graph.levels}
+    return {name: str(value) for name, value in params.items()}
+
+
+def family_of(name: str) -> str:
+    """What entries are built alike: the first word of the name."""
+    return name.partition(".")[0].partition("-")[0]

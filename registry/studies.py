@@ -1,0 +1,34 @@
+"""A study carried out: every entry trained at the study's budget, measured under its protocol, and tracked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from registry.costs.card import make_card
+from specs.graph import EntryGraph
+from specs.recipe import Recipe
+from specs.schemas.study import Study
+
+__all__ = ["study_recipe"]
+
+
+def study_recipe(study: Study, graph: EntryGraph) -> Recipe:
+    """The recipe of one entry: a phase a level from the inside out, each with the same share of the budget."""
+    labels = list(reversed(graph.labels))
+    phases = {}
+    for label in labels:
+        inner = dataclasses.replace(graph, levels=graph.levels[graph.labels.index(label) :])
+        cost = make_card(inner).training_flops * study.recipe.batch
+        steps = max(1, round(study.budget.training_flops / len(labels) / cost))
+        phases[f"p{label.removeprefix('r')}"] = {"train": label, "steps": steps, "batch": study.recipe.batch}
+    common = study.recipe.model_dump(mode="python", exclude={"batch"}, exclude_unset=True)
+    if graph.classes is None:
+        common.pop("drop", None)
+    facts = {
+        "name": f"{study.name}-{graph.name}",
+        "summary": f"{graph.name} in the study {study.name}",
+        "entry": graph.name,
+        "data": study.data,
+        "phases": phases,
+    }
+    return Recipe.model_validate(common | facts)

@@ -1,0 +1,106 @@
+"""A thread that sends a run's spool while training goes on, with growing pauses while the store is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from builders.files import file_lock
+from registry.tracking.sender import RunDeletedError, Sender
+from registry.tracking.spool import Spool
+from registry.tracking.store import connect, explained, shown_uri
+
+__all__ = ["SendingThread"]
+
+#: Seconds between batches, and between tries while the store is away.
+SECONDS, FIRST_PAUSE, LAST_PAUSE = 2.0, 1.0, 60.0
+#: The same at the end of training, when somebody waits; after so many failures in a row it is given up.
+CLOSING_PAUSE, CLOSING_FAILURES = 0.5, 3
+
+
+class SendingThread:
+    """Sends a spool to a store in the background; whatever the store does, nothing is raised.
+
+    Args:
+        spool: what to send; another thread appends to it.
+        uri: of the store.
+        warn: told of an outage that lasts, and of what the store does not take.
+    """
+
+    def __init__(self, spool: Spool, uri: str, warn: Callable[[str], None]) -> None:
+        self.spool, self.uri, self.warn = spool, uri, warn
+        self.sender: Sender | None = None
+        #: Why the last call failed; None if it did not.
+        self.failure: str | None = None
+        self._failures = 0
+        self._closing, self._given_up = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        """Start; returns at once."""
+        self._thread.start()
+
+    def close(self, patience: float) -> bool:
+        """Send what is left, for at most ``patience`` seconds; whether the store has all of it."""
+        self._closing.set()
+        self._thread.join(patience)
+        self._given_up.set()
+        return not self._thread.is_alive() and self.failure is None
+
+    def _work(self) -> None:
+        try:
+            self.spool.folder.mkdir(parents=True, exist_ok=True)
+            while not self._given_up.is_set():
+                with file_lock(self.spool.folder / ".lock", wait=False) as mine:
+                    if mine:
+                        self._send_all()
+                        return
+                self._failed("another process is sending this run")
+                if self._stop_after_failure():
+                    return
+        except Exception as error:  # whatever happens here must not end training
+            self._failed(explained(error))
+
+    def _send_all(self) -> None:
+        while not self._given_up.is_set():
+            try:
+                if self.sender is None:
+                    self.sender = Sender(self.spool, connect(self.uri), self.uri, self.warn)
+                    self.sender.send_refused()
+                # Asked before sending: what is appended before the closing is sent after it.
+                closing = self._closing.is_set()
+                sent = self.sender.send_next()
+            except RunDeletedError:
+                self._failed("the run was deleted there")
+                return
+            except Exception as error:
+                self._failed(explained(error))
+                if self._stop_after_failure():
+                    return
+                continue
+            self.failure, self._failures = None, 0
+            if closing and not sent:
+                return
+            self._closing.wait(SECONDS)
+
+    def _failed(self, why: str) -> None:
+        self.failure = why
+        self._failures += 1
+        if self._failures == 3 and not self._closing.is_set():
+            self.warn(
+                f"MLflow at {shown_uri(self.uri)} cannot be used for now ({why}); training goes on, and what is logged "
+                f"is kept in {self.spool.folder} and sent later"
+            )
+
+    def _stop_after_failure(self) -> bool:
+        """Pause; True if training is over and the store was given its chances."""
+        if self._closing.is_set():
+            if self._failures >= CLOSING_FAILURES:
+                return True
+            time.sleep(CLOSING_PAUSE)
+            return False
+        pause = min(LAST_PAUSE, FIRST_PAUSE * 2 ** (self._failures - 1))
+        if self._closing.wait(pause):
+            self._failures = 0
+        return False

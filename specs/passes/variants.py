@@ -1,0 +1,94 @@
+"""Variants by multiplication: every width or depth of an entry's own level times a factor."""
+
+from __future__ import annotations
+
+from specs.errors import Problems, closest, fail, quote
+from specs.library import NAME
+from specs.schemas.entry import EntrySpec, MultiplySpec
+from specs.syntax.merge import put
+from specs.syntax.validation import validate, validate_into
+from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree
+
+__all__ = ["check_variants", "multiply"]
+
+DEFAULT_GROUPS = 32
+
+
+def check_variants(tree: Mapping) -> None:
+    """Every variant that a file declares is a mapping of an entry's keys and ``multiply``.
+
+    Raises:
+        SpecError: one is not. The values are checked when the variant is loaded.
+    """
+    variants = tree.get("variants")
+    if variants is None:
+        return
+    if not isinstance(variants, Mapping):
+        raise fail("wrong-type", "'variants' must be a mapping from names to changes", variants.position)
+    problems = Problems()
+    fields = sorted({*EntrySpec.model_fields, "multiply"} - {"name"})
+    for name, entry in variants.entries.items():
+        if not NAME.fullmatch(name):
+            message = f"variant {quote(name)}: a name has letters, digits, '-', '_' and '.', a letter or digit first"
+            problems.add("bad-name", message, entry.key)
+        if not isinstance(entry.value, Mapping):
+            problems.add("wrong-type", f"variant {quote(name)} must be a mapping of changes", entry.value.position)
+            continue
+        for key, field in entry.value.entries.items():
+            if key not in fields:
+                matches = closest(key, fields)
+                hint = f"; did you mean {quote(matches[0])}?" if matches else ""
+                problems.add("unknown-key", f"variant {quote(name)} has no field {quote(key)}{hint}", field.key)
+        factors = entry.value.get("multiply")
+        if factors is not None:
+            validate_into(MultiplySpec, factors, problems, "'multiply'")
+    problems.raise_if_any()
+
+
+def multiply(tree: Mapping, factors: Tree, name: str) -> tuple[Mapping, list[str]]:
+    """The entry with its own stages or nodes scaled, and notes on widths that were rounded.
+
+    Widths are rounded to a multiple of the resnet's groups, so that the norms fit; depths to at least one.
+
+    Raises:
+        SpecError: the factors are wrong, or a graph is to be deepened.
+    """
+    spec = validate(MultiplySpec, factors, "'multiply'")
+    groups = _groups(tree)
+    notes: list[str] = []
+
+    def scaled(stage: str, key: str, value: int) -> int:
+        if key == "depth":
+            return max(1, round(value * spec.depth))
+        exact = value * spec.width
+        rounded = max(1, round(exact / groups)) * groups
+        if rounded != exact:
+            notes.append(f"{name}: width of {stage} rounded from {exact:g} to {rounded}, a multiple of {groups} groups")
+        return rounded
+
+    graph = tree.get("graph")
+    if isinstance(graph, Mapping) and spec.depth != 1:
+        where = factors.entries["depth"].key if isinstance(factors, Mapping) else factors.position
+        raise fail("misplaced", "a graph has no depth to multiply; it names every node", where)
+    for body in ("stages", "graph"):
+        members = tree.get(body)
+        if not isinstance(members, Mapping):
+            continue
+        changed = {}
+        for member, entry in members.entries.items():
+            value = entry.value
+            for key in ("width", "depth"):
+                number = value.get(key) if isinstance(value, Mapping) else None
+                if isinstance(value, Mapping) and isinstance(number, Scalar) and type(number.value) is int:
+                    value = put(value, key, Scalar(scaled(member, key, number.value), number.position))
+            changed[member] = Entry(entry.key, value)
+        tree = put(tree, body, Mapping(changed, members.position))
+    return tree, notes
+
+
+def _groups(tree: Mapping) -> int:
+    """The groups that widths must divide into."""
+    at: Tree | None = tree
+    for key in ("defaults", "resnet", "groups"):
+        at = at.get(key) if isinstance(at, Mapping) else None
+    return at.value if isinstance(at, Scalar) and type(at.value) is int and at.value > 0 else DEFAULT_GROUPS

@@ -1,0 +1,80 @@
+"""Public names: what packages offer of their modules, and modules that were moved.
+
+``builders.diffusion.noise_schedule`` is defined in ``builders.diffusion.schedules``, which is imported at the first
+use. A module's name of before 0.2, such as ``builders.process``, still works and warns with the new name.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+__all__ = ["offer"]
+
+_TABLE = Path(__file__).with_suffix(".txt")
+
+
+def offer(package: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package, which finds the names of its modules.
+
+    Args:
+        package: Name of the package, with a line in ``public_names.txt``.
+    """
+    return partial(_find, package)
+
+
+@cache
+def _table() -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
+    """Modules by the package or old module whose names they hold, and names that changed."""
+    table = {}
+    for line in _TABLE.read_text(encoding="utf-8").splitlines():
+        name, colon, rest = line.partition(": ")
+        if colon and not line.startswith("#"):
+            top = name.partition(".")[0]
+            words = rest.split()
+            modules = tuple(w if w.partition(".")[0] in _TOP else f"{top}.{w}" for w in words if "=" not in w)
+            table[name] = (modules, dict(word.split("=") for word in words if "=" in word))
+    return table
+
+
+_TOP = ("specs", "builders", "registry")
+
+
+def _find(package: str, name: str) -> Any:
+    modules, renamed = _table()[package]
+    if not name.startswith("_"):
+        for module in modules:
+            found = import_module(module)
+            if hasattr(found, renamed.get(name, name)):
+                return getattr(found, renamed.get(name, name))
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Imports modules by their old names."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        top, dot, _ = fullname.partition(".")
+        return ModuleSpec(fullname, self) if dot and top in _TOP and fullname in _table() else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__
+        now = " and ".join(_table()[name][0])
+        warnings.warn(f"{name} is now {now}; the old name goes in version 0.3", FutureWarning, stacklevel=2)
+        module.__dict__["__getattr__"] = partial(_find, name)
+
+
+sys.meta_path.append(_Moved())

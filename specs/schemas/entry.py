@@ -1,0 +1,260 @@
+"""The language's keys: frozen models of an entry whose references have been resolved."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_serializer
+from pydantic_core import PydanticCustomError
+
+from specs.schemas.base import EntryName, Model, Open
+from specs.syntax.validation import validate, validate_into
+
+__all__ = [
+    "BlockUse",
+    "EntrySpec",
+    "GraphSpec",
+    "InputsSpec",
+    "LevelSpec",
+    "MicroSpec",
+    "NodeSpec",
+    "ProcessSpec",
+    "SourceSpec",
+    "StageSpec",
+    "TagSpec",
+    "TextSpec",
+    "validate",
+    "validate_into",
+]
+
+MAX_WIDTH = 65_536
+MAX_PIXELS = 2**24
+MAX_REPEAT = 1_000
+
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH, description="channels")]
+Skip = Literal["cat", "add", "none"]
+
+
+def _use(value: Any) -> Any:
+    return {"block": value} if isinstance(value, str) else value
+
+
+def _down(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"block": "down", "factor": value}
+    if not isinstance(value, dict):
+        raise PydanticCustomError("wrong-type", "'down' is a whole number or {block: NAME, ...}")
+    return value
+
+
+def _source(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"node": value}
+    if isinstance(value, dict):
+        ways = [way for way in ("down", "up") if isinstance(value.get(way), str)]
+        if len(ways) == 1:
+            rest = {key: item for key, item in value.items() if key != ways[0]}
+            return {"node": value[ways[0]], "way": ways[0], "args": rest}
+    raise PydanticCustomError("bad-value", "'from' takes the name of a node, {down: NAME} or {up: NAME}")
+
+
+def _sources(value: Any) -> Any:
+    return [_source(item) for item in value] if isinstance(value, list) else [_source(value)]
+
+
+_WAY = {"type": "object", "additionalProperties": True}
+_SOURCE_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string"}, _WAY]}
+
+
+class BlockUse(Open):
+    """A block and its arguments, written as a name or as ``{block: NAME, ...}``; ``others`` are the arguments."""
+
+    block: str = Field(description="name of a block")
+
+
+Use = Annotated[BlockUse, BeforeValidator(_use, json_schema_input_type=str | BlockUse)]
+Down = Annotated[BlockUse, BeforeValidator(_down, json_schema_input_type=int | BlockUse)]
+
+
+class StageSpec(Model):
+    """One resolution of a U shape."""
+
+    width: Width
+    depth: int = Field(default=1, ge=0, le=MAX_REPEAT, description="units on the way down; one more on the way up")
+    blocks: Annotated[tuple[Use, ...], Field(strict=False, min_length=1, max_length=MAX_REPEAT)] | None = Field(
+        default=None, description="blocks of a unit; default [resnet]"
+    )
+    attention: int | None = Field(default=None, ge=0, le=MAX_REPEAT, description="attention blocks after a resnet")
+    down: Down | None = Field(default=None, description="step to the next stage: a factor (default 2) or a block")
+    skip: Skip | None = Field(default=None, description="how the way up takes the skips; default the level's")
+
+
+class SourceSpec(Model):
+    """What a node reads: another node, perhaps resampled on the way."""
+
+    node: str
+    way: Literal["down", "up"] | None = None
+    args: dict[str, Any] = {}  # noqa: RUF012  a pydantic field
+
+    @model_serializer
+    def _written(self) -> str | dict[str, Any]:
+        """As it stands in a file."""
+        return self.node if self.way is None else {self.way: self.node, **self.args}
+
+
+Sources = Annotated[
+    tuple[SourceSpec, ...],
+    Field(strict=False, min_length=1, max_length=64),
+    BeforeValidator(_sources, json_schema_input_type=Any),
+]
+
+
+class StemNode(Model):
+    """The first convolution of a level."""
+
+    width: Width
+
+
+class NestNode(Model):
+    """Where the nested level stands."""
+
+    sources: Sources = Field(alias="from")
+
+
+class HeadNode(Model):
+    """What the level gives."""
+
+    sources: Sources = Field(alias="from")
+    groups: int | None = Field(default=None, ge=1, le=4096, description="groups of the head's norm")
+
+
+class NodeSpec(Open):
+    """A node of an explicit graph; ``others`` are the arguments of its block."""
+
+    block: str = Field(description="name of a block")
+    sources: Sources = Field(alias="from", description="NAME, {down: NAME}, {up: NAME}, or a list of these")
+    width: Width | None = Field(default=None, description="channels it gives; default those it reads")
+    merge: Literal["cat", "add", "mean"] | None = Field(default=None, description="how several inputs become one")
+    repeat: int = Field(default=1, ge=1, le=MAX_REPEAT, description="that many in a row")
+
+
+class GraphSpec(Open):
+    """Named nodes; ``others`` are those that are not reserved."""
+
+    __pydantic_extra__: dict[str, NodeSpec]
+    stem: StemNode
+    nest: NestNode | None = None
+    head: HeadNode
+
+
+class TextSpec(Model):
+    """Tokens of a text encoder that runs outside."""
+
+    width: Width
+    tokens: int = Field(ge=1, le=MAX_WIDTH, description="tokens of a prompt")
+    project: Width | None = Field(default=None, description="width the tokens are projected to, once for all levels")
+    self_attention: int = Field(default=0, ge=0, le=64, description="self-attention layers over the tokens")
+    mask_attention: bool = Field(default=False, description="whether cross-attention obeys the mask")
+    pool: bool = Field(default=True, description="whether the mean token joins the time embedding")
+
+
+class MicroSpec(Model):
+    """A number per sample that joins the time embedding."""
+
+    default: float | None = Field(default=None, ge=0, le=1e9, description="of ``scale``: the level's resolution")
+
+
+class InputsSpec(Open):
+    """What a network is given beside the noisy image; ``others`` are the micro inputs."""
+
+    __pydantic_extra__: dict[str, MicroSpec]
+    text: TextSpec | None = None
+    classes: int | None = Field(default=None, ge=1, le=1_000_000, description="number of classes")
+
+
+class TimeSpec(Model):
+    """The time embedding."""
+
+    width: int = Field(ge=8, le=MAX_WIDTH, multiple_of=8, description="width; default 4 x the innermost first width")
+
+
+class HeadSpec(Model):
+    """The last norm and convolution of a level."""
+
+    groups: int = Field(default=32, ge=1, le=4096, description="groups of the head's norm")
+
+
+class ProcessSpec(Model):
+    """The diffusion process an entry is made for; only the outermost level's counts."""
+
+    schedule: Literal["cosine", "linear", "cosine_logsnr"] = "cosine"
+    steps: int = Field(default=1000, ge=1, le=100_000)
+    prediction: Literal["v"] = "v"
+    shift: float = Field(default=1.0, ge=0, le=16, description="a level s times the innermost's side uses SNR/s^shift")
+
+
+class LevelSpec(Model):
+    """One resolution of the nest, and everything inside it."""
+
+    name: EntryName | None = Field(default=None, description="the entry it comes from")
+    resolution: int = Field(ge=1, le=MAX_PIXELS, description="side in pixels")
+    nest: LevelSpec | None = Field(default=None, description="the level inside: a name, changes to one, or a level")
+    inputs: InputsSpec = Field(
+        default_factory=lambda: InputsSpec.model_validate({}), description="text, classes, micro inputs; innermost only"
+    )
+    time: TimeSpec | None = Field(default=None, description="the time embedding; innermost only")
+    defaults: dict[str, dict[str, Any]] = Field(default={}, description="arguments by block")
+    stages: dict[str, StageSpec] | None = Field(default=None, description="the U-shaped short form, finest first")
+    skip: Skip = Field(default="cat", description="how the way up takes the skips")
+    middle: Annotated[tuple[Use, ...], Field(strict=False, max_length=MAX_REPEAT)] | None = Field(
+        default=None, description="blocks at the coarsest stage, innermost only; default [resnet, attention, resnet]"
+    )
+    graph: GraphSpec | None = Field(default=None, description="the explicit form, instead of stages")
+    head: HeadSpec = HeadSpec()
+    normalize_input: Literal["auto", True, False] = Field(
+        default="auto", description="divide the noisy input by its deviation; auto: where a level nests and is nested"
+    )
+    channels: int = Field(default=3, ge=1, le=64, description="channels of the image")
+
+    @property
+    def levels(self) -> tuple[LevelSpec, ...]:
+        """This level and those inside it, outermost first."""
+        return (self, *(self.nest.levels if self.nest is not None else ()))
+
+
+class EntrySpec(LevelSpec):
+    """An entry of the zoo, its references resolved."""
+
+    name: EntryName
+    summary: str = Field(default="", max_length=1000, description="one line on what it is")
+    process: ProcessSpec = ProcessSpec()
+
+    @property
+    def level(self) -> LevelSpec:
+        """The outermost level, which is the entry itself."""
+        return self
+
+
+class TagSpec(Model):
+    """A tag: the conditioning that it replaces, and the entries it is listed with."""
+
+    name: EntryName
+    summary: str = Field(default="", max_length=1000)
+    inputs: InputsSpec | None = Field(default=None, description="replaces the innermost text and classes")
+    entries: Annotated[tuple[EntryName, ...], Field(strict=False)] = Field(
+        default=(), description="names that are listed with this tag; any entry may be asked for with it"
+    )
+
+
+class VariantSpec(Open):
+    """Changes that make another entry; ``others`` are merged like those of an entry that extends this one."""
+
+    summary: str = ""
+    multiply: MultiplySpec | None = None
+
+
+class MultiplySpec(Model):
+    """Factors for every stage or node of the variant's own level."""
+
+    width: float = Field(default=1.0, gt=0, le=64)
+    depth: float = Field(default=1.0, gt=0, le=64)

@@ -1,0 +1,44 @@
+"""The schema of studies."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from specs.schemas.base import EntryName, Model
+from specs.schemas.evaluation import EvaluationSpec
+from specs.schemas.recipe import CadenceSpec, DropSpec, LossSpec, OptimizerSpec, ScheduleSpec
+
+
+class BudgetSpec(Model):
+    """What every entry may spend on training."""
+
+    training_flops: float = Field(
+        gt=0, le=1e30, description="of each entry: three times the forward FLOPs of every row, two FLOPs a MAC"
+    )
+
+
+class StudyRecipe(Model):
+    """How every entry of a study is trained; the phases follow from its levels and the budget."""
+
+    batch: int = Field(default=16, ge=1, le=1_000_000, description="rows of every level")
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    loss: LossSpec = LossSpec()
+    drop: DropSpec = DropSpec()
+    seed: int = Field(default=0, ge=0, le=2**31)
+    every: CadenceSpec = CadenceSpec()
+
+
+class Study(Model):
+    """Entries to be compared: one budget, one recipe, one protocol."""
+
+    name: EntryName
+    summary: str = Field(default="", max_length=1000)
+    data: str = Field(description="name of a packaged data set, or path to shards")
+    entries: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000, strict=False)]
+    budget: BudgetSpec
+    recipe: StudyRecipe = StudyRecipe()
+    evaluation: EvaluationSpec = EvaluationSpec()

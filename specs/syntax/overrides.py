@@ -1,0 +1,113 @@
+"""Changes from the command line: ``stages.r64.width=96``, ``nest.stages.r16.depth=1``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from specs.errors import Position, Problems, SpecError, did_you_mean, quote
+from specs.syntax import yaml_tree as source
+from specs.syntax.merge import merge
+from specs.syntax.yaml_tree import Entry, Mapping, Tree
+
+__all__ = ["apply_overrides"]
+
+_FIXED = ("extends", "variants")
+_MEMBERS = {"stages": "stage", "graph": "node", "phases": "phase"}
+_MAX_STEPS = 60
+
+
+def apply_overrides(tree: Mapping, overrides: Sequence[str], problems: Problems) -> Mapping:
+    """The resolved tree with every override merged in, each as if it were a child that extends the entry.
+
+    Args:
+        tree: the entry, its references resolved.
+        overrides: ``PATH=VALUE``; the path's keys are joined by dots, the value is YAML, null removes.
+        problems: receives what is wrong with them.
+    """
+    for number, text in enumerate(overrides, 1):
+        try:
+            tree = merge(tree, _Override(text, f"<override {number}>").change(tree))
+        except SpecError as error:
+            for problem in error.problems:
+                problems.add(problem.code, problem.message, problem.position)
+    return tree
+
+
+class _Override:
+    """One override, read and checked against the tree that it changes."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text, file
+        path, self.equals, self.value = text.partition("=")
+        self.steps = path.split(".")
+
+    def change(self, tree: Mapping) -> Mapping:
+        """The override as a mapping to merge.
+
+        Raises:
+            SpecError: it is malformed, or its path leads nowhere.
+        """
+        problems = Problems()
+        whole = self._position(0, len(self.text))
+        if not self.equals or not all(self.steps) or "\n" in self.text or len(self.steps) > _MAX_STEPS:
+            problems.add("bad-override", f"an override reads PATH=VALUE on one line, not {quote(self.text)}", whole)
+        elif self.steps[0] in _FIXED:
+            problems.add("bad-override", f"{quote(self.steps[0])} cannot be overridden", whole)
+        else:
+            self._check_path(tree, problems)
+        problems.raise_if_any()
+        node = self._value()
+        for index in reversed(range(len(self.steps))):
+            key = self._step(index)
+            node = Mapping({self.steps[index]: Entry(key, node)}, key)
+        assert isinstance(node, Mapping)
+        return node
+
+    def _position(self, start: int, length: int) -> Position:
+        return Position(self.file, 1, start + 1, max(1, length), self.text.replace("\n", " "))
+
+    def _step(self, index: int) -> Position:
+        return self._position(sum(len(step) + 1 for step in self.steps[:index]), len(self.steps[index]))
+
+    def _check_path(self, tree: Mapping, problems: Problems) -> None:
+        """Stages and nodes that a path goes through exist: an override changes these and adds none."""
+        at: Tree | None = tree
+        for index, step in enumerate(self.steps):
+            if not isinstance(at, Mapping):
+                return
+            above = self.steps[index - 1] if index else ""
+            last = index == len(self.steps) - 1
+            if step not in at.entries:
+                if above in _MEMBERS:
+                    message = f"there is no {_MEMBERS[above]} {quote(step)} here{did_you_mean(step, at.entries)}"
+                    problems.add("bad-override", message, self._step(index))
+                elif step in (*_MEMBERS, "nest") and not last:
+                    problems.add("bad-override", f"there is no {quote(step)} here to change", self._step(index))
+            at = at.get(step)
+
+    def _value(self) -> Tree:
+        # Inside a list, an empty value is null rather than an empty file.
+        try:
+            tree = source.parse_text(f"- {self.value}", self.file)
+        except SpecError as error:
+            # The parser's own position is that of the list item made above.
+            place = self._position(self.text.index("=") + 1, len(self.value))
+            raise SpecError(replace(problem, position=place) for problem in error.problems) from None
+        assert isinstance(tree, source.Sequence)
+        return self._moved(tree.items[0], self.text.index("=") + 1 - 2)
+
+    def _moved(self, tree: Tree, offset: int) -> Tree:
+        """The parsed value with its positions where it stands in the override."""
+
+        def move(position: Position) -> Position:
+            return replace(position, column=max(1, position.column + offset), text=self.text)
+
+        if isinstance(tree, Mapping):
+            entries = {
+                key: Entry(move(entry.key), self._moved(entry.value, offset)) for key, entry in tree.entries.items()
+            }
+            return Mapping(entries, move(tree.position))
+        if isinstance(tree, source.Sequence):
+            return source.Sequence(tuple(self._moved(item, offset) for item in tree.items), move(tree.position))
+        return source.Scalar(tree.value, move(tree.position))

@@ -1,0 +1,204 @@
+"""From a positioned tree to a pydantic model, with pydantic's errors told at the places they come from."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from specs.errors import CODES, Position, Problems, closest, quote
+from specs.syntax.yaml_tree import Mapping, Sequence, Tree, locate, plain
+
+__all__ = ["validate", "validate_into"]
+
+Model = TypeVar("Model", bound=BaseModel)
+Path = tuple[Any, ...]
+
+#: What the members of a mapping are called.
+_MEMBERS = {
+    "stages": "stage",
+    "graph": "node",
+    "variants": "variant",
+    "phases": "phase",
+    "defaults": "defaults of block",
+    "inputs": "input",
+}
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "number": "a number",
+    "string": "text",
+    "bool": "true or false",
+    "dict": "a mapping",
+    "model": "a mapping",
+    "mapping": "a mapping",
+    "list": "a list",
+    "tuple": "a list",
+    "none": "null",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+_LENGTHS = {
+    "too_short": ("at least", "min_length"),
+    "string_too_short": ("at least", "min_length"),
+    "too_long": ("at most", "max_length"),
+    "string_too_long": ("at most", "max_length"),
+}
+
+
+def validate(model: type[Model], tree: Tree, subject: str = "an entry") -> Model:
+    """The tree as an instance of ``model``.
+
+    Args:
+        model: a pydantic model; a custom error whose type is one of :data:`specs.errors.CODES` keeps that code.
+        tree: what :func:`specs.syntax.yaml_tree.parse` returns.
+        subject: what messages call the tree as a whole.
+
+    Raises:
+        SpecError: everything that does not fit, each at its position.
+    """
+    problems = Problems()
+    result = validate_into(model, tree, problems, subject)
+    problems.raise_if_any()
+    assert result is not None
+    return result
+
+
+def validate_into(model: type[Model], tree: Tree, problems: Problems, subject: str = "an entry") -> Model | None:
+    """Like :func:`validate`, but add to ``problems`` and return None if anything does not fit."""
+    if not isinstance(tree, Mapping):
+        what = "a list" if isinstance(tree, Sequence) else quote(tree.value)
+        problems.add("wrong-type", f"{subject} is a mapping of keys to values, not {what}", tree.position)
+        return None
+    try:
+        return model.model_validate(plain(tree))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            code, message = explain(detail, model, subject, suggest=not problems.full)
+            problems.add(code, message, _position(detail, tree))
+        return None
+
+
+def explain(
+    detail: ErrorDetails, model: type[BaseModel], subject: str, prefix: Path = (), suggest: bool = True
+) -> tuple[str, str]:
+    """Code and message for one of pydantic's errors; ``prefix`` is where the model stands within the subject."""
+    kind, path = detail["type"], (*prefix, *detail["loc"])
+    name, owner = str(path[-1]) if path else "", describe(path[:-1], subject)
+    if kind == "extra_forbidden":
+        hint = _fields_hint(name, model, detail["loc"][:-1]) if suggest else ""
+        return "unknown-key", f"{owner} has no field {quote(name)}{hint}"
+    if kind == "missing":
+        position = detail["loc"][-1]
+        if isinstance(position, int):
+            return "missing-key", f"{owner} needs at least {position + 1} value{'s' * bool(position)}"
+        return "missing-key", f"{owner} needs {quote(name)}"
+    value, context = _shown(detail.get("input")), detail.get("ctx", {})
+    what = describe(path, subject) if _is_member(path) else quote(name)
+    if kind in CODES:
+        return kind, detail["msg"]
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        return "out-of-range", f"{what} must be {words} {context.get(key)}, not {value}"
+    if kind in ("literal_error", "enum"):
+        hint = _choice_hint(detail.get("input"), str(context.get("expected", ""))) if suggest else ""
+        return "bad-value", f"{what} must be {context.get('expected')}, not {value}{hint}"
+    base = kind.removesuffix("_type").removesuffix("_parsing").removesuffix("_from_float")
+    if base in _TYPES and (kind.endswith(("_type", "_parsing", "_from_float"))):
+        return "wrong-type", f"{what} must be {_TYPES[base]}, not {value}"
+    if kind in _LENGTHS:
+        words, key = _LENGTHS[kind]
+        return "bad-value", f"{what} must have {words} {context.get(key)} {_unit(kind, context.get(key))}"
+    if kind == "string_pattern_mismatch":
+        return "bad-value", f"{what} must be letters, digits, '-', '_' and '.', a letter or digit first, not {value}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return "bad-value", f"{what}: {message}"
+
+
+def describe(path: Path, subject: str) -> str:
+    """How messages call the part of a spec at ``path``: ``stage 'r64'``, ``'inputs'``, or the subject itself."""
+    path = tuple(part for part in path if not isinstance(part, int))
+    if not path:
+        return subject
+    if _is_member(path):
+        return f"{_MEMBERS[path[-2]]} {quote(str(path[-1]))}"
+    return "the nested level" if path[-1] == "nest" else quote(str(path[-1]))
+
+
+def _is_member(path: Path) -> bool:
+    return len(path) > 1 and path[-2] in _MEMBERS
+
+
+def _unit(kind: str, number: Any) -> str:
+    unit = "character" if kind.startswith("string") else "item"
+    return unit if number == 1 else f"{unit}s"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f"the text {quote(value)}"
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, (list, tuple)) else quote(value)
+
+
+def _position(detail: ErrorDetails, tree: Tree) -> Position:
+    path = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        return locate(tree, *path, key=True)
+    if detail["type"] == "missing":
+        # The key that holds the incomplete mapping says more than the mapping's first character.
+        return locate(tree, *path[:-1], key=True)
+    return locate(tree, *path)
+
+
+def _fields_hint(name: str, model: type[BaseModel], path: Path) -> str:
+    """The closest field of the model at ``path``, or all of them if there are few and none is close."""
+    owner = _model_at(model, path)
+    if owner is None:
+        return ""
+    fields = [field.alias or key for key, field in owner.model_fields.items()]
+    matches = closest(name, fields)
+    if matches:
+        return f"; did you mean {quote(matches[0])}?"
+    return f"; it has {', '.join(fields)}" if fields and len(fields) <= 8 else ""
+
+
+def _choice_hint(value: Any, expected: str) -> str:
+    choices = [choice.strip("'") for choice in expected.replace(" or ", ", ").split(", ")]
+    matches = closest(value, choices) if isinstance(value, str) else []
+    return f"; did you mean {quote(matches[0])}?" if matches else ""
+
+
+def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    """The model whose fields stand at ``path``, found through the annotations; keys of tables are passed over."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if current is None:
+            break
+        fields = {field.alias or key: field.annotation for key, field in current.model_fields.items()}
+        if part in fields:
+            current = _model_in(fields[part])
+        elif current.model_config.get("extra") == "allow":
+            current = _model_in(get_type_hints(current).get("__pydantic_extra__"))
+    return current
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The first model named in an annotation such as ``dict[str, Stage] | None``."""
+    if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,67 @@
+"""Where shards are: brace ranges, the user's folder, and addresses that fsspec reads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from builders.data.open import open_dataset
+from builders.data.urls import expand_braces
+from tests.helpers.shards import samples, write_tar
+
+
+def shard_of_four(path):
+    return write_tar(path, list(samples(4)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("s-{00..02}.tar", ["s-00.tar", "s-01.tar", "s-02.tar"]),
+        ("s-{8..11}.tar", ["s-8.tar", "s-9.tar", "s-10.tar", "s-11.tar"]),
+        ("{a,b}/{1..2}", ["a/1", "a/2", "b/1", "b/2"]),
+    ],
+)
+def test_braces(text, expected):
+    assert list(expand_braces(text)) == expected
+
+
+def test_brace_ranges_and_addresses(tmp_path, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    for index in range(3):
+        shard_of_four(tmp_path / f"s-{index:02}.tar")
+    local = open_dataset(str(tmp_path / "s-{00..02}.tar")).load(8, "all")
+    assert len(local) == 12
+    memory = fsspec.filesystem("memory")
+    for index in range(3):
+        memory.pipe(f"/set/s-{index:02}.tar", (tmp_path / f"s-{index:02}.tar").read_bytes())
+    for address in ("memory://set/s-{00..02}.tar", f"file://{tmp_path}/s-{{00..02}}.tar"):
+        assert torch.equal(open_dataset(address).load(8, "all").images, local.images)
+    assert len(open_dataset(str(tmp_path / "s-{01..01}.tar")).load(8, "all")) == 4
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(open_dataset("~/s-00.tar").load(8, "all")) == 4
+    memory.rm("/set", recursive=True)
+    # A copy that was made is not fetched again.
+    assert len(open_dataset("memory://set/s-{00..02}.tar").load(8, "all")) == 12
+
+
+def test_a_server_that_gives_files_whole_alone(tmp_path, monkeypatch):
+    """Not every server takes requests for a part; and addresses may carry signatures longer than a file's name."""
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    shard_of_four(tmp_path / "s.tar")
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *given: None)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_address[1]}/s.tar?signature={'a' * 300}"
+        assert len(open_dataset(address).load(8, "all")) == 4
+    finally:
+        server.shutdown()
+        server.server_close()

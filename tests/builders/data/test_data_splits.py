@@ -1,0 +1,130 @@
+"""What is broken or empty in one split of a data set, and what that means for the other."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import pytest
+import torch
+from PIL import Image
+
+from builders.data.error_budget import BrokenDataWarning, ErrorBudget, TooManyBrokenError
+from builders.data.errors import DataError, EmptySplitError
+from builders.data.mixture import EmptyPartWarning
+from builders.data.open import open_dataset
+from builders.data.splits import is_held_out
+from tests.helpers.shards import encode, write_tar
+
+PIXEL = encode(Image.new("RGB", (8, 8), (10, 20, 30)))
+BLUE = encode(Image.new("RGB", (8, 8), (0, 0, 255)))
+KEYS = [f"{number:05}" for number in range(4000)]
+HELD_OUT = [key for key in KEYS if is_held_out(key)]
+KEPT = [key for key in KEYS if not is_held_out(key)]
+
+
+def shard(path, keys, texts=(), images=(), pixel=PIXEL):
+    """A shard of samples with these keys; the .json of some is broken, and the image of others."""
+    members = []
+    for key in sorted(keys):
+        members.append((f"{key}.png", b"junk" if key in images else pixel))
+        members.append((f"{key}.json", b"{" if key in texts else b"{}"))
+    return write_tar(path, members)
+
+
+@pytest.mark.parametrize("memory", [None, False])
+def test_the_budget_is_that_of_both_sides(tmp_path, memory):
+    keys = KEYS[:3000]
+    dataset = open_dataset(shard(tmp_path / "x.tar", keys, texts=keys[::200]))
+    for split, others in (("train", HELD_OUT), ("held_out", KEPT)):
+        with pytest.warns(BrokenDataWarning, match="x: 15 broken samples passed over"):
+            data = dataset.load(8, split, memory=memory)
+        assert len(data) == len(set(keys) - set(keys[::200]) - set(others))
+    dataset = open_dataset(shard(tmp_path / "x.tar", keys, texts=keys[::80]))
+    for split in ("train", "held_out"):
+        message = r"x: 38 of 3000 samples are broken, more than are passed over \(30\)"
+        with pytest.raises(TooManyBrokenError, match=message):
+            dataset.load(8, split, memory=memory)
+
+
+def test_the_budget_of_what_is_decoded_as_it_is_drawn_is_that_of_both_sides(tmp_path):
+    held_out, kept = HELD_OUT[:40], KEPT[:1960]
+    path = shard(tmp_path / "x.tar", [*held_out, *kept], texts=kept[:5], images=held_out[:12])
+    with pytest.warns(BrokenDataWarning):
+        data = open_dataset(path).load(8, "held_out", memory=False)
+        assert set(data.batch(0, 80)["key"]) == set(held_out[12:])
+    path = shard(tmp_path / "y.tar", [*held_out, *kept], texts=kept[:5], images=held_out[:16])
+    with pytest.warns(BrokenDataWarning), pytest.raises(TooManyBrokenError, match=r"y: 21 of 2000 samples.* \(20\)"):
+        open_dataset(path).load(8, "held_out", memory=False).batch(0, 80)
+
+
+@pytest.mark.parametrize("memory", [None, False])
+def test_a_side_of_which_all_is_broken_ends(tmp_path, memory):
+    path = shard(tmp_path / "x.tar", [*HELD_OUT[:3], *KEPT[:60]], texts=KEPT[:2], images=HELD_OUT[:3])
+    message = "x: 5 of 63 samples are broken, among them all of the split: "
+    for _ in range(2):
+        with (
+            warnings.catch_warnings(action="ignore", category=BrokenDataWarning),
+            pytest.raises(TooManyBrokenError, match=message),
+        ):
+            open_dataset(path).load(8, "held_out", memory=memory).batch(0, 3)
+
+
+@pytest.mark.parametrize("memory", [None, False])
+def test_broken_texts_and_no_images_on_a_side(tmp_path, memory):
+    dataset = open_dataset(shard(tmp_path / "x.tar", KEPT[:12], texts=KEPT[:1]))
+    with pytest.warns(BrokenDataWarning, match="x: 1 broken sample passed over"):
+        assert len(dataset.load(8, "train", memory=memory)) == 11
+    with pytest.warns(BrokenDataWarning), pytest.raises(EmptySplitError, match="no images in its held_out split"):
+        dataset.load(8, "held_out", memory=memory)
+    # Where all are broken, that is what is wrong.
+    dataset = open_dataset(shard(tmp_path / "x.tar", KEPT[:4], texts=KEPT[:4]))
+    with pytest.raises(TooManyBrokenError, match="x: 4 of 4 samples are broken, all"):
+        dataset.load(8, "held_out", memory=memory)
+
+
+def test_one_broken_shard_is_one():
+    with pytest.raises(DataError, match="x: 1 of 4 shards is broken, more than 10%: cut off"):
+        ErrorBudget("x", 4).add_shard(DataError("cut off"))
+
+
+def test_errors_stay_what_they_are_between_processes():
+    text = "set of TooManyBrokenError: 12 of 12"
+    assert str(pickle.loads(pickle.dumps(TooManyBrokenError(text)))) == text
+
+
+def mixture(tmp_path):
+    """Sets of which the first has no held-out images, and the second none for training."""
+    paths = [
+        shard(tmp_path / "kept.tar", KEPT[:20]),
+        shard(tmp_path / "held.tar", HELD_OUT[:6], pixel=BLUE),
+        shard(tmp_path / "both.tar", [*KEPT[20:40], *HELD_OUT[6:10]]),
+    ]
+    return {str(path): weight for path, weight in zip(paths, (4.0, 3.0, 1.0), strict=True)}
+
+
+@pytest.mark.parametrize("memory", [None, False])
+def test_a_mixture_of_which_one_set_is_empty(tmp_path, memory):
+    mixed = open_dataset(mixture(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = mixed.load(8, "held_out", memory=memory)
+    assert len(data) == 10 and len(data.classes) == 10 and data.resolution == 8
+    batch = data.batch(0, 300)
+    assert set(batch["key"]) == set(HELD_OUT[:10])
+    # Three to one, as the weights of the two that are left are.
+    assert 0.65 < (batch["image"][:, 0, 0, 0] == -1).float().mean() < 0.85
+    assert len(torch.cat([each["classes"] for each in data.in_order(4)])) == 10 and data.first(9)[0].shape[0] == 9
+    with pytest.warns(EmptyPartWarning, match="left out of the mixture: held: no images in its train split"):
+        data = mixed.load(8, "train", memory=memory)
+    assert set(data.batch(0, 400)["key"]) == set(KEPT[:40])
+
+
+def test_a_mixture_of_empty_sets(tmp_path):
+    paths = [shard(tmp_path / f"{name}.tar", KEPT[:4]) for name in "ab"]
+    with pytest.raises(EmptySplitError, match="no images in its held_out split"):
+        open_dataset({str(path): 1.0 for path in paths}).load(8, "held_out")
+    # What cannot be read is no empty part.
+    paths[0].write_bytes(b"junk" * 500)
+    with pytest.raises(DataError, match="not a tar file"):
+        open_dataset({str(path): 1.0 for path in paths}).load(8, "train")

@@ -1,0 +1,107 @@
+"""Training by several processes gives what one process gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from builders.checkpoints.tensor_file import read_tensors
+from builders.training.distributed import Processes
+from builders.training.errors import TrainingError
+from builders.training.json_log import JsonLog
+from builders.training.loop import Interrupted
+from builders.training.start import train
+from specs.recipe import load_recipe
+from tests.helpers.paths import ROOT
+
+SMALL = [
+    "phases.p8.steps=4", "phases.p8.batch=6", "phases.p16.steps=4", "phases.p16.batch={r16: 3, r8: 7}",
+    "every={checkpoint: 3, evaluate: 0, samples: 0, monitor: 2}",
+]  # fmt: skip
+#: Rows that the processes cannot share evenly, levels without a loss, frozen levels, mirrored images.
+ODD = [*SMALL, "phases.p16.loss={levels: {r16: 2, r8: 0}}", "flip=true", "workers=1"]
+FROZEN = [*SMALL, "phases.p16.freeze=[r8]", "phases.p8.steps=1"]
+SCRIPT = """
+import json, sys
+from builders.training.observers import JsonLog
+from builders.training.start import train
+from specs.recipe import load_recipe
+for folder, changes in json.loads(sys.argv[1]).items():
+    train(load_recipe("micro-test", changes), folder, observer=JsonLog())
+"""
+
+
+def launch(jobs: dict[str, list[str]], processes: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command += [str(script), json.dumps(jobs)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def records(folder: Path, key: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [record for record in lines if key in record]
+
+
+def assert_close(one: object, two: object) -> None:
+    if isinstance(one, dict):
+        assert isinstance(two, dict) and list(one) == list(two)
+        for key in one:
+            assert_close(one[key], two[key])
+    else:
+        assert one == pytest.approx(two, rel=1e-4, abs=1e-4) if isinstance(one, float) else one == two
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
+    jobs = {"plain": SMALL, "odd": ODD, "frozen": FROZEN, "begun": SMALL}
+    for name, changes in jobs.items():
+        (tmp_path / "one" / name).mkdir(parents=True)
+        if name != "begun":
+            train(load_recipe("micro-test", changes), tmp_path / "one" / name, observer=JsonLog())
+    with pytest.raises(Interrupted):
+        count = iter(range(10))
+        train(
+            load_recipe("micro-test", SMALL),
+            tmp_path / "two" / "begun",
+            observer=JsonLog(),
+            stop=lambda: next(count) == 4,
+        )
+    done = launch({str(tmp_path / "two" / name): changes for name, changes in jobs.items()}, 2, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    # A run that one process began, two go on with.
+    pairs = [("plain", "plain"), ("odd", "odd"), ("frozen", "frozen"), ("plain", "begun")]
+    for first, second in pairs:
+        one, two = tmp_path / "one" / first, tmp_path / "two" / second
+        for key in ("loss", "monitor", "held_out_v_loss"):
+            assert len(records(one, key)) > 0
+            for mine, theirs in zip(records(one, key), records(two, key), strict=True):
+                assert_close(mine, theirs)
+        assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
+        weights, others = read_tensors(one / "ema.safetensors")[0], read_tensors(two / "ema.safetensors")[0]
+        assert all(torch.allclose(weights[name], others[name], atol=1e-4) for name in weights)
+
+
+@pytest.mark.slow
+def test_too_few_rows_for_the_processes(tmp_path: Path) -> None:
+    done = launch({str(tmp_path / "run"): [*SMALL, "phases.p16.batch.r16=1"]}, 2, tmp_path)
+    assert done.returncode != 0
+    assert "phase p16 has a level with 1 rows, which 2 processes cannot share" in done.stderr
+
+
+def test_one_process_needs_no_launcher() -> None:
+    processes = Processes("cpu")
+    assert (processes.index, processes.count, processes.main, processes.precision) == (0, 1, True, "float32")
+    assert processes.gather("x") == ["x"] and processes.sum(torch.tensor([2.0])).item() == 2
+    # Another precision in the same process is another run's affair.
+    assert Processes("cpu", "bfloat16").precision == "bfloat16"
+    with pytest.raises(TrainingError, match="float16 needs a GPU"):
+        Processes("cpu", "float16")

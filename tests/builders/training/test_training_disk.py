@@ -1,0 +1,219 @@
+"""Training where the system fails: full disks at every file, logs cut short, workers and memory that are gone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from builders.checkpoints.tensor_file import CheckpointError, read_tensors
+from builders.data.errors import DataError
+from builders.training import phase, run_folder
+from builders.training import retention as kept
+from builders.training.distributed import Processes
+from builders.training.errors import TrainingError
+from builders.training.json_log import JsonLog, LogError
+from builders.training.loop import Interrupted
+from builders.training.observers import Observer, Observers, RunFacts
+from builders.training.start import train
+from specs.recipe import Recipe, load_recipe
+
+SMALL = [
+    "phases.p8.steps=4", "phases.p8.batch=2", "phases.p16=null", "checkpoints={last: 2, best: 1}",
+    "every={checkpoint: 2, evaluate: 0, samples: 0}",
+]  # fmt: skip
+
+
+class Told(Observer):
+    def __init__(self) -> None:
+        self.end = ""
+
+    def on_end(self, status: str) -> None:
+        self.end = status
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe("micro-test", SMALL)
+
+
+def begin(recipe: Recipe, folder: Path, steps: int = 2) -> None:
+    count = iter(range(1, 1000))
+    with pytest.raises(Interrupted):
+        train(recipe, folder, observer=JsonLog(), stop=lambda: next(count) >= steps)
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("what", ["grid", "recipe", "kept", "weights"])
+def test_a_full_disk_is_told_with_the_file(
+    what: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(recipe, tmp_path)
+    before = (tmp_path / "state.safetensors").read_bytes()
+    told, names = Told(), {"grid": "grids", "recipe": "recipe.json", "kept": "checkpoints", "weights": "best-p8"}
+    with monkeypatch.context() as patch:
+        if what == "grid":
+            patch.setattr(run_folder, "save_image", no_space)
+        elif what == "recipe":
+            (tmp_path / "recipe.json").unlink()
+            patch.setattr(Path, "write_text", no_space)
+        elif what == "kept":
+            patch.setattr(kept, "_copy", no_space)
+        else:
+            patch.setattr("builders.checkpoints.tensor_file._write_safetensors", no_space)
+        with pytest.raises(CheckpointError, match=rf"{names[what]}.*cannot be written \(No space left on device\)"):
+            train(recipe, tmp_path, observer=told)
+    assert told.end == "failed"
+    if what != "kept":  # there the state itself was written before
+        assert (tmp_path / "state.safetensors").read_bytes() == before
+    train(recipe, tmp_path, observer=JsonLog())
+    straight = tmp_path / "straight"
+    train(recipe, straight, observer=JsonLog())
+    assert (tmp_path / "state.safetensors").read_bytes() == (straight / "state.safetensors").read_bytes()
+    assert not list(tmp_path.glob("**/.*.tmp"))
+
+
+def test_a_log_that_cannot_be_written_ends_training_clearly(recipe: Recipe, tmp_path: Path) -> None:
+    class Full(JsonLog):
+        def on_start(self, run: RunFacts) -> None:
+            super().on_start(run)
+            self._file = open("/dev/full", "w")  # noqa: SIM115
+
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    begin(recipe, tmp_path)
+    told = Told()
+    with pytest.raises(
+        LogError, match=r"log\.jsonl: cannot be written \(No space left on device\); the last checkpoint"
+    ):
+        train(recipe, tmp_path, observer=Observers([Full(), told]))
+    assert told.end == "failed"
+    train(recipe, tmp_path, observer=JsonLog())
+
+
+def test_everyone_is_told_of_the_end() -> None:
+    class Fails(Observer):
+        def on_end(self, status: str) -> None:
+            raise LogError("full")
+
+    told = Told()
+    with pytest.raises(LogError, match="full"):
+        Observers([Fails(), told, Fails()]).on_end("finished")
+    assert told.end == "finished"
+
+
+@pytest.mark.parametrize("damage", ["cut", "binary", "number"])
+def test_a_damaged_log_is_gone_on_with(damage: str, recipe: Recipe, tmp_path: Path) -> None:
+    begin(recipe, tmp_path)
+    log = tmp_path / "log.jsonl"
+    content = log.read_bytes()
+    log.write_bytes({"cut": content[:-9], "binary": content + b"\xff\xfe{\n", "number": b"7\n" + content}[damage])
+    train(recipe, tmp_path, observer=JsonLog())
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["step"] for record in records if "loss" in record] == [1, 2, 3, 4]
+
+
+def test_what_a_kill_left_is_cleared(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "grids").mkdir()
+    for name in (".state.safetensors.1.tmp", "grids/.p8.png.1.tmp"):
+        (tmp_path / name).touch()
+    train(recipe, tmp_path)
+    assert not list(tmp_path.glob("**/.*.tmp"))
+
+
+def test_recipe_json_follows_what_may_change(recipe: Recipe, tmp_path: Path) -> None:
+    begin(recipe, tmp_path)
+    train(recipe.model_copy(update={"licence": "CC0"}), tmp_path)
+    assert json.loads((tmp_path / "recipe.json").read_text())["licence"] == "CC0"
+
+
+def test_an_error_in_a_worker_is_the_same_error(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from builders.training.batches import BatchPlan
+
+    def broken(self: BatchPlan, step: int, data: object) -> None:
+        raise DataError("set: too many are broken")
+
+    monkeypatch.setattr(BatchPlan, "read", broken)
+    for workers in (0, 1):
+        with pytest.raises(DataError) as caught:
+            train(recipe.model_copy(update={"workers": workers}), tmp_path)
+        assert str(caught.value) == "set: too many are broken"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory.\nDetails"),
+            r"memory does not suffice \(CUDA out of memory.\); give",
+        ),
+        (
+            RuntimeError("[enforce] DefaultCPUAllocator: can't allocate memory"),
+            "memory does not suffice .*smaller batch",
+        ),
+        (MemoryError(), "memory does not suffice; give the phase a smaller batch"),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "a process that reads ahead has ended"),
+    ],
+)
+def test_lost_memory_is_told(
+    error: Exception, message: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(phase.Phase, "step", fails)
+    with pytest.raises(TrainingError, match=message):
+        train(recipe, tmp_path)
+
+
+def test_a_scale_that_was_too_large_is_no_bad_step(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first steps of float16 overflow until the scale has come down; they move nothing, and do not end training."""
+    from dataclasses import replace
+
+    real, count = phase.Phase.step, iter(range(1000))
+
+    def step(self: phase.Phase, *args: object, **options: object) -> phase.StepResult:
+        result = real(self, *args, **options)  # type: ignore[arg-type]
+        return replace(result, updated=False, rescaled=True) if next(count) < 3 else result
+
+    monkeypatch.setattr(phase.Phase, "step", step)
+    train(recipe.model_copy(update={"max_bad_steps": 1}), tmp_path)
+    assert json.loads(read_tensors(tmp_path / "state.safetensors")[1]["standing"])["bad_steps"] == 0
+
+
+def test_a_file_system_without_locks_serves(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def flock(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    train(recipe, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+)
+def test_launchers_that_shard_are_refused(variable: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "true")
+    with pytest.raises(TrainingError, match=f"training does not run under {name}.*Use torchrun, or accelerate launch"):
+        Processes("cpu")
+
+
+def test_sums_over_steps_that_a_launcher_asks_for_do_not_divide_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    weight = torch.nn.Parameter(torch.ones(1))
+    Processes("cpu").backward((3 * weight).sum(), SimpleNamespace())
+    assert weight.grad is not None and weight.grad.item() == 3

@@ -1,0 +1,108 @@
+"""Distances while training: at which steps, under which names, and that they are kept with their protocol."""
+
+from __future__ import annotations
+
+import pytest
+
+import zoo
+from builders.text import open as text_encoders
+from builders.training.observers import RunFacts
+from builders.training.start import train
+from registry.evaluation import evaluate as evaluation
+from registry.evaluation import features
+from registry.evaluation.during_training import DistanceObserver
+from registry.evaluation.features import EvaluationError
+from registry.evaluation.results import Metric, measurements, save
+from specs.recipe import load_recipe
+from tests.helpers.measured import extractor, measurement
+
+
+@pytest.fixture
+def logged(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    changes = ["every={checkpoint: 2, evaluate: 0, distance: 5}", "evaluation={samples: 8, num_inference_steps: 2}"]
+    recipe = load_recipe("micro-test", changes)
+    found = []
+    observer = DistanceObserver(lambda values, step: found.append((step, dict(values))))
+    train(recipe, tmp_path / "run", observer=observer)
+    return found, tmp_path / "run"
+
+
+def test_steps_names_and_bests(logged):
+    found, folder = logged
+    # Checkpoints at 2, 4, 6, 8 of the first phase and 10, 12, 14 of the second; due from 5 on, every 5.
+    assert [step for step, _ in found] == [6, 10]
+    first, last = found[0][1], found[-1][1]
+    stored = measurements([folder / "evaluations"])
+    key = stored[0].conditions
+    assert set(first) == {f"{kind}_made_up-{key}/r8{best}" for kind in ("fd", "kid") for best in ("", "_best")}
+    assert {name.partition("/")[2].removesuffix("_best") for name in last} == {"r16"}
+    assert all(values[f"{name}_best"] <= values[name] for _, values in found for name in values if "_best" not in name)
+    assert [m.training_step for m in stored] == [step for step, _ in found]
+    assert {m.protocol.resolution for m in stored} == {8, 16}
+
+
+def test_the_fingerprint_does_not_know_of_it():
+    plain = load_recipe("micro-test")
+    measured = load_recipe("micro-test", ["every.distance=5", "evaluation.samples=9"])
+    assert plain.fingerprint() == measured.fingerprint()
+
+
+def facts(folder, first_step):
+    return RunFacts(load_recipe("micro-test"), zoo.get("mdm-micro").architecture, folder, 14, first_step, "cpu", {})
+
+
+def test_the_best_survives_a_new_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    values = {"fd_made_up": Metric(value=3.0), "inception_score": Metric(value=5.0)}
+    for step, change in ((4, 0.0), (8, 1.0), (12, -2.0)):
+        changed = {name: Metric(value=metric.value + change) for name, metric in values.items()}
+        made = measurement("mdm-micro", weights=str(step), training_step=step, metrics=changed)
+        save(made, tmp_path / "evaluations")
+    observer = DistanceObserver()
+    observer.on_start(facts(tmp_path, first_step=8))
+    # What was measured past the step that training goes on from is not of this run any more; more is better of a score.
+    assert observer.best == {f"fd_made_up-{made.conditions}/r16": 3.0, f"inception_score-{made.conditions}/r16": 6.0}
+    observer = DistanceObserver()
+    observer.on_start(facts(tmp_path, first_step=0))
+    assert observer.best == {}
+
+
+def test_captions_are_read_by_the_encoder_of_the_training(tmp_path, monkeypatch):
+    opened, used = [], []
+    real = text_encoders.open_text_encoder
+
+    def opening(*args, **kwargs):
+        opened.append(real(*args, **kwargs))
+        return opened[-1]
+
+    def measuring(*args, encoder, **kwargs):
+        used.append(encoder)
+        raise EvaluationError("enough")
+
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    monkeypatch.setattr(text_encoders, "open_text_encoder", opening)
+    monkeypatch.setattr(evaluation, "evaluate_model", measuring)
+    changes = ["entry=mdm-micro.text", "drop={classes: 0, text: 0.1}"]
+    recipe = load_recipe("micro-test", [*changes, "every={checkpoint: 2, evaluate: 0, distance: 5}"])
+    train(recipe, tmp_path / "run", observer=DistanceObserver(warn=lambda text: None))
+    assert len(opened) == 1 and used == [opened[0], opened[0]]
+
+
+def test_samples_that_cannot_be_measured_do_not_end_training(tmp_path, monkeypatch):
+    def collapsed(*args, **kwargs):
+        raise EvaluationError("the samples are copies of a few images")
+
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    monkeypatch.setattr(evaluation, "evaluate_model", collapsed)
+    said = []
+    recipe = load_recipe("micro-test", ["every={checkpoint: 2, evaluate: 0, distance: 5}"])
+    assert train(recipe, tmp_path / "run", observer=DistanceObserver(warn=said.append)).is_file()
+    assert said[0].startswith("step 6: the distance of r8 was not measured: the samples are copies") and len(said) == 2
+
+
+def test_features_that_are_not_there_are_said_before_the_first_step(tmp_path):
+    recipe = load_recipe("micro-test", ["every.distance=5", "evaluation.features=vgg"])
+    with pytest.raises(EvaluationError, match="no features 'vgg'"):
+        train(recipe, tmp_path / "run", observer=DistanceObserver())

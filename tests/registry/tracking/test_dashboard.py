@@ -1,0 +1,105 @@
+"""The dashboard's view: what it holds, how it is stored, and that MLflow's page shows it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import zlib
+
+import pytest
+
+import zoo
+from registry.evaluation.results import save
+from registry.tracking.dashboard_view import address, store_view, view_state
+from registry.tracking.entry_runs import record_entry
+from registry.tracking.store import connect, experiment_id
+from tests.helpers.measured import measurement
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+METRICS = ["parameters", "flops", "log10_flops", "log10_parameters", "fd_made_up", "fd_made_up_best", "kid_made_up"]
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        client = connect(f"sqlite:///{folder / 'mlflow.db'}")
+        for name, value in (("mdm-micro", 3.0), ("doll-n32", 2.0)):
+            save(measurement(name, value))
+            record_entry(client, zoo.get(name))
+    return folder, client
+
+
+def test_state():
+    state = view_state(["abc"], [*METRICS, "held_out_v_loss/r16", "loss/r16"])
+    kinds = [chart["type"] for chart in state["compareRunCharts"]]
+    assert kinds.count("SCATTER") == 4 and {"BAR", "PARALLEL", "LINE", "IMAGE"} <= set(kinds)
+    sections = {section["uuid"] for section in state["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == sections
+    identities = [chart["uuid"] for chart in state["compareRunCharts"]]
+    assert len(identities) == len(set(identities))
+    assert state["searchFilter"] == "attributes.run_id IN ('abc')" and state["runsHiddenMode"] == "SHOW_ALL"
+
+
+def test_no_chart_of_what_nobody_has():
+    state = view_state([], ["parameters", "flops"])
+    assert not [chart for chart in state["compareRunCharts"] if chart["type"] in ("SCATTER", "LINE")]
+    assert "training" not in {section["uuid"] for section in state["compareRunSections"]}
+
+
+def test_stored_view(store):
+    _, client = store
+    experiment = experiment_id(client)
+    key = store_view(client, experiment, ["mdm-micro", "doll-n32"])
+    assert key == store_view(client, experiment, ["mdm-micro", "doll-n32"]) != store_view(client, experiment, [])
+    value = client.get_experiment(experiment).tags[f"mlflow.sharedViewState.{key}"]
+    if value.startswith("deflate;"):
+        value = zlib.decompress(base64.b64decode(value.removeprefix("deflate;"))).decode()
+    state = json.loads(value)
+    assert any(chart["type"] == "SCATTER" for chart in state["compareRunCharts"])
+    where = address("http://127.0.0.1:5000", experiment, key)
+    assert where == (
+        f"http://127.0.0.1:5000/#/experiments/{experiment}/runs?viewStateShareKey={key}"
+        "&compareRunsMode=CHART&workflowType=machine_learning"
+    )
+
+
+def test_what_is_not_tracked(store):
+    _, client = store
+    with pytest.raises(LookupError, match="not tracked yet: mdm-nano; first: zoo track mdm-nano"):
+        store_view(client, experiment_id(client), ["mdm-micro", "mdm-nano"])
+
+
+def test_nothing_tracked(tmp_path, cli, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
+    code, _, err = cli("dashboard", "--print-url")
+    assert (code, err) == (2, "error: no entry has been tracked yet; first: zoo track\n")
+    assert "no entry is called 'mdm-mikro'" in cli("dashboard", "mdm-mikro")[2]
+    assert cli("dashboard", "--stop")[1] == "no page of this store is running\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_in_a_browser(store, cli, monkeypatch, tmp_path):
+    folder, _ = store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    code, out, err = cli("dashboard", "mdm-micro", "doll-n32", "--print-url")
+    assert code == 0, err
+    try:
+        # The page that runs is found again.
+        assert cli("dashboard", "mdm-micro", "doll-n32", "--print-url")[1] == out
+        assert CHROMIUM is not None
+        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]
+        command += ["--window-size=1920,3000", "--virtual-time-budget=40000", f"--user-data-dir={tmp_path}"]
+        page = subprocess.run([*command, out.strip()], capture_output=True, text=True, timeout=180).stdout
+        for words in ("Cost against distance", "fd_made_up", "Architecture", "doll-n32", "mdm-micro", "scatterlayer"):
+            assert words in page, words
+        assert "parcoords" in page and "Error loading shared view" not in page
+    finally:
+        assert cli("dashboard", "--stop")[1] == "stopped\n"

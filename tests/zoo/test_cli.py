@@ -1,0 +1,266 @@
+"""The command line: what each command prints, and three ways of getting it wrong, each one message and exit code 2."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zoo
+from zoo.cli import run
+
+GOOD = """\
+name: small
+summary: For tests.
+resolution: 16
+inputs: {classes: 10}
+stages:
+  r16: {width: 32}
+  r8: {width: 32, attention: 1}
+"""
+
+
+class Result:
+    """Exit code and output of a command."""
+
+    def __init__(self, code: int, captured) -> None:
+        self.code, self.out, self.err = code, captured.out, captured.err
+
+
+@pytest.fixture
+def zoo_command(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ZOO_PATH", raising=False)
+    (tmp_path / "small.yaml").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "typo.yaml").write_text(GOOD.replace("width: 32}", "wdth: 32}"), encoding="utf-8")
+    (tmp_path / "junk.yaml").write_bytes(bytes(range(128, 256)))
+
+    def call(*arguments: str, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        return Result(run(arguments), capsys.readouterr())
+
+    return call
+
+
+def mistake(result: Result, *words: str) -> None:
+    assert result.code == 2, result.out + result.err
+    assert result.out == ""
+    assert result.err.strip() and "Traceback" not in result.err
+    for word in words:
+        assert word in result.err
+
+
+# --- what commands print --------------------------------------------------------------------------------------------
+
+
+def test_list(zoo_command):
+    assert zoo_command("list", "--plain").out.split() == zoo.list()
+    table = zoo_command("list", "mdm-s*").out
+    assert "480,970,057" in table and "mdm-nano" not in table
+    rows = json.loads(zoo_command("list", "mdm-s64", "--json").out)
+    assert rows[0]["parameters"] == 461_359_107 and rows[0]["levels"][0]["label"] == "r64"
+
+
+def test_a_broken_entry_does_not_hide_the_others(zoo_command, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_PATH", str(tmp_path))
+    result = zoo_command("list")
+    assert result.code == 0
+    assert "mdm-s64" in result.out and "'zoo check typo' says why" in result.out
+    assert "error[" in zoo_command("list", "typo", "--json").out
+
+
+def test_show(zoo_command):
+    result = zoo_command("show", "mdm-s1024")
+    assert result.code == 0
+    for word in ("r1024", "r256", "r64", "480,970,057", "1.04 T", "461,359,107", "37.1 %"):
+        assert word in result.out
+    assert "r16" in zoo_command("show", "-", stdin=GOOD.encode()).out
+    card = json.loads(zoo_command("show", "small.yaml", "--set", "stages.r16.width=64", "--json").out)
+    assert card["parameters"] > json.loads(zoo_command("show", "small.yaml", "--json").out)["parameters"]
+
+
+def test_check(zoo_command):
+    result = zoo_command("check", "small.yaml", "mdm-s64")
+    assert result.code == 0
+    first, second = result.out.splitlines()
+    assert first.startswith("OK small ") and zoo.get("small.yaml").hash in first
+    assert second.startswith("OK mdm-s64 ")
+
+
+def test_check_recipes(zoo_command, tmp_path):
+    result = zoo_command("check", "nano-progressive")
+    assert (result.code, result.out.split()[:3]) == (0, ["OK", "recipe", "nano-progressive"])
+    text = "name: mine\nextends: nano-progressive\nphases: {p16: {train: r16, stps: 3}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    mistake(zoo_command("check", "mine.yaml"), "mine.yaml:3:", "did you mean 'steps'")
+
+
+def test_check_goes_on_after_a_mistake(zoo_command):
+    result = zoo_command("check", "typo.yaml", "small.yaml", "absent.yaml")
+    assert result.code == 2
+    assert result.out.startswith("OK small")
+    assert "typo.yaml:6:" in result.err and "did you mean 'width'" in result.err and "absent.yaml" in result.err
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_expand_into_check(zoo_command, name):
+    expanded = zoo_command("expand", name)
+    assert expanded.code == 0
+    checked = zoo_command("check", "-", stdin=expanded.out.encode())
+    assert checked.code == 0, checked.err
+    assert zoo.get(name).hash in checked.out and zoo.get(name).graph_hash in checked.out
+
+
+def test_expand_with_overrides(zoo_command):
+    expanded = zoo_command("expand", "mdm-s64", "--set", "stages.r64.width=96", "-s", "stages.r32.width=128")
+    changed = zoo.get("mdm-s64", ["stages.r64.width=96", "stages.r32.width=128"])
+    assert changed.hash in zoo_command("check", "-", stdin=expanded.out.encode()).out
+
+
+def test_schema(zoo_command):
+    schema = json.loads(zoo_command("schema").out)
+    assert "stages" in json.dumps(schema)
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_draw(zoo_command, suffix, tmp_path):
+    assert zoo_command("draw", "small.yaml", "-o", f"a.{suffix}").code == 0
+    assert zoo_command("draw", "small.yaml", "-o", f"b.{suffix}").code == 0
+    data = (tmp_path / f"a.{suffix}").read_bytes()
+    assert len(data) > 2000 and data == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_every_entry_can_be_drawn(zoo_command, name):
+    assert zoo_command("draw", name, "-o", "entry.svg").code == 0
+
+
+def test_version(zoo_command):
+    assert f"matryoshka-zoo {zoo.__version__}" in zoo_command("version").out
+
+
+def test_help(zoo_command):
+    for command in (
+        "list",
+        "show",
+        "check",
+        "expand",
+        "schema",
+        "draw",
+        "convert",
+        "train",
+        "sample",
+        "demo",
+        "version",
+    ):
+        result = zoo_command(command, "--help")
+        assert result.code == 0 and "Usage" in result.out
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------------
+
+MISTAKES = [
+    (["list", "xyz-*"], "no entry matches 'xyz-*'"),
+    (["list", "--plane"], "--plane"),
+    (["list", "a", "b"], "zoo list"),
+    (["show", "mdm-s65"], "did you mean 'mdm-s64'"),
+    (["show", "typo.yaml"], "typo.yaml:6:"),
+    (["show", "small.yaml", "--set", "stages.r17.width=64"], "r17"),
+    (["check", "junk.yaml"], "junk.yaml"),
+    (["check", "."], "directory"),
+    (["check"], "zoo check"),
+    (["check", "-"], "<stdin>"),
+    (["expand", "absent.yaml"], "absent.yaml"),
+    (["expand", "mdm-s64", "--set", "width"], "width"),
+    (["expand"], "zoo expand"),
+    (["schema", "extra"], "zoo schema"),
+    (["draw", "small.yaml", "-o", "picture.doc"], ".svg, .png, .pdf"),
+    (["draw", "small.yaml", "-o", "absent/picture.svg"], "absent/picture.svg"),
+    (["draw", "small.yaml"], "output"),
+    (["convert", "absent.json", "x.pth", "-o", "out"], "absent.json"),
+    (["convert", "small.yaml", "absent.pth", "-o", "out"], "absent.pth"),
+    (["convert", "junk.yaml", "junk.yaml", "-o", "out"], "not UTF-8"),
+    (["convert", "small.yaml", "small.yaml", "-o", "out"], "not a checkpoint"),
+    (["train", "nano-progresive"], "did you mean 'nano-progressive'"),
+    (["train", "absent.yaml"], "absent.yaml"),
+    (["train", "nano-progressive", "--set", "phases.p16.stps=3"], "did you mean 'steps'"),
+    (["train", "nano-progressive", "--device", "teapot"], "--device teapot"),
+    (["train", "nano-progressive", "--no-track", "--set", "phases.p16.train=r128"], "no level 'r128'"),
+    (["train"], "zoo train"),
+    (["sample", "mdm-nanu"], "did you mean 'mdm-nano'"),
+    (["sample", "mdm-s64"], "without weights"),
+    (["sample", "absent.safetensors"], "absent.safetensors"),
+    (["sample", "mdm-nano", "--count", "none"], "--count"),
+    (["demo", "--fast"], "--fast"),
+    (["version", "--all"], "--all"),
+    (["shwo", "mdm-s64"], "shwo"),
+    (["--nonsense"], "--nonsense"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "word"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES])
+def test_mistakes(zoo_command, arguments, word):
+    mistake(zoo_command(*arguments), word)
+
+
+def test_junk_on_stdin(zoo_command):
+    mistake(zoo_command("check", "-", stdin=bytes(range(128, 256))), "<stdin>", "not UTF-8")
+    mistake(zoo_command("check", "-", stdin=b"a" * 1_100_000), "<stdin>", "too-large")
+    mistake(zoo_command("expand", "-", stdin=b"- 1\n- 2\n"), "<stdin>:1:1")
+
+
+# --- the process ----------------------------------------------------------------------------------------------------
+
+
+def process(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "zoo", *arguments]
+    return subprocess.run(command, capture_output=True, cwd=cwd, timeout=60, **options)
+
+
+def test_exit_code_of_the_process(tmp_path):
+    result = process("show", "mdm-s65", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr.decode().count("\n") == 1
+    assert process(cwd=tmp_path).returncode == 2
+
+
+def test_interruption(zoo_command, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo.commands.check.get", interrupted)
+    result = zoo_command("show", "mdm-s64")
+    assert result.code == 130 and result.err.strip() == "interrupted"
+
+
+def test_a_reader_that_goes_away(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "zoo", "list", "--plain"]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert result.stderr == b"" and result.returncode == 141
+
+
+def test_bugs_keep_their_traceback(zoo_command, monkeypatch):
+    def broken(*arguments, **options):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("zoo.commands.check.get", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        zoo_command("show", "mdm-s64")
+
+
+def test_exceptions_of_the_zoo_are_messages(zoo_command, monkeypatch):
+    from builders.training.start import TrainingError
+
+    def broken(*arguments, **options):
+        raise TrainingError("the folder holds another run")
+
+    monkeypatch.setattr("zoo.commands.train.load_recipe", broken)
+    mistake(zoo_command("train", "nano-progressive"), "error: the folder holds another run")

@@ -1,0 +1,281 @@
+"""``zoo sample``: what it draws, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import zoo
+from builders.checkpoints.tensor_file import write_tensors
+from builders.checkpoints.weights import save_weights
+from builders.data.errors import DataError
+from builders.data.packing.sources import find_sources
+from builders.sampling import folder as sample_folder
+from builders.sampling import generation
+from builders.sampling.folder import SampleFolder
+from builders.sampling.generation import SamplerSettings
+from builders.sampling.plan import Plan
+from registry.evaluation.image_sets import open_images
+from registry.weights import find_weights
+from zoo.cli import run as run_zoo
+from zoo.commands import sample as command
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint of mdm-micro that says it was trained on the emoji, and a newer state beside it."""
+    model = zoo.build("mdm-micro")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.05, generator=torch.Generator().manual_seed(parameter.numel()))
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, model.graph, model.state_dict(), {"data": "noto-emoji-64"})
+    write_tensors(tmp_path / "state.safetensors", model.state_dict(), {"kind": "state"})
+    os.utime(path, (0, 0))
+    return path
+
+
+SETTINGS = SamplerSettings(num_inference_steps=2, guidance_scale=2.0)
+
+
+def run(checkpoint, **options):
+    return command.sample_command(str(checkpoint), **({"settings": SETTINGS, "device": "cpu"} | options))
+
+
+def assert_alike(one, two, count):
+    """Two folders of samples hold the same images, up to rounding."""
+    files = list(one.glob("*/*.png"))
+    assert len(files) == count
+    for file in files:
+        first, second = (np.asarray(Image.open(p / file.relative_to(one))).astype(int) for p in (one, two))
+        assert np.abs(first - second).max() <= 1
+
+
+def test_grid(checkpoint, tmp_path):
+    path = run(checkpoint, out=tmp_path / "grid.png", count=1)
+    assert path == tmp_path / "grid.png" and Image.open(path).width > 300
+    # The same seed, the same picture; a folder finds its newest weights.
+    again = run(tmp_path, count=1, out=tmp_path / "again.png")
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_folder_of_images(checkpoint, tmp_path):
+    ddpm = SamplerSettings("ddpm", 2)
+    path = run(checkpoint, out=tmp_path / "out", classes=["flags", "food"], count=2, seed=5, settings=ddpm)
+    assert path == tmp_path / "out" / "grid.png"
+    names = ["000005-flags.png", "000006-flags.png", "000007-food-drink.png", "000008-food-drink.png"]
+    for label, side in (("r16", 16), ("r8", 8)):
+        assert sorted(file.name for file in (tmp_path / "out" / label).glob("*.png")) == names
+        assert Image.open(tmp_path / "out" / label / names[0]).size == (side, side)
+    records = [json.loads(line) for line in (tmp_path / "out" / "r16" / "metadata.jsonl").read_text().splitlines()]
+    assert records[2] == {"file_name": names[2], "seed": 7, "category": "Food & Drink"}
+    # What is said of the samples is what packing reads, and a level's folder is one of images to measure.
+    sources = find_sources(tmp_path / "out" / "r8" / "metadata.jsonl")
+    assert [source.category for source in sources] == ["Flags"] * 2 + ["Food & Drink"] * 2
+    assert len(open_images(str(tmp_path / "out" / "r16")).images) == 4
+
+
+def test_a_folder_goes_on(checkpoint, tmp_path, monkeypatch, capsys):
+    options = {"classes": ["flags"], "count": 5, "out": tmp_path / "out"}
+    whole = run(checkpoint, **{**options, "out": tmp_path / "whole"})
+    monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
+    write, calls = SampleFolder.write, []
+
+    def interrupted(self, rows, levels):
+        calls.append(list(rows))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(self, rows, levels)
+
+    monkeypatch.setattr(SampleFolder, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, **options)
+    assert "2 of 5 samples are in" in capsys.readouterr().err
+    calls.clear()
+
+    def counted(self, rows, levels):
+        calls.append(list(rows))
+        write(self, rows, levels)
+
+    monkeypatch.setattr(SampleFolder, "write", counted)
+    (tmp_path / "out" / "r8" / "000001-flags.png").unlink()  # one level of a sample is not all of it
+    run(checkpoint, **options)
+    assert calls == [[1, 2], [3, 4]] and "1 of 5 samples are there already" in capsys.readouterr().err
+    assert_alike(whole.parent, options["out"], 10)
+    calls.clear()
+    run(checkpoint, **options)
+    assert calls == []
+
+
+def test_a_folder_of_something_else_is_refused(checkpoint, tmp_path):
+    options = {"classes": ["flags"], "count": 1, "out": tmp_path / "out"}
+    run(checkpoint, **options)
+    with pytest.raises(ValueError, match=r"holds samples of other settings \(num_inference_steps 2, not 3\)"):
+        run(checkpoint, **options, settings=SamplerSettings(num_inference_steps=3, guidance_scale=2.0))
+    with pytest.raises(ValueError, match=r"other settings \(samples 1, not 2\)"):
+        run(checkpoint, **{**options, "count": 2})
+    with pytest.raises(ValueError, match="classes, prompts or seeds"):
+        run(checkpoint, **{**options, "classes": ["food"]})
+    with pytest.raises(ValueError, match="holds other files; choose a folder that is new or empty"):
+        run(checkpoint, **{**options, "out": tmp_path})
+
+
+def test_a_folder_goes_on_however_early_it_was_left(checkpoint, tmp_path, monkeypatch):
+    """Also while it was being made."""
+    options = {"classes": ["flags"], "count": 2, "out": tmp_path / "out"}
+    real, written = sample_folder.write_text, []
+
+    def interrupted(path, text):
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(path)
+        real(path, text)
+
+    monkeypatch.setattr(sample_folder, "write_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, **options)
+    monkeypatch.setattr(sample_folder, "write_text", real)
+    run(checkpoint, **options)
+    assert len(list((tmp_path / "out").glob("r*/*.png"))) == 4
+    (tmp_path / "out" / "samples.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"samples\.json: cannot be read"):
+        run(checkpoint, **options)
+
+
+def test_previews_of_a_folder_are_of_its_first_samples(checkpoint, tmp_path):
+    options = {"classes": ["flags"], "count": 3, "out": tmp_path / "out"}
+    run(checkpoint, **options)
+    run(checkpoint, **options, previews=tmp_path / "p.png")
+    whole = Image.open(tmp_path / "p.png")
+    (tmp_path / "out" / "r8" / "000002-flags.png").unlink()
+    run(checkpoint, **options, previews=tmp_path / "q.png")
+    assert np.array_equal(np.asarray(whole), np.asarray(Image.open(tmp_path / "q.png"))) and whole.height > 6 * 96
+
+
+def test_all_levels_together_are_no_set_of_images(checkpoint, tmp_path):
+    run(checkpoint, classes=["flags"], count=2, out=tmp_path / "out")
+    for read in (open_images, find_sources):
+        with pytest.raises(DataError, match=r"out: holds samples at several resolutions; give .* such as .*/r8"):
+            read(str(tmp_path / "out"))
+    assert [source.category for source in find_sources(tmp_path / "out" / "r16")] == ["Flags", "Flags"]
+
+
+def test_names_of_files_are_not_too_long():
+    for prompt in ("\U00020000" * 300, "word " * 100):
+        plan = Plan((7,), (prompt,), prompts=(prompt,))
+        (name,) = SampleFolder.names_of(plan)
+        assert name.startswith("000007-") and len(f".{name}.xxxxxxxx.part".encode()) < 255
+
+
+def test_batches_do_not_change_samples(checkpoint, tmp_path, monkeypatch):
+    whole = run(checkpoint, out=tmp_path / "whole", classes=["flags"], count=3)
+    monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
+    parts = run(checkpoint, out=tmp_path / "parts", classes=["flags"], count=3)
+    assert_alike(whole.parent, parts.parent, 6)
+
+
+def test_previews(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
+    settings = SamplerSettings("dpm++", 12)
+    run(
+        checkpoint,
+        out=tmp_path / "grid.png",
+        classes=["flags"],
+        count=5,
+        settings=settings,
+        previews=tmp_path / "p.png",
+    )
+    picture = Image.open(tmp_path / "p.png")
+    # Eight moments across; four samples of two levels down.
+    assert picture.width == 2 * 16 + 8 * 104 - 8 and picture.height > 8 * 96
+
+
+def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
+    real, seen = generation.sample, []
+    monkeypatch.setattr(generation, "sample", lambda *args, **given: seen.append(given) or real(*args, **given))
+    words = "--sampler ddim --steps 3 --guidance 4 --guidance-interval 0.1 0.6 --eta 0.5 --dynamic-threshold 0.9"
+    files = ["-o", str(tmp_path / "grid.png"), "--device", "cpu"]
+    assert run_zoo(["sample", str(checkpoint), "-c", "flags", "-n", "1", "-q", *files, *words.split()]) == 0
+    expected = {
+        "method": "ddim", "num_inference_steps": 3, "guidance_scale": 4.0, "guidance_interval": (0.1, 0.6), "eta": 0.5,
+        "dynamic_threshold": 0.9, "clip": True, "seeds": [0],
+    }  # fmt: skip
+    assert {name: seen[0][name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": ["flag"]}, "did you mean 'Flags'"),
+        ({"count": 0}, "--count"),
+        ({"settings": SamplerSettings(num_inference_steps=0)}, "from 1 to 1000"),
+        ({"settings": SamplerSettings("euler")}, "no sampler 'euler'"),
+        ({"count": 41}, "410 samples are too many for a picture"),
+        ({"out": Path("x.gif")}, "a grid is written as .png; any other name is a folder"),
+        ({"previews": Path("x.gif")}, "a picture is written as .png"),
+        ({"prompts": ["x"]}, "reads no text and takes no --prompt"),
+        ({"device": "nonsense"}, "--device nonsense"),
+    ],
+)
+def test_refusals(checkpoint, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(checkpoint, **{"out": tmp_path / "grid.png", **options})
+    assert not (tmp_path / "grid.png").exists()
+
+
+@pytest.mark.parametrize("which", ["out", "previews"])
+def test_a_place_that_takes_no_file_is_told_before_the_work(checkpoint, tmp_path, monkeypatch, which):
+    def never(*args, **kwargs):
+        raise AssertionError("drew")
+
+    def refused(*args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("builders.sampling.generation.draw", never)
+    if which == "out":
+        monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)
+        match = "no file can be written here .Read-only file system.*"
+    else:
+        (tmp_path / "file").write_text("")
+        match = "file"
+    places = {"out": tmp_path / "grid.png", "previews": tmp_path / "file" / "previews.png"}
+    with pytest.raises(OSError, match=match):
+        run(checkpoint, **{"out": tmp_path / "grid.png", which: places[which]})
+
+
+def test_weights_that_are_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r"x\.safetensors: no such checkpoint"):
+        find_weights("x.safetensors")
+    with pytest.raises(ValueError, match="no weights"):
+        find_weights(str(tmp_path))
+    with pytest.raises(ValueError, match="mdm-s1024 comes without weights"):
+        find_weights("mdm-s1024")
+    with pytest.raises(LookupError, match="mdm-nan"):
+        find_weights("mdm-nan")
+
+
+def test_shares_of_classes():
+    assert generation.class_shares([1, 1, 2], 8) == (0, 0, 1, 1, 2, 2, 2, 2)
+    assert generation.class_shares([5, 0, 1], 4) == (0, 0, 0, 2)
+    assert len(generation.class_shares([3, 7, 11, 13], 100)) == 100
+
+
+def test_prompts(tmp_path):
+    pytest.importorskip("wordllama")
+    settings = SamplerSettings(num_inference_steps=3)
+    options = {"settings": settings, "count": 2, "device": "cpu", "nearest": False}
+    path = command.sample_command("mdm-nano.text", prompts=["a red apple"], out=tmp_path / "a", **options)
+    names = ["000000-a-red-apple.png", "000001-a-red-apple.png"]
+    assert sorted(file.name for file in (path.parent / "r64").glob("*.png")) == names
+    assert '"caption": "a red apple"' in (path.parent / "r64" / "metadata.jsonl").read_text()
+    other = command.sample_command("mdm-nano.text", prompts=["a blue whale"], out=tmp_path / "b", **options)
+    whale = other.parent / "r64" / "000000-a-blue-whale.png"
+    assert whale.read_bytes() != (path.parent / "r64" / names[0]).read_bytes()
+    with pytest.raises(ValueError, match=r"mdm-nano\.text reads text: say what to draw with --prompt"):
+        command.sample_command("mdm-nano.text", out=tmp_path / "c.png", device="cpu")

@@ -1,0 +1,4 @@
+"""Output to a terminal: console, progress bars.
+
+Imports `builders.training.observers`.
+"""
