@@ -1,11 +1,12 @@
-"""Memory that activations take, by the blocks' own rules: nothing is built, nothing allocated.
+"""Activation memory, by the blocks' own rules: nothing is built, nothing allocated.
 
-All numbers are bytes for one sample in float32; bfloat16 and float16 take about half. Not counted are weights,
-gradients, the optimizer and what a library keeps for itself.
+All results are bytes for one sample in float32; bfloat16 and float16 take about half. Weights, gradients, optimizer
+state and the workspace of libraries such as cuDNN are not counted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from specs.blocks import BLOCKS, Scene
@@ -14,15 +15,19 @@ from specs.graph import EntryGraph, LevelGraph, Node, TextInput, input_channels,
 
 __all__ = ["Memory", "activation_memory"]
 
+#: Bytes of one element in float32.
 BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes of activations of one sample, of the whole entry or of one level without those inside it.
+    """Activation memory of one sample in bytes, of a whole entry or of one level without its inner levels.
 
-    ``training`` is what is kept for the backward pass; ``checkpointed`` the same if every block keeps its input alone
-    and is computed again; ``inference`` the most that is held at once.
+    Attributes:
+        inference: Peak memory of a forward pass without gradients.
+        training: Activations saved for the backward pass.
+        checkpointed: The same with activation checkpointing of every block: the inputs of all blocks, and what the
+            largest block saves while it is recomputed.
     """
 
     inference: int
@@ -30,101 +35,171 @@ class Memory:
     checkpointed: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Level:
-    """What was counted of one level: elements."""
+    """Counts of one level, in elements per sample."""
 
-    saved: int = 0
-    inputs: int = 0
-    largest: int = 0
-    peak: int = 0
-    #: Held by the level while the one inside it runs.
-    waiting: int = 0
+    #: Saved for the backward pass.
+    saved: int
+    #: Inputs of the level and of its blocks, which activation checkpointing saves.
+    inputs: int
+    #: Saved by the block that saves most.
+    largest: int
+    #: Alive at once in inference, at most.
+    peak: int
+    #: Alive in this level while its inner level runs.
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One block of a level as it runs."""
+
+    node: Node
+    rule: Activations
+    #: Elements of the input that is made by merging feature maps; 0 if the block reads one map directly.
+    merged: int
+
+
+class _Liveness:
+    """The feature maps of a level that are alive at one point of a forward pass.
+
+    Args:
+        level: Level whose nodes run in order.
+        elements: Elements of each feature map, by name.
+    """
+
+    def __init__(self, level: LevelGraph, elements: dict[str, int]) -> None:
+        self._elements = elements
+        self._last_use = {name: index for index, node in enumerate(level.nodes) for name in node.inputs}
+        self._last_use[level.head] = len(level.nodes)
+        self._alive = {"stem"}
+
+    @property
+    def size(self) -> int:
+        """Elements of all feature maps that are alive."""
+        return sum(self._elements[name] for name in self._alive)
+
+    def add(self, name: str) -> None:
+        """Add the output of a node."""
+        self._alive.add(name)
+
+    def release(self, index: int) -> None:
+        """Drop the feature maps that no node after number ``index`` reads."""
+        self._alive = {name for name in self._alive if self._last_use.get(name, -1) > index}
 
 
 def activation_memory(graph: EntryGraph) -> tuple[Memory, dict[str, Memory]]:
-    """Memory of the whole entry, and by level label."""
+    """Return the memory of the whole entry, and of each level by its label."""
     text = graph.text
     scene = Scene(graph.time_width, text.inner_width if text else None, text.tokens if text else 0)
-    levels: dict[str, _Level] = {}
+    levels = {}
     for level in graph.levels:
-        counted = _count_level(level, scene)
-        if level is graph.levels[-1] and text is not None:
-            counted.saved += _text(text)
-            counted.inputs += _text(text)
-        levels[level.label] = counted
-    by_label = {
-        label: Memory(BYTES * level.peak, BYTES * level.saved, BYTES * (level.inputs + level.largest))
-        for label, level in levels.items()
-    }
-    waiting, peak = 0, 0
+        # Embeddings and text belong to no block: they are saved with and without checkpointing.
+        fixed = level.channels * level.resolution**2 + _embeddings(level, scene)
+        if text is not None and level is graph.levels[-1]:
+            fixed += _text(text)
+        levels[level.label] = _count_level(level, scene, fixed)
+    peak = waiting = 0
     for counted in levels.values():
         peak = max(peak, waiting + counted.peak)
         waiting += counted.waiting
-    saved = sum(level.saved for level in levels.values())
-    inputs = sum(level.inputs for level in levels.values())
-    largest = max(level.largest for level in levels.values())
-    return Memory(BYTES * peak, BYTES * saved, BYTES * (inputs + largest)), by_label
+    return _memory(peak, levels.values()), {label: _memory(each.peak, [each]) for label, each in levels.items()}
 
 
-def _count_level(level: LevelGraph, scene: Scene) -> _Level:
-    sizes = shapes(level)
-    elements = {name: width * side**2 for name, (width, side) in sizes.items()}
-    channels = {name: width for name, (width, _) in sizes.items()}
-    image = level.channels * level.resolution**2
-    counted = _Level(saved=image + _time(level, scene), inputs=image + _time(level, scene))
-    last_use = {name: index for index, node in enumerate(level.nodes) for name in node.inputs}
-    last_use[level.head] = len(level.nodes)
-    kept: set[str] = set()
-    alive = {"stem"}
-    for index, node in enumerate(level.nodes):
-        size = input_channels(node, channels) * sizes[node.inputs[0]][1] ** 2
-        merged = size if len(node.inputs) > 1 else 0
-        rule = _rule(node, input_channels(node, channels), sizes[node.inputs[0]][1], scene)
-        if rule.keeps_input and not merged:
-            kept.add(node.inputs[0])
-        counted.saved += rule.saved + merged * rule.keeps_input
-        counted.inputs += merged
-        counted.largest = max(counted.largest, rule.saved)
-        held = sum(elements[name] for name in alive) + merged
-        if merged:
-            # The level's code lets go of what it has merged before it calls the block.
-            counted.peak = max(counted.peak, held)
-            alive = {name for name in alive if last_use.get(name, -1) > index}
-            held = sum(elements[name] for name in alive) + merged
-        if node.block == "nest":
-            counted.waiting = held
-        counted.peak = max(counted.peak, held + rule.workspace + elements[node.name])
-        alive.add(node.name)
-        alive = {name for name in alive if last_use.get(name, -1) > index}
-    kept.add(level.head)
+def _memory(peak: int, levels: Iterable[_Level]) -> Memory:
+    saved, inputs, largest = zip(*((each.saved, each.inputs, each.largest) for each in levels), strict=True)
+    return Memory(BYTES * peak, BYTES * sum(saved), BYTES * (sum(inputs) + max(largest)))
+
+
+def _count_level(level: LevelGraph, scene: Scene, fixed: int) -> _Level:
+    """Count one level in three passes: saved tensors, block inputs, peak of inference.
+
+    Args:
+        level: Level to count, without its inner levels.
+        scene: Widths and tokens that the blocks' rules need.
+        fixed: Elements that the level saves outside its blocks, such as its input image.
+    """
+    elements = {name: width * side**2 for name, (width, side) in shapes(level).items()}
+    steps = _steps(level, scene)
+    # The head saves its normalized input and the SiLU of it, and the mean and deviation of every group.
     head = 2 * elements[level.head] + 2 * level.head_groups
-    counted.saved += sum(elements[name] for name in kept) + head
-    direct = {node.inputs[0] for node in level.nodes if len(node.inputs) == 1} | {level.head}
-    counted.inputs += sum(elements[name] for name in direct)
-    counted.largest = max(counted.largest, head)
-    counted.peak = max(counted.peak, sum(elements[name] for name in alive) + 2 * elements[level.head])
-    return counted
+    peak, waiting = _inference(level, steps, elements)
+    return _Level(
+        saved=fixed + head + _saved(level, steps, elements),
+        inputs=fixed + _inputs(level, steps, elements),
+        largest=max([head, *(step.rule.saved for step in steps)]),
+        peak=peak,
+        waiting=waiting,
+    )
+
+
+def _steps(level: LevelGraph, scene: Scene) -> list[_Step]:
+    """Return the blocks in the order in which they run."""
+    sizes = shapes(level)
+    channels = {name: width for name, (width, _) in sizes.items()}
+    steps = []
+    for node in level.nodes:
+        in_channels, side = input_channels(node, channels), sizes[node.inputs[0]][1]
+        merged = in_channels * side**2 if len(node.inputs) > 1 else 0
+        steps.append(_Step(node, _rule(node, in_channels, side, scene), merged))
+    return steps
+
+
+def _saved(level: LevelGraph, steps: Sequence[_Step], elements: dict[str, int]) -> int:
+    """Return the elements that blocks save for the backward pass; a feature map that several read is saved once."""
+    maps = {step.node.inputs[0] for step in steps if step.rule.keeps_input and not step.merged} | {level.head}
+    own = sum(step.rule.saved + step.rule.keeps_input * step.merged for step in steps)
+    return own + sum(elements[name] for name in maps)
+
+
+def _inputs(level: LevelGraph, steps: Sequence[_Step], elements: dict[str, int]) -> int:
+    """Return the elements of all block inputs; a feature map that several read counts once."""
+    maps = {step.node.inputs[0] for step in steps if not step.merged} | {level.head}
+    return sum(step.merged for step in steps) + sum(elements[name] for name in maps)
+
+
+def _inference(level: LevelGraph, steps: Sequence[_Step], elements: dict[str, int]) -> tuple[int, int]:
+    """Return the peak of a forward pass without gradients, and what is alive while the inner level runs."""
+    alive = _Liveness(level, elements)
+    peak = waiting = 0
+    for index, step in enumerate(steps):
+        if step.merged:
+            # The network's code drops the maps that it has merged before it calls the block.
+            peak = max(peak, alive.size + step.merged)
+            alive.release(index)
+        held = alive.size + step.merged
+        if step.node.block == "nest":
+            waiting = held
+        peak = max(peak, held + step.rule.workspace + elements[step.node.name])
+        alive.add(step.node.name)
+        alive.release(index)
+    # The head holds its normalized input and the SiLU of it.
+    return max(peak, alive.size + 2 * elements[level.head]), waiting
 
 
 def _rule(node: Node, in_channels: int, resolution: int, scene: Scene) -> Activations:
     if node.block == "nest":
-        # The convolution in keeps its input; the one out reads the inner level's feature map, which its head keeps.
+        # The convolution into the inner level saves its input; the one out of it reads the inner level's feature map,
+        # which the inner head saves.
         return Activations(saved=0, workspace=2 * in_channels * resolution**2)
     block = BLOCKS[node.block]
     return block.activations(block.arguments(node.args), in_channels, node.width, resolution, scene)
 
 
-def _time(level: LevelGraph, scene: Scene) -> int:
-    """The embedding's sinusoids, both sides of its two SiLUs; for each micro input sinusoids and one SiLU."""
+def _embeddings(level: LevelGraph, scene: Scene) -> int:
+    """Return the elements saved by the embeddings of time and micro inputs.
+
+    Time: sinusoids (width / 4), input and output of two SiLUs. Each micro input: sinusoids, input and output of one.
+    """
     width = scene.time_width
     return width // 4 + 4 * width + len(level.micro) * (width // 4 + 2 * width)
 
 
 def _text(text: TextInput) -> int:
-    """What the text's own layers keep: the projection's result and the layers over tokens."""
+    """Return the elements saved by the text projection and the layers over tokens."""
     width, tokens = text.inner_width, text.tokens
-    given = text.tokens * text.width
-    # Two norms, queries, keys, values and their result, and both sides of the 4x activation.
+    # Inputs and outputs of two norms; queries, keys, values; attention output in two layouts; input and output of the
+    # activation, four times as wide.
     layer = tokens * (2 * 2 * width + 3 * width + 2 * width + 8 * width)
-    return given + tokens * width + text.self_attention * layer
+    return tokens * text.width + tokens * width + text.self_attention * layer
