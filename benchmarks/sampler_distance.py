@@ -19,7 +19,6 @@ import torch
 from builders.networks.nested_unet import NestedUNet, build_model
 from builders.pixels import to_bytes
 from builders.sampling.generation import Request, SamplerSettings, class_shares, draw
-from builders.training.initialise import sub_entry
 from registry.evaluation.distances import FrechetReference, KernelReference
 from registry.evaluation.feature_cache import reference_features
 from registry.evaluation.features import Extractor, extract, open_features
@@ -33,7 +32,7 @@ def level_of(model: NestedUNet, label: str) -> NestedUNet:
     """A level with everything inside it as a model of its own."""
     if label == model.labels[0]:
         return model
-    inner = build_model(sub_entry(model.graph, label), model.device)
+    inner = build_model(model.graph.inner(label), model.device)
     names = inner.state_dict().keys()
     inner.load_state_dict({name: value for name, value in model.state_dict().items() if name in names})
     return inner.eval()

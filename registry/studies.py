@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from registry.costs.card import make_card
 from specs.graph import EntryGraph
 from specs.recipe import Recipe
@@ -17,8 +15,7 @@ def study_recipe(study: Study, graph: EntryGraph) -> Recipe:
     labels = list(reversed(graph.labels))
     phases = {}
     for label in labels:
-        inner = dataclasses.replace(graph, levels=graph.levels[graph.labels.index(label) :])
-        cost = make_card(inner).training_flops * study.recipe.batch
+        cost = make_card(graph.inner(label)).training_flops * study.recipe.batch
         steps = max(1, round(study.budget.training_flops / len(labels) / cost))
         phases[f"p{label.removeprefix('r')}"] = {"train": label, "steps": steps, "batch": study.recipe.batch}
     common = study.recipe.model_dump(mode="python", exclude={"batch"}, exclude_unset=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from specs.graph import EntryGraph, Node, _changed, _inputs
+from specs.graph import EntryGraph, Node, canonical_inputs, changed_fields
 
 __all__ = ["expanded_yaml", "json_text"]
 
@@ -24,7 +24,7 @@ def expanded_yaml(graph: EntryGraph) -> str:
     lines = [f"name: {_flow(graph.name)}"]
     if graph.summary:
         lines.append(f"summary: {_flow(graph.summary)}")
-    process = _changed(graph.process)
+    process = changed_fields(graph.process)
     if process:
         lines.append(f"process: {_flow(process)}")
     for index in range(len(graph.levels)):
@@ -40,7 +40,7 @@ def _level_lines(graph: EntryGraph, index: int) -> list[str]:
     lines = [f"resolution: {level.resolution}"]
     if level.channels != 3:
         lines.append(f"channels: {level.channels}")
-    inputs = _inputs(graph) if innermost else {}
+    inputs = canonical_inputs(graph) if innermost else {}
     inputs |= {micro.name: {"default": micro.default} for micro in level.micro}
     if inputs:
         lines += ["inputs:", *(f"  {_flow(name)}: {_flow(value)}" for name, value in inputs.items())]

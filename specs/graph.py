@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
+
+from specs.blocks import BLOCKS, Scene
 
 if TYPE_CHECKING:
     from specs.errors import Position
@@ -60,8 +62,13 @@ class LevelGraph:
     channels: int = 3
 
     @property
+    def feature_width(self) -> int:
+        """Channels of the level's feature map."""
+        return next((node.width for node in self.nodes if node.name == self.head), self.stem_width)
+
+    @property
     def nests(self) -> bool:
-        """Whether another level stands inside this one."""
+        """Whether the level contains another level."""
         return any(node.block == "nest" for node in self.nodes)
 
 
@@ -119,12 +126,32 @@ class EntryGraph:
         """Labels of the levels, outermost first."""
         return tuple(level.label for level in self.levels)
 
+    @property
+    def scene(self) -> Scene:
+        """The widths that every block of the entry depends on."""
+        if self.text is None:
+            return Scene(self.time_width)
+        return Scene(self.time_width, self.text.inner_width, self.text.tokens)
+
+    def inner(self, label: str) -> EntryGraph:
+        """Return a level and all levels inside it as an entry.
+
+        Args:
+            label: Label of the level, such as ``r64``.
+
+        Raises:
+            ValueError: The entry has no such level.
+        """
+        if label not in self.labels:
+            raise ValueError(f"{self.name} has no level {label}; its levels are {', '.join(self.labels)}")
+        return replace(self, levels=self.levels[self.labels.index(label) :])
+
     @cached_property
     def graph_hashes(self) -> Mapping[str, str]:
-        """For each level, the hash of its structure and everything inside it."""
-        from specs.graph import graph_hashes
-
-        return graph_hashes(self)
+        """Hash of each level with all levels inside it: structure, inputs and the width of the time embedding."""
+        levels = [canonical_level(level) for level in self.levels]
+        inputs = {"time": self.time_width, **canonical_inputs(self)}
+        return {label: _digest({"levels": levels[i:], "inputs": inputs}) for i, label in enumerate(self.labels)}
 
     @property
     def graph_hash(self) -> str:
@@ -134,9 +161,7 @@ class EntryGraph:
     @cached_property
     def hash(self) -> str:
         """Hash of structure, inputs and diffusion process."""
-        from specs.graph import entry_hash
-
-        return entry_hash(self)
+        return _digest({"graph": self.graph_hash, "process": changed_fields(self.process)})
 
 
 def input_channels(node: Node, channels: Mapping[str, int]) -> int:
@@ -147,8 +172,6 @@ def input_channels(node: Node, channels: Mapping[str, int]) -> int:
 
 def shapes(level: LevelGraph) -> dict[str, tuple[int, int]]:
     """``(channels, resolution)`` of the stem and of every node, for a level that has passed ``check``."""
-    from specs.blocks import BLOCKS
-
     result = {"stem": (level.stem_width, level.resolution)}
     for node in level.nodes:
         resolution = result[node.inputs[0]][1]
@@ -162,22 +185,8 @@ def shapes(level: LevelGraph) -> dict[str, tuple[int, int]]:
 HASH_LENGTH = 16
 
 
-def graph_hashes(graph: EntryGraph) -> dict[str, str]:
-    """For each label, the hash of that level with all inside it: structure, inputs and the time's width."""
-    levels = [canonical_level(level) for level in graph.levels]
-    inputs = {"time": graph.time_width, **_inputs(graph)}
-    return {
-        level.label: _digest({"levels": levels[index:], "inputs": inputs}) for index, level in enumerate(graph.levels)
-    }
-
-
-def entry_hash(graph: EntryGraph) -> str:
-    """The hash of structure, inputs and process."""
-    return _digest({"graph": graph.graph_hash, "process": _changed(graph.process)})
-
-
 def canonical_level(level: LevelGraph) -> dict[str, Any]:
-    """A level as plain data; its nodes are found by name, so that their order does not count."""
+    """Return a level as plain data without its defaults. Nodes are keyed by name: their order does not matter."""
     result: dict[str, Any] = {
         "label": level.label,
         "resolution": level.resolution,
@@ -205,16 +214,17 @@ def _node(node: Node) -> dict[str, Any]:
     return result
 
 
-def _changed(value: TextInput | Process) -> dict[str, Any]:
-    """The fields of a dataclass that differ from their defaults."""
+def changed_fields(value: TextInput | Process) -> dict[str, Any]:
+    """Return the fields of a dataclass that differ from their defaults."""
     items = {field.name: (getattr(value, field.name), field.default) for field in fields(value)}
     return {name: float(now) if isinstance(now, float) else now for name, (now, usual) in items.items() if now != usual}
 
 
-def _inputs(graph: EntryGraph) -> dict[str, Any]:
+def canonical_inputs(graph: EntryGraph) -> dict[str, Any]:
+    """Return the inputs of an entry as plain data without their defaults."""
     inputs: dict[str, Any] = {}
     if graph.text is not None:
-        inputs["text"] = _changed(graph.text)
+        inputs["text"] = changed_fields(graph.text)
     if graph.classes is not None:
         inputs["classes"] = graph.classes
     return inputs

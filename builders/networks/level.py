@@ -136,18 +136,12 @@ class LevelBuilder:
         assert self.inner is not None
         x = self._write_merge(node)
         width = input_channels(node, self.channels)
-        module = Nest(width, self.inner.stem_width, feature_width(self.inner))
+        module = Nest(width, self.inner.stem_width, self.inner.feature_width)
         both = self._call("nest", module, x, self.inputs["inner"])
         predictions = self._apply("inner_predictions", operator.getitem, (both, 0))
         self.values["nest"] = self._apply("nest_features", operator.getitem, (both, 1))
         self.channels["nest"] = width
         return predictions
-
-
-def feature_width(level: LevelGraph) -> int:
-    """Channels of a level's feature map, which the head reads and an outer level gets back."""
-    widths = {node.name: node.width for node in level.nodes}
-    return widths.get(level.head, level.stem_width)
 
 
 def build_level(

@@ -11,7 +11,6 @@ from torch import Tensor, fx, nn
 from builders.networks.conditioning import ClassEmbedding, Context, TextConditioner
 from builders.networks.layers import pad_rows
 from builders.networks.level import build_level, input_names, split_level
-from specs.blocks import Scene
 from specs.graph import EntryGraph, shapes
 
 __all__ = ["NestedUNet", "build_model"]
@@ -36,13 +35,11 @@ class NestedUNet(nn.Module):
             self.inputs["text"] = TextConditioner(graph.text, graph.time_width)
         if graph.classes is not None:
             self.inputs["classes"] = ClassEmbedding(graph.classes, graph.time_width)
-        text_width = graph.text.inner_width if graph.text else None
-        scene = Scene(graph.time_width, text_width, graph.text.tokens if graph.text else 0)
         masked = graph.text is not None and graph.text.mask_attention
         self.levels = nn.ModuleDict()
         for index, level in enumerate(graph.levels):
             inner = graph.levels[index + 1] if index + 1 < len(graph.levels) else None
-            self.levels[level.label] = build_level(level, scene, nested=index > 0, inner=inner, masked=masked)
+            self.levels[level.label] = build_level(level, graph.scene, nested=index > 0, inner=inner, masked=masked)
         self._split()
 
     def refresh(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -17,18 +16,7 @@ from specs import library
 from specs.errors import did_you_mean
 from specs.graph import EntryGraph
 
-__all__ = ["check_shared", "load_shared", "sub_entry", "weights_file"]
-
-
-def sub_entry(graph: EntryGraph, label: str) -> EntryGraph:
-    """The entry that a level with everything inside it is.
-
-    Raises:
-        TrainingError: the entry has no such level.
-    """
-    if label not in graph.labels:
-        raise TrainingError(f"{graph.name} has no level {label}; its levels are {', '.join(graph.labels)}")
-    return dataclasses.replace(graph, levels=graph.levels[graph.labels.index(label) :])
+__all__ = ["check_shared", "load_shared", "weights_file"]
 
 
 def weights_file(source: str) -> Path:

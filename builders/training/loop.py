@@ -20,7 +20,7 @@ from builders.training.batches import read_batches
 from builders.training.data_checks import check_conditions, check_states, data_changes, data_facts
 from builders.training.distributed import Processes
 from builders.training.errors import TrainingError
-from builders.training.initialise import check_shared, sub_entry, weights_file
+from builders.training.initialise import check_shared, weights_file
 from builders.training.monitor import CollapseAlarm, Monitor
 from builders.training.observers import Observer, RunFacts, StepReport
 from builders.training.phase import Phase, StepResult
@@ -74,8 +74,8 @@ class _Training:
         for name in left if state is None or state.standing.finished else left[1:]:
             source = self.recipe.source_of(name)
             if source not in ("before", "fresh"):
-                check_shared(sub_entry(self.entry, self.recipe.phases[name].train), weights_file(source))
-        self._read_data(sub_entry(self.entry, self.recipe.phases[left[0]].train).resolution)
+                check_shared(self.entry.inner(self.recipe.phases[name].train), weights_file(source))
+        self._read_data(self.entry.inner(self.recipe.phases[left[0]].train).resolution)
         check_conditions(self.entry, self.data, self.recipe.data_name)
         check_states(self.encoder, [self.data, *([self.held_out] if self.held_out is not None else [])])
         if state is not None:

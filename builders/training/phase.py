@@ -18,7 +18,7 @@ from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, BatchPlan
 from builders.training.distributed import Processes
 from builders.training.errors import TrainingError
-from builders.training.initialise import load_shared, sub_entry, weights_file
+from builders.training.initialise import load_shared, weights_file
 from builders.training.monitor import bin_names
 from builders.training.optimizers import build_optimizer, optimizer_state, restore_optimizer
 from builders.training.state import RunProgress, TrainingState
@@ -77,7 +77,7 @@ class Phase:
         self.recipe, self.name, self.processes = recipe, name, processes
         self.standing = standing or RunProgress(name)
         self.spec = recipe.phases[name]
-        self.graph = sub_entry(entry, self.spec.train)
+        self.graph = entry.inner(self.spec.train)
         self.rows = rows_by_level(self.spec, self.graph)
         self.loss = recipe.loss_of(self.spec)
         device = processes.device

@@ -18,7 +18,6 @@ from builders.text.encoder import TextEncoder
 from builders.training.data_checks import check_classes
 from builders.training.distributed import Processes
 from builders.training.errors import TrainingError
-from builders.training.initialise import sub_entry
 from builders.training.loop import Interrupted, _Training
 from builders.training.observers import Observer
 from builders.training.phase import rows_by_level
@@ -110,8 +109,8 @@ _SMALLER = "give the phase a smaller batch, in another --out, or train with more
 def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
     for name, phase in recipe.phases.items():
         try:
-            rows_by_level(phase, sub_entry(entry, phase.train))
-        except TrainingError as error:
+            rows_by_level(phase, entry.inner(phase.train))
+        except ValueError as error:
             raise TrainingError(f"recipe {recipe.name}, phase {name}: {error}") from None
     if entry.levels[0].channels != 3:
         raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
@@ -120,7 +119,7 @@ def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
 
 def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
     for name, phase in recipe.phases.items():
-        fewest = min(rows_by_level(phase, sub_entry(entry, phase.train)))
+        fewest = min(rows_by_level(phase, entry.inner(phase.train)))
         if fewest < processes:
             raise TrainingError(
                 f"phase {name} has a level with {fewest} rows, which {processes} processes cannot share; "

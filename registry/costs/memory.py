@@ -92,7 +92,7 @@ class _Liveness:
 def activation_memory(graph: EntryGraph) -> tuple[Memory, dict[str, Memory]]:
     """Return the memory of the whole entry, and of each level by its label."""
     text = graph.text
-    scene = Scene(graph.time_width, text.inner_width if text else None, text.tokens if text else 0)
+    scene = graph.scene
     levels = {}
     for level in graph.levels:
         # Embeddings and text belong to no block: they are saved with and without checkpointing.

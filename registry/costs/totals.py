@@ -60,12 +60,10 @@ class EntryCosts:
 
 def count(graph: EntryGraph) -> EntryCosts:
     """Costs of a checked entry, by level and part (torch-free)."""
-    text = graph.text
-    scene = Scene(graph.time_width, text.inner_width if text else None, text.tokens if text else 0)
     levels = []
     for index, level in enumerate(graph.levels):
         inner = graph.levels[index + 1] if index + 1 < len(graph.levels) else None
-        parts = [*_own_parts(level, graph.time_width), *_node_parts(level, scene, inner)]
+        parts = [*_own_parts(level, graph.time_width), *_node_parts(level, graph.scene, inner)]
         if inner is None:
             parts = [*_input_parts(graph), *parts]
         levels.append(LevelCosts(level.label, level.resolution, tuple(parts)))
@@ -111,7 +109,7 @@ def _own_parts(level: LevelGraph, time_width: int) -> Iterator[Part]:
     pixels = level.resolution**2
     stem = convolution(level.channels, level.stem_width, 3, pixels)
     yield Part("stem", "stem", level.stem_width, level.resolution, stem)
-    width = _feature_width(level)
+    width = level.feature_width
     head = norm(width) + convolution(width, level.channels, 3, pixels)
     yield Part("head", "head", level.channels, level.resolution, head)
 
@@ -136,9 +134,4 @@ def _block(node: Node, in_channels: int, resolution: int, scene: Scene) -> Costs
 
 def _nest(width: int, resolution: int, inner: LevelGraph) -> Costs:
     enter = convolution(width, inner.stem_width, 3, resolution**2)
-    return enter + convolution(_feature_width(inner), width, 3, resolution**2)
-
-
-def _feature_width(level: LevelGraph) -> int:
-    widths = {node.name: node.width for node in level.nodes}
-    return widths.get(level.head, level.stem_width)
+    return enter + convolution(inner.feature_width, width, 3, resolution**2)

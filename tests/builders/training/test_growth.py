@@ -19,7 +19,7 @@ from builders.networks.nested_unet import build_model
 from builders.networks.parameters import load_inner
 from builders.training.distributed import Processes
 from builders.training.errors import TrainingError
-from builders.training.initialise import load_shared, sub_entry, weights_file
+from builders.training.initialise import load_shared, weights_file
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
 from builders.training.observers import Observer, Observers, StepReport
@@ -75,9 +75,9 @@ def test_inner_predictions_are_unchanged_at_every_phase(entry: str) -> None:
     changes = [] if entry == "mdm-micro" else ["nest.normalize_input=false"]
     graph = load_entry(entry, overrides=changes).graph
     for outer_label, inner_label in pairwise(graph.labels):
-        inner = build_model(sub_entry(graph, inner_label)).eval()
+        inner = build_model(graph.inner(inner_label)).eval()
         randomise(inner)
-        outer = build_model(sub_entry(graph, outer_label)).eval()
+        outer = build_model(graph.inner(outer_label)).eval()
         load_inner(outer, inner.state_dict())
         sides = [level.resolution for level in outer.graph.levels]
         z, t = [torch.randn(3, 3, side, side) for side in sides], torch.tensor([5, 400, 999])
@@ -159,7 +159,7 @@ def test_whole_recipe_starts_from_a_weights_file(tmp_path: Path) -> None:
 def test_shared_levels_of_an_entry_with_weights() -> None:
     model = build_model(load_entry("mdm-nano").graph)
     assert load_shared(model, weights_file("mdm-nano")) == ("r64", "r32", "r16")
-    inner = build_model(sub_entry(load_entry("mdm-nano").graph, "r16"))
+    inner = build_model(load_entry("mdm-nano").graph.inner("r16"))
     assert load_shared(inner, weights_file("mdm-nano")) == ("r16",)
     assert torch.equal(inner.state_dict()["levels.r16.stem.weight"], model.state_dict()["levels.r16.stem.weight"])
 
@@ -268,7 +268,7 @@ def test_inner_predictions_of_trained_weights_are_unchanged() -> None:
         graph = load_entry("mdm-nano", overrides=changes).graph
         # Told whether to normalise its input, each level can stand alone; left to find out, the innermost.
         for outer_label, inner_label in list(pairwise(graph.labels))[0 if changes else 1 :]:
-            inner, outer = (build_model(sub_entry(graph, label)).eval() for label in (inner_label, outer_label))
+            inner, outer = (build_model(graph.inner(label)).eval() for label in (inner_label, outer_label))
             state = trained.state_dict()
             load_inner(inner, {name: state[name] for name in inner.state_dict()})
             load_inner(outer, inner.state_dict())

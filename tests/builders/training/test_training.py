@@ -21,7 +21,6 @@ from builders.data.open import open_data
 from builders.diffusion.losses import level_losses, snr_weights
 from builders.diffusion.process import DiffusionProcess, eps_loss, v_loss
 from builders.training.distributed import Processes
-from builders.training.initialise import sub_entry
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
 from builders.training.observers import Observer, Observers, RunFacts, StepReport
@@ -287,13 +286,6 @@ def test_global_random_state_is_left_alone(recipe: Recipe, tmp_path: Path) -> No
     with pytest.raises(Interrupted):
         train(recipe, tmp_path, stop=after(1))
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_sub_entry() -> None:
-    graph = load_entry("mdm-nano").graph
-    inner = sub_entry(graph, "r32")
-    assert inner.labels == ("r32", "r16")
-    assert inner.graph_hash == graph.graph_hashes["r32"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
