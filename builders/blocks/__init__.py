@@ -1,4 +1,4 @@
-"""The torch modules of the blocks, one file per block, under the file names of ``specs/blocks``.
+"""Torch modules of the blocks, one file per block, with the file names of ``specs/blocks``.
 
 Imports `specs.blocks`, `specs.graph`.
 """
@@ -23,7 +23,13 @@ MODULES: dict[str, Any] = {"resnet": Resnet, "attention": Attention, "conv": Con
 
 
 def build_block(node: Node, in_channels: int, scene: Scene) -> nn.Module:
-    """The module of a node that receives ``in_channels`` channels after merging."""
+    """Build the module of a graph node.
+
+    Args:
+        node: Node with the block's name, arguments and output width.
+        in_channels: Channels of the input, after merging.
+        scene: Widths of the time embedding and the text tokens around the block.
+    """
     block = BLOCKS[node.block]
     args = block.arguments(node.args)
     ports: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Attention over pixels and, with the same queries, over text."""
+"""Attention over pixels and, with the same queries, over text tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Attention", "TextKeysValues"]
 
 
 class TextKeysValues(nn.Module):
-    """Keys and values of the text tokens: LayerNorm, then one Linear to (keys, values)."""
+    """Keys and values of the text tokens: LayerNorm, then one Linear to keys and values."""
 
     def __init__(self, text_width: int, width: int, heads: int) -> None:
         super().__init__()
@@ -21,13 +21,13 @@ class TextKeysValues(nn.Module):
         self.keys_values = nn.Linear(text_width, 2 * width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Map tokens (batch, tokens, text_width) to (batch, 2, heads, tokens, width / heads), contiguous."""
+        """Map tokens (batch, tokens, text_width) to contiguous (batch, 2, heads, tokens, width / heads)."""
         both = self.keys_values(self.norm(tokens)).unflatten(2, (2, self.heads, -1))
         return both.permute(0, 2, 3, 1, 4).contiguous()
 
 
 class FeedForward(nn.Module):
-    """GroupNorm, Linear to four times the channels, exact GELU, zero-initialised Linear."""
+    """GroupNorm, Linear to four times the channels, exact GELU, zero-initialized Linear."""
 
     def __init__(self, groups: int, width: int) -> None:
         super().__init__()
@@ -37,21 +37,21 @@ class FeedForward(nn.Module):
         self.narrow = zero(nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, width, pixels) to the same shape."""
+        """Map (batch, channels, pixels) to the same shape."""
         return self.narrow(self.activation(self.widen(self.norm(x).transpose(1, 2)))).transpose(1, 2)
 
 
 class Attention(nn.Module):
-    """The torch side of ``specs.blocks.attention``.
+    """Module of the block ``specs.blocks.attention``.
 
-    Its 1x1 convolutions are Linear layers on (batch, pixels, channels), which spares the transposes around
-    ``scaled_dot_product_attention`` and gives it the contiguous layout it is fast on.
+    The 1x1 convolutions of the paper are Linear layers on (batch, pixels, channels). This avoids transposes around
+    ``scaled_dot_product_attention``, which is fastest on contiguous inputs.
 
     Args:
-        args: the node's arguments.
-        in_channels: channels of the input, equal to ``width``.
-        width: channels of the output.
-        text_width: width of the text tokens, or None where no text is attended to.
+        args: Arguments of the node.
+        in_channels: Channels of the input, equal to ``width``.
+        width: Channels of the output.
+        text_width: Width of the text tokens. None for no attention to text.
     """
 
     def __init__(self, args: AttentionArguments, in_channels: int, width: int, *, text_width: int | None) -> None:
@@ -60,37 +60,44 @@ class Attention(nn.Module):
         self.norm = nn.GroupNorm(args.groups, width)
         self.queries_keys_values = nn.Linear(width, 3 * width)
         if text_width is not None:
-            #: Called by the level's graph as a node of its own, since it depends on the prompt alone.
+            #: Called by the level's graph as a separate node, because it depends only on the prompt.
             self.text = TextKeysValues(text_width, width, args.heads)
         self.out = zero(nn.Linear(width, width))
         self.feed_forward = FeedForward(args.groups, width) if args.feed_forward else None
 
     def forward(self, x: Tensor, text: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Map ``x`` (batch, width, height, width).
+        """Attend over pixels and text.
 
         Args:
-            x: the features.
-            text: keys and values of ``TextKeysValues``.
-            mask: (batch, 1, 1, tokens) floats, 1 for a token to attend to and 0 for one to pass over. A row
-                without tokens gets nothing from the text.
+            x: Features (batch, channels, height, width).
+            text: Keys and values (batch, 2, heads, tokens, channels / heads) from ``TextKeysValues``.
+            mask: Token mask (batch, 1, 1, tokens), 1 for a token and 0 for padding. A row without tokens gets
+                nothing from the text.
+
+        Returns:
+            Features in the shape of ``x``.
         """
-        shape = x.shape
-        pixels = x.flatten(2)
-        joined = self.queries_keys_values(self.norm(pixels).transpose(1, 2)).unflatten(2, (3, self.heads, -1))
-        queries, keys, values = joined.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
-        h = scaled_dot_product_attention(queries, keys, values)
-        if text is not None:
-            h = h + self._attend(queries, text, mask)
-        pixels = pixels + self.out(h.transpose(1, 2).flatten(2)).transpose(1, 2)
+        pixels = x.flatten(2)  # (batch, channels, pixels)
+        pixels = pixels + self._attend(pixels, text, mask)
         if self.feed_forward is not None:
             pixels = pixels + self.feed_forward(pixels)
-        return pixels.reshape(shape)
+        return pixels.reshape(x.shape)
+
+    def _attend(self, pixels: Tensor, text: Tensor | None, mask: Tensor | None) -> Tensor:
+        # A separate function, so that queries, keys and values are freed before the feed-forward.
+        joined = self.queries_keys_values(self.norm(pixels).transpose(1, 2))  # (batch, pixels, 3 * channels)
+        joined = joined.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
+        queries, keys, values = joined.unbind(0)  # each (batch, heads, pixels, channels / heads)
+        h = scaled_dot_product_attention(queries, keys, values)
+        if text is not None:
+            h = h + self._attend_to_text(queries, text, mask)
+        return self.out(h.transpose(1, 2).flatten(2)).transpose(1, 2)  # (batch, channels, pixels)
 
     @staticmethod
-    def _attend(queries: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
-        keys, values = text.unbind(1)
+    def _attend_to_text(queries: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
+        keys, values = text.unbind(1)  # each (batch, heads, tokens, channels / heads)
         if mask is None:
             return scaled_dot_product_attention(queries, keys, values)
-        # A very low but finite bias keeps a row without tokens finite; the factor then makes it zero.
+        # A large negative but finite bias keeps a row without tokens finite; the factor then makes it zero.
         bias = (1 - mask.to(queries.dtype)) * (-1e4)
         return scaled_dot_product_attention(queries, keys, values, attn_mask=bias) * mask.amax(-1, keepdim=True)

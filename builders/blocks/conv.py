@@ -1,4 +1,4 @@
-"""A bare convolution."""
+"""A single convolution."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["Conv"]
 
 
 class Conv(nn.Module):
-    """The torch side of ``specs.blocks.conv``."""
+    """Module of the block ``specs.blocks.conv``."""
 
     def __init__(self, args: ConvArguments, in_channels: int, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, width, args.kernel, padding=args.kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, height, width) to (batch, width, height, width)."""
+        """Map (batch, in_channels, height, width) to (batch, channels, height, width)."""
         return self.conv(x)

@@ -10,12 +10,12 @@ __all__ = ["Down"]
 
 
 class Down(nn.Module):
-    """The torch side of ``specs.blocks.down``."""
+    """Module of the block ``specs.blocks.down``."""
 
     def __init__(self, args: DownArguments, in_channels: int, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, width, 3, stride=args.factor, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, height, width) to one with sides divided by the factor."""
+        """Map (batch, in_channels, height, width) to (batch, channels, height / factor, width / factor)."""
         return self.conv(x)

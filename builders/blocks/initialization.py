@@ -1,4 +1,4 @@
-"""How weights start."""
+"""Initialization of weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def zero(layer: Layer) -> Layer:
-    """Make a layer start as zero, so that the branch it ends starts as nothing (arXiv 2310.15111, appendix B)."""
+    """Set a layer's weights to zero, so that the branch it ends starts at zero (arXiv 2310.15111, appendix B)."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Residual block with a time-dependent scale and shift."""
+"""Residual block scaled and shifted by the time embedding."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Resnet"]
 
 
 class Resnet(nn.Module):
-    """The torch side of ``specs.blocks.resnet``.
+    """Module of the block ``specs.blocks.resnet``.
 
     Args:
-        args: the node's arguments.
-        in_channels: channels of the merged input.
-        width: channels of the output.
-        time_width: width E of the time embedding.
+        args: Arguments of the node.
+        in_channels: Channels of the input, after merging.
+        width: Channels of the output.
+        time_width: Width E of the time embedding.
     """
 
     def __init__(self, args: ResnetArguments, in_channels: int, width: int, *, time_width: int) -> None:
@@ -33,7 +33,15 @@ class Resnet(nn.Module):
         self.shortcut = nn.Conv2d(in_channels, width, 1) if in_channels != width else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Map ``x`` (batch, in_channels, height, width) and the activated ``time`` (batch, E)."""
+        """Apply the block.
+
+        Args:
+            x: Features (batch, in_channels, height, width).
+            time: Time embedding (batch, E), after its activation.
+
+        Returns:
+            Features (batch, channels, height, width) with ``width`` channels.
+        """
         h = self.conv1(functional.silu(self.norm1(x)))
         scale, shift = self.time(time)[:, :, None, None].chunk(2, dim=1)
         h = functional.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))

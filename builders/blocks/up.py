@@ -1,4 +1,4 @@
-"""Upsampling by repetition and a convolution."""
+"""Nearest-neighbor upsampling followed by a convolution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Up"]
 
 
 class Up(nn.Module):
-    """The torch side of ``specs.blocks.up``."""
+    """Module of the block ``specs.blocks.up``."""
 
     def __init__(self, args: UpArguments, in_channels: int, width: int) -> None:
         super().__init__()
@@ -19,5 +19,5 @@ class Up(nn.Module):
         self.conv = nn.Conv2d(in_channels, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, height, width) to one with sides multiplied by the factor."""
+        """Map (batch, in_channels, height, width) to (batch, channels, height * factor, width * factor)."""
         return self.conv(functional.interpolate(x, scale_factor=self.factor, mode="nearest"))

@@ -73,15 +73,17 @@ class Attention(Block):
     ) -> Activations:
         pixels = resolution * resolution
         one = width * pixels
-        # Norm; queries, keys, values; their result, in two layouts; log-sum-exp of the scores; statistics of the norm.
-        saved = 6 * one + args.heads * pixels + 2 * args.groups
+        # Norm; queries, keys and values; their result; log-sum-exp of the scores; statistics of the norm.
+        saved = 5 * one + args.heads * pixels + 2 * args.groups
         if cls.reads_text(args, scene):
             assert scene.text_width is not None
-            # The norm of the text and the keys and values made of it; a second result.
-            saved += scene.tokens * (scene.text_width + 2 * width + 2) + one + args.heads * pixels
-        workspace = 7 * one
+            # The norm of the text, its keys and values; the second result, and the sum of both.
+            saved += scene.tokens * (scene.text_width + 2 * width + 2) + 2 * one + args.heads * pixels
+        elif args.heads > 1:
+            saved += one  # the result with the heads joined
+        workspace = 6 * one
         if args.feed_forward:
             # What it adds to, the norm of that, and both sides of the activation.
             saved += 2 * one + 8 * one + 2 * args.groups
-            workspace = max(workspace, 10 * one)
+            workspace = max(workspace, 9 * one)
         return Activations(saved, workspace)

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 import zoo
 from builders.sampling.generation import Request, SamplerSettings, draw_all
 from registry.costs.sampling import SAMPLERS, sampling_cost
-
-
-def counter():
-    """torch's counter, which does not know the attention of CPUs."""
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={attention: lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)},
-    )
+from tests.helpers.counters import flop_counter
 
 
 def test_the_samplers_are_those_there_are():
@@ -32,7 +23,7 @@ def test_what_is_drawn_costs_what_is_said(sampler, guidance, evaluations):
     model = zoo.build("mdm-micro").eval()
     rows = []
     model.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0][0])))
-    with counter() as counted:
+    with flop_counter() as counted:
         draw_all(model, Request((0,), classes=(1,)), SamplerSettings(sampler, 4, guidance))
     found = sampling_cost(zoo.get("mdm-micro").architecture, sampler, 4, guidance)
     assert (found.evaluations, sum(rows)) == (evaluations, evaluations)
@@ -46,7 +37,7 @@ def test_text_is_encoded_once_with_and_once_without():
     def encoder(prompts):
         return torch.zeros(len(prompts), graph.text.tokens, graph.text.width), torch.ones(1, graph.text.tokens).bool()
 
-    with counter() as counted:
+    with flop_counter() as counted:
         draw_all(model, Request((0,), prompts=("a",)), SamplerSettings("dpm++", 2, 2.0), encoder=encoder)
     found = sampling_cost(graph, "dpm++", 2, 2.0)
     assert found.evaluations == 4 and found.flops == counted.get_total_flops()
