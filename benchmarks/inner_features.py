@@ -30,7 +30,7 @@ from specs.recipe import Recipe, load_recipe
 
 def cut_features(phase: Phase) -> None:
     """Make the inner levels of a phase return zeros, in the network and in its moving average."""
-    for model in (phase.model, phase.ema):
+    for model in (phase.model, phase.ema.model):
         for module in model.modules():
             if isinstance(module, Nest):
                 module.leave.register_forward_hook(lambda _module, _inputs, output: output * 0)
@@ -45,7 +45,9 @@ def run_phase(phase: Phase, dataset: Dataset, draws: int) -> dict[str, float]:
         phase.step(step, batch)
     seconds = (time.perf_counter() - started) / steps
     print(f"  {phase.name}: {steps} steps of {seconds:.3f} s", flush=True)
-    return held_out_losses(phase.ema, phase.process, dataset.load(phase.graph.resolution, "held_out"), draws=draws)
+    return held_out_losses(
+        phase.ema.model, phase.process, dataset.load(phase.graph.resolution, "held_out"), draws=draws
+    )
 
 
 def compare(recipe: Recipe, device: str, draws: int) -> dict[str, dict[str, float]]:

@@ -228,13 +228,13 @@ class _Training:
             return bool(cadence) and standing.step % cadence == 0
 
         if main and self.held_out is not None and (last or due(every.evaluate)):
-            losses = held_out_losses(phase.ema, phase.process, self.held_out, encoder=self.encoder)
+            losses = held_out_losses(phase.ema.model, phase.process, self.held_out, encoder=self.encoder)
             self.observer.on_evaluate(count, losses)
             # The outermost level is what the phase is for.
             outermost = losses[phase.graph.labels[0]]
-            self.folder.keep_if_best(standing, phase.graph, phase.ema.state_dict(), outermost)
+            self.folder.keep_if_best(standing, phase.graph, phase.ema.model.state_dict(), outermost)
         if main and (last or due(every.samples)):
-            grid = draw_grid(phase.ema, self.data, encoder=self.encoder)
+            grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder)
             path = self.folder.write_grid(grid, f"{phase.name}-{standing.step:06d}")
             self.observer.on_grid(count, phase.name, grid, path)
         kept = self.recipe.checkpoints.every
@@ -248,7 +248,7 @@ class _Training:
         tensors |= {f"monitor/{name}": value for name, value in counted.items()}
         facts["alarm"] = self.alarm.state()
         facts["data"] = json.dumps(self.data_facts)
-        ema = phase.ema.state_dict()
+        ema = phase.ema.model.state_dict()
         path = self.folder.write_state(phase.standing, phase.graph, ema, tensors, facts)
         self.observer.on_checkpoint(phase.standing.steps_done, path)
 

@@ -12,13 +12,15 @@ from torch import Tensor
 from builders.diffusion.losses import sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import NestedUNet, build_model
-from builders.networks.parameters import level_of, load_inner, parameters_by_level
+from builders.networks.parameters import load_inner, parameters_by_level
 from builders.seeds import derived_seed
 from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, BatchPlan
 from builders.training.distributed import Processes
+from builders.training.ema import EMA
 from builders.training.errors import TrainingError
 from builders.training.initialise import load_shared, weights_file
+from builders.training.learning_rate import learning_rate
 from builders.training.monitor import bin_names
 from builders.training.optimizers import build_optimizer, optimizer_state, restore_optimizer
 from builders.training.state import RunProgress, TrainingState
@@ -83,21 +85,11 @@ class Phase:
         device = processes.device
         torch.manual_seed(derived_seed(recipe.seed, "weights", name))
         self.model: NestedUNet = build_model(self.graph).to(device)
-        self.ema: NestedUNet = build_model(self.graph, device, initialize=False).requires_grad_(False)
-        self.ema.load_state_dict(self.model.state_dict())
         for label in self.spec.freeze:
             self._freeze(label)
+        self.ema = EMA(self.model, recipe.ema)
         self.by_level = parameters_by_level(self.model)
         self.trained = [(key, value) for key, value in self.model.named_parameters() if value.requires_grad]
-        averages = dict(self.ema.named_parameters())
-        #: Average and weights of each trained parameter, by level.
-        self.averaged: dict[str, tuple[list[Tensor], list[Tensor]]] = {label: ([], []) for label in self.graph.labels}
-        for key, value in self.trained:
-            average, weights = self.averaged[level_of(key, self.graph.labels)]
-            average.append(averages[key])
-            weights.append(value)
-        #: Steps that each level was averaged over before this phase.
-        self.ages = dict.fromkeys(self.graph.labels, 0)
         rate = self.spec.learning_rate or recipe.optimizer.learning_rate
         self.optimizer = build_optimizer(recipe.optimizer, [value for _, value in self.trained], rate)
         self.process = DiffusionProcess(self.graph, device)
@@ -122,54 +114,27 @@ class Phase:
         """
         if source == "before" and before is not None:
             load_inner(self.model, before.model.state_dict())
-            # What is new in this phase averages from its own start.
-            self.ema.load_state_dict(self.model.state_dict())
+            # New levels are averaged from their own start.
+            self.ema.restart()
             carry = self.recipe.carry_of(self.spec)
             if carry.ema:
-                load_inner(self.ema, before.ema.state_dict())
-                self.ages |= before.ages_now()
-                self._settle()
+                self.ema.carry(before.ema, before.standing.step)
             if carry.optimizer:
                 restore_optimizer(
                     self.optimizer, self.trained, *optimizer_state(before.optimizer, before.trained), groups=False
                 )
         elif source not in ("before", "fresh"):
             load_shared(self.model, weights_file(source))
-            self.ema.load_state_dict(self.model.state_dict())
-
-    @torch.no_grad()
-    def _settle(self) -> None:
-        """Frozen levels become their averages: what was published of them is what the others learn around."""
-        averages = dict(self.ema.named_parameters())
-        for name, parameter in self.model.named_parameters():
-            if not parameter.requires_grad:
-                parameter.copy_(averages[name])
+            self.ema.restart()
 
     def restore(self, state: TrainingState) -> None:
         """Put everything back where it was."""
         self.model.load_state_dict(state.part("model"))
-        self.ema.load_state_dict(state.part("ema"))
-        self.ages |= json.loads(state.facts.get("ema_ages", "{}"))
+        self.ema.model.load_state_dict(state.part("ema"))
+        self.ema.ages |= json.loads(state.facts.get("ema_ages", "{}"))
         restore_optimizer(self.optimizer, self.trained, state.part("optimizer"), state.facts["optimizer"])
         if self.processes.scaler is not None and state.facts.get("scaler"):
             self.processes.scaler.load_state_dict(json.loads(state.facts["scaler"]))
-
-    def learning_rate(self, step: int, seconds: float = 0.0) -> float:
-        """The rate at a step of the phase, from 0: linear warm-up, then constant or half a cosine.
-
-        Args:
-            step: of the phase.
-            seconds: that the phase has taken, for one that goes by hours.
-        """
-        schedule = self.recipe.schedule_of(self.spec)
-        rate = self.spec.learning_rate or self.recipe.optimizer.learning_rate
-        steps, hours = self.spec.steps, self.spec.hours
-        warmup = schedule.warmup if steps is None else min(schedule.warmup, steps)
-        rate *= min(1.0, (step + 1) / max(1, warmup))
-        if schedule.decay == "cosine":
-            done = step / steps if steps is not None else min(1.0, seconds / (3600 * (hours or 1)))
-            rate *= 0.5 * (1 + math.cos(math.pi * done))
-        return rate
 
     def step(
         self, step: int, batch: Batch, seconds: float = 0.0, stop: bool = False, encoder: TextEncoder | None = None
@@ -183,7 +148,10 @@ class Phase:
             stop: whether this process was asked to stop.
             encoder: of captions.
         """
-        rate = self.learning_rate(step, self.standing.seconds)
+        rate = learning_rate(
+            self.spec.learning_rate or self.recipe.optimizer.learning_rate, self.recipe.schedule_of(self.spec), step,
+            steps=self.spec.steps, hours=self.spec.hours, seconds=self.standing.seconds,
+        )  # fmt: skip
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         count, index = self.processes.count, self.processes.index
@@ -228,23 +196,7 @@ class Phase:
         gradients = [value.grad for _, value in self.trained if value.grad is not None]
         torch._foreach_mul_(gradients, (self.recipe.clip / (norm + 1e-6)).clamp(max=1.0))
         self.stepper.step()
-        self.average(step)
-
-    @torch.no_grad()
-    def average(self, step: int) -> None:
-        """Move the average of the weights; early on it forgets faster (arXiv 2312.02696, section 3).
-
-        Early is a level's own time: one whose average was carried over goes on slowly. Frozen levels stay.
-        """
-        for label, (averages, weights) in self.averaged.items():
-            if weights:
-                age = self.ages[label] + step
-                torch._foreach_lerp_(averages, weights, 1 - min(self.recipe.ema, (age + 1) / (age + 10)))
-
-    def ages_now(self) -> dict[str, int]:
-        """Steps that each level's average was taken over; a frozen level's does not age."""
-        done = self.standing.step
-        return {label: age + done * bool(self.averaged[label][1]) for label, age in self.ages.items()}
+        self.ema.update(step)
 
     def what_was_bad(self) -> list[str]:
         """Of the step just taken, what was not finite, at which level and times; of all processes together."""
@@ -266,9 +218,9 @@ class Phase:
         """Everything that :meth:`restore` needs: tensors, and facts as text."""
         named, plain = optimizer_state(self.optimizer, self.trained)
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"ema/{name}": value for name, value in self.ema.state_dict().items()}
+        tensors |= {f"ema/{name}": value for name, value in self.ema.model.state_dict().items()}
         tensors |= {f"optimizer/{name}": value for name, value in named.items()}
-        facts = {"optimizer": plain, "ema_ages": json.dumps(self.ages)}
+        facts = {"optimizer": plain, "ema_ages": json.dumps(self.ema.ages)}
         if self.processes.scaler is not None:
             facts["scaler"] = json.dumps(self.processes.scaler.state_dict())
         return tensors, facts

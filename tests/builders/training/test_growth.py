@@ -58,7 +58,7 @@ def phases(recipe: Recipe) -> tuple[Phase, Phase]:
     entry, processes = load_entry(recipe.entry).graph, Processes("cpu")
     inner = Phase(recipe, entry, "p8", processes)
     randomise(inner.model)
-    randomise(inner.ema, seed=1)
+    randomise(inner.ema.model, seed=1)
     for parameter in inner.model.parameters():
         parameter.grad = torch.randn_like(parameter)
     inner.optimizer.step()
@@ -92,7 +92,7 @@ def test_inner_predictions_are_unchanged_at_every_phase(entry: str) -> None:
 def test_phase_starts_from_the_one_before() -> None:
     inner, outer = phases(recipe_with())
     outer.initialise("before", inner)
-    for mine, theirs in ((outer.model, inner.model), (outer.ema, inner.ema)):
+    for mine, theirs in ((outer.model, inner.model), (outer.ema.model, inner.ema.model)):
         own = mine.state_dict()
         assert all(torch.equal(own[name], value) for name, value in theirs.state_dict().items())
     assert not outer.optimizer.state
@@ -102,7 +102,7 @@ def test_average_and_optimizer_are_carried_where_asked() -> None:
     inner, outer = phases(recipe_with("carry={optimizer: true, ema: false}"))
     outer.initialise("before", inner)
     weights = outer.model.state_dict()
-    assert all(torch.equal(weights[name], value) for name, value in outer.ema.state_dict().items())
+    assert all(torch.equal(weights[name], value) for name, value in outer.ema.model.state_dict().items())
     names = dict(outer.trained)
     for name, parameter in inner.trained:
         theirs, mine = inner.optimizer.state[parameter], outer.optimizer.state[names[name]]
@@ -115,22 +115,21 @@ def test_a_carried_average_goes_on_slowly_and_a_new_one_starts_fast() -> None:
     inner, outer = phases(recipe_with("ema=0.999"))
     inner.standing = dataclasses.replace(inner.standing, step=990)
     outer.initialise("before", inner)
-    assert outer.ages == {"r16": 0, "r8": 990}
+    assert outer.ema.ages == {"r16": 0, "r8": 990}
     with torch.no_grad():
-        for each, value in ((outer.model, 1.0), (outer.ema, 0.0)):
+        for each, value in ((outer.model, 1.0), (outer.ema.model, 0.0)):
             for parameter in each.parameters():
                 parameter.fill_(value)
-    outer.average(0)
-    found = {name: float(value.mean()) for name, value in outer.ema.named_parameters()}
+    outer.ema.update(0)
+    found = {name: float(value.mean()) for name, value in outer.ema.model.named_parameters()}
     for name, value in found.items():
         wanted = 1 - 1 / 10 if name.startswith("levels.r16") else 1 - 991 / 1000
         assert value == pytest.approx(wanted, rel=1e-4), name
-    outer.standing = dataclasses.replace(outer.standing, step=7)
-    assert outer.ages_now() == {"r16": 7, "r8": 997}
+    assert outer.ema.ages_after(7) == {"r16": 7, "r8": 997}
     assert json.loads(outer.tensors()[1]["ema_ages"]) == {"r16": 0, "r8": 990}
     plain, other = phases(recipe_with("ema=0.999", "carry.ema=false"))
     other.initialise("before", plain)
-    assert other.ages == {"r16": 0, "r8": 0}
+    assert other.ema.ages == {"r16": 0, "r8": 0}
 
 
 def test_fresh_phase_takes_nothing() -> None:
@@ -150,7 +149,7 @@ def test_whole_recipe_starts_from_a_weights_file(tmp_path: Path) -> None:
     model.initialise(recipe.source_of("p8"), None)
     state = weights.state_dict()
     assert all(torch.equal(state[name], value) for name, value in model.model.state_dict().items())
-    assert all(torch.equal(state[name], value) for name, value in model.ema.state_dict().items())
+    assert all(torch.equal(state[name], value) for name, value in model.ema.model.state_dict().items())
     seen = Steps()
     train(recipe, tmp_path / "second", observer=seen)
     assert len(seen.steps) == 7

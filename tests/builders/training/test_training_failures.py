@@ -13,6 +13,7 @@ from torch import Tensor
 
 from builders.checkpoints.tensor_file import read_tensors
 from builders.training import phase as phase_module
+from builders.training.ema import EMA
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
 from builders.training.monitor import CollapseAlarm, Monitor, bin_names
@@ -70,8 +71,8 @@ def test_a_bad_step_moves_nothing_and_is_counted(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updates: list[int] = []
-    average = phase_module.Phase.average
-    monkeypatch.setattr(phase_module.Phase, "average", lambda self, step: (updates.append(step), average(self, step)))
+    update = EMA.update
+    monkeypatch.setattr(EMA, "update", lambda self, step: (updates.append(step), update(self, step)))
     spoil(monkeypatch, lambda step: step in (2, 3, 5), first_row_is_nan)
     seen = Recorder()
     train(recipe, tmp_path, observer=Observers([seen, JsonLog()]))
