@@ -71,7 +71,7 @@ def interval(hits: np.ndarray, seed: int = 0) -> tuple[float, float]:
 def train_classifier(data: str, resolution: int, extractor: Extractor) -> tuple[Classifier, float]:
     """A classifier of a dataset's classes, and the share of held-out images that it gets right."""
     dataset = open_dataset(data)
-    train, held_out = (dataset.load(resolution, split) for split in ("train", "held_out"))
+    train, held_out = (dataset.load(resolution, split) for split in ("train", "val"))
     features = [extract(extractor, iter(part.images.split(32)))[0] for part in (train, held_out)]
     classifier = Classifier(features[0], train.classes, len(dataset.classes))
     return classifier, float(classifier.hits(features[1], held_out.classes).mean())

@@ -45,9 +45,7 @@ def run_phase(phase: Phase, dataset: Dataset, draws: int) -> dict[str, float]:
         phase.step(step, batch)
     seconds = (time.perf_counter() - started) / steps
     print(f"  {phase.name}: {steps} steps of {seconds:.3f} s", flush=True)
-    return held_out_losses(
-        phase.ema.model, phase.process, dataset.load(phase.graph.resolution, "held_out"), draws=draws
-    )
+    return held_out_losses(phase.ema.model, phase.process, dataset.load(phase.graph.resolution, "val"), draws=draws)
 
 
 def compare(recipe: Recipe, device: str, draws: int) -> dict[str, dict[str, float]]:

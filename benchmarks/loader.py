@@ -96,7 +96,7 @@ def waits(level: str, crop: str, workers: int, steps: int, folder: Path) -> list
 
 
 def measure_rates(rounds: int, batches: int, folder: Path) -> None:
-    pack(find_sources(noise(folder / "images", 256, 256)), folder / "set", "noise", PackSettings(256, held_out=False))
+    pack(find_sources(noise(folder / "images", 256, 256)), folder / "set", "noise", PackSettings(256, val=False))
     emoji, large = open_dataset("noto-emoji-64"), open_dataset(folder / "set")
     ways = {
         "64 px, in memory": ("mdm-nano", emoji.load(64, memory=True)),

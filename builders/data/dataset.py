@@ -17,6 +17,7 @@ from builders.data.memory import MAX_BYTES, _Decoder
 from builders.data.shard_index import index_shard
 from builders.data.shards import read_shard
 from builders.data.splits import is_held_out
+from specs.schemas.evaluation import split_name
 
 __all__ = ["Dataset"]
 
@@ -57,7 +58,7 @@ class Dataset:
         Args:
             resolution: side in pixels to bring the images to, by area averaging; by default that of the card or of
                 the first image.
-            split: "train" or "held_out", about one sample in ten; or "all".
+            split: "train"; "val", about one sample in ten; or "all".
             seed: of the order in which samples are drawn.
             crop: the "center" square of an image, or a "random" one at every draw.
             memory: hold the images decoded; by default where they take less than a gibibyte and are not cropped at
@@ -67,6 +68,7 @@ class Dataset:
             EmptySplitError: there are none in this split.
             DataError: shards or images cannot be read, or too many of them are broken.
         """
+        split = split_name(split)
         if crop == "random" or memory is False:
             return self._lazy(resolution, split, seed, crop)
         decoder = _Decoder(self.card, self._shards(split), resolution or self.card.resolution)
@@ -75,7 +77,7 @@ class Dataset:
             try:
                 for sample in read_shard(shard):
                     try:
-                        fits = decoder.add(sample, None if keep_all else split == "held_out", shard)
+                        fits = decoder.add(sample, None if keep_all else split == "val", shard)
                     except HostileShardError:
                         raise
                     except DataError as error:
@@ -101,7 +103,7 @@ class Dataset:
         for shard, keep_all in self._parts(split):
             try:
                 for member in index_shard(shard, broken.add_sample):
-                    if keep_all or is_held_out(member.group) == (split == "held_out"):
+                    if keep_all or is_held_out(member.group) == (split == "val"):
                         members.append(member)
                     else:
                         others += 1
@@ -121,8 +123,8 @@ class Dataset:
 
     def _parts(self, split: str) -> Iterator[tuple[Path, bool]]:
         """Shards to read, and whether all of their samples belong to the split."""
-        if split not in ("train", "held_out", "all"):
-            raise DataError(f"no split {split!r}; there are train, held_out and all")
+        if split not in ("train", "val", "all"):
+            raise DataError(f"no split {split!r}; there are train, val and all")
         if split == "all":
             names = list(self.shards)
         elif split in self.shards:

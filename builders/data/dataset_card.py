@@ -7,13 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from builders.data.errors import DataError
 from builders.data.shards import read_shard
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.errors import closest
+from specs.schemas.evaluation import split_name
 from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import parse
 
@@ -37,6 +39,13 @@ class Split(BaseModel):
     samples: int | None = Field(default=None, ge=1)
 
 
+def _split_names(splits: Any) -> Any:
+    """Return the splits of a card, ``held_out`` under its name since version 0.2."""
+    if not isinstance(splits, dict) or "val" in splits:
+        return splits
+    return {split_name(name): split for name, split in splits.items()}
+
+
 class DatasetCard(BaseModel):
     """A dataset in a few words: the content of ``dataset.yaml``."""
 
@@ -51,8 +60,8 @@ class DatasetCard(BaseModel):
     source: str = ""
     #: Names of the classes; a class's index is its place here.
     classes: tuple[str, ...] = ()
-    #: Empty if the held-out samples are drawn by a hash of their keys.
-    splits: dict[str, Split] = {}
+    #: Empty if the validation samples are drawn by a hash of their keys.
+    splits: Annotated[dict[str, Split], BeforeValidator(_split_names)] = {}
 
 
 def list_datasets() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from builders.data.dataset_card import DatasetCard
 from builders.data.errors import DataError, EmptySplitError
 from builders.data.images import Images
 from builders.seeds import hashed_generator
+from specs.schemas.evaluation import split_name
 
 if TYPE_CHECKING:
     from builders.data.dataset import Dataset
@@ -67,6 +68,7 @@ class Mixture:
             EmptySplitError: no set has any.
             DataError: as :meth:`builders.data.dataset.Dataset.load`.
         """
+        split = split_name(split)
         side = resolution or next(iter(self.sets.values())).card.resolution
         if side is None:
             raise DataError(f"{self.card.name}: say to which resolution the sets are to be brought")
@@ -78,7 +80,7 @@ class Mixture:
                 empty.append(str(error))
         if not parts:
             raise EmptySplitError(f"{self.card.name}: no images in its {split} split")
-        if empty and split != "held_out":
+        if empty and split != "val":
             warnings.warn(f"left out of the mixture: {'; '.join(empty)}", EmptyPartWarning, stacklevel=2)
         return MixtureImages(self, split, parts, seed)
 

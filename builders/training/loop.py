@@ -96,7 +96,7 @@ class _Training:
             return
         self.data = self.dataset.load(resolution, "train", seed=self.recipe.seed, crop=self.recipe.crop)
         try:
-            self.held_out = self.dataset.load(resolution, "held_out")
+            self.held_out = self.dataset.load(resolution, "val")
         except EmptySplitError as error:
             if not self.read_at and self.processes.main:
                 text = f"{error}: no held-out loss is measured, and no best weights are kept"

@@ -50,7 +50,7 @@ def open_images(
     Args:
         name_or_path: a packaged dataset's name, a path, or several with weights.
         resolution: side in pixels to bring images to, by area averaging of the central square.
-        split: of a dataset: train, held_out or all.
+        split: of a dataset: train, val or all.
 
     Raises:
         DataError: there is none, or it cannot be read.

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from specs.schemas.base import Model
 
-__all__ = ["EvaluationSpec"]
+__all__ = ["EvaluationSpec", "split_name"]
+
+
+def split_name(name: str) -> str:
+    """Return the name of a split; ``val`` was called ``held_out`` before version 0.2."""
+    return "val" if name in ("held_out", "held-out") else name
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 #: Of every measurement; the other settings of a sampler are written down where they are not the usual ones.
@@ -35,7 +41,9 @@ class EvaluationSpec(Model):
     seed: int = Field(default=0, ge=0, le=2**31)
     features: str = Field(default="efficientnet_lite0", description="efficientnet_lite0, inception, or timm:MODEL")
     resize: Literal["bicubic", "bilinear", "none"] = "bicubic"
-    split: Literal["train", "held_out", "all"] = Field(default="train", description="of the data compared to")
+    split: Annotated[Literal["train", "val", "all"], BeforeValidator(split_name)] = Field(
+        default="train", description="of the data compared to"
+    )
 
     @model_validator(mode="after")
     def _goes_together(self) -> EvaluationSpec:

@@ -28,7 +28,8 @@ def pack(
     name: Annotated[str | None, typer.Option(help="Of the data set. Default: the folder's.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side in pixels. Default: images stay as they are.")] = None,
     resize: Annotated[str, typer.Option(help="center-crop, fit (the shorter side) or none.")] = "center-crop",
-    held_out: Annotated[bool, typer.Option(help="Put about one sample in ten into a split of its own.")] = True,
+    val: Annotated[bool, typer.Option(help="Put about one sample in ten into the validation split.")] = True,
+    held_out: Annotated[bool | None, typer.Option(hidden=True)] = None,
     licence: Annotated[str | None, typer.Option(help="Of the images; recorded.")] = None,
     attribution: Annotated[str, typer.Option(help="Whom to name.")] = "",
     caption: Annotated[str | None, typer.Option(help="Column or JSON key of captions.")] = None,
@@ -49,7 +50,8 @@ def pack(
     from builders.data.packing.sources import find_sources
     from zoo.terminal.progress import PhaseBar
 
-    settings = PackSettings(resolution, resize, held_out, samples, max_broken, licence or "not stated", attribution)
+    val = val if held_out is None else held_out
+    settings = PackSettings(resolution, resize, val, samples, max_broken, licence or "not stated", attribution)
     if out.resolve() == Path(source).resolve():
         raise ValueError(f"{out}: is the SOURCE; choose another folder for the shards")
     sources = find_sources(source, caption=caption, label=label, group=group)

@@ -22,7 +22,7 @@ def evaluate(
     reference: Annotated[
         str | None, typer.Option(help="Data set or folder of images. Default: what the weights were trained on.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Of the reference: train, held_out or all.")] = "train",
+    split: Annotated[str, typer.Option(help="Of the reference: train, val or all.")] = "train",
     samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples to draw.")] = 1000,
     features: Annotated[str, typer.Option(help="efficientnet_lite0, inception (FID), or timm:MODEL.")] = (
         "efficientnet_lite0"

@@ -38,8 +38,6 @@ from builders.files import TEMPORARY, write_text
 __all__ = ["PackSettings", "Packed", "pack"]
 
 RESIZES = ("center-crop", "fit", "none")
-#: Settings that a shard's bytes depend on.
-_SHAPING = ("resolution", "resize", "held_out", "samples_per_shard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,9 @@ def pack(
     settings = settings or PackSettings()
     _check(settings, workers)
     out = Path(out)
-    shards = _plan(sources, settings)
-    _claim(out, sources, settings)
+    ordered = _in_order(sources)
+    val = _claim(out, sources, settings)
+    shards = _plan(ordered, settings, val)
     waiting = [shard for shard in shards if not _is_done(shard, out)]
     kept = len(shards) - len(waiting)
     done, total = len(sources) - sum(len(shard.sources) for shard in waiting), len(sources)
@@ -114,8 +113,8 @@ def _check(settings: PackSettings, workers: int) -> None:
         raise PackError("a shard holds at least one sample")
 
 
-def _plan(sources: Sequence[Source], settings: PackSettings) -> list[ShardPlan]:
-    """Which samples go into which shard, and which state of their files is packed."""
+def _in_order(sources: Sequence[Source]) -> list[Source]:
+    """Return the images sorted by key, after checking that no two have the same."""
     if not sources:
         raise PackError("there are no images to pack")
     ordered = sorted(sources, key=lambda source: (stored_key(source.key), source.path))
@@ -127,9 +126,20 @@ def _plan(sources: Sequence[Source], settings: PackSettings) -> list[ShardPlan]:
                 f"two images have the key {stored_key(a.key)!r}: {a.origin} and {b.origin}; keys are paths without "
                 "their suffix, and with _ for dots: rename one of them"
             )
-    splits: dict[str, list[Source]] = {"train": [], "held-out": []}
-    for source in ordered:
-        splits["held-out" if settings.held_out and is_held_out(source.group or source.key) else "train"].append(source)
+    return ordered
+
+
+def _plan(sources: Sequence[Source], settings: PackSettings, val: str) -> list[ShardPlan]:
+    """Plan which samples go into which shard.
+
+    Args:
+        sources: Images sorted by key.
+        settings: Settings of the pack.
+        val: First part of the names of validation shards.
+    """
+    splits: dict[str, list[Source]] = {"train": [], val: []}
+    for source in sources:
+        splits[val if settings.val and is_held_out(source.group or source.key) else "train"].append(source)
     stamps = {path: stamp(path) for path in {source.path for source in sources}}
     shards = []
     size = settings.samples_per_shard
@@ -139,14 +149,24 @@ def _plan(sources: Sequence[Source], settings: PackSettings) -> list[ShardPlan]:
     return shards
 
 
-def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> None:
-    """The folder belongs to one pack: its settings and the place of its images; a finished one also to these images."""
+def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> str:
+    """Claim a folder for a pack, and return the first part of the names of its validation shards.
+
+    A folder belongs to one pack: its settings and the folder of its images; a finished one also to these images.
+    """
     # Shards as a whole, not their members: one whose text was mended has a member more.
     images = sorted({source.key if source.is_file else os.path.basename(source.path) for source in sources})
-    facts = {
-        "settings": {name: getattr(settings, name) for name in _SHAPING},
+    facts: dict[str, object] = {
+        # What the bytes of a shard depend on.
+        "settings": {
+            "resolution": settings.resolution,
+            "resize": settings.resize,
+            "held_out": settings.val,
+            "samples_per_shard": settings.samples_per_shard,
+        },
         "place": _place(sources),
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        "val_shards": "val",
     }
     out.mkdir(parents=True, exist_ok=True)
     plan = out / PLAN
@@ -163,10 +183,13 @@ def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> None
                 f"{out} was packed by an older version of the zoo; it can be read as it is; choose another folder to "
                 "pack anew"
             )
+        # A pack of before version 0.2 keeps the names of its shards.
+        facts["val_shards"] = before.get("val_shards", "held-out")
         same = ("settings", "place", "images") if finished else ("settings", "place")
         if any(before.get(what) != facts[what] for what in same):
             raise PackError(f"{out} holds a pack of other images or settings; choose another folder or empty it")
     write_text(plan, json.dumps(facts) + "\n")
+    return str(facts["val_shards"])
 
 
 def _read_plan(path: Path) -> dict[str, object]:
@@ -266,8 +289,8 @@ def _finish(
 
     splits: dict[str, dict[str, object]] = {}
     samples: dict[str, int] = {}
-    for split, stem in (("train", "train-"), ("held_out", "held-out-")):
-        written = [shard.path for shard in shards if shard.path.startswith(stem) and counts[shard.path]]
+    for split in ("train", "val"):
+        written = [shard.path for shard in shards if shard.split == split and counts[shard.path]]
         if written:
             samples[split] = sum(counts[path] for path in written)
             splits[split] = {"shards": written, "samples": samples[split]}

@@ -11,8 +11,9 @@ import json
 import os
 import re
 import tarfile
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import InitVar, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +45,27 @@ class PackSettings:
     Attributes:
         resolution: side in pixels; None keeps images as they are.
         resize: "center-crop" (a square), "fit" (the shorter side, the picture whole), or "none".
-        held_out: whether about one sample in ten is put into a split of its own, by a hash of its group.
+        val: Whether about one sample in ten is put into the validation split, by a hash of its group.
         samples_per_shard: at most so many samples a shard.
         max_broken: share of samples that may be broken; ten may in any case.
         licence: of the images.
         attribution: whom to name.
+        held_out: Former name of ``val``.
     """
 
     resolution: int | None = None
     resize: str = "center-crop"
-    held_out: bool = True
+    val: bool = True
     samples_per_shard: int = 1000
     max_broken: float = 0.01
     licence: str = "not stated"
     attribution: str = ""
+    held_out: InitVar[bool | None] = None
+
+    def __post_init__(self, held_out: bool | None) -> None:
+        if held_out is not None:
+            warnings.warn("held_out is now val; the old name goes in version 0.3", FutureWarning, stacklevel=3)
+            object.__setattr__(self, "val", held_out)
 
 
 class Stopped(Exception):
@@ -87,6 +95,11 @@ class ShardPlan:
             facts = asdict(source) | {"path": Path(source.path).name, "stamp": stamps[source.path]}
             digest.update(json.dumps(facts, sort_keys=True).encode() + b"\n")
         return cls(path, sources, digest.hexdigest())
+
+    @property
+    def split(self) -> str:
+        """Split of the samples: train or val."""
+        return "train" if self.path.startswith("train-") else "val"
 
     def report(self, out: Path) -> Path:
         """What is written beside the finished shard, and says that it is."""

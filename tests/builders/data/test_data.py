@@ -21,13 +21,13 @@ from tests.helpers.shards import encode, samples, write_tar
 
 @pytest.fixture(scope="module")
 def emoji():
-    return open_data("noto-emoji-64"), open_data("noto-emoji-64", split="held_out")
+    return open_data("noto-emoji-64"), open_data("noto-emoji-64", split="val")
 
 
 def test_packaged_emoji(emoji):
     train, held_out = emoji
     card = train.card
-    assert (len(train), len(held_out)) == (card.splits["train"].samples, card.splits["held_out"].samples) == (1722, 189)
+    assert (len(train), len(held_out)) == (card.splits["train"].samples, card.splits["val"].samples) == (1722, 189)
     assert train.images.shape == (1722, 3, 64, 64) and train.images.dtype == torch.uint8
     assert card.licence == "Apache-2.0" and "Noto" in card.attribution and len(card.classes) == 10
     assert not set(train.keys) & set(held_out.keys)
@@ -69,7 +69,7 @@ def test_base_of_variants(codepoints, expected):
 
 
 def test_lower_resolution_is_the_area_average(emoji):
-    small = open_data("noto-emoji-64", 16, "held_out")
+    small = open_data("noto-emoji-64", 16, "val")
     pooled = torch.nn.functional.avg_pool2d(emoji[1].images.float(), 4)
     assert (small.images.float() - pooled).abs().max() <= 1  # rounded along each axis
 
@@ -91,10 +91,10 @@ def test_stream_depends_on_seed_and_position_alone(emoji):
     for epoch in whole.split(count):
         assert sorted(epoch.tolist()) == list(range(count))
     assert not torch.equal(whole[:count], whole[count : 2 * count])
-    fresh = open_data("noto-emoji-64", split="held_out")
+    fresh = open_data("noto-emoji-64", split="val")
     assert torch.equal(fresh.batch(2 * count - 3, 50)["index"], whole[2 * count - 3 :][:50])
     assert torch.equal(data.batch(5, 2 * count)["index"], whole[5 : 2 * count + 5])
-    other = open_data("noto-emoji-64", split="held_out", seed=1)
+    other = open_data("noto-emoji-64", split="val", seed=1)
     assert not torch.equal(other.batch(0, count)["index"], whole[:count])
 
 
@@ -130,7 +130,7 @@ def test_own_shards(tmp_path, form):
     write_tar(tmp_path / "b.tar.gz", [(f"b/{name}", content) for name, content in samples(20, (10, 10), form)], "w:gz")
     dataset = open_dataset(tmp_path)
     assert dataset.classes == ("cat", "dog")
-    train, held_out, everything = (dataset.load(16, split) for split in ("train", "held_out", "all"))
+    train, held_out, everything = (dataset.load(16, split) for split in ("train", "val", "all"))
     assert len(everything) == 60 and len(train) + len(held_out) == 60 and 0 < len(held_out) < 20
     assert sorted(train.keys + held_out.keys) == sorted(everything.keys)
     assert everything.images.shape == (60, 3, 16, 16)
@@ -144,8 +144,8 @@ def test_own_card(tmp_path):
     data = open_data(tmp_path, 8)
     # A category that the card does not name is of no class.
     assert data.classes.tolist() == [1, 0, 1, 0]
-    with pytest.raises(DataError, match="mine has no split 'held_out'"):
-        open_data(tmp_path, 8, "held_out")
+    with pytest.raises(DataError, match="mine has no split 'val'"):
+        open_data(tmp_path, 8, "val")
     (tmp_path / "dataset.yaml").write_text("name: mine\nsplits:\n  train: {shard: [x.tar]}\n")
     with pytest.raises(SpecError, match=r"dataset.yaml:3:11: error\[unknown-key\]"):
         open_dataset(tmp_path)

@@ -36,12 +36,12 @@ def shard(path, keys, texts=(), images=(), pixel=PIXEL):
 def test_the_budget_is_that_of_both_sides(tmp_path, memory):
     keys = KEYS[:3000]
     dataset = open_dataset(shard(tmp_path / "x.tar", keys, texts=keys[::200]))
-    for split, others in (("train", HELD_OUT), ("held_out", KEPT)):
+    for split, others in (("train", HELD_OUT), ("val", KEPT)):
         with pytest.warns(BrokenDataWarning, match="x: 15 broken samples passed over"):
             data = dataset.load(8, split, memory=memory)
         assert len(data) == len(set(keys) - set(keys[::200]) - set(others))
     dataset = open_dataset(shard(tmp_path / "x.tar", keys, texts=keys[::80]))
-    for split in ("train", "held_out"):
+    for split in ("train", "val"):
         message = r"x: 38 of 3000 samples are broken, more than are passed over \(30\)"
         with pytest.raises(TooManyBrokenError, match=message):
             dataset.load(8, split, memory=memory)
@@ -51,11 +51,11 @@ def test_the_budget_of_what_is_decoded_as_it_is_drawn_is_that_of_both_sides(tmp_
     held_out, kept = HELD_OUT[:40], KEPT[:1960]
     path = shard(tmp_path / "x.tar", [*held_out, *kept], texts=kept[:5], images=held_out[:12])
     with pytest.warns(BrokenDataWarning):
-        data = open_dataset(path).load(8, "held_out", memory=False)
+        data = open_dataset(path).load(8, "val", memory=False)
         assert set(data.batch(0, 80)["key"]) == set(held_out[12:])
     path = shard(tmp_path / "y.tar", [*held_out, *kept], texts=kept[:5], images=held_out[:16])
     with pytest.warns(BrokenDataWarning), pytest.raises(TooManyBrokenError, match=r"y: 21 of 2000 samples.* \(20\)"):
-        open_dataset(path).load(8, "held_out", memory=False).batch(0, 80)
+        open_dataset(path).load(8, "val", memory=False).batch(0, 80)
 
 
 @pytest.mark.parametrize("memory", [None, False])
@@ -67,7 +67,7 @@ def test_a_side_of_which_all_is_broken_ends(tmp_path, memory):
             warnings.catch_warnings(action="ignore", category=BrokenDataWarning),
             pytest.raises(TooManyBrokenError, match=message),
         ):
-            open_dataset(path).load(8, "held_out", memory=memory).batch(0, 3)
+            open_dataset(path).load(8, "val", memory=memory).batch(0, 3)
 
 
 @pytest.mark.parametrize("memory", [None, False])
@@ -75,12 +75,12 @@ def test_broken_texts_and_no_images_on_a_side(tmp_path, memory):
     dataset = open_dataset(shard(tmp_path / "x.tar", KEPT[:12], texts=KEPT[:1]))
     with pytest.warns(BrokenDataWarning, match="x: 1 broken sample passed over"):
         assert len(dataset.load(8, "train", memory=memory)) == 11
-    with pytest.warns(BrokenDataWarning), pytest.raises(EmptySplitError, match="no images in its held_out split"):
-        dataset.load(8, "held_out", memory=memory)
+    with pytest.warns(BrokenDataWarning), pytest.raises(EmptySplitError, match="no images in its val split"):
+        dataset.load(8, "val", memory=memory)
     # Where all are broken, that is what is wrong.
     dataset = open_dataset(shard(tmp_path / "x.tar", KEPT[:4], texts=KEPT[:4]))
     with pytest.raises(TooManyBrokenError, match="x: 4 of 4 samples are broken, all"):
-        dataset.load(8, "held_out", memory=memory)
+        dataset.load(8, "val", memory=memory)
 
 
 def test_one_broken_shard_is_one():
@@ -108,7 +108,7 @@ def test_a_mixture_of_which_one_set_is_empty(tmp_path, memory):
     mixed = open_dataset(mixture(tmp_path))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        data = mixed.load(8, "held_out", memory=memory)
+        data = mixed.load(8, "val", memory=memory)
     assert len(data) == 10 and len(data.classes) == 10 and data.resolution == 8
     batch = data.batch(0, 300)
     assert set(batch["key"]) == set(HELD_OUT[:10])
@@ -122,8 +122,8 @@ def test_a_mixture_of_which_one_set_is_empty(tmp_path, memory):
 
 def test_a_mixture_of_empty_sets(tmp_path):
     paths = [shard(tmp_path / f"{name}.tar", KEPT[:4]) for name in "ab"]
-    with pytest.raises(EmptySplitError, match="no images in its held_out split"):
-        open_dataset({str(path): 1.0 for path in paths}).load(8, "held_out")
+    with pytest.raises(EmptySplitError, match="no images in its val split"):
+        open_dataset({str(path): 1.0 for path in paths}).load(8, "val")
     # What cannot be read is no empty part.
     paths[0].write_bytes(b"junk" * 500)
     with pytest.raises(DataError, match="not a tar file"):

@@ -47,8 +47,8 @@ def test_folder(folder, tmp_path):
     greens = {caption: int(image[1, 8, 8]) for caption, image in zip(data.captions, data.images, strict=True)}
     assert greens["cat number 3"] == 200 and greens["dog number 19"] == 0
     assert [dataset.classes[i] for i in data.classes.tolist()] == [caption.split()[0] for caption in data.captions]
-    held_out = dataset.load(split="held_out")
-    assert len(held_out) == found.samples["held_out"] and not set(held_out.keys) & set(dataset.load().keys)
+    held_out = dataset.load(split="val")
+    assert len(held_out) == found.samples["val"] and not set(held_out.keys) & set(dataset.load().keys)
 
 
 def test_equal_sources_give_equal_bytes(folder, tmp_path):
@@ -97,7 +97,7 @@ def test_csv_and_jsonl(folder, tmp_path):
     table.write_text("path,caption,label\n" + "".join(f"{p},{c},{k}\n" for p, c, k in rows))
     lines.write_text("".join(json.dumps({"image": p, "text": c, "class": k}) + "\n" for p, c, k in rows))
     for number, source in enumerate((table, lines)):
-        pack(find_sources(source), tmp_path / f"out{number}", "mine", PackSettings(held_out=False))
+        pack(find_sources(source), tmp_path / f"out{number}", "mine", PackSettings(val=False))
         data = open_dataset(tmp_path / f"out{number}").load(8, "train")
         assert data.captions == tuple(f"no. {index}" for index in range(12)) and data.card.classes == ("feline",)
     assert torch.equal(open_dataset(tmp_path / "out0").load(8).images, open_dataset(tmp_path / "out1").load(8).images)

@@ -24,9 +24,9 @@ def grouped(tmp_path, key="group"):
 def test_what_others_call_a_group_does_not_decide_the_split(tmp_path):
     """Four labels under that name would all fall on one side of it."""
     shard = grouped(tmp_path)
-    assert 0 < len(open_dataset(shard).load(split="held_out")) < 20
+    assert 0 < len(open_dataset(shard).load(split="val")) < 20
     found = pack(find_sources(shard), tmp_path / "out", "mine", PackSettings(resolution=8))
-    assert 0 < found.samples["held_out"] < 20
+    assert 0 < found.samples["val"] < 20
     labelled = find_sources(shard, label="group")
     assert {source.category for source in labelled} == {f"kind {index}" for index in range(4)}
 
@@ -40,7 +40,7 @@ def test_groups_that_are_named_stay_on_one_side(tmp_path):
     table.write_text("path,scene\na.png,kitchen\n")
     assert find_sources(table, group="scene")[0].group == "kitchen"
     # What was packed keeps its groups when it is packed again.
-    out = pack(sources, tmp_path / "out", "mine", PackSettings(resolution=8, held_out=False)).folder
+    out = pack(sources, tmp_path / "out", "mine", PackSettings(resolution=8, val=False)).folder
     assert {source.group for source in find_sources(out)} == {f"kind {index}" for index in range(4)}
 
 
@@ -48,5 +48,5 @@ def test_a_card_without_splits_is_of_all_shards_beside_it(tmp_path):
     grouped(tmp_path)
     (tmp_path / "dataset.yaml").write_text("name: mine\nlicence: CC0\n")
     dataset = open_dataset(tmp_path)
-    sizes = [len(dataset.load(split=split)) for split in ("train", "held_out", "all")]
+    sizes = [len(dataset.load(split=split)) for split in ("train", "val", "all")]
     assert dataset.card.licence == "CC0" and sizes[0] + sizes[1] == sizes[2] == 40 and sizes[1]

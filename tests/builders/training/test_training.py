@@ -250,7 +250,7 @@ def test_weightings_train(weighting: str, tmp_path: Path) -> None:
 
 def test_held_out_loss_is_the_same_whenever_it_is_asked(straight: Path) -> None:
     model, _ = load_checkpoint(straight / "ema.safetensors")
-    data = open_data("noto-emoji-64", 16, "held_out")
+    data = open_data("noto-emoji-64", 16, "val")
     process = DiffusionProcess(model.graph)
     first = held_out_losses(model, process, data)
     torch.manual_seed(5)

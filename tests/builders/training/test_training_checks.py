@@ -90,9 +90,7 @@ def test_data_without_what_the_entry_reads(labels: list[str], changes: list[str]
 
 def test_data_of_which_none_is_held_out(tmp_path: Path) -> None:
     data = write_shard(tmp_path / "data", [""] * 2, caption="a dot")
-    with pytest.warns(
-        NothingHeldOutWarning, match="no images in its held_out split: no held-out loss is measured"
-    ) as seen:
+    with pytest.warns(NothingHeldOutWarning, match="no images in its val split: no held-out loss is measured") as seen:
         weights = train(recipe_of(data, *TEXT), tmp_path / "run")
     assert weights.is_file() and not list((tmp_path / "run" / "checkpoints").glob("best-*"))
     assert len([each for each in seen if each.category is NothingHeldOutWarning]) == 1
@@ -263,7 +261,7 @@ def test_grids_of_many_classes_and_of_no_captions(tmp_path: Path, monkeypatch: p
     assert drawn[0] == ["", "", ""] and len(set(drawn[1])) == 3 and all("a dot" in text for text in drawn[1])
     graph = load_entry("mdm-micro.text").graph
     process = DiffusionProcess(graph)
-    held_out = open_dataset(tmp_path / "bare").load(16, "held_out")
+    held_out = open_dataset(tmp_path / "bare").load(16, "val")
     assert all(
         value > 0 for value in held_out_losses(build_model(graph), process, held_out, encoder=Encoder("")).values()
     )

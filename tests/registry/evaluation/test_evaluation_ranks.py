@@ -31,7 +31,7 @@ def lite0():
 
 def test_real_before_blurred_before_noise(lite0):
     reference = open_images("noto-emoji-64", 64, "train")
-    real = open_images("noto-emoji-64", 64, "held_out")
+    real = open_images("noto-emoji-64", 64, "val")
     blurred = dataclasses.replace(real, images=gaussian_blur(real.images, [9, 9], [2.0, 2.0]))
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, real.images.shape, generator=generator, dtype=torch.uint8)
