@@ -23,12 +23,12 @@ def conditioning_of(graph: EntryGraph) -> str:
 
 
 def cost_metrics(card: Card) -> dict[str, float]:
-    """Costs of an entry as MLflow shows them: of one sample; FLOPs are two a MAC, memory is bytes in float32."""
+    """Return the costs of one sample as MLflow metrics; one MAC is two FLOPs, memory is bytes in float32."""
     return {
-        "parameters": card.parameters,
+        "params": card.parameters,
         "macs": card.macs,
         "flops": card.flops,
-        "log10_parameters": math.log10(card.parameters),
+        "log10_params": math.log10(card.parameters),
         "log10_flops": math.log10(max(card.flops, 1)),
         "training_flops": card.training_flops,
         f"sampling_flops_{STEPS}": card.sampling_flops(STEPS),

@@ -57,7 +57,9 @@ def _read_curve(entry: Entry, phases: Mapping[str, object], log: Path) -> Curve 
             record = json.loads(line)
             if "loss" in record:
                 spent += flops[record["phase"]]
-            value = float(record.get("held_out_v_loss", {}).get(level, math.nan))
+            # Logs of version 0.1 say held_out_v_loss.
+            losses = record.get("val_v_loss") or record.get("held_out_v_loss") or {}
+            value = float(losses.get(level, math.nan))
         except (ValueError, TypeError, AttributeError, KeyError):  # what a kill cut short, or others wrote
             continue
         if math.isfinite(value) and spent:

@@ -1,7 +1,7 @@
-"""A comparison of entries in MLflow's own page: charts set up beforehand, stored as a shared view of the experiment.
+"""A comparison of entries on MLflow's page, stored as a shared view of the experiment with its charts set up.
 
 MLflow keeps a shared view as JSON in the tag ``mlflow.sharedViewState.KEY`` of an experiment. The format is not
-documented; what is written here was tested with MLflow 3.17 in a browser.
+documented; this one was tested with MLflow 3.17 in a browser.
 """
 
 from __future__ import annotations
@@ -10,114 +10,134 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from registry.evaluation.results import is_distance
+from registry.tracking.metric_names import copy_renamed, current_name
 
 __all__ = ["NotTracked", "address", "store_view", "view_state"]
 
 TAG = "mlflow.sharedViewState."
-#: Longest value that a tag of an experiment takes.
+#: Longest value of an experiment's tag.
 MAX_TAG = 5000
-#: Architecture choices on the axes of the parallel coordinates.
+#: Params on the axes of the parallel coordinates.
 CHOICES = ("levels", "innermost_resolution", "narrowest_width", "widest_width", "resnet_blocks", "attention_blocks")
-COSTS = ("parameters", "flops", "training_flops", "activation_bytes_training", "latency_ms")
+COSTS = ("params", "flops", "training_flops", "activation_bytes_training", "latency_ms")
+LOSSES = ("val_v_loss", "loss")
+#: Key, title and number of columns of the sections.
+SECTIONS = (
+    ("distance", "Cost against distance", 3),
+    ("architecture", "Architecture", 1),
+    ("costs", "Costs", 3),
+    ("training", "Training", 3),
+    ("samples", "Samples", 1),
+)
+#: The part of the page's state that is the same for all views.
+PAGE: dict[str, Any] = {
+    "orderByKey": "metrics.`flops`",
+    "orderByAsc": True,
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "modelVersionFilter": "All Runs",
+    "datasetsFilter": [],
+    "runsHiddenMode": "SHOW_ALL",
+    "runsPinned": [],
+    "runsHidden": [],
+    "runsVisibilityMap": {},
+    "runsExpanded": {},
+    "isAccordionReordered": True,
+    "viewMaximized": False,
+    "runListHidden": False,
+    "groupBy": None,
+    "groupsExpanded": {},
+    "useGroupedValuesInCharts": True,
+    "hideEmptyCharts": True,
+    "autoRefreshEnabled": False,
+    "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+}
 
 
 class NotTracked(LookupError):
-    """An entry has no run to show; the message says how it gets one."""
+    """An entry has no run to show; the message says how to track it."""
 
 
 def view_state(run_ids: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]:
-    """The page's state: which runs it lists and which charts it shows.
+    """Return the page's state: the runs that it lists and the charts that it shows.
 
     Args:
-        run_ids: of the runs to list; none for all.
-        metrics: names of all metrics that they have.
+        run_ids: Identifiers of the runs to list. If empty, all runs are listed.
+        metrics: Names of all metrics that the runs have.
     """
-    present = sorted(metrics)
-    shown = [name for name in present if not name.endswith("_best")]
-    # A level in its name makes a distance one of a training's curve.
-    distances = [name for name in shown if is_distance(name) and "/" not in name]
-    losses = ("held_out_v_loss/", "loss/")
-    curves = [name for name in shown if "/" in name and (is_distance(name) or name.startswith(losses))]
-    sections = [
-        _section("distance", "Cost against distance", 3),
-        _section("architecture", "Architecture", 1),
-        _section("costs", "Costs", 3),
-        _section("training", "Training", 3),
-        _section("samples", "Samples", 1),
-    ]
-    charts = [_scatter("distance", cost, name) for name in distances for cost in ("log10_flops", "log10_parameters")]
-    charts += [_bars("distance", name) for name in distances]
-    charts.append(_parallel("architecture", [*CHOICES], ["log10_flops", *distances[:2]]))
-    charts += [_bars("costs", name) for name in COSTS if name in present]
-    charts += [_lines("training", name) for name in sorted(curves, key=_curve_order)]
-    charts.append(_images("samples"))
+    present = {current_name(name) for name in metrics}
+    # A distance with a level in its name belongs to the curve of a training.
+    distances = sorted(name for name in present if is_distance(name) and not name.endswith("_best") and "/" not in name)
+    charts = _charts(present, distances)
     filled = {chart["metricSectionId"] for chart in charts}
-    return {
+    return PAGE | {
         "searchFilter": _filter(run_ids),
-        "orderByKey": "metrics.`flops`",
-        "orderByAsc": True,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "modelVersionFilter": "All Runs",
-        "datasetsFilter": [],
-        "selectedColumns": [f"metrics.`{name}`" for name in ("parameters", "flops", *distances)],
-        "runsHiddenMode": "SHOW_ALL",
-        "runsPinned": [],
-        "runsHidden": [],
-        "runsVisibilityMap": {},
-        "runsExpanded": {},
+        "selectedColumns": [f"metrics.`{name}`" for name in ("params", "flops", *distances)],
         "compareRunCharts": charts,
-        "compareRunSections": [section for section in sections if section["uuid"] in filled],
-        "isAccordionReordered": True,
-        "viewMaximized": False,
-        "runListHidden": False,
-        "groupBy": None,
-        "groupsExpanded": {},
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "autoRefreshEnabled": False,
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+        "compareRunSections": [_section(*section) for section in SECTIONS if section[0] in filled],
     }
 
 
+def _charts(present: set[str], distances: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the charts of all sections for the metrics that there are."""
+    curves = [name for name in present if "/" in name and not name.endswith("_best")]
+    curves = [name for name in curves if is_distance(name) or name.partition("/")[0] in LOSSES]
+    charts = [_scatter("distance", cost, name) for name in distances for cost in ("log10_flops", "log10_params")]
+    charts += [_bars("distance", name) for name in distances]
+    charts.append(_parallel("architecture", CHOICES, ["log10_flops", *distances[:2]]))
+    charts += [_bars("costs", name) for name in COSTS if name in present]
+    charts += [_lines("training", name) for name in sorted(curves, key=_curve_order)]
+    return [*charts, _images("samples")]
+
+
 def store_view(client: Any, experiment: str, names: Sequence[str]) -> str:
-    """Store the view of some entries, or of all, with the experiment, and return its key.
+    """Store a view of entries with the experiment, and return its key.
+
+    Metrics that an earlier version logged are copied to their current names, so that the charts show all runs.
+
+    Args:
+        client: MLflow client of the store.
+        experiment: Identifier of the experiment.
+        names: Names of the entries. If empty, the view shows all runs.
 
     Raises:
-        NotTracked: an entry has not been tracked, or none has.
+        NotTracked: An entry has not been tracked, or none has.
+        ValueError: The view has too many runs for MLflow.
     """
     runs = [run for run in _search(client, experiment) if not names or run.data.tags.get("entry") in names]
     tracked = {run.data.tags.get("entry") for run in runs if run.data.tags.get("kind") == "entry"}
     missing = [name for name in names if name not in tracked]
     if missing or not tracked:
         what = f"not tracked yet: {', '.join(missing)}" if missing else "no entry has been tracked yet"
-        raise NotTracked(f"{what}; first: {' '.join(['zoo track', *missing])}")
+        raise NotTracked(f"{what}; run '{' '.join(['zoo track', *missing])}' first")
+    for run in runs:
+        copy_renamed(client, run)
     chosen = [run.info.run_id for run in runs] if names else []
     state = view_state(chosen, {name for run in runs for name in run.data.metrics})
     text = json.dumps(state, separators=(",", ":"))
     packed = "deflate;" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
     value = text if len(text) <= MAX_TAG else packed
     if len(value) > MAX_TAG:
-        raise ValueError("a view of so many runs is too large for MLflow; name fewer entries")
+        raise ValueError("MLflow cannot store a view of so many runs; name fewer entries")
     key = "zoo-" + hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
     client.set_experiment_tag(experiment, TAG + key, value)
     return key
 
 
 def address(base: str, experiment: str, key: str) -> str:
-    """The address of a stored view on a server."""
-    # MLflow opens in its GenAI mode unless told otherwise.
+    """Return the address of a stored view on a server."""
+    # Without `workflowType` MLflow opens its GenAI page.
     query = {"viewStateShareKey": key, "compareRunsMode": "CHART", "workflowType": "machine_learning"}
     return f"{base}/#/experiments/{experiment}/runs?{urlencode(query)}"
 
 
-def _search(client: Any, experiment: str) -> Iterable[Any]:
-    """All runs of the experiment, page by page."""
+def _search(client: Any, experiment: str) -> Iterator[Any]:
+    """Yield all runs of the experiment."""
     token: str | None = None
     while True:
         page = client.search_runs([experiment], page_token=token)
@@ -128,7 +148,7 @@ def _search(client: Any, experiment: str) -> Iterable[Any]:
 
 
 def _filter(run_ids: Sequence[str]) -> str:
-    """Runs by their identity: MLflow's filter has IN for attributes alone, not for tags."""
+    """Return a filter of runs by their identifiers: MLflow's filters have IN for attributes only, not for tags."""
     return f"attributes.run_id IN ({', '.join(repr(run_id) for run_id in run_ids)})" if run_ids else ""
 
 
@@ -187,7 +207,7 @@ def _images(section: str) -> dict[str, Any]:
 
 
 def _curve_order(name: str) -> tuple[int, str, int]:
-    """Distances, held-out losses, losses; finest level first."""
+    """Sort key: distances, validation losses, training losses; the finest level first."""
     kind, _, label = name.partition("/")
-    digits = "".join(letter for letter in label if letter.isdigit())
-    return ("held_out_v_loss", "loss").index(kind) + 1 if not is_distance(kind) else 0, kind, -int(digits or 0)
+    digits = "".join(filter(str.isdigit, label))
+    return 0 if is_distance(kind) else 1 + LOSSES.index(kind), kind, -int(digits or 0)

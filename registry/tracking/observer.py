@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from builders.training.observers import Observer, RunFacts, StepReport
 from registry.tracking.run_facts import training_costs, training_params, training_tags
-from registry.tracking.sender_thread import SendingThread
+from registry.tracking.sender_thread import SenderThread
 from registry.tracking.spool import Spool
 from registry.tracking.spool_history import SpoolHistory
 from registry.tracking.spool_writer import Job, Record, SpoolThread
@@ -58,7 +58,7 @@ class MLflowObserver(Observer):
         #: Steps so far, over all phases.
         self._last_step = 0
         self._writing: SpoolThread | None = None
-        self._sending: SendingThread | None = None
+        self._sending: SenderThread | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -70,7 +70,7 @@ class MLflowObserver(Observer):
         self._run = run
         self._last_step = run.first_step
         self._writing = SpoolThread(Spool(run.folder), run.first_step, self.warn)
-        self._sending = SendingThread(Spool(run.folder), self.uri, self.warn)
+        self._sending = SenderThread(Spool(run.folder), self.uri, self.warn)
         self._put(lambda history: _opening(run, history, self.parent_run_id, shown_uri(self.uri)))
         self._writing.start()
         self._sending.start()
@@ -93,7 +93,7 @@ class MLflowObserver(Observer):
         self.log_metrics(values | {"training/seconds_per_step": report.seconds}, report.step)
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
-        values = {f"held_out_v_loss/{label}": loss for label, loss in losses.items()}
+        values = {f"val_v_loss/{label}": loss for label, loss in losses.items()}
         now = _now()
         # MLflow's tables show the last value of a metric, not the best.
         self._put(lambda history: _metrics(history, values | history.improve(values), step, now))
@@ -194,7 +194,7 @@ def _opening(run: RunFacts, history: SpoolHistory, parent: str | None, uri: str)
 def _metrics(history: SpoolHistory, values: Mapping[str, float], step: int, now: int) -> list[Record]:
     finite = history.filtered(values, step)
     records: list[Record] = [{"kind": "metrics", "step": step, "time": now, "values": finite}] if finite else []
-    if len(finite) < len(values) and (counts := history.news_of_non_finite()):
+    if len(finite) < len(values) and (counts := history.counts_to_report()):
         records.append({"kind": "non_finite", "counts": counts})
     return records
 

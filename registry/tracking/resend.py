@@ -1,4 +1,4 @@
-"""Sending by hand what a training run could not: what its store did not get, or all of it to another store."""
+"""Sends the unsent records of a training run, or all of them to another store: ``zoo track --send``."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ from registry.tracking.spool import Spool
 from registry.tracking.spool_history import SpoolHistory
 from registry.tracking.store import absolute_uri, connect, explained, shown_uri, tracking_uri
 
-__all__ = ["Sent", "TrackingError", "send_spool"]
+__all__ = ["SendReport", "TrackingError", "send_spool"]
 
-#: How often a store is tried, and the seconds between.
+#: Attempts to reach a store, and the first pause between them in seconds.
 TRIES, PAUSE = 3, 1.0
 
 
 class TrackingError(ValueError):
-    """There is nothing to send, or it cannot be sent now; the message says why and what to do."""
+    """There is nothing to send, or it cannot be sent; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What was sent.
+class SendReport:
+    """The result of sending a spool.
 
-    ``records`` were sent now, ``left`` are those the store still lacks because of ``failure``, and ``refused`` those it
-    did not take. ``uri`` has no password.
+    Attributes:
+        uri: Address of the store, without its password.
+        run_id: Identifier of the MLflow run, if the store has it.
+        status: Status of the run.
+        records: Number of records sent.
+        left: Number of records that were not sent because of ``failure``.
+        refused: Number of records that the store rejected.
+        failure: Why sending ended early, or None.
+        warnings: One message for each rejected record.
     """
 
     uri: str
@@ -42,30 +49,30 @@ class Sent:
 
     @property
     def complete(self) -> bool:
-        """Whether the store has everything."""
+        """Whether the store has all records."""
         return not (self.left or self.refused)
 
 
-def send_spool(folder: str | Path, uri: str | None = None) -> Sent:
-    """Send what a training run has in its spool and a store does not have.
+def send_spool(folder: str | Path, uri: str | None = None) -> SendReport:
+    """Send the unsent records of a training run to a store.
 
-    A run that was killed, and so still counts as running, is marked as killed.
+    A run that was killed, and so still has the status RUNNING, is marked as KILLED.
 
     Args:
-        folder: of the run, such as ``runs/NAME``.
-        uri: of the store; by default ``MLFLOW_TRACKING_URI``, or the store that training was to log to. A store that
-            never had the run gets all of it.
+        folder: Folder of the run, such as ``runs/NAME``.
+        uri: Address of the store. The default is ``MLFLOW_TRACKING_URI``, or else the store that training logged to. A
+            store that does not have the run receives all records.
 
     Raises:
-        TrackingError: the folder has no spool, or the run is being sent by another process.
+        TrackingError: The folder has no spool, or another process is sending the run.
     """
     folder = Path(folder)
     spool = Spool(folder)
     if not spool.path.is_file():
-        raise TrackingError(f"{folder}: holds no {spool.path.relative_to(folder)}; give the folder of a tracked run")
+        raise TrackingError(f"{folder}: no {spool.path.relative_to(folder)} here; name the folder of a tracked run")
     with file_lock(spool.folder / ".lock", wait=False) as mine:
         if not mine:
-            raise TrackingError(f"{folder}: the run is being sent by another process, such as its training")
+            raise TrackingError(f"{folder}: another process is sending this run, such as its training; try again later")
         history = SpoolHistory(spool, 0)
         status = _mark_if_killed(spool, history)
         return _send(spool, absolute_uri(uri) if uri else _default_uri(history), status)
@@ -79,11 +86,11 @@ def _default_uri(history: SpoolHistory) -> str:
 
 
 def _mark_if_killed(spool: Spool, history: SpoolHistory) -> str:
-    """Add the end that a killed run could not add itself; the status of the run."""
+    """Add the status that a killed run could not add itself, and return the status of the run."""
     if history.status != "RUNNING" or history.run is None:
         return history.status
     with file_lock(spool.run_folder / ".lock", wait=False) as idle:
-        if not idle:  # training runs, tracked by nobody or elsewhere
+        if not idle:  # training is running, with tracking off or in another folder
             return history.status
         last = int(spool.path.stat().st_mtime * 1000)
         spool.append([{"kind": "status", "key": history.run["key"], "status": "KILLED", "time": last}])
@@ -91,7 +98,7 @@ def _mark_if_killed(spool: Spool, history: SpoolHistory) -> str:
     return "KILLED"
 
 
-def _send(spool: Spool, uri: str, status: str) -> Sent:
+def _send(spool: Spool, uri: str, status: str) -> SendReport:
     warnings: list[str] = []
     sender: Sender | None = None
     failure = None
@@ -99,21 +106,21 @@ def _send(spool: Spool, uri: str, status: str) -> Sent:
         try:
             if sender is None:
                 sender = Sender(spool, connect(uri), uri, warnings.append)
-                sender.send_refused()
+                sender.send_rejected()
             while sender.send_next():
                 pass
             failure = None
             break
         except RunDeletedError:
-            failure = "the run was deleted there meanwhile; send again to make it anew"
+            failure = "the run was deleted in the store; send again to create it again"
             break
-        except Exception as error:  # whatever MLflow raises
+        except Exception as error:  # MLflow raises exceptions of many libraries
             failure = explained(error)
             if attempt + 1 < TRIES:
                 time.sleep(PAUSE * 2**attempt)
     store = shown_uri(uri)
     state = sender.state if sender else spool.sent(store)
-    return Sent(
+    return SendReport(
         store,
         (state.run_id or None) if state else None,
         status,

@@ -1,4 +1,4 @@
-"""What a training run in MLflow says of itself: tags, params, and the costs of what is trained."""
+"""Facts of a training run for MLflow: tags, params, and costs per level."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from registry.environment import hardware, source_commit
 
 if TYPE_CHECKING:
     from builders.training.observers import RunFacts
+    from registry.costs.card import Card, LevelRow
     from specs.graph import EntryGraph
 
 __all__ = ["training_costs", "training_params", "training_tags"]
 
 
 def training_tags(run: RunFacts) -> dict[str, str]:
-    """Entry and hashes, data and its licence, versions, commit and hardware."""
+    """Return entry and hashes, data set and its licence, versions, commit and hardware."""
     from builders.checkpoints.weights import versions
 
     tags = {
@@ -33,42 +34,35 @@ def training_tags(run: RunFacts) -> dict[str, str]:
 
 
 def training_params(run: RunFacts) -> dict[str, str]:
-    """The recipe, a key for each of its values, and the choices of the architecture."""
-    params = _flat(run.recipe.model_dump(mode="json", exclude={"summary"}))
-    params |= {
+    """Return the recipe, one key per value, and the architecture choices."""
+    return _flat(run.recipe.model_dump(mode="json", exclude={"summary"})) | {
         "levels": ", ".join(run.graph.labels),
         "time_width": str(run.graph.time_width),
         **{f"{level.label}.stem_width": str(level.stem_width) for level in run.graph.levels},
         **{f"{level.label}.blocks": str(len(level.nodes)) for level in run.graph.levels},
     }
-    return params
 
 
 def training_costs(graph: EntryGraph) -> dict[str, float]:
-    """Parameters, MACs and FLOPs (two a MAC) of one sample: of the whole, and of each level without those inside it.
+    """Return parameters, MACs and FLOPs (two per MAC) of one sample: of the network, and per level without inner ones.
 
-    The plain names are those of the entry's own run, so that a chart has one bar an entry. The MLflow UI sorts the
-    sections of its charts by name; ``per_level`` comes after the losses.
+    The names without ``per_level/`` are those of the entry's run, so that a chart has one bar per entry. MLflow's page
+    sorts its sections of charts by name; ``per_level`` comes after the losses.
     """
     from registry.costs.card import make_card
 
     card = make_card(graph)
-    costs: dict[str, float] = {
-        "per_level/parameters.whole": card.parameters,
-        "per_level/macs.whole": card.macs,
-        "per_level/flops.whole": card.flops,
-    }
-    for level in card.levels:
-        costs |= {
-            f"per_level/parameters.{level.label}": level.parameters,
-            f"per_level/macs.{level.label}": level.macs,
-            f"per_level/flops.{level.label}": level.flops,
-        }
+    costs: dict[str, float] = {}
+    parts: dict[str, Card | LevelRow] = {"whole": card, **{level.label: level for level in card.levels}}
+    for label, part in parts.items():
+        costs[f"per_level/params.{label}"] = part.parameters
+        costs[f"per_level/macs.{label}"] = part.macs
+        costs[f"per_level/flops.{label}"] = part.flops
     return costs
 
 
 def _gpu(device: str) -> str | None:
-    """The name of the GPU that is trained on."""
+    """Return the name of the GPU, or None on another device."""
     if not device.startswith("cuda"):
         return None
     import torch

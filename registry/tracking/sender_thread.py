@@ -1,4 +1,4 @@
-"""A thread that sends a run's spool while training goes on, with growing pauses while the store is away."""
+"""A thread that sends the spool of a run during training, with growing pauses while the store is unavailable."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ from registry.tracking.sender import RunDeletedError, Sender
 from registry.tracking.spool import Spool
 from registry.tracking.store import connect, explained, shown_uri
 
-__all__ = ["SendingThread"]
+__all__ = ["SenderThread"]
 
-#: Seconds between batches, and between tries while the store is away.
+#: Seconds between batches, and between attempts while the store is unavailable.
 SECONDS, FIRST_PAUSE, LAST_PAUSE = 2.0, 1.0, 60.0
-#: The same at the end of training, when somebody waits; after so many failures in a row it is given up.
+#: Seconds between attempts at the end of training, when the user waits, and consecutive failures before giving up.
 CLOSING_PAUSE, CLOSING_FAILURES = 0.5, 3
 
 
-class SendingThread:
-    """Sends a spool to a store in the background; whatever the store does, nothing is raised.
+class SenderThread:
+    """Sends a spool to a store in the background, and raises no exception of the store.
 
     Args:
-        spool: what to send; another thread appends to it.
-        uri: of the store.
-        warn: told of an outage that lasts, and of what the store does not take.
+        spool: Spool to send. Another thread appends to it.
+        uri: Address of the store.
+        warn: Function that is called with a message on a lasting outage and on records that the store rejects.
+
+    Attributes:
+        sender: Sender of the spool, once the store could be reached.
+        failure: Why the last call failed, or None.
     """
 
     def __init__(self, spool: Spool, uri: str, warn: Callable[[str], None]) -> None:
         self.spool, self.uri, self.warn = spool, uri, warn
         self.sender: Sender | None = None
-        #: Why the last call failed; None if it did not.
         self.failure: str | None = None
         self._failures = 0
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:
-        """Start; returns at once."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self, patience: float) -> bool:
-        """Send what is left, for at most ``patience`` seconds; whether the store has all of it."""
+        """Send the remaining records, for at most ``patience`` seconds; return whether the store has all of them."""
         self._closing.set()
         self._thread.join(patience)
         self._given_up.set()
@@ -59,7 +62,7 @@ class SendingThread:
                 self._failed("another process is sending this run")
                 if self._stop_after_failure():
                     return
-        except Exception as error:  # whatever happens here must not end training
+        except Exception as error:  # no failure of tracking may end training
             self._failed(explained(error))
 
     def _send_all(self) -> None:
@@ -67,8 +70,8 @@ class SendingThread:
             try:
                 if self.sender is None:
                     self.sender = Sender(self.spool, connect(self.uri), self.uri, self.warn)
-                    self.sender.send_refused()
-                # Asked before sending: what is appended before the closing is sent after it.
+                    self.sender.send_rejected()
+                # Read before sending, so that records appended before `close` are sent.
                 closing = self._closing.is_set()
                 sent = self.sender.send_next()
             except RunDeletedError:
@@ -89,12 +92,12 @@ class SendingThread:
         self._failures += 1
         if self._failures == 3 and not self._closing.is_set():
             self.warn(
-                f"MLflow at {shown_uri(self.uri)} cannot be used for now ({why}); training goes on, and what is logged "
-                f"is kept in {self.spool.folder} and sent later"
+                f"MLflow at {shown_uri(self.uri)} is not available ({why}); training continues, and records are saved "
+                f"in {self.spool.folder} and sent later"
             )
 
     def _stop_after_failure(self) -> bool:
-        """Pause; True if training is over and the store was given its chances."""
+        """Pause before the next attempt; return True if training has ended and there is to be none."""
         if self._closing.is_set():
             if self._failures >= CLOSING_FAILURES:
                 return True

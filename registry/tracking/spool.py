@@ -1,7 +1,7 @@
-"""What a run has to tell a tracking store, on disk: lines that are only ever appended, and how far each store has them.
+"""The spool of a training run: its records for tracking stores in an append-only file, and how far each store is.
 
-``spool.jsonl`` holds one JSON object a line. ``sent.json`` says for each store which run it is there, up to which byte
-of the spool it has everything, and which lines before that it did not take.
+``spool.jsonl`` has one JSON object per line. ``sent.json`` says per store which run it is there, up to which byte of
+the spool everything was sent, and which lines before that were rejected.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from builders.files import write_text
 
 __all__ = ["Line", "SentState", "Spool"]
 
-#: Bytes read at once.
+#: Bytes per read.
 CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A record of the spool, and the bytes it stands at."""
+    """A record of the spool, with the offsets of its first byte and of the byte after it."""
 
     start: int
     end: int
@@ -34,7 +34,10 @@ class Line:
 class SentState:
     """What one store has of a spool.
 
-    ``refused`` are the starts of lines before ``offset`` that the store did not take; ``end`` is the whole of it.
+    Attributes:
+        run_id: Identifier of the MLflow run.
+        offset: Offset up to which all lines were sent.
+        refused: Offsets of the lines before it that the store rejected.
     """
 
     run_id: str
@@ -43,13 +46,10 @@ class SentState:
 
 
 class Spool:
-    """The spool of a run; one process appends, one sends.
+    """The spool of a run. One thread appends to it and one sends it.
 
     Args:
-        folder: of the training run; files stand in its ``tracking/``.
-
-    Raises:
-        OSError: on appending or acknowledging, if the disk does not take it; what was there before stays whole.
+        folder: Folder of the training run. The files of the spool are in its subfolder ``tracking``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,14 +61,18 @@ class Spool:
         self._size = 0
 
     def open(self) -> None:
-        """Open for appending; a line that a kill cut short is taken away."""
+        """Open the spool for appending; a line that a kill left incomplete is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         self._size = self._whole_lines()
         os.ftruncate(self._file, self._size)
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Add records: all of them or, with an OSError, none."""
+        """Append records.
+
+        Raises:
+            OSError: The disk is full or fails. None of the records was appended.
+        """
         if self._file is None:
             self.open()
         assert self._file is not None
@@ -83,18 +87,18 @@ class Spool:
         self._size += len(data)
 
     def close(self) -> None:
-        """Have the disk take what was appended."""
+        """Flush the spool to disk and close it."""
         if self._file is not None:
             os.fsync(self._file)
             os.close(self._file)
             self._file = None
 
     def size(self) -> int:
-        """Bytes of the spool, a last line that is not complete included."""
+        """Return the size of the spool in bytes, including a last line that is incomplete."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def lines(self, start: int = 0) -> Iterator[Line]:
-        """The complete lines from a byte on; one that cannot be read is passed over."""
+        """Yield the complete lines from an offset on; lines that cannot be read are skipped."""
         if not self.path.is_file():
             return
         with self.path.open("rb", buffering=CHUNK) as file:
@@ -112,29 +116,29 @@ class Spool:
                 start = end
 
     def sent(self, store: str) -> SentState | None:
-        """What a store has, or None if nothing was ever sent there."""
+        """Return what a store has, or None if nothing was sent there."""
         facts = self._all_sent().get(store)
         if not isinstance(facts, dict):
             return None
         offset = int(facts.get("offset", 0))
-        if offset > self.size():  # a spool of another run, or one that lost its end
+        if offset > self.size():  # the spool of another run, or a truncated one
             offset = 0
         return SentState(str(facts["run_id"]), offset, tuple(facts.get("refused", ())))
 
     def acknowledge(self, store: str, state: SentState) -> None:
-        """Write down what a store has."""
+        """Save what a store has."""
         everything = self._all_sent() | {store: asdict(state)}
         write_text(self.sent_path, json.dumps(everything, indent=2) + "\n")
 
     def _all_sent(self) -> dict[str, Any]:
         try:
             found = json.loads(self.sent_path.read_text())
-        except (OSError, ValueError):  # nothing sent, or not known: sending again is harmless
+        except (OSError, ValueError):  # nothing was sent, or it is not known: sending again is harmless
             return {}
         return found if isinstance(found, dict) else {}
 
     def _whole_lines(self) -> int:
-        """The byte after the last line break."""
+        """Return the offset after the last line break."""
         assert self._file is not None
         end = os.fstat(self._file).st_size
         while end > 0:

@@ -1,4 +1,4 @@
-"""What the spool already holds of a run that goes on: what not to say twice, the best values, what was not finite."""
+"""The history of a run that resumes: what its spool has already, its best values, and its non-finite values."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from registry.tracking.metric_names import current_name
 from registry.tracking.spool import Spool
 
 __all__ = ["SpoolHistory"]
 
 
 class SpoolHistory:
-    """The last run of a spool.
+    """The history of the last run of a spool.
 
     Args:
-        spool: read from its start.
-        first_step: the step that training goes on from. What was logged of later steps, before a kill, is not logged
-            again: the history of a metric has one point a step.
+        spool: Spool to read, from its start.
+        first_step: Step from which training resumes. Values of later steps that were logged before a kill are not
+            logged again: a metric has one point per step.
 
     Attributes:
-        run: the record that opened the run, or None.
-        uri: of the store it was last tracked in, without its password.
-        status: how it last ended, or "RUNNING".
-        non_finite: of each metric that was not always finite: how often, first at which step, last at which step.
-        best: the smallest value of each metric whose name ends in ``_best``, under the name without that.
+        run: Record that opened the run, or None.
+        uri: Address of the store that it was last tracked in, without its password.
+        status: Status at its last end, or "RUNNING".
+        non_finite: For each metric with values that are not finite: their number, first step and last step.
+        best: Smallest value of each metric that is logged with its best value.
     """
 
     def __init__(self, spool: Spool, first_step: int) -> None:
@@ -32,34 +33,38 @@ class SpoolHistory:
         self.uri: str | None = None
         self.status = "RUNNING"
         self.best: dict[str, float] = {}
-        self._told: set[tuple[str, int]] = set()
+        self._logged: set[tuple[str, int]] = set()
         self.non_finite: dict[str, list[int]] = {}
         for line in spool.lines():
             self._read(line.record, first_step)
 
     def forget(self) -> None:
-        """A new run starts."""
+        """Clear the history, because a new run starts."""
         self.run, self.status = None, "RUNNING"
-        self.best, self._told, self.non_finite = {}, set(), {}
+        self.best, self._logged, self.non_finite = {}, set(), {}
 
     def filtered(self, values: Mapping[str, float], step: int) -> dict[str, float]:
-        """What is to be logged: numbers that are finite and were not logged at this step before."""
-        kept = {name: float(value) for name, value in values.items() if (name, step) not in self._told}
-        for name, value in kept.items():
-            if not math.isfinite(value):
-                count, first, last = self.non_finite.get(name, [0, step, -1])
-                if step > last:
-                    self.non_finite[name] = [count + 1, first, step]
-        return {name: value for name, value in kept.items() if math.isfinite(value)}
+        """Return the values to log: those that are finite and were not logged at this step before."""
+        finite = {}
+        for name, value in values.items():
+            if (name, step) in self._logged:
+                continue
+            if math.isfinite(value):
+                finite[name] = float(value)
+                continue
+            count, first, last = self.non_finite.get(name, [0, step, -1])
+            if step > last:
+                self.non_finite[name] = [count + 1, first, step]
+        return finite
 
     def improve(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The best so far, being the smallest, of each, under ``NAME_best``."""
+        """Return the smallest value so far of each metric, under ``NAME_best``."""
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        self.best |= {name: min(value, self.best.get(name, value)) for name, value in finite.items()}
+        self._update_best(finite)
         return {f"{name}_best": self.best[name] for name in finite}
 
-    def news_of_non_finite(self) -> dict[str, list[int]]:
-        """The counts to be told now: those that have just doubled."""
+    def counts_to_report(self) -> dict[str, list[int]]:
+        """Return the counts in ``non_finite`` that are powers of two, so that few records report many values."""
         return {name: counts for name, counts in self.non_finite.items() if counts[0] & (counts[0] - 1) == 0}
 
     def _read(self, record: Mapping[str, Any], first_step: int) -> None:
@@ -71,9 +76,12 @@ class SpoolHistory:
         elif kind == "status":
             self.status = record["status"]
         elif kind == "non_finite":
-            self.non_finite |= {name: list(counts) for name, counts in record["counts"].items()}
+            self.non_finite |= {current_name(name): list(counts) for name, counts in record["counts"].items()}
         elif kind == "metrics":
+            values = {current_name(name): value for name, value in record["values"].items()}
             if record["step"] > first_step:
-                self._told |= {(name, record["step"]) for name in record["values"]}
-            best = {name.removesuffix("_best"): v for name, v in record["values"].items() if name.endswith("_best")}
-            self.best |= {name: min(value, self.best.get(name, value)) for name, value in best.items()}
+                self._logged |= {(name, record["step"]) for name in values}
+            self._update_best({n.removesuffix("_best"): v for n, v in values.items() if n.endswith("_best")})
+
+    def _update_best(self, values: Mapping[str, float]) -> None:
+        self.best |= {name: min(value, self.best.get(name, value)) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, how it is first made, and how the runs of an entry are found in it."""
+"""The MLflow store: its address, its creation, and what all runs in it share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "explained",
     "initialise_store",
     "is_refusal",
+    "log_metrics",
     "shown_uri",
     "store_errors",
     "store_lock",
@@ -29,38 +30,42 @@ __all__ = [
 ]
 
 EXPERIMENT = "matryoshka-zoo"
+#: Tag of a run: the identifier of its LoggedModel.
+MODEL_TAG = "logged_model_id"
 SQLITE = "sqlite:///"
-#: What a client waits for an answer, and how often it asks again by itself: whoever sends tries again anyway.
+#: Timeout of a request in seconds, and retries by the client. The sender threads have retries of their own.
 HTTP_SECONDS, HTTP_RETRIES = "10", "0"
-#: What a failure's text says, and what to tell.
+#: MLflow accepts 1,000 metrics per call.
+MAX_METRICS = 1000
+#: Patterns in the text of an error, and the message for the user.
 _KNOWN = {
     "Connection refused|Failed to establish|NameResolution": (
-        "no server answers there; start it, or name another store by MLFLOW_TRACKING_URI"
+        "no server answers there; start it, or set MLFLOW_TRACKING_URI to another store"
     ),
-    "timed out|ReadTimeout": f"the server accepts calls and does not answer within {HTTP_SECONDS} s; is it well?",
+    "timed out|ReadTimeout": f"the server does not answer within {HTTP_SECONDS} s; check its log",
     "maintenance mode|unsupported URI": (
-        "no such kind of store; MLFLOW_TRACKING_URI takes sqlite:///FILE or the address of a server"
+        "unsupported kind of store; set MLFLOW_TRACKING_URI to sqlite:///FILE or to the address of a server"
     ),
     "file is not a database|malformed|locate revision": (
-        "the file is not a database, or damaged, or of a newer MLflow; move it away or name another store"
+        "the file is not a database, is damaged, or was written by a newer MLflow; move it away or use another store"
     ),
     "disk is full|No space left": "the disk is full",
-    "readonly database|Read-only file system": "the store can only be read",
+    "readonly database|Read-only file system": "the store is read-only",
 }
-#: Packages whose exceptions say what is wrong with a store.
+#: Packages whose exceptions are errors of a store.
 _OF_STORES = ("mlflow", "sqlalchemy", "alembic", "requests", "sqlite3")
 
 
 class StoreError(ValueError):
-    """A store cannot be used; the message says which, why, and what to do."""
+    """A store cannot be used; the message says which one, why, and what to do."""
 
 
 @contextlib.contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its database raise within into one clear message.
+    """Turn exceptions of MLflow and its database into one clear message.
 
     Raises:
-        StoreError: instead of an error of MLflow's or SQLAlchemy's.
+        StoreError: In place of an exception of MLflow, SQLAlchemy or requests.
     """
     try:
         yield
@@ -71,37 +76,37 @@ def store_errors(uri: str) -> Iterator[None]:
 
 
 def explained(error: BaseException) -> str:
-    """What is wrong and what to do, in a line, from what may be a page of text; without passwords."""
+    """Return one line that says what is wrong and what to do, without passwords."""
     problem = shown_uri(str(error))
     known = next((words for pattern, words in _KNOWN.items() if re.search(pattern, problem)), None)
     if known is not None:
         return known
-    # SQLAlchemy puts a remark of its own before what the database says.
+    # SQLAlchemy adds a line about its autoflush before the message of the database.
     lines = [line.strip() for line in problem.splitlines()]
     lines = [line for line in lines if line and "autoflush" not in line] or lines
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def tracking_uri() -> str:
-    """Where runs go: ``MLFLOW_TRACKING_URI``, or a SQLite file in the working folder."""
+    """Return the address of the store: ``MLFLOW_TRACKING_URI``, or a SQLite file in the working folder."""
     return absolute_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db")
 
 
 def absolute_uri(uri: str) -> str:
-    """An address that means the same in every folder: the path of a SQLite file is made absolute."""
+    """Return an address that does not depend on the working folder: the path of a SQLite file is made absolute."""
     if uri.startswith(SQLITE):
         return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
     return uri
 
 
 def shown_uri(uri: str) -> str:
-    """An address, or a text that holds some, without passwords, for messages and files."""
+    """Return a text with the passwords of all addresses in it replaced, for messages and files."""
     return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
 @contextlib.contextmanager
 def store_lock(uri: str) -> Iterator[None]:
-    """Hold the lock of a SQLite store, for what must be found or else made by one process; no lock of other stores."""
+    """Hold the lock of a SQLite store, to look something up and create it in one step. Other stores have no lock."""
     if not uri.startswith(SQLITE):
         yield
         return
@@ -111,10 +116,10 @@ def store_lock(uri: str) -> Iterator[None]:
 
 
 def initialise_store(uri: str) -> None:
-    """Create the tables of a fresh SQLite store: one process at a time, and whole or not at all.
+    """Create a SQLite store if there is none: one process at a time, and completely or not at all.
 
-    Several processes at once break a store, and so does a kill in the middle, for good: MLflow's migrations do not go
-    on where they stopped. The file is therefore made under another name and renamed.
+    Processes that create the tables of a store at the same time break it, and so does a kill half-way, because MLflow's
+    migrations cannot resume. The file is therefore created under another name and renamed.
     """
     if not uri.startswith(SQLITE):
         return
@@ -132,20 +137,20 @@ def initialise_store(uri: str) -> None:
         fresh = path.with_name(f".{path.name}.new")
         client = MlflowClient(tracking_uri=f"{SQLITE}{fresh}")
         experiment_id(client)
-        with contextlib.suppress(AttributeError):  # MLflow has no public way to close its connections
+        with contextlib.suppress(AttributeError):  # MLflow has no public function that closes its connections
             client._tracking_client.store.engine.dispose()
         fresh.replace(path)
 
 
 def experiment_id(client: Any) -> str:
-    """The identity of the experiment of all runs, which is made, or taken out of the bin, if need be."""
+    """Return the identifier of the experiment of all runs; create or restore it if needed."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
         try:
             return str(client.create_experiment(EXPERIMENT))
-        except MlflowException:  # another process was faster
+        except MlflowException:  # another process created it in between
             found = client.get_experiment_by_name(EXPERIMENT)
             if found is None:
                 raise
@@ -155,9 +160,9 @@ def experiment_id(client: Any) -> str:
 
 
 def connect(uri: str) -> Any:
-    """A client of the store, which is made if it is a SQLite file that is not there.
+    """Return a client of the store; create the store if it is a SQLite file that does not exist.
 
-    Settings of MLflow that are not the user's: short waits instead of minutes, no telemetry, no chatter.
+    Unless the user has set them, MLflow's settings are: short timeouts instead of minutes, no telemetry, few log lines.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", HTTP_RETRIES)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", HTTP_SECONDS)
@@ -167,16 +172,16 @@ def connect(uri: str) -> Any:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Prints a traceback for each error that it also raises.
+    # This logger prints a traceback for each error that MLflow also raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     initialise_store(uri)
     return MlflowClient(tracking_uri=uri)
 
 
 def entry_run(client: Any, name: str, identity: str) -> str | None:
-    """The top-level run of an entry and hash, or None: what training runs of it are children of.
+    """Return the run of an entry with this hash, the parent of its training runs, or None.
 
-    Both count: entries that are alike, such as mdm-s64 and unet-s64, have one hash and two runs.
+    Name and hash must both match: equal entries, such as mdm-s64 and unet-s64, share a hash and have two runs.
     """
     runs = client.search_runs(
         [experiment_id(client)],
@@ -187,9 +192,15 @@ def entry_run(client: Any, name: str, identity: str) -> str | None:
     return str(runs[0].info.run_id) if runs else None
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether a store says that it never takes what was sent; else trying again may help.
+def log_metrics(client: Any, run_id: str, metrics: Sequence[Any]) -> None:
+    """Log MLflow metrics, in as many calls as needed."""
+    for start in range(0, len(metrics), MAX_METRICS):
+        client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS], synchronous=True)
 
-    MLflow answers BAD_REQUEST for trouble of its database too, so that code proves nothing.
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether a store rejects a record for good, so that a retry cannot help.
+
+    MLflow also answers BAD_REQUEST for problems of its database, so that code is not a rejection.
     """
     return getattr(error, "error_code", None) in ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS")

@@ -1,4 +1,4 @@
-"""MLflow's page on this machine: found where it runs already, started where it does not, and stopped."""
+"""MLflow's page on this machine: find a server that runs, start one, and stop it."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from builders.files import write_text
 
 __all__ = ["Server", "ServerError", "find_server", "start_server", "stop_server"]
 
-#: Seconds that MLflow may take to start.
+#: Timeout for the start of MLflow in seconds.
 PATIENCE = 90.0
 LOG = "mlflow-ui.log"
 
 
 class ServerError(ValueError):
-    """The page cannot be started; the message says why."""
+    """The server cannot be started; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running page: its address and, where it was started here, its process group."""
+    """A running server: its address and, if it was started here, the identifier of its process group."""
 
     address: str
     process: int | None = None
 
 
 def find_server(uri: str) -> Server | None:
-    """The page of a store: a tracking server has its own; for a SQLite file, the one started here before."""
+    """Return the server of a store: a tracking server itself, or the one that was started here for a SQLite file."""
     if uri.startswith(("http://", "https://")):
         return Server(uri.rstrip("/"))
     try:
-        facts = json.loads(_note(uri).read_text())
+        facts = json.loads(_server_file(uri).read_text())
         server = Server(facts["address"], int(facts["process"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -48,20 +48,24 @@ def find_server(uri: str) -> Server | None:
 
 
 def start_server(uri: str, port: int | None = None) -> Server:
-    """Start MLflow's page on a store of this machine, in a process group of its own, and wait until it answers.
+    """Start MLflow's page for a store on this machine, and wait until it answers.
+
+    Args:
+        uri: Address of the store.
+        port: Port of the server. The default is 5000 if it is free, or else any free port.
 
     Raises:
-        ServerError: the port is taken, or MLflow does not start.
+        ServerError: The port is in use, or MLflow does not start.
     """
     if port is not None and not _is_free(port):
-        raise ServerError(f"port {port} is taken; choose another with --port")
+        raise ServerError(f"port {port} is in use; choose another one with --port")
     port = port or _free_port()
-    log = _note(uri).with_name(LOG)
+    log = _server_file(uri).with_name(LOG)
     settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
     with log.open("ab") as output:
-        # A group of its own: MLflow leaves workers behind when only the parent is ended.
+        # A new process group, because MLflow leaves workers behind when only its parent process is stopped.
         process = subprocess.Popen(
             command,
             env=settings | dict(os.environ),
@@ -83,22 +87,22 @@ def start_server(uri: str, port: int | None = None) -> Server:
     except BaseException:
         _end(process.pid)
         raise
-    write_text(_note(uri), json.dumps({"address": server.address, "process": server.process}) + "\n")
+    write_text(_server_file(uri), json.dumps({"address": server.address, "process": server.process}) + "\n")
     return server
 
 
 def stop_server(uri: str) -> bool:
-    """End the page that was started here for a store; False if there is none."""
+    """Stop the server that was started here for a store; return False if there is none."""
     server = find_server(uri)
     if server is None or server.process is None:
         return False
     _end(server.process)
-    _note(uri).unlink(missing_ok=True)
+    _server_file(uri).unlink(missing_ok=True)
     return True
 
 
-def _note(uri: str) -> Path:
-    """The file beside a SQLite store that says where its page is."""
+def _server_file(uri: str) -> Path:
+    """Return the file beside a SQLite store that has the address of its server."""
     path = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else Path.cwd() / "mlflow.db"
     return path.with_name(".mlflow-ui.json")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from registry.entry import Entry
-    from registry.tracking.entry_runs import Recorded
+    from registry.tracking.entry_runs import RecordedRun
 
 __all__ = ["forward_milliseconds", "send_command", "track_command"]
 
@@ -18,7 +18,7 @@ MOST_FLOPS = 5e9
 ROUNDS = 5
 
 
-def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = False) -> list[Recorded]:
+def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = False) -> list[RecordedRun]:
     """Record entries, each once for its hash; return what was done.
 
     Args:

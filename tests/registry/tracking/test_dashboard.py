@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -18,18 +19,18 @@ from registry.tracking.store import connect, experiment_id
 from tests.helpers.measured import measurement
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-METRICS = ["parameters", "flops", "log10_flops", "log10_parameters", "fd_made_up", "fd_made_up_best", "kid_made_up"]
+METRICS = ["params", "flops", "log10_flops", "log10_params", "fd_made_up", "fd_made_up_best", "kid_made_up"]
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("store")
+def store(shared_uri):
+    folder = Path(shared_uri.removeprefix("sqlite:///")).parent
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        client = connect(f"sqlite:///{folder / 'mlflow.db'}")
+        client = connect(shared_uri)
         for name, value in (("mdm-micro", 3.0), ("doll-n32", 2.0)):
             save(measurement(name, value))
             record_entry(client, zoo.get(name))
@@ -37,7 +38,7 @@ def store(tmp_path_factory):
 
 
 def test_state():
-    state = view_state(["abc"], [*METRICS, "held_out_v_loss/r16", "loss/r16"])
+    state = view_state(["abc"], [*METRICS, "val_v_loss/r16", "loss/r16"])
     kinds = [chart["type"] for chart in state["compareRunCharts"]]
     assert kinds.count("SCATTER") == 4 and {"BAR", "PARALLEL", "LINE", "IMAGE"} <= set(kinds)
     sections = {section["uuid"] for section in state["compareRunSections"]}
@@ -47,8 +48,15 @@ def test_state():
     assert state["searchFilter"] == "attributes.run_id IN ('abc')" and state["runsHiddenMode"] == "SHOW_ALL"
 
 
+def test_runs_of_earlier_versions_share_charts():
+    state = view_state([], ["parameters", "held_out_v_loss/r16", "held_out_v_loss/r16_best", "val_v_loss/r16"])
+    names = [chart.get("metricKey") for chart in state["compareRunCharts"]]
+    assert names.count("params") == names.count("val_v_loss/r16") == 1
+    assert not {"parameters", "held_out_v_loss/r16"} & set(names)
+
+
 def test_no_chart_of_what_nobody_has():
-    state = view_state([], ["parameters", "flops"])
+    state = view_state([], ["params", "flops"])
     assert not [chart for chart in state["compareRunCharts"] if chart["type"] in ("SCATTER", "LINE")]
     assert "training" not in {section["uuid"] for section in state["compareRunSections"]}
 
@@ -70,16 +78,31 @@ def test_stored_view(store):
     )
 
 
+def test_runs_of_earlier_versions_get_current_names(store):
+    _, client = store
+    experiment = experiment_id(client)
+    entry = zoo.get("mdm-micro")
+    tags = {"kind": "entry", "entry": entry.name, "hash": "0" * 16}
+    old = client.create_run(experiment, tags=tags).info.run_id
+    client.log_metric(old, "parameters", 5.0)
+    tags = {"kind": "training", "entry": entry.name, "hash": "0" * 16}
+    training = client.create_run(experiment, tags=tags).info.run_id
+    client.log_metric(training, "held_out_v_loss/r16", 0.5, step=3)
+    store_view(client, experiment, ["mdm-micro"])
+    assert {run.info.run_id for run in client.search_runs([experiment], "metrics.params = 5")} == {old}
+    assert [point.step for point in client.get_metric_history(training, "val_v_loss/r16")] == [3]
+
+
 def test_what_is_not_tracked(store):
     _, client = store
-    with pytest.raises(LookupError, match="not tracked yet: mdm-nano; first: zoo track mdm-nano"):
+    with pytest.raises(LookupError, match="not tracked yet: mdm-nano; run 'zoo track mdm-nano' first"):
         store_view(client, experiment_id(client), ["mdm-micro", "mdm-nano"])
 
 
-def test_nothing_tracked(tmp_path, cli, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
+def test_nothing_tracked(uri, cli, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     code, _, err = cli("dashboard", "--print-url")
-    assert (code, err) == (2, "error: no entry has been tracked yet; first: zoo track\n")
+    assert (code, err) == (2, "error: no entry has been tracked yet; run 'zoo track' first\n")
     assert "no entry is called 'mdm-mikro'" in cli("dashboard", "mdm-mikro")[2]
     assert cli("dashboard", "--stop")[1] == "no page of this store is running\n"
 

@@ -40,14 +40,16 @@ def test_a_server_that_hangs(cli, monkeypatch, fast):
 
 @pytest.mark.parametrize("uri", ["foo://x", "file:///tmp/mlruns"])
 def test_no_such_kind_of_store(cli, monkeypatch, uri):
-    assert "takes sqlite:///FILE or the address of a server" in refused(cli, monkeypatch, uri, "track", "mdm-micro")
+    assert "set MLFLOW_TRACKING_URI to sqlite:///FILE or to the address of a server" in refused(
+        cli, monkeypatch, uri, "track", "mdm-micro"
+    )
 
 
 def test_a_file_that_is_no_store(cli, monkeypatch, tmp_path):
     path = tmp_path / "notes.db"
     path.write_bytes(bytes(range(256)) * 16)
     said = refused(cli, monkeypatch, f"sqlite:///{path}", "track", "mdm-micro", "-q")
-    assert "the file is not a database, or damaged" in said
+    assert "the file is not a database, is damaged" in said
     assert path.read_bytes() == bytes(range(256)) * 16
 
 

@@ -163,4 +163,4 @@ def test_a_server_killed_in_mid_training_and_started_again_loses_nothing(
         assert [(point.step, point.value) for point in points] == [(n, n / 3) for n in range(1, step + 1)]
         assert [item.path for item in client(uri).list_artifacts(found.info.run_id, "grids")] == ["grids/grid.png"]
         assert len(client(uri).search_runs([found.info.experiment_id])) == 1
-    assert len(warnings) == 1 and "cannot be used for now" in warnings[0]
+    assert len(warnings) == 1 and "is not available" in warnings[0]

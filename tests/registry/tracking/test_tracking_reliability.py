@@ -22,12 +22,10 @@ SMALL = ["phases.p8.steps=2", "phases.p16.steps=2", "phases.p8.batch=2", "phases
 AWAY = "http://127.0.0.1:9"
 
 
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store that exists: making one takes seconds."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-    initialise_store(uri)
-    return uri
+@pytest.fixture
+def uri(shared_uri: str) -> str:
+    """Return the address of a store, the same for all tests: each looks at its own run only."""
+    return shared_uri
 
 
 @pytest.fixture
@@ -273,7 +271,7 @@ def test_a_killed_run_is_marked_when_it_is_sent(uri: str, tmp_path: Path, monkey
 def test_sending_says_what_is_wrong_with_a_folder(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from builders.files import file_lock
 
-    with pytest.raises(TrackingError, match=r"holds no tracking/spool\.jsonl"):
+    with pytest.raises(TrackingError, match=r"no tracking/spool\.jsonl here"):
         send_spool(tmp_path, uri)
     told = observer(monkeypatch, uri)
     told.on_start(facts(tmp_path))

@@ -138,7 +138,7 @@ def test_values_that_are_not_finite_are_counted_and_never_kept(tmp_path: Path) -
     told = []
     for step in range(1, 6):
         assert history.filtered({"a": float("inf"), "b": float("nan"), "c": 1.0}, step) == {"c": 1.0}
-        told.append(bool(history.news_of_non_finite()))
+        told.append(bool(history.counts_to_report()))
     assert history.non_finite == {"a": [5, 1, 5], "b": [5, 1, 5]}
     assert told == [True, True, False, True, False]
     assert history.improve({"a": float("inf"), "c": 1.0}) == {"c_best": 1.0}

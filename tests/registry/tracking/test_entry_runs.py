@@ -8,6 +8,7 @@ import zoo
 from registry.evaluation import results
 from registry.evaluation.results import save
 from registry.facts import architecture_params, cost_metrics
+from registry.tracking import entry_runs
 from registry.tracking.entry_runs import record_entry
 from registry.tracking.store import connect, experiment_id
 from tests.helpers.measured import PROTOCOL, measurement
@@ -15,22 +16,11 @@ from tests.helpers.measured import PROTOCOL, measurement
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A fresh store, made once: its migrations take seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def client(template, tmp_path, monkeypatch):
-    import shutil
-
+def client(uri, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(template, tmp_path / "mlflow.db")
-    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return connect(uri)
 
 
 def runs(client):
@@ -48,7 +38,7 @@ def test_twice_gives_the_same_run(client):
     assert first.run_id == again.run_id and len(runs(client)) == 1
     (run,) = runs(client)
     card = zoo.get("mdm-micro").card()
-    assert run.data.metrics["flops"] == card.flops and run.data.metrics["parameters"] == card.parameters
+    assert run.data.metrics["flops"] == card.flops and run.data.metrics["params"] == card.parameters
     assert run.data.metrics["log10_flops"] == pytest.approx(7.28, abs=0.01)
     assert run.data.metrics["latency_ms"] == 1.5
     assert (run.info.run_name, run.info.status) == ("mdm-micro", "FINISHED")
@@ -58,6 +48,22 @@ def test_twice_gives_the_same_run(client):
     assert run.data.params["levels"] == "2" and run.data.params["r16.stem_width"] == "16"
     names = {file.path for file in client.list_artifacts(first.run_id)}
     assert {"spec", "expanded.yaml", "card.md", "picture.png"} <= names
+
+
+def test_a_run_of_an_earlier_version_is_completed(client, monkeypatch):
+    old_names = {"params": "parameters", "log10_params": "log10_parameters"}
+    with monkeypatch.context() as patch:
+        old = {old_names.get(name, name): value for name, value in cost_metrics(zoo.get("mdm-micro").card()).items()}
+        patch.setattr(entry_runs, "cost_metrics", lambda card: old)
+        first = record_entry(client, zoo.get("mdm-micro"))
+    assert "parameters" in metrics(client, first.run_id) and "params" not in metrics(client, first.run_id)
+    again = record_entry(client, zoo.get("mdm-micro"))
+    assert (again.run_id, again.created, again.added) == (first.run_id, False, 2) and len(runs(client)) == 1
+    found = metrics(client, first.run_id)
+    assert all(found[new] == found[old] for new, old in old_names.items())
+    model = client.get_logged_model(client.get_run(first.run_id).data.tags["logged_model_id"])
+    assert {"parameters", "params"} <= {metric.key for metric in model.metrics}
+    assert record_entry(client, zoo.get("mdm-micro")).added == 0
 
 
 def test_an_edited_spec_gets_a_run_of_its_own(client, tmp_path):
@@ -186,12 +192,8 @@ def test_every_entry_has_numbers_and_choices(name):
     assert int(params["levels"]) == len(entry.labels) and len(params) < 100
 
 
-def test_command(cli, monkeypatch, template, tmp_path):
-    import shutil
-
-    store = tmp_path / "store.db"
-    shutil.copy(template, store)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+def test_command(cli, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     code, out, err = cli("track", "mdm-micro", "-q")
     assert (code, out) == (0, "1 entries: 1 new runs, 11 new values\n"), err
     assert cli("track", "mdm-micro", "--no-latency", "-q")[1] == "1 entries: 0 new runs, 0 new values\n"

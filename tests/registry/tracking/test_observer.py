@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,18 +13,9 @@ from builders.training.loop import Interrupted
 from builders.training.start import TrainingError, train
 from registry.tracking.observer import EXPERIMENT, MLflowObserver
 from specs.recipe import Recipe, load_recipe
+from tests.helpers.tracking_stores import client, run_of
 
 SMALL = ["phases.p8.steps=2", "phases.p16.steps=2", "phases.p8.batch=2", "phases.p16.batch=2", "every.evaluate=1"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose store exists: making one takes seconds."""
-    from registry.tracking.observer import initialise_store
-
-    folder = tmp_path_factory.mktemp("store")
-    initialise_store(f"sqlite:///{folder / 'mlflow.db'}")
-    return folder
 
 
 @pytest.fixture
@@ -33,72 +23,64 @@ def recipe() -> Recipe:
     return load_recipe("micro-test", SMALL)
 
 
-def observer(store: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> MLflowObserver:
-    monkeypatch.chdir(store)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def observer(uri: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> MLflowObserver:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr("registry.tracking.sender_thread.SECONDS", 0.05)
     return MLflowObserver(**options)
 
 
-def client(store: Path) -> Any:
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
-
-
-def run_of(store: Path, folder: Path) -> Any:
-    return client(store).get_run(json.loads((folder / "mlflow.json").read_text())["run_id"])
-
-
 def test_a_run_holds_what_it_should(
-    recipe: Recipe, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, shared_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from registry.catalogue import get
 
     warnings: list[str] = []
-    train(recipe, tmp_path, observer=observer(store, monkeypatch, warn=warnings.append))
+    train(recipe, tmp_path, observer=observer(shared_uri, monkeypatch, warn=warnings.append))
     assert not warnings
-    run, entry = run_of(store, tmp_path), get("mdm-micro")
+    run, entry = run_of(shared_uri, tmp_path), get("mdm-micro")
     card = entry.card()
     assert run.info.status == "FINISHED" and run.info.run_name == "micro-test"
-    assert client(store).get_experiment(run.info.experiment_id).name == EXPERIMENT
+    assert client(shared_uri).get_experiment(run.info.experiment_id).name == EXPERIMENT
     tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
     assert (tags["entry"], tags["hash"], tags["graph_hash"]) == ("mdm-micro", entry.hash, entry.graph_hash)
     assert tags["data"] == "noto-emoji-64" and "Apache" in tags["data_licence"] and tags["version.torch"]
     assert params["optimizer.learning_rate"] == str(recipe.optimizer.learning_rate)
     assert params["phases.p16.train"] == "r16" and params["levels"] == "r16, r8"
-    costs = [metrics[f"per_level/{name}.whole"] for name in ("parameters", "macs", "flops")]
+    costs = [metrics[f"per_level/{name}.whole"] for name in ("params", "macs", "flops")]
     assert costs == [card.parameters, card.macs, card.flops]
     assert sum(metrics[f"per_level/flops.{label}"] for label in entry.labels) == card.flops
     for label in entry.labels:
         assert 0 < metrics[f"loss/{label}"] < 10
-        assert metrics[f"held_out_v_loss/{label}_best"] <= metrics[f"held_out_v_loss/{label}"]
-    history = client(store).get_metric_history(run.info.run_id, "loss/r8")
+        assert metrics[f"val_v_loss/{label}_best"] <= metrics[f"val_v_loss/{label}"]
+    history = client(shared_uri).get_metric_history(run.info.run_id, "loss/r8")
     assert [point.step for point in history] == [1, 2, 3, 4]
-    files = {item.path for item in client(store).list_artifacts(run.info.run_id, "grids")}
+    files = {item.path for item in client(shared_uri).list_artifacts(run.info.run_id, "grids")}
     assert files == {"grids/p8-000002.png", "grids/p16-000002.png"}
 
 
-def test_a_resumed_run_is_one_run(recipe: Recipe, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_is_one_run(
+    recipe: Recipe, shared_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Interrupted):
-        train(recipe, tmp_path, observer=observer(store, monkeypatch), stop=lambda: True)
-    first = run_of(store, tmp_path)
+        train(recipe, tmp_path, observer=observer(shared_uri, monkeypatch), stop=lambda: True)
+    first = run_of(shared_uri, tmp_path)
     assert first.info.status == "KILLED"
-    train(recipe, tmp_path, observer=observer(store, monkeypatch))
-    second = run_of(store, tmp_path)
+    train(recipe, tmp_path, observer=observer(shared_uri, monkeypatch))
+    second = run_of(shared_uri, tmp_path)
     assert second.info.run_id == first.info.run_id and second.info.status == "FINISHED"
-    history = client(store).get_metric_history(first.info.run_id, "loss/r8")
+    history = client(shared_uri).get_metric_history(first.info.run_id, "loss/r8")
     assert [point.step for point in history] == [1, 2, 3, 4]
 
 
 def test_a_run_that_breaks_ends_as_failed(
-    recipe: Recipe, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, shared_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from builders.training import phase
 
     monkeypatch.setattr(phase, "total_loss", lambda losses, loss: sum(losses.values()) * float("inf"))
     with pytest.raises(TrainingError):
-        train(recipe, tmp_path, observer=observer(store, monkeypatch))
-    assert run_of(store, tmp_path).info.status == "FAILED"
+        train(recipe, tmp_path, observer=observer(shared_uri, monkeypatch))
+    assert run_of(shared_uri, tmp_path).info.status == "FAILED"
 
 
 def test_importing_it_is_cheap() -> None:
