@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from builders.diffusion.process import DiffusionProcess
 from builders.diffusion.steps import ddim_step, ddpm_step, dpm_solver_step
 from builders.networks.conditioning import Context
+from specs.graph import time_indices
 
 __all__ = ["METHODS", "Progress", "initial_noise", "sample", "time_indices"]
 
@@ -124,17 +125,6 @@ class _Step:
 class _Limits(TypedDict):
     clip: bool
     dynamic_threshold: float | None
-
-
-def time_indices(steps: int, count: int) -> list[int]:
-    """The ``count`` + 1 indices of the schedule that a sampler visits: from ``steps`` down to 0, evenly.
-
-    Raises:
-        ValueError: there are not that many steps.
-    """
-    if not 1 <= count <= steps:
-        raise ValueError(f"num_inference_steps must be from 1 to {steps}, not {count}")
-    return [round(steps * (count - number) / count) for number in range(count + 1)]
 
 
 def initial_noise(

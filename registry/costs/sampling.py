@@ -1,4 +1,4 @@
-"""What one generated sample costs: by sampler, steps and guidance, from the blocks' rules; nothing is built."""
+"""The cost of one generated sample, by sampler, steps and guidance, from the blocks' rules; nothing is built."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
-from registry.costs.totals import EntryCosts, count
+from registry.costs.totals import count
 from specs.errors import did_you_mean
-from specs.graph import EntryGraph
+from specs.graph import EntryGraph, time_indices
 from specs.schemas.evaluation import EvaluationSpec
 
 __all__ = ["SAMPLERS", "SamplingCost", "sampling_cost"]
@@ -18,10 +18,14 @@ SAMPLERS: tuple[str, ...] = get_args(EvaluationSpec.model_fields["sampler"].anno
 
 @dataclass(frozen=True, slots=True)
 class SamplingCost:
-    """The cost of one generated sample of all levels.
+    """The cost of one generated sample, all levels together.
 
-    ``evaluations`` counts passes of one sample through the network: a guided step takes two, with the condition and
-    without. ``flops`` are two a MAC, the encoding of the condition included.
+    Attributes:
+        sampler: Name of the sampler.
+        num_inference_steps: Number of denoising steps.
+        guidance_scale: Scale of classifier-free guidance; 1 is no guidance.
+        evaluations: Forward passes of one sample. A guided step takes two: with the condition and without.
+        flops: FLOPs of all passes and of encoding the condition, two per MAC.
     """
 
     sampler: str
@@ -32,7 +36,7 @@ class SamplingCost:
 
     @property
     def title(self) -> str:
-        """The settings in a line: ``dpm++, 20 steps, guidance 3: 40 evaluations of the network``."""
+        """The settings in one line: ``dpm++, 20 steps, guidance 3: 40 evaluations of the network``."""
         guidance = f", guidance {self.guidance_scale:g}" if self.guidance_scale != 1 else ""
         settings = f"{self.sampler}, {self.num_inference_steps} step{'s' * (self.num_inference_steps != 1)}{guidance}"
         return f"{settings}: {self.evaluations} evaluation{'s' * (self.evaluations != 1)} of the network"
@@ -45,38 +49,32 @@ def sampling_cost(
     guidance_scale: float = 1.0,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
 ) -> SamplingCost:
-    """The cost of a sample, counted as :func:`builders.sampling.sampler.sample` draws it.
+    """Return the cost of a sample, counted as :func:`builders.sampling.sampler.sample` draws it.
 
-    DDIM, DDPM and DPM-Solver++ (2M) evaluate the network once a step, or twice with guidance. A scale of 1 or 0 needs
-    one side alone, and an entry without text and classes has nothing to be guided by.
+    DDIM, DDPM and DPM-Solver++ (2M) evaluate the network once per step, or twice with guidance. A scale of 0 or 1
+    needs one pass only, and an entry without text and classes cannot be guided.
 
     Args:
-        graph: a checked entry.
-        sampler: "ddim", "ddpm" or "dpm++".
-        num_inference_steps: from 1 to the steps of the entry's process.
-        guidance_scale: of classifier-free guidance; 1 is none.
-        guidance_interval: the shares of time, from 0, clean, to 1, noise, in which there is guidance.
+        graph: Checked graph of the entry.
+        sampler: Name of the sampler: ``ddim``, ``ddpm`` or ``dpm++``.
+        num_inference_steps: Number of denoising steps, from 1 to the steps of the entry's process.
+        guidance_scale: Scale of classifier-free guidance; 1 is no guidance.
+        guidance_interval: Part of the schedule with guidance, as fractions of time from 0 (clean) to 1 (noise).
 
     Raises:
-        ValueError: a setting out of range.
+        ValueError: A setting is out of range.
     """
     if sampler not in SAMPLERS:
-        raise ValueError(f"no sampler {sampler!r}{did_you_mean(sampler, SAMPLERS)}; there are {', '.join(SAMPLERS)}")
-    total, count_steps = graph.process.steps, num_inference_steps
-    if not 1 <= count_steps <= total:
-        raise ValueError(f"{graph.name} is sampled in 1 to {total:,} steps, not {count_steps:,}")
+        raise ValueError(f"no sampler {sampler!r}{did_you_mean(sampler, SAMPLERS)}; choose from {', '.join(SAMPLERS)}")
+    *times, _ = time_indices(graph.process.steps, num_inference_steps)
     if not math.isfinite(guidance_scale):
-        raise ValueError(f"guidance is a finite number, not {guidance_scale}")
-    conditioned = graph.text is not None or graph.classes is not None
-    scale = guidance_scale if conditioned else 1.0
-    evaluations, encodings = count_steps, 1
+        raise ValueError(f"guidance_scale must be a finite number, not {guidance_scale}")
+    scale = guidance_scale if graph.conditions else 1.0
+    evaluations, encodings = len(times), 1
     if scale not in (0, 1):
         low, high = guidance_interval
-        times = [round(total * (count_steps - number) / count_steps) for number in range(count_steps)]
-        evaluations += sum(low <= time / total <= high for time in times)
+        evaluations += sum(low <= time / graph.process.steps <= high for time in times)
         encodings = 2
-    return SamplingCost(sampler, count_steps, scale, evaluations, _flops(count(graph), evaluations, encodings))
-
-
-def _flops(costs: EntryCosts, evaluations: int, encodings: int) -> int:
-    return 2 * (evaluations * costs.total.macs + encodings * costs.total.encode_macs)
+    total = count(graph).total
+    flops = 2 * (evaluations * total.macs + encodings * total.encode_macs)
+    return SamplingCost(sampler, num_inference_steps, scale, evaluations, flops)

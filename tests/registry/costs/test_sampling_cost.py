@@ -75,9 +75,9 @@ def test_the_card_shows_what_was_asked_for():
     ("settings", "message"),
     [
         ({"sampler": "dpm"}, "no sampler 'dpm'"),
-        ({"num_inference_steps": 0}, "sampled in 1 to 1,000 steps, not 0"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be from 1 to 1,000, not 0"),
         ({"num_inference_steps": 1001}, "not 1,001"),
-        ({"guidance_scale": float("nan")}, "a finite number"),
+        ({"guidance_scale": float("nan")}, "guidance_scale must be a finite number, not nan"),
     ],
 )
 def test_mistakes(settings, message):
