@@ -41,6 +41,16 @@ class Costs:
     def __add__(self, other: Costs) -> Costs:
         return Costs(self.parameters + other.parameters, self.macs + other.macs, self.encode_macs + other.encode_macs)
 
+    @property
+    def total_macs(self) -> int:
+        """Multiply-adds of one forward pass, the encoding of its prompt included."""
+        return self.macs + self.encode_macs
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one forward pass, the encoding of its prompt included: two per multiply-add."""
+        return 2 * self.total_macs
+
 
 @dataclass(frozen=True, slots=True)
 class Activations:
