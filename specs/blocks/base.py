@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Activations", "Arguments", "Block", "Complaint", "Costs", "Scene"]
 
+#: Groups of group norms, where a spec names none.
+DEFAULT_GROUPS = 32
 #: An error code and a message.
 Complaint = tuple[str, str]
 
