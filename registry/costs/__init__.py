@@ -1,6 +1,6 @@
-"""Costs of entries: parameters, MACs, FLOPs and activation memory, from the blocks' rules and without torch.
+"""What entries cost: parameters, MACs, FLOPs and memory, from the blocks' rules and without torch.
 
-Imports the specs only; `counters` builds networks on meta to verify the rules.
+Imports the specs alone; `counters` builds networks to compare.
 """
 
 from specs.public_names import offer

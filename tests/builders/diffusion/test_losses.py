@@ -1,0 +1,108 @@
+"""Losses by level: each row's own mean, weighted by its signal-to-noise ratio and its level's weight."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from builders.diffusion.losses import level_losses, sample_losses, snr_weights, total_loss
+from builders.diffusion.process import DiffusionProcess
+from specs.graph import Process
+from specs.recipe import LossSpec
+from tests.helpers.graphs import plain_entry
+
+PROCESS = DiffusionProcess(plain_entry(8, 4, process=Process(steps=50, shift=2.0)))
+LABELS = ("r8", "r4")
+#: The outer level has the first rows of a mixed batch.
+ROWS = (2, 5)
+T = torch.tensor([0, 49, 20, 3, 35])
+
+
+def batch(seed: int = 0) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+    """Predictions, images and noise of both levels."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(rows, 3, side, side) for rows, side in zip(ROWS, (8, 4), strict=True)]
+    predictions, images, eps = ([torch.randn(shape, generator=generator) for shape in shapes] for _ in range(3))
+    return predictions, images, eps
+
+
+def expected(space: str, level: int) -> np.ndarray:
+    """The unweighted loss of each row of a level in float64, from the definitions of v and z."""
+    v, x, eps = (values[level].double().numpy() for values in batch())
+    g = PROCESS.schedules[level].double().numpy()[T[: ROWS[level]].numpy() + 1].reshape(-1, 1, 1, 1)
+    if space == "v":
+        error = v - (np.sqrt(g) * eps - np.sqrt(1 - g) * x)
+    else:
+        z = np.sqrt(g) * x + np.sqrt(1 - g) * eps
+        error = np.sqrt(1 - g) * z + np.sqrt(g) * v - eps
+    return np.array([np.mean(row**2) for row in error])
+
+
+def weight_of(weighting: str, level: int) -> np.ndarray:
+    """The weight of each row by the papers' formulas (see test_schedules)."""
+    g = PROCESS.schedules[level].double().numpy()
+    snr = g[1:] / (1 - g[1:])
+    index = T[: ROWS[level]].numpy()
+    if weighting == "vdm":
+        return (snr[np.maximum(index, 1) - 1] / snr[np.maximum(index, 1)]) - 1
+    if weighting == "min_snr":
+        return np.minimum(snr, 5)[index] / snr[index]
+    if weighting == "sigmoid":
+        return 1 / (1 + np.exp(-2) * snr[index])
+    return np.ones(len(index))
+
+
+@pytest.mark.parametrize(
+    ("space", "weighting"), [("v", "none"), ("eps", "none"), ("eps", "vdm"), ("eps", "min_snr"), ("eps", "sigmoid")]
+)
+def test_every_rows_loss_has_the_weight_of_its_own_time(space, weighting):
+    loss = LossSpec(space=space, weighting=weighting)
+    weights = snr_weights(PROCESS, weighting)
+    assert len(weights) == 2 and all((weight is None) == (weighting == "none") for weight in weights)
+    found = sample_losses(*batch(), T, PROCESS, loss, weights)
+    assert tuple(found) == LABELS
+    means = level_losses(*batch(), T, PROCESS, loss=loss, weights=weights)
+    for level, label in enumerate(LABELS):
+        assert found[label].dtype == torch.float32 and found[label].shape == (ROWS[level],)
+        wanted = expected(space, level) * weight_of(weighting, level)
+        np.testing.assert_allclose(found[label].numpy(), wanted, rtol=1e-3, atol=1e-7)
+        np.testing.assert_allclose(float(means[label]), wanted.mean(), rtol=1e-3, atol=1e-7)
+
+
+def test_weights_follow_each_levels_shift():
+    """A shift divides the SNR of a whole level; vdm weights are ratios of it and stay."""
+    for weighting in ("vdm", "min_snr", "sigmoid"):
+        outer, inner = snr_weights(PROCESS, weighting)
+        assert outer.shape == inner.shape == (51,)
+        assert torch.allclose(outer, inner, rtol=0.01) == (weighting == "vdm")
+
+
+@pytest.mark.parametrize("lacking", range(4))
+def test_each_level_needs_all_its_tensors(lacking):
+    loss = LossSpec()
+    values = [*batch(), snr_weights(PROCESS, "none")]
+    values[lacking] = values[lacking][:1]
+    *tensors, weights = values
+    with pytest.raises(ValueError, match="zip"):
+        sample_losses(*tensors, T, PROCESS, loss, weights)
+
+
+def test_losses_are_summed_by_their_levels_weights():
+    losses = {
+        label: torch.tensor(value, requires_grad=True) for label, value in (("r16", 2.0), ("r8", 3.0), ("r4", 7.0))
+    }
+    total = total_loss(losses, LossSpec(levels={"r8": 0.5, "r4": 10.0}))
+    assert total.item() == 2 + 0.5 * 3 + 10 * 7
+    total.backward()
+    assert [value.grad.item() for value in losses.values()] == [1, 0.5, 10]
+    assert total_loss(losses, LossSpec()).item() == 12
+
+
+@pytest.mark.parametrize("weight", [0.0, None])
+def test_a_level_without_weight_takes_no_part(weight):
+    """A zero times NaN would be NaN, and a zero gradient would still be decayed and averaged."""
+    losses = {"r8": torch.tensor(float("nan"), requires_grad=True), "r4": torch.tensor(7.0, requires_grad=True)}
+    total = total_loss(losses, LossSpec(levels={"r8": weight}))
+    total.backward()
+    assert total.item() == 7 and losses["r8"].grad is None

@@ -1,0 +1,141 @@
+"""Noise schedules and loss weights against the papers' formulas in float64, to the rounding of float32."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from builders.diffusion.schedules import (
+    SCHEDULES,
+    min_snr_weight,
+    noise_schedule,
+    shift_schedule,
+    sigmoid_weight,
+    signal_to_noise,
+    vdm_weight,
+)
+
+#: One rounding to float32, and a little of float64's.
+ROUNDING = 1.2e-7
+STEPS = (1, 2, 3, 10, 1000)
+
+
+def cosine(steps: int) -> np.ndarray:
+    """arXiv 2102.09672, equation 17: f(t) / f(0), and every beta at most 0.999."""
+    f = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2) ** 2
+    alpha_bar = f / f[0]
+    # The last f is zero but for rounding, so that the clip decides what is left.
+    alpha_bar[-1] = alpha_bar[-2] * (1 - 0.999)
+    return alpha_bar
+
+
+def linear(steps: int) -> np.ndarray:
+    """arXiv 2006.11239, section 4: betas from 1e-4 to 0.02."""
+    betas = np.array([1e-4 + (0.02 - 1e-4) * i / max(steps - 1, 1) for i in range(steps)])
+    return np.concatenate([[1.0], np.cumprod(1 - betas)])
+
+
+def cosine_log_snr(steps: int) -> np.ndarray:
+    """arXiv 2301.11093, equation 3: the angle, whose tangent is sigma / alpha, goes evenly between two log-SNRs."""
+    ends = [math.atan(math.sqrt(math.exp(-log_snr))) for log_snr in (5, -5)]
+    angles = np.linspace(*ends, steps) if steps > 1 else np.array(ends[:1])
+    return np.concatenate([[1.0], np.cos(angles) ** 2])
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize(
+    ("name", "formula"), [("cosine", cosine), ("linear", linear), ("cosine_logsnr", cosine_log_snr)]
+)
+def test_schedules_are_the_papers_formulas(name, formula, steps):
+    found = noise_schedule(name, steps=steps)
+    assert found.dtype == torch.float32 and found.shape == (steps + 1,)
+    np.testing.assert_allclose(found.double().numpy(), formula(steps), rtol=ROUNDING, atol=0)
+
+
+def test_a_thousand_steps_and_no_shift_are_the_defaults():
+    np.testing.assert_allclose(noise_schedule("linear").numpy(), linear(1000), rtol=ROUNDING)
+    np.testing.assert_allclose(
+        noise_schedule("linear", 3).numpy(), noise_schedule("linear", ratio=3, power=1, steps=1000).numpy(), rtol=0
+    )
+
+
+def test_log_snr_goes_from_five_to_minus_five():
+    g = noise_schedule("cosine_logsnr").double().numpy()
+    np.testing.assert_allclose(np.log(g[[1, -1]] / (1 - g[[1, -1]])), [5, -5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(("ratio", "power"), [(2, 1), (0.5, 1), (4, 2), (16, 0.5), (3, -1), (1, 7)])
+def test_a_shift_divides_the_signal_to_noise_ratio(name, ratio, power):
+    base = noise_schedule(name).double().numpy()
+    snr = base[1:] / (1 - base[1:]) / float(ratio) ** power
+    found = noise_schedule(name, ratio, power).double().numpy()
+    assert found[0] == 1
+    np.testing.assert_allclose(found[1:], snr / (1 + snr), rtol=3e-6)
+
+
+def test_a_shift_in_float64():
+    g = torch.linspace(0.001, 0.999, 50, dtype=torch.float64)
+    expected = 1 / (1 + (1 / g.numpy() - 1) * 9)
+    np.testing.assert_allclose(shift_schedule(g, 3, 2).numpy(), expected, rtol=1e-13)
+    assert shift_schedule(g, 5, 0) is g
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"ratio": 0}, {"ratio": -1}, {"ratio": math.inf}, {"ratio": math.nan}, {"power": math.inf},
+        {"power": math.nan}, {"steps": 0},
+    ],
+)  # fmt: skip
+def test_schedules_that_cannot_be(arguments):
+    with pytest.raises(ValueError, match="a schedule needs"):
+        noise_schedule("linear", **arguments)
+
+
+#: From clean to noise, both ends included.
+G = torch.tensor([1.0, 0.99, 5 / 6, 0.7, 0.5, 0.2, 0.01, 0.0])
+
+
+def test_signal_to_noise():
+    found = signal_to_noise(G.double()).numpy()
+    g = G.double().numpy()
+    assert found[0] == math.inf and found[-1] == 0
+    np.testing.assert_allclose(found[1:], g[1:] / (1 - g[1:]), rtol=1e-14)
+
+
+def test_vdm_weights_are_ratios_of_snr():
+    """arXiv 2107.00630, equation 14; the first two have the weight of the third."""
+    g = noise_schedule("cosine", 4).double().numpy()
+    snr = g[1:] / (1 - g[1:])
+    found = vdm_weight(noise_schedule("cosine", 4))
+    assert found.dtype == torch.float32 and found.shape == (1001,)
+    np.testing.assert_allclose(found[2:].numpy(), snr[:-1] / snr[1:] - 1, rtol=2e-3, atol=1e-6)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("gamma", [1.0, 5.0])
+def test_min_snr_weights(gamma):
+    """arXiv 2303.09556, section 3.4: min(SNR, gamma) / SNR for an eps loss."""
+    g = G[1:-1].double().numpy()
+    snr = g / (1 - g)
+    found = min_snr_weight(G.double(), gamma)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found[1:-1].numpy(), np.minimum(snr, gamma) / snr, rtol=1e-5)
+    assert found[0] == 0 and found[-1] == 1
+    assert torch.equal(min_snr_weight(G), min_snr_weight(G, 5.0))
+
+
+@pytest.mark.parametrize("bias", [-1.0, 2.0])
+def test_sigmoid_weights(bias):
+    """arXiv 2410.19324, section 3: sigmoid(bias - log SNR), which is 1 / (1 + exp(-bias) SNR)."""
+    g = G[:-1].double().numpy()
+    expected = (1 - g) / (1 - g + math.exp(-bias) * g)
+    found = sigmoid_weight(G.double(), bias)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found[:-1].numpy(), expected, rtol=1e-5, atol=1e-12)
+    assert found[-1] == 1
+    assert torch.equal(sigmoid_weight(G), sigmoid_weight(G, 2.0))
