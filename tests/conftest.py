@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import Phase, settings
 
 from zoo.cli import run
+
+#: For ``make mutants``: the same examples for each mutant, and the first that fails is enough.
+settings.register_profile("mutants", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate))
 
 
 @pytest.fixture
