@@ -64,14 +64,14 @@ def load_entry(
     """
     folders = library.folders() if search is None else tuple(search)
     problems = Problems()
-    if isinstance(name_or_path, Path) or library.is_path(name_or_path):
-        return _finish(resolve(Path(name_or_path), folders, problems), overrides, problems)
     try:
-        return _finish(resolve(name_or_path, folders, problems), overrides, problems)
+        wanted = Path(name_or_path) if library.is_path(name_or_path) else name_or_path
+        resolved = resolve(wanted, folders, problems)
     except UnknownName:
-        if name_or_path and Path(name_or_path).exists():
-            return _finish(resolve(Path(name_or_path), folders, problems), overrides, problems)
-        raise
+        if not name_or_path or not Path(name_or_path).exists():
+            raise
+        resolved = resolve(Path(name_or_path), folders, problems)
+    return _finish(resolved, overrides, problems)
 
 
 def load_text(
@@ -111,9 +111,7 @@ def load_spec(spec: EntrySpec) -> Loaded:
 
 
 def _finish(resolved: Resolved, overrides: Sequence[str], problems: Problems) -> Loaded:
-    tree = apply_overrides(resolved.tree, overrides, problems)
-    problems.raise_if_any()
-    tree = _named(tree)
+    tree = _named(apply_overrides(resolved.tree, overrides))
     _check_null(tree, problems)
     problems.raise_if_any(resolved.reached)
     spec = validate_into(EntrySpec, tree, problems)

@@ -7,37 +7,29 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from specs import library
-from specs.errors import Position, Problems, UnknownName, closest, did_you_mean, fail, quote
+from specs.errors import Position, Problems, UnknownName, did_you_mean, fail, quote
 from specs.graph import EntryGraph
+from specs.library import find_file, is_path, list_files
 from specs.load import load_entry
-from specs.schemas.recipe import DropSpec, LossSpec, OptimizerSpec, PhaseSpec, Recipe, ScheduleSpec
+from specs.public_names import offer
+from specs.schemas.recipe import PhaseSpec, Recipe
 from specs.syntax.merge import drop, merge
 from specs.syntax.overrides import apply_overrides
-from specs.syntax.validation import validate_into
+from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, parse
 
-__all__ = [
-    "DropSpec",
-    "LossSpec",
-    "OptimizerSpec",
-    "PhaseSpec",
-    "Recipe",
-    "ScheduleSpec",
-    "list_recipes",
-    "load_recipe",
-    "recipe_of_tree",
-]
+__all__ = ["Recipe", "list_recipes", "load_recipe", "recipe_of_tree"]
 
-_PACKAGED = Path(__file__).parent / "recipes"
-#: Keys that a recipe does not take from the one it extends.
+__getattr__ = offer(__name__)
+
+#: Keys that a recipe does not inherit from the recipe it extends.
 _OWN = ("name", "summary")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def list_recipes() -> tuple[str, ...]:
-    """Names of all recipes in natural order: those in ``recipes/`` of each folder of ``ZOO_PATH``, and the packaged."""
-    return tuple(sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")}, key=library.natural))
+    """Return the names of all recipes: those in ``recipes/`` of each folder of ``ZOO_PATH``, and the packaged ones."""
+    return list_files("recipe")
 
 
 def load_recipe(
@@ -56,48 +48,25 @@ def load_recipe(
         UnknownName: no recipe has this name.
         SpecError: the recipe or its entry is wrong; the text is the whole report.
     """
-    path = _find(name_or_path)
+    path = find_file("recipe", name_or_path)
     tree = _read(path, ())
-    _check_name(tree, None if _is_path(name_or_path) else path)
+    _check_name(tree, None if is_path(name_or_path) else path)
     return recipe_of_tree(tree, overrides, search=search)
 
 
 def recipe_of_tree(tree: Mapping, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None) -> Recipe:
     """A recipe from its tree, with overrides, checked; see :func:`load_recipe`."""
-    problems = Problems()
-    tree = apply_overrides(tree, overrides, problems)
-    problems.raise_if_any()
-    recipe = validate_into(Recipe, tree, problems, "a recipe")
-    problems.raise_if_any()
-    assert recipe is not None
-    entry = locate(tree, "entry")
-    recipe = _with_places(recipe, tree)
+    tree = apply_overrides(tree, overrides)
+    recipe = validate(Recipe, tree, "a recipe")
+    recipe = recipe.map_paths(lambda text, keys: _placed(text, keys, locate(tree, *keys).file))
     try:
         graph = load_entry(recipe.entry, search=search).graph
     except UnknownName as error:
-        raise fail("unknown-entry", str(error), entry) from None
+        raise fail("unknown-entry", str(error), locate(tree, "entry")) from None
+    problems = Problems()
     _check(recipe, graph, tree, problems)
     problems.raise_if_any()
     return recipe
-
-
-def _is_path(name_or_path: str | Path) -> bool:
-    return isinstance(name_or_path, Path) or library.is_path(name_or_path)
-
-
-def _folders() -> tuple[Path, ...]:
-    return (*(folder / "recipes" for folder in library.folders()), _PACKAGED)
-
-
-def _find(name_or_path: str | Path, beside: Path = Path()) -> Path:
-    """The file of a recipe; ``beside`` is the folder that paths are relative to."""
-    if _is_path(name_or_path):
-        return beside / Path(name_or_path).expanduser()
-    for folder in _folders() if library.NAME.fullmatch(str(name_or_path)) else ():
-        path = folder / f"{name_or_path}.yaml"
-        if path.is_file():
-            return path
-    raise UnknownName(str(name_or_path), closest(str(name_or_path), list_recipes(), count=3), what="recipe")
 
 
 def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
@@ -112,7 +81,7 @@ def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
         raise fail("wrong-type", "'extends' is the name of a recipe or a path to one", extends.position)
     way = (*way, path.resolve())
     try:
-        base = _find(extends.value, path.parent)
+        base = find_file("recipe", extends.value, path.parent)
     except UnknownName as error:
         raise fail("unknown-entry", str(error), extends.position) from None
     if base.resolve() in way:
@@ -128,40 +97,16 @@ def _check_name(tree: Mapping, path: Path | None) -> None:
         raise fail("name-mismatch", problem, name.position)
 
 
-def _placed(text: str, file: str) -> str:
-    """A path that a file holds, relative to that file; a name, an address, or what an override gave, as it is."""
+def _placed(text: str, keys: tuple[str, ...], file: str) -> str:
+    """Return a path in a file relative to the current folder; names, URLs and overrides are returned unchanged."""
     if text.startswith("~"):
         return str(Path(text).expanduser())
-    if not library.is_path(text) or _ADDRESS.match(text) or Path(text).is_absolute() or file.startswith("<"):
+    if not is_path(text) or _URL.match(text) or Path(text).is_absolute() or file.startswith("<"):
         return text
     placed = str(Path(file).parent / text)
-    return placed if library.is_path(placed) else f"./{placed}"  # still a path, not a name
-
-
-def _placed_encoder(text: str, file: str) -> str:
-    """The same for a text encoder; models of the hub have a slash in their names too."""
-    placed = _placed(text, file)
-    return placed if text.startswith((".", "~")) or Path(placed).is_dir() else text
-
-
-def _with_places(recipe: Recipe, tree: Mapping) -> Recipe:
-    """The recipe with the paths in it relative to the files that hold them."""
-    places: dict[str, object] = {"entry": _placed(recipe.entry, locate(tree, "entry").file)}
-    file = locate(tree, "data").file
-    if isinstance(recipe.data, str):
-        places["data"] = _placed(recipe.data, file)
-    else:
-        places["data"] = {_placed(name, file): weight for name, weight in recipe.data.items()}
-    if recipe.initialise is not None:
-        places["initialise"] = _placed(recipe.initialise, locate(tree, "initialise").file)
-    places["text_encoder"] = _placed_encoder(recipe.text_encoder, locate(tree, "text_encoder").file)
-    phases = {}
-    for name, phase in recipe.phases.items():
-        if phase.initialise is not None:
-            source = _placed(phase.initialise, locate(tree, "phases", name, "initialise").file)
-            phase = phase.model_copy(update={"initialise": source})
-        phases[name] = phase
-    return recipe.model_copy(update={**places, "phases": phases})
+    if keys == ("text_encoder",) and not text.startswith(".") and not Path(placed).is_dir():
+        return text  # a model of the Hugging Face Hub, whose name has a slash
+    return placed if is_path(placed) else f"./{placed}"  # still a path, not a name
 
 
 def _check(recipe: Recipe, graph: EntryGraph, tree: Tree, problems: Problems) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from builders.data.errors import DataError
 from builders.data.shards import read_shard
 from builders.data.urls import expand_braces, is_address, local_shard
-from specs.errors import closest
+from specs.errors import did_you_mean
 from specs.schemas.evaluation import split_name
 from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import parse
@@ -124,8 +124,7 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
             raise DataError(f"{given}: there is no {missing}")
         return paths
     names = list_datasets()
-    near = closest(given, names)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(given, names)
     raise DataError(f"no dataset {given!r}{hint} (packaged: {', '.join(names)}; or the path of a shard or a folder)")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from builders.diffusion.process import DiffusionProcess, eps_loss, min_snr_weight, sigmoid_weight, v_loss, vdm_weight
-from specs.recipe import LossSpec
+from specs.schemas.recipe import LossSpec
 
 __all__ = ["level_losses", "sample_losses", "snr_weights", "total_loss"]
 

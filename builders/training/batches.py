@@ -20,7 +20,7 @@ from builders.pixels import to_bytes, to_float
 from builders.seeds import derived_seed
 from builders.text.encoder import TextEncoder
 from specs.graph import EntryGraph
-from specs.recipe import DropSpec
+from specs.schemas.recipe import DropSpec
 
 __all__ = ["Batch", "BatchPlan", "read_batches"]
 

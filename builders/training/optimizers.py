@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from specs.recipe import OptimizerSpec
-from specs.schemas.optimizers import OPTIMIZERS
+from specs.schemas.optimizers import TORCH_OPTIMIZERS
+from specs.schemas.recipe import OptimizerSpec
 
 __all__ = ["OptimizerError", "build_optimizer", "optimizer_state", "restore_optimizer"]
 
@@ -51,7 +51,7 @@ def build_optimizer(
             raise OptimizerError(
                 f"optimizer {spec.name} has no setting {called.get(name, name)!r}; it has {', '.join(names)}"
             )
-    if spec.name not in OPTIMIZERS[0] and "momentum" in accepted:
+    if spec.name not in TORCH_OPTIMIZERS and "momentum" in accepted:
         given.setdefault("momentum", 0.9)  # as timm's own factory does
     if "fused" in accepted and not any(given.get(name) for name in ("fused", "foreach", "differentiable")):
         given.setdefault("fused", spec.name in ("adamw", "adam", "sgd"))
@@ -71,7 +71,7 @@ def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], device: to
 
 
 def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:
-    if name in OPTIMIZERS[0]:
+    if name in TORCH_OPTIMIZERS:
         classes = {key.lower(): value for key, value in vars(torch.optim).items() if isinstance(value, type)}
         if name in classes:
             return classes[name]

@@ -25,7 +25,7 @@ from builders.training.monitor import bin_names
 from builders.training.optimizers import build_optimizer, optimizer_state, restore_optimizer
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
-from specs.recipe import PhaseSpec, Recipe
+from specs.schemas.recipe import PhaseSpec, Recipe
 
 __all__ = ["Phase", "StepResult", "rows_by_level"]
 

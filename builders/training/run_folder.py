@@ -19,7 +19,9 @@ from builders.training.retention import FOLDER as KEPT
 from builders.training.retention import keep_best, keep_state, states
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
-from specs.recipe import Recipe
+from specs.recipe_identity import facts as recipe_facts
+from specs.recipe_identity import fingerprint, fingerprint_of_earlier_versions, written
+from specs.schemas.recipe import Recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,13 +108,14 @@ class RunFolder:
             before = Recipe.model_validate_json(facts.get("recipe", ""))
         except ValueError:  # of a version with other keys
             return "keys that this version of the zoo does not know"
-        if before.fingerprint(conditions) == now.fingerprint(conditions):
+        if fingerprint(before, conditions) == fingerprint(now, conditions):
             return ""
         # Earlier versions wrote what a phase changes with defaults that nobody gave.
-        earlier = facts.get("recipe_hash") == now.fingerprint_of_earlier_versions()
+        earlier = facts.get("recipe_hash") == fingerprint_of_earlier_versions(now)
         if earlier and list(before.phases) == list(now.phases):
             return ""
-        return ", ".join(_differences(before.facts(conditions), now.facts(conditions))) or "the order of its phases"
+        changes = _differences(recipe_facts(before, conditions), recipe_facts(now, conditions))
+        return ", ".join(changes) or "the order of its phases"
 
     def _refuse_other_weights(self) -> None:
         """Raise if the folder has weights that a run which starts anew would write over, and which are not its own.
@@ -156,8 +159,8 @@ class RunFolder:
             "phase": standing.phase,
             "step": str(standing.step),
             "standing": json.dumps(asdict(standing)),
-            "recipe": json.dumps(self.recipe.written(self.entry.conditions)),
-            "recipe_hash": self.recipe.fingerprint(self.entry.conditions),
+            "recipe": json.dumps(written(self.recipe, self.entry.conditions)),
+            "recipe_hash": fingerprint(self.recipe, self.entry.conditions),
             "entry_hash": self.entry.hash,
             "entry_graph_hash": self.entry.graph_hash,
             **({"tracking": tracking.read_text()} if tracking.is_file() else {}),
@@ -173,7 +176,7 @@ class RunFolder:
         self, path: Path, standing: RunProgress, graph: EntryGraph, ema: Mapping[str, Tensor], **facts: str
     ) -> None:
         """Write the moving average with all that says what it is."""
-        recipe = self.recipe.written(self.entry.conditions)
+        recipe = written(self.recipe, self.entry.conditions)
         about = {"recipe": recipe, "phase": standing.phase, "step": str(standing.step), "data": self.recipe.data_name}
         save_weights(path, graph, ema, {**about, **facts})
 
@@ -214,7 +217,7 @@ class RunFolder:
     def write_recipe(self) -> None:
         """Write ``recipe.json``, the recipe with all its defaults, where it is not there as it is."""
         path = self.folder / "recipe.json"
-        text = json.dumps(self.recipe.written(self.entry.conditions), indent=2) + "\n"
+        text = json.dumps(written(self.recipe, self.entry.conditions), indent=2) + "\n"
         if not path.is_file() or path.read_text("utf-8", "replace") != text:
             _write_text(path, text)
 

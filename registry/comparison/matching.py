@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry.catalogue import get
 from registry.costs.card import make_card
+from specs.blocks.base import DEFAULT_GROUPS
 from specs.errors import SpecError
 from specs.graph import EntryGraph
 from specs.library import is_path
@@ -20,7 +21,7 @@ __all__ = ["COSTS", "Match", "match"]
 
 #: What can be matched: names of fields of a card.
 COSTS = ("flops", "parameters")
-DEFAULT_GROUPS, LARGEST = 32, 16
+LARGEST = 16
 
 
 @dataclass(frozen=True, slots=True)

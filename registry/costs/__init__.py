@@ -1,6 +1,6 @@
-"""What entries cost: parameters, MACs, FLOPs and memory, from the blocks' rules and without torch.
+"""Costs of entries: parameters, MACs, FLOPs and activation memory, from the blocks' rules and without torch.
 
-Imports the specs alone; `counters` builds networks to compare.
+Imports the specs only; `counters` builds networks on meta to verify the rules.
 """
 
 from specs.public_names import offer

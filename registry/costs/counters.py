@@ -59,7 +59,7 @@ def verify(graph: EntryGraph) -> tuple[Counts, ...]:
         _run(network)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return (
-        Counts("rules", total.parameters, total.macs + total.encode_macs),
+        Counts("rules", total.parameters, total.total_macs),
         Counts("fvcore", int(parameter_count(network)[""]), by_fvcore.macs),
         Counts("torch", parameters, by_torch.get_total_flops() // 2),
     )

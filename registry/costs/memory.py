@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from registry.costs.totals import node_inputs
 from specs.blocks import BLOCKS, Scene
 from specs.blocks.base import Activations
-from specs.graph import EntryGraph, LevelGraph, Node, TextInput, input_channels, shapes
+from specs.graph import EntryGraph, LevelGraph, Node, TextInput, shapes
 
 __all__ = ["Memory", "activation_memory"]
 
@@ -136,11 +137,8 @@ def _count_level(level: LevelGraph, scene: Scene, fixed: int) -> _Level:
 
 def _steps(level: LevelGraph, scene: Scene) -> list[_Step]:
     """Return the blocks in the order in which they run."""
-    sizes = shapes(level)
-    channels = {name: width for name, (width, _) in sizes.items()}
     steps = []
-    for node in level.nodes:
-        in_channels, side = input_channels(node, channels), sizes[node.inputs[0]][1]
+    for node, in_channels, side in node_inputs(level):
         merged = in_channels * side**2 if len(node.inputs) > 1 else 0
         steps.append(_Step(node, _rule(node, in_channels, side, scene), merged))
     return steps

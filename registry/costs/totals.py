@@ -1,8 +1,8 @@
-"""Parameters and multiply-adds of an entry, counted by its blocks' own rules: nothing is built, nothing allocated.
+"""Parameters and multiply-adds of an entry, by its blocks' own rules: nothing is built, nothing allocated.
 
-One MAC is one multiply-add; FLOPs are two per MAC. Counted are convolutions, matrix multiplies and attention (scores
-and weighted sums); norms, activations, softmax and sums are not, as in ``torch.utils.flop_counter``. All numbers are
-for one sample, with as many text tokens as the entry declares.
+One MAC is one multiply-add; FLOPs are two per MAC. As in ``torch.utils.flop_counter``, convolutions, matrix products
+and attention (scores and weighted sums) are counted; norms, activations, softmax and sums are not. All numbers are for
+one sample with as many text tokens as the entry declares.
 """
 
 from __future__ import annotations
@@ -20,9 +20,14 @@ __all__ = ["EntryCosts", "LevelCosts", "Part", "count"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part of a level costs: a node of its graph, or one of the parts every level has.
+    """Costs of one part of a level: a node of its graph, or a part that every level has.
 
-    ``resolution`` is the side of its output in pixels, None for parts that see no pixels; ``width`` its channels.
+    Attributes:
+        name: Name of the node, or of the part: ``time``, ``stem``, ``head``, ...
+        block: Kind of block, or the part's name.
+        width: Channels of its output.
+        resolution: Side of its output in pixels; None for parts that see no pixels.
+        costs: Parameters and multiply-adds.
     """
 
     name: str
@@ -34,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class LevelCosts:
-    """What one level costs, without the levels inside it. The entry's inputs belong to the innermost level."""
+    """Costs of one level without its inner levels. The entry's inputs count with the innermost level."""
 
     label: str
     resolution: int
@@ -43,23 +48,27 @@ class LevelCosts:
     @cached_property
     def total(self) -> Costs:
         """The sum over all parts."""
-        return _sum(part.costs for part in self.parts)
+        return sum((part.costs for part in self.parts), start=Costs())
 
 
 @dataclass(frozen=True)
 class EntryCosts:
-    """What an entry costs, outermost level first."""
+    """Costs of an entry, outermost level first."""
 
     levels: tuple[LevelCosts, ...]
 
     @cached_property
     def total(self) -> Costs:
-        """The sum over all levels: one forward pass, and one encoding of the prompt."""
-        return _sum(level.total for level in self.levels)
+        """The sum over all levels: one forward pass and one encoding of the prompt."""
+        return sum((level.total for level in self.levels), start=Costs())
 
 
 def count(graph: EntryGraph) -> EntryCosts:
-    """Costs of a checked entry, by level and part (torch-free)."""
+    """Return the costs of a checked entry, by level and part.
+
+    Args:
+        graph: Checked graph of the entry.
+    """
     levels = []
     for index, level in enumerate(graph.levels):
         inner = graph.levels[index + 1] if index + 1 < len(graph.levels) else None
@@ -70,12 +79,16 @@ def count(graph: EntryGraph) -> EntryCosts:
     return EntryCosts(tuple(levels))
 
 
-def _sum(costs: Iterator[Costs]) -> Costs:
-    return sum(costs, start=Costs())
+def node_inputs(level: LevelGraph) -> Iterator[tuple[Node, int, int]]:
+    """Return every node of a level with its input's channels, after merging, and side in pixels."""
+    sizes = shapes(level)
+    channels = {name: width for name, (width, _) in sizes.items()}
+    for node in level.nodes:
+        yield node, input_channels(node, channels), sizes[node.inputs[0]][1]
 
 
 def _once(costs: Costs) -> Costs:
-    """The same costs, paid once a prompt instead of at every step."""
+    """Return the same costs, with the multiply-adds done once per prompt instead of at every step."""
     return Costs(parameters=costs.parameters, encode_macs=costs.macs + costs.encode_macs)
 
 
@@ -101,7 +114,7 @@ def _text(text: TextInput, time_width: int) -> Costs:
 
 
 def _own_parts(level: LevelGraph, time_width: int) -> Iterator[Part]:
-    """What every level has beside its nodes: embeddings of time and micro inputs, stem, head."""
+    """Return the parts of a level besides its nodes: embeddings of time and micro inputs, stem, head."""
     embedding = linear(time_width // 4, time_width) + linear(time_width, time_width)
     yield Part("time", "time", time_width, None, embedding)
     for micro in level.micro:
@@ -116,20 +129,14 @@ def _own_parts(level: LevelGraph, time_width: int) -> Iterator[Part]:
 
 def _node_parts(level: LevelGraph, scene: Scene, inner: LevelGraph | None) -> Iterator[Part]:
     sizes = shapes(level)
-    channels = {name: width for name, (width, _) in sizes.items()}
-    for node in level.nodes:
-        in_channels = input_channels(node, channels)
+    for node, in_channels, resolution in node_inputs(level):
         if node.block == "nest":
             assert inner is not None
-            costs = _nest(in_channels, sizes[node.name][1], inner)
+            costs = _nest(in_channels, resolution, inner)
         else:
-            costs = _block(node, in_channels, sizes[node.inputs[0]][1], scene)
+            block = BLOCKS[node.block]
+            costs = block.costs(block.arguments(node.args), in_channels, node.width, resolution, scene)
         yield Part(node.name, node.block, node.width, sizes[node.name][1], costs)
-
-
-def _block(node: Node, in_channels: int, resolution: int, scene: Scene) -> Costs:
-    block = BLOCKS[node.block]
-    return block.costs(block.arguments(node.args), in_channels, node.width, resolution, scene)
 
 
 def _nest(width: int, resolution: int, inner: LevelGraph) -> Costs:

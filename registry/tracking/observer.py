@@ -160,9 +160,10 @@ def _now() -> int:
 def _opening(run: RunFacts, history: SpoolHistory, parent: str | None, uri: str) -> list[Record]:
     """What a run starts with: who it is and what it costs; of one that goes on, where it goes on."""
     from specs.expanded_yaml import expanded_yaml
+    from specs.recipe_identity import fingerprint
 
     now, tags = _now(), training_tags(run)
-    identity = f"{run.recipe.fingerprint(run.graph.conditions)}-{run.graph.hash}"
+    identity = f"{fingerprint(run.recipe, run.graph.conditions)}-{run.graph.hash}"
     ours = history.run is not None and history.run["identity"] == identity
     # A run that ended and starts from nothing is another run in the same folder.
     if ours and (run.first_step or history.status != "FINISHED"):

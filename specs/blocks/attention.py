@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from specs.blocks.base import (
+    DEFAULT_GROUPS,
     Activations,
     Arguments,
     Block,
@@ -23,7 +24,7 @@ from specs.blocks.base import (
 class AttentionArguments(Arguments):
     """Arguments of ``attention``."""
 
-    groups: int = Field(default=32, ge=1, le=4096, description="groups of the group norms")
+    groups: int = Field(default=DEFAULT_GROUPS, ge=1, le=4096, description="groups of the group norms")
     heads: int = Field(default=8, ge=1, le=1024, description="attention heads, contiguous groups of channels")
     feed_forward: bool = Field(default=False, description="whether a 4x GELU feed-forward follows")
     text: Literal["auto"] | bool = Field(default="auto", description="attend to text; auto: where the entry has text")

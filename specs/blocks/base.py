@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Activations", "Arguments", "Block", "Complaint", "Costs", "Scene"]
 
+#: Groups of group norms, where a spec names none.
+DEFAULT_GROUPS = 32
 #: An error code and a message.
 Complaint = tuple[str, str]
 
@@ -40,6 +42,16 @@ class Costs:
 
     def __add__(self, other: Costs) -> Costs:
         return Costs(self.parameters + other.parameters, self.macs + other.macs, self.encode_macs + other.encode_macs)
+
+    @property
+    def total_macs(self) -> int:
+        """Multiply-adds of one forward pass, the encoding of its prompt included."""
+        return self.macs + self.encode_macs
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one forward pass, the encoding of its prompt included: two per multiply-add."""
+        return 2 * self.total_macs
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from specs.blocks.base import (
+    DEFAULT_GROUPS,
     Activations,
     Arguments,
     Block,
@@ -23,7 +24,7 @@ from specs.blocks.base import (
 class ResnetArguments(Arguments):
     """Arguments of ``resnet``."""
 
-    groups: int = Field(default=32, ge=1, le=4096, description="groups of both group norms")
+    groups: int = Field(default=DEFAULT_GROUPS, ge=1, le=4096, description="groups of both group norms")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="dropout before the last convolution")
 
 

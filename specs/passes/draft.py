@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from specs.errors import Position, Problems
-from specs.syntax.merge import merge
+from specs.syntax.merge import NOT_ARGUMENTS, merge
 from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree
 
 __all__ = ["Draft", "LevelDraft", "Use", "read_use"]
-
-NOT_ARGUMENTS = ("block", "width", "from", "merge", "repeat")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from specs.errors import Position, Problems, SpecError, UnknownName, closest, fail, quote
+from specs.errors import Position, Problems, SpecError, UnknownName, closest, did_you_mean, fail, quote
 from specs.library import Reference, find, find_tag, is_path, list_names
 from specs.passes.variants import check_variants, multiply
 from specs.syntax.merge import drop, merge, put
@@ -159,9 +159,8 @@ class Resolver:
         else:
             reference = find(name, search)
         if reference is None:
-            hint = closest(name, list_names(self.search))
-            suggestion = f"; did you mean {quote(hint[0])}?" if hint else ""
-            raise fail("unknown-entry", f"no entry is called {quote(name)}{suggestion}", value.position)
+            hint = did_you_mean(name, list_names(self.search))
+            raise fail("unknown-entry", f"no entry is called {quote(name)}{hint}", value.position)
         self._steps.append(value.position)
         try:
             return self.reference(reference, search)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from specs.errors import Problems, closest, fail, quote
+from specs.blocks.base import DEFAULT_GROUPS
+from specs.errors import Problems, did_you_mean, fail, quote
 from specs.library import NAME
 from specs.schemas.entry import EntrySpec, MultiplySpec
 from specs.syntax.merge import put
@@ -10,8 +11,6 @@ from specs.syntax.validation import validate, validate_into
 from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree
 
 __all__ = ["check_variants", "multiply"]
-
-DEFAULT_GROUPS = 32
 
 
 def check_variants(tree: Mapping) -> None:
@@ -36,8 +35,7 @@ def check_variants(tree: Mapping) -> None:
             continue
         for key, field in entry.value.entries.items():
             if key not in fields:
-                matches = closest(key, fields)
-                hint = f"; did you mean {quote(matches[0])}?" if matches else ""
+                hint = did_you_mean(key, fields)
                 problems.add("unknown-key", f"variant {quote(name)} has no field {quote(key)}{hint}", field.key)
         factors = entry.value.get("multiply")
         if factors is not None:

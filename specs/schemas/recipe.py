@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from specs.errors import closest, quote
-from specs.library import SUFFIXES
+from specs.errors import did_you_mean, quote
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
-from specs.schemas.optimizers import OPTIMIZERS
+from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
 
 __all__ = [
-    "FREE",
     "CadenceSpec",
     "CarrySpec",
     "CheckpointSpec",
@@ -32,10 +27,6 @@ __all__ = [
 
 MAX_ROWS = 1_000_000
 MAX_STEPS = 100_000_000
-#: What may change in the middle of a run, for it leaves the weights alone.
-FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation"})
-#: What an entry may take.
-_CONDITIONS = ("classes", "text")
 
 
 def _batch(value: Any) -> Any:
@@ -58,14 +49,12 @@ Option = float | int | bool | str | Annotated[tuple[float, ...], Field(strict=Fa
 
 
 def _optimizer(value: Any) -> Any:
-    if isinstance(value, str) and value.removeprefix("timm:") not in OPTIMIZERS[value.startswith("timm:")]:
-        every = {name: name for name in OPTIMIZERS[0]} | {f"timm:{name}": name for name in OPTIMIZERS[1]}
-        plain = sorted({*OPTIMIZERS[0], *OPTIMIZERS[1]})
-        near = closest(value, every if value.startswith("timm:") else plain)
-        if not value.startswith("timm:") and value in plain:
-            return value
-        hint = f"; did you mean {quote(near[0])}?" if near else f"; there are {', '.join(OPTIMIZERS[0])} and timm's"
-        raise PydanticCustomError("bad-value", f"no optimizer is called {quote(value)}{hint}".replace("{", "{{"))
+    names = sorted({*TORCH_OPTIMIZERS, *TIMM_OPTIMIZERS})
+    if isinstance(value, str) and value.startswith("timm:"):
+        names = [f"timm:{name}" for name in TIMM_OPTIMIZERS]
+    if isinstance(value, str) and value not in names:
+        hint = did_you_mean(value, names) or f"; there are {', '.join(TORCH_OPTIMIZERS)} and timm's"
+        raise PydanticCustomError("bad-value", f"no optimizer is called {quote(value)}{hint}")
     return value
 
 
@@ -249,6 +238,10 @@ class Recipe(Model):
         """What the phase takes from the one before, with the phase's changes."""
         return _changed(self.carry, phase.carry)
 
+    def parts_of(self, phase: PhaseSpec) -> dict[str, BaseModel]:
+        """Return the parts of the recipe that a phase may change, with its changes."""
+        return {"schedule": self.schedule_of(phase), "loss": self.loss_of(phase), "carry": self.carry_of(phase)}
+
     def source_of(self, name: str) -> str:
         """Where a phase's weights come from: "before", "fresh", a path, or the name of an entry."""
         own = self.phases[name].initialise
@@ -256,87 +249,32 @@ class Recipe(Model):
             return own or self.initialise or "fresh"
         return own or "before"
 
-    def written(self, conditions: Collection[str] = _CONDITIONS) -> dict[str, Any]:
-        """The recipe as JSON that says the same when it is read, from whatever folder.
+    def map_paths(self, change: Callable[[str, tuple[str, ...]], str]) -> Recipe:
+        """Return the recipe with every name or path replaced: of the entry, data, text encoder and initial weights.
 
         Args:
-            conditions: which of "classes" and "text" the entry takes; nothing is said of dropping others.
+            change: Function of the text and of the keys that lead to it, such as ``("phases", "p64", "initialise")``.
         """
-        recipe = self._with_places(whole_path)
-        facts = recipe.model_dump(mode="json")
-        facts["drop"] = {kind: share for kind, share in facts["drop"].items() if kind in conditions}
-        for name, phase in recipe.phases.items():
-            for part, found in recipe._parts(phase).items():
-                own = getattr(recipe, part).model_dump(mode="json")
-                changed = {key: value for key, value in found.model_dump(mode="json").items() if value != own[key]}
-                facts["phases"][name][part] = changed or None
-        return facts
 
-    def facts(self, conditions: Collection[str] = _CONDITIONS, *, defaults: bool = True) -> dict[str, Any]:
-        """All that changes what is learnt; files by their names alone, for a folder may be moved.
+        def start(text: str | None, *keys: str) -> str | None:
+            return None if text is None else change(text, (*keys, "initialise"))
 
-        What is in them is looked at too where a run goes on, but not in the weights that it started from: these go by
-        the name of their folder too.
-        """
-        facts = self._with_places(_file_name).model_dump(
-            mode="json", exclude={*FREE, "schedule", "loss", "carry", "drop"}, exclude_defaults=not defaults
-        )
-        facts["drop"] = {kind: getattr(self.drop, kind) for kind in sorted(conditions)}
-        if self.initialise is not None:
-            facts["initialise"] = _folder_and_name(self.initialise)
-        for name, phase in self.phases.items():
-            if phase.initialise is not None:
-                facts["phases"][name]["initialise"] = _folder_and_name(phase.initialise)
-            for part, found in self._parts(phase).items():
-                facts["phases"][name][part] = found.model_dump(mode="json", exclude_defaults=not defaults)
-        if isinstance(self.data, dict):
-            facts["data"] = [[_file_name(name), weight] for name, weight in self.data.items()]
-        return facts
+        def data(text: str) -> str:
+            return change(text, ("data",))
 
-    def fingerprint(self, conditions: Collection[str] = _CONDITIONS) -> str:
-        """A hash of :meth:`facts`, for telling whether a run may be resumed."""
-        # Defaults left out: a key that a later version adds must not turn old runs into others.
-        facts = self.facts(conditions, defaults=False)
-        # Phases in their order, which counts.
-        return _hash(facts | {"phases": list(facts["phases"].items())})
-
-    def fingerprint_of_earlier_versions(self) -> str:
-        """What states were marked with before; it knows nothing of the order of phases."""
-        return _hash(self.model_dump(mode="json", exclude=set(FREE), exclude_defaults=True))
-
-    def _parts(self, phase: PhaseSpec) -> dict[str, BaseModel]:
-        """What a phase may change of the recipe, with its changes."""
-        return {"schedule": self.schedule_of(phase), "loss": self.loss_of(phase), "carry": self.carry_of(phase)}
-
-    def _with_places(self, change: Callable[[str], str]) -> Recipe:
-        """The recipe with another text for each name or path: of the entry, data, encoder and what it starts from."""
-        data = change(self.data) if isinstance(self.data, str) else {change(d): w for d, w in self.data.items()}
         phases = {
-            name: phase.model_copy(update={"initialise": phase.initialise and change(phase.initialise)})
+            name: phase.model_copy(update={"initialise": start(phase.initialise, "phases", name)})
             for name, phase in self.phases.items()
         }
-        places = {"entry": change(self.entry), "text_encoder": change(self.text_encoder)}
-        start = self.initialise and change(self.initialise)
-        return self.model_copy(update={**places, "data": data, "initialise": start, "phases": phases})
-
-
-def whole_path(text: str) -> str:
-    """The absolute path of a file that is there, or of a brace range; a name or an address as it is."""
-    if "://" in text or not ("/" in text or text.endswith((".safetensors", *SUFFIXES))):
-        return text
-    return os.path.abspath(text) if os.path.exists(text) or "{" in text else text
-
-
-def _file_name(text: str) -> str:
-    return text.partition("?")[0].rstrip("/").rpartition("/")[2]  # addresses may be signed anew
-
-
-def _folder_and_name(text: str) -> str:
-    return "/".join(whole_path(text).split("/")[-2:])
-
-
-def _hash(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        return self.model_copy(
+            update={
+                "entry": change(self.entry, ("entry",)),
+                "data": data(self.data) if isinstance(self.data, str) else {data(d): w for d, w in self.data.items()},
+                "text_encoder": change(self.text_encoder, ("text_encoder",)),
+                "initialise": start(self.initialise),
+                "phases": phases,
+            }
+        )
 
 
 Part = TypeVar("Part", bound=BaseModel)

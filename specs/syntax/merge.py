@@ -9,7 +9,7 @@ __all__ = ["drop", "merge", "put"]
 #: Of two alternatives, naming one in a child drops the other of its parent.
 _ALTERNATIVES = (("blocks", "attention"), ("stages", "graph"), ("steps", "hours"))
 #: Keys of a node that are not arguments of its block.
-_NOT_ARGUMENTS = frozenset({"block", "width", "from", "merge", "repeat"})
+NOT_ARGUMENTS = frozenset({"block", "width", "from", "merge", "repeat"})
 
 
 def merge(base: Mapping, child: Mapping, inside: str = "") -> Mapping:
@@ -29,7 +29,7 @@ def merge(base: Mapping, child: Mapping, inside: str = "") -> Mapping:
         changed = {key: _merged(kept.get(key), entry, key) for key, entry in child.entries.items()}
         return Mapping({key: entry for key, entry in changed.items() if entry is not None}, child.position)
     if _text(child, "block") is not None and _text(child, "block") != _text(base, "block"):
-        kept = {key: entry for key, entry in kept.items() if key in _NOT_ARGUMENTS}
+        kept = {key: entry for key, entry in kept.items() if key in NOT_ARGUMENTS}
     entries = dict(kept)
     for pair in _ALTERNATIVES:
         for one, other in (pair, pair[::-1]):

@@ -8,29 +8,35 @@ from dataclasses import replace
 from specs.errors import Position, Problems, SpecError, did_you_mean, quote
 from specs.syntax import yaml_tree as source
 from specs.syntax.merge import merge
+from specs.syntax.validation import MEMBERS
 from specs.syntax.yaml_tree import Entry, Mapping, Tree
 
 __all__ = ["apply_overrides"]
 
 _FIXED = ("extends", "variants")
-_MEMBERS = {"stages": "stage", "graph": "node", "phases": "phase"}
+#: Keys whose members an override may change but not add.
+_CLOSED = ("stages", "graph", "phases")
 _MAX_STEPS = 60
 
 
-def apply_overrides(tree: Mapping, overrides: Sequence[str], problems: Problems) -> Mapping:
-    """The resolved tree with every override merged in, each as if it were a child that extends the entry.
+def apply_overrides(tree: Mapping, overrides: Sequence[str]) -> Mapping:
+    """Merge overrides into a tree, each as if it were an entry that extends it.
 
     Args:
-        tree: the entry, its references resolved.
-        overrides: ``PATH=VALUE``; the path's keys are joined by dots, the value is YAML, null removes.
-        problems: receives what is wrong with them.
+        tree: Entry, recipe or study with its references resolved.
+        overrides: Changes as ``PATH=VALUE``: keys joined by dots, and a value in YAML. ``null`` removes the key.
+
+    Raises:
+        SpecError: An override is malformed, or its path does not exist.
     """
+    problems = Problems()
     for number, text in enumerate(overrides, 1):
         try:
             tree = merge(tree, _Override(text, f"<override {number}>").change(tree))
         except SpecError as error:
             for problem in error.problems:
                 problems.add(problem.code, problem.message, problem.position)
+    problems.raise_if_any()
     return tree
 
 
@@ -79,10 +85,10 @@ class _Override:
             above = self.steps[index - 1] if index else ""
             last = index == len(self.steps) - 1
             if step not in at.entries:
-                if above in _MEMBERS:
-                    message = f"there is no {_MEMBERS[above]} {quote(step)} here{did_you_mean(step, at.entries)}"
+                if above in _CLOSED:
+                    message = f"there is no {MEMBERS[above]} {quote(step)} here{did_you_mean(step, at.entries)}"
                     problems.add("bad-override", message, self._step(index))
-                elif step in (*_MEMBERS, "nest") and not last:
+                elif step in (*_CLOSED, "nest") and not last:
                     problems.add("bad-override", f"there is no {quote(step)} here to change", self._step(index))
             at = at.get(step)
 

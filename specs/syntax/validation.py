@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from specs.errors import CODES, Position, Problems, closest, quote
+from specs.errors import CODES, Position, Problems, did_you_mean, quote
 from specs.syntax.yaml_tree import Mapping, Sequence, Tree, locate, plain
 
 __all__ = ["validate", "validate_into"]
@@ -15,8 +15,8 @@ __all__ = ["validate", "validate_into"]
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[Any, ...]
 
-#: What the members of a mapping are called.
-_MEMBERS = {
+#: What messages call the members of a mapping.
+MEMBERS = {
     "stages": "stage",
     "graph": "node",
     "variants": "variant",
@@ -126,12 +126,12 @@ def describe(path: Path, subject: str) -> str:
     if not path:
         return subject
     if _is_member(path):
-        return f"{_MEMBERS[path[-2]]} {quote(str(path[-1]))}"
+        return f"{MEMBERS[path[-2]]} {quote(str(path[-1]))}"
     return "the nested level" if path[-1] == "nest" else quote(str(path[-1]))
 
 
 def _is_member(path: Path) -> bool:
-    return len(path) > 1 and path[-2] in _MEMBERS
+    return len(path) > 1 and path[-2] in MEMBERS
 
 
 def _unit(kind: str, number: Any) -> str:
@@ -167,16 +167,13 @@ def _fields_hint(name: str, model: type[BaseModel], path: Path) -> str:
     if owner is None:
         return ""
     fields = [field.alias or key for key, field in owner.model_fields.items()]
-    matches = closest(name, fields)
-    if matches:
-        return f"; did you mean {quote(matches[0])}?"
-    return f"; it has {', '.join(fields)}" if fields and len(fields) <= 8 else ""
+    listed = f"; it has {', '.join(fields)}" if 0 < len(fields) <= 8 else ""
+    return did_you_mean(name, fields) or listed
 
 
 def _choice_hint(value: Any, expected: str) -> str:
     choices = [choice.strip("'") for choice in expected.replace(" or ", ", ").split(", ")]
-    matches = closest(value, choices) if isinstance(value, str) else []
-    return f"; did you mean {quote(matches[0])}?" if matches else ""
+    return did_you_mean(value, choices) if isinstance(value, str) else ""
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:

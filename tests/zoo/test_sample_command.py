@@ -214,7 +214,7 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
     [
         ({"classes": ["flag"]}, "did you mean 'Flags'"),
         ({"count": 0}, "--count"),
-        ({"settings": SamplerSettings(num_inference_steps=0)}, "from 1 to 1000"),
+        ({"settings": SamplerSettings(num_inference_steps=0)}, "from 1 to 1,000"),
         ({"settings": SamplerSettings("euler")}, "no sampler 'euler'"),
         ({"count": 41}, "410 samples are too many for a picture"),
         ({"out": Path("x.gif")}, "a grid is written as .png; any other name is a folder"),

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from builders.training.learning_rate import learning_rate
-from specs.recipe import ScheduleSpec
+from specs.schemas.recipe import ScheduleSpec
 
 CONSTANT, COSINE = ScheduleSpec(warmup=4), ScheduleSpec(decay="cosine")
 

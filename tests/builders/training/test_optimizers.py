@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from builders.training.optimizers import OptimizerError, build_optimizer, optimizer_state, restore_optimizer
-from specs.recipe import OptimizerSpec
-from specs.schemas.optimizers import OPTIMIZERS
+from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
+from specs.schemas.recipe import OptimizerSpec
 
-NAMES = [*OPTIMIZERS[0], *(f"timm:{name}" for name in OPTIMIZERS[1])]
+NAMES = [*TORCH_OPTIMIZERS, *(f"timm:{name}" for name in TIMM_OPTIMIZERS)]
 
 
 def network() -> nn.Sequential:
@@ -54,7 +54,7 @@ def test_list_is_of_what_the_libraries_have() -> None:
     from timm.optim import list_optimizers
 
     have = {name.lower() for name in vars(torch.optim)}
-    assert set(OPTIMIZERS[0]) <= have and set(OPTIMIZERS[1]) <= set(list_optimizers())
+    assert set(TORCH_OPTIMIZERS) <= have and set(TIMM_OPTIMIZERS) <= set(list_optimizers())
 
 
 def test_settings_reach_the_optimizer() -> None:

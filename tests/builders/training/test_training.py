@@ -28,7 +28,8 @@ from builders.training.phase import Phase
 from builders.training.start import train
 from builders.training.validation import held_out_losses
 from specs.load import load_entry
-from specs.recipe import LossSpec, Recipe, load_recipe
+from specs.recipe import Recipe, load_recipe
+from specs.schemas.recipe import LossSpec
 from tests.helpers.paths import ROOT
 
 SMALL = [

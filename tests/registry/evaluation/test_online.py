@@ -14,6 +14,7 @@ from registry.evaluation.during_training import DistanceObserver
 from registry.evaluation.features import EvaluationError
 from registry.evaluation.results import Metric, measurements, save
 from specs.recipe import load_recipe
+from specs.recipe_identity import fingerprint
 from tests.helpers.measured import extractor, measurement
 
 
@@ -46,7 +47,7 @@ def test_steps_names_and_bests(logged):
 def test_the_fingerprint_does_not_know_of_it():
     plain = load_recipe("micro-test")
     measured = load_recipe("micro-test", ["every.distance=5", "evaluation.samples=9"])
-    assert plain.fingerprint() == measured.fingerprint()
+    assert fingerprint(plain) == fingerprint(measured)
 
 
 def facts(folder, first_step):

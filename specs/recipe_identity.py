@@ -1,0 +1,91 @@
+"""Identity of a recipe: how it is saved, and the fingerprint that tells whether a run may be resumed with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from specs.library import SUFFIXES
+from specs.schemas.recipe import Recipe
+
+__all__ = ["FREE", "facts", "fingerprint", "fingerprint_of_earlier_versions", "whole_path", "written"]
+
+#: Keys that may change during a run, because they do not affect the weights.
+FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation"})
+_CONDITIONS = ("classes", "text")
+
+
+def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS) -> dict[str, Any]:
+    """Return a recipe as JSON that means the same when it is read from any folder.
+
+    Args:
+        recipe: The recipe.
+        conditions: Conditions of the entry, of "classes" and "text"; ``drop`` is written for these only.
+    """
+    recipe = recipe.map_paths(lambda text, _: whole_path(text))
+    result = recipe.model_dump(mode="json")
+    result["drop"] = {kind: share for kind, share in result["drop"].items() if kind in conditions}
+    for name, phase in recipe.phases.items():
+        for part, settings in recipe.parts_of(phase).items():
+            common = getattr(recipe, part).model_dump(mode="json")
+            changed = {key: value for key, value in settings.model_dump(mode="json").items() if value != common[key]}
+            result["phases"][name][part] = changed or None
+    return result
+
+
+def facts(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, defaults: bool = True) -> dict[str, Any]:
+    """Return every setting that affects the weights.
+
+    Files count by name only, so that a folder may be moved; their contents are checked when a run is resumed. Initial
+    weights are not checked then and count by folder and name.
+
+    Args:
+        recipe: The recipe.
+        conditions: Conditions of the entry, of "classes" and "text".
+        defaults: Whether to include settings that have their default value.
+    """
+    names = recipe.map_paths(lambda text, keys: (_folder_and_name if keys[-1] == "initialise" else _file_name)(text))
+    excluded = {*FREE, "schedule", "loss", "carry", "drop"}
+    result = names.model_dump(mode="json", exclude=excluded, exclude_defaults=not defaults)
+    result["drop"] = {kind: getattr(recipe.drop, kind) for kind in sorted(conditions)}
+    for name, phase in recipe.phases.items():
+        for part, settings in recipe.parts_of(phase).items():
+            result["phases"][name][part] = settings.model_dump(mode="json", exclude_defaults=not defaults)
+    if isinstance(recipe.data, dict):
+        result["data"] = [[_file_name(name), weight] for name, weight in recipe.data.items()]
+    return result
+
+
+def fingerprint(recipe: Recipe, conditions: Collection[str] = _CONDITIONS) -> str:
+    """Return a hash of :func:`facts`; a run may be resumed with any recipe of the same fingerprint."""
+    # Without defaults, so that a key added by a later version does not change the fingerprint of earlier runs.
+    found = facts(recipe, conditions, defaults=False)
+    # A list, because the order of phases matters.
+    return _hash(found | {"phases": list(found["phases"].items())})
+
+
+def fingerprint_of_earlier_versions(recipe: Recipe) -> str:
+    """Return the fingerprint that version 0.1 wrote, which ignores the order of phases."""
+    return _hash(recipe.model_dump(mode="json", exclude=set(FREE), exclude_defaults=True))
+
+
+def whole_path(text: str) -> str:
+    """Return the absolute path of an existing file or of a brace range; names and URLs are returned unchanged."""
+    if "://" in text or not ("/" in text or text.endswith((".safetensors", *SUFFIXES))):
+        return text
+    return os.path.abspath(text) if os.path.exists(text) or "{" in text else text
+
+
+def _file_name(text: str) -> str:
+    return text.partition("?")[0].rstrip("/").rpartition("/")[2]  # without the signature of a signed URL
+
+
+def _folder_and_name(text: str) -> str:
+    return "/".join(whole_path(text).split("/")[-2:])
+
+
+def _hash(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
