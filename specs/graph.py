@@ -27,7 +27,6 @@ __all__ = [
     "TextInput",
     "input_channels",
     "shapes",
-    "time_indices",
 ]
 
 #: Node names with a meaning of their own; a level's blocks may not use them.
@@ -172,21 +171,6 @@ class EntryGraph:
     def hash(self) -> str:
         """Hash of structure, inputs and diffusion process."""
         return _digest({"graph": self.graph_hash, "process": changed_fields(self.process)})
-
-
-def time_indices(steps: int, count: int) -> list[int]:
-    """Return the ``count`` + 1 time indices that a sampler visits: from ``steps`` (noise) down to 0, evenly spaced.
-
-    Args:
-        steps: Number of steps of the diffusion process.
-        count: Number of denoising steps, from 1 to ``steps``.
-
-    Raises:
-        ValueError: ``count`` is out of range.
-    """
-    if not 1 <= count <= steps:
-        raise ValueError(f"num_inference_steps must be from 1 to {steps:,}, not {count:,}")
-    return [round(steps * (count - number) / count) for number in range(count + 1)]
 
 
 def input_channels(node: Node, channels: Mapping[str, int]) -> int:

@@ -42,7 +42,15 @@ class Context:
         return self.map(lambda value: value[rows])
 
     def expand(self, rows: int) -> Context:
-        """The context of one sample, repeated without copying."""
+        """Return the context with ``rows`` rows: itself, or its only row repeated without copying.
+
+        Raises:
+            ValueError: It has another number of rows.
+        """
+        if self.rows == rows:
+            return self
+        if self.rows != 1:
+            raise ValueError(f"the context has {self.rows} rows; {rows} are needed, or 1 for all samples")
         return self.map(lambda value: value.expand(rows, *value.shape[1:]))
 
     @staticmethod

@@ -189,15 +189,11 @@ class NestedUNet(nn.Module):
         rows = z[-1].shape[0]
         if context is None:
             context = self.encode(**inputs, batch_size=rows)  # type: ignore[arg-type]
-        if context.rows != rows:
-            if context.rows != 1:
-                raise ValueError(f"the context has {context.rows} rows, the innermost level {rows}")
-            context = context.expand(rows)
         times = torch.as_tensor(t, device=z[-1].device)
         if times.dim() > 1 or (times.dim() == 1 and times.shape[0] not in (1, rows)):
             raise ValueError(f"t has shape {tuple(times.shape)}; a number or one a row of the innermost level ({rows})")
         times = times.expand(rows)
-        predictions, _ = self._denoise(0, z, times, None, context)
+        predictions, _ = self._denoise(0, z, times, None, context.expand(rows))
         return list(predictions)
 
     def _denoise(

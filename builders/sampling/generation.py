@@ -1,4 +1,4 @@
-"""Many samples from a trained model: in batches that fit into memory, each sample with a seed of its own."""
+"""Drawing any number of samples from a trained model, in batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -14,32 +14,26 @@ from builders.networks.conditioning import Context
 from builders.networks.nested_unet import NestedUNet
 from builders.sampling.sampler import sample
 from builders.text.encoder import TextEncoder
+from specs.schemas.sampling import SamplerSettings, SamplerSpec
 
 __all__ = ["BATCH_PIXELS", "Preview", "Request", "SamplerSettings", "class_shares", "draw", "draw_all"]
 
-#: Pixels of the highest resolution that are denoised at once; bounds memory.
+#: Pixels of the highest resolution that are denoised at once. Bounds memory.
 BATCH_PIXELS = 2**18
-#: Told the rows of the request that a batch is, the number of the step from 1, and the clean images predicted there by
-#: level, highest resolution first.
+#: Called after each step with the rows of the batch in the request, the number of the step from 1, and the predicted
+#: clean images by level, highest resolution first.
 Preview = Callable[[range, int, list[Tensor]], object]
 
 
 @dataclass(frozen=True, slots=True)
-class SamplerSettings:
-    """How samples are drawn: the arguments of :func:`builders.sampling.sampler.sample`."""
-
-    sampler: str = "ddim"
-    num_inference_steps: int = 50
-    guidance_scale: float = 1.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    eta: float = 0.0
-    clip: bool = True
-    dynamic_threshold: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
-    """What to draw: a seed for each sample and the index of its class, or its prompt, where the model takes some."""
+    """What to draw.
+
+    Attributes:
+        seeds: Seed of each sample.
+        classes: Class index of each sample, for class-conditional models.
+        prompts: Prompt of each sample, for models that read text.
+    """
 
     seeds: tuple[int, ...]
     classes: tuple[int, ...] | None = None
@@ -54,7 +48,7 @@ class Request:
 def draw(
     model: NestedUNet,
     request: Request,
-    settings: SamplerSettings | None = None,
+    settings: SamplerSpec | None = None,
     *,
     encoder: TextEncoder | None = None,
     progress: Callable[[int], object] | None = None,
@@ -63,41 +57,37 @@ def draw(
     """Draw samples batch by batch.
 
     Args:
-        model: the network, on the device to draw on.
-        request: seeds and classes.
-        settings: sampler, steps and guidance.
-        encoder: of prompts.
-        progress: told after every step of a batch how many samples it holds.
-        preview: given the clean images predicted at every step.
+        model: Network, on the device to use.
+        request: Seeds, and classes or prompts.
+        settings: Sampler, steps and guidance. Default: ``SamplerSettings()``.
+        encoder: Text encoder for the prompts.
+        progress: Called after every step with the number of samples in the batch.
+        preview: Called after every step with the predicted clean images.
 
     Yields:
-        The rows of the request that a batch is, and its images (rows, channels, height, width) in [-1, 1] by level,
+        The rows of the batch in the request, and its images (rows, channels, height, width) in [-1, 1] by level,
         highest resolution first, on the CPU.
 
     Raises:
-        ValueError: unknown sampler, or settings that do not fit.
+        ValueError: There are more steps than the process has, or prompts and no encoder.
     """
     settings = settings or SamplerSettings()
+    if request.classes is None and request.prompts is None:
+        settings = settings.model_copy(update={"guidance_scale": 1.0})
     process = DiffusionProcess(model.graph, model.device)
     size = max(1, BATCH_PIXELS // model.graph.resolution**2)
     for start in range(0, len(request.seeds), size):
         rows = range(start, min(start + size, len(request.seeds)))
         with torch.no_grad():
-            context, unconditional, scale = _context(model, request, rows, settings.guidance_scale, encoder)
+            context, unconditional = _contexts(model, request, rows, encoder)
             images = sample(
                 model,
                 context,
                 process,
-                seeds=[request.seeds[row] for row in rows],
+                settings,
+                seeds=request.seeds[rows.start : rows.stop],
                 unconditional=unconditional,
-                method=settings.sampler,  # type: ignore[arg-type]  # checked by sample
-                num_inference_steps=settings.num_inference_steps,
-                guidance_scale=scale,
-                guidance_interval=settings.guidance_interval,
-                eta=settings.eta,
-                clip=settings.clip,
-                dynamic_threshold=settings.dynamic_threshold,
-                progress=partial(_tell, progress, preview, rows),
+                progress=partial(_report, progress, preview, rows),
             )
         yield rows, [level.cpu() for level in images]
 
@@ -105,18 +95,27 @@ def draw(
 def draw_all(
     model: NestedUNet,
     request: Request,
-    settings: SamplerSettings | None = None,
+    settings: SamplerSpec | None = None,
     *,
     encoder: TextEncoder | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> list[Tensor]:
-    """All samples of a request by level, highest resolution first: (N, channels, height, width) in [-1, 1]."""
+    """Draw all samples of a request; arguments as :func:`draw`.
+
+    Returns:
+        Images (samples, channels, height, width) in [-1, 1] by level, highest resolution first, on the CPU.
+    """
     batches = [images for _, images in draw(model, request, settings, encoder=encoder, progress=progress)]
     return [torch.cat(level) for level in zip(*batches, strict=True)]
 
 
 def class_shares(counts: Sequence[int], number: int) -> tuple[int, ...]:
-    """``number`` class indices in the proportions of ``counts``, each rounded by the largest remainder, in order."""
+    """Return class indices in given proportions, in order.
+
+    Args:
+        counts: Images of each class.
+        number: Number of indices. Remainders are distributed by the largest-remainder method.
+    """
     total = sum(counts)
     exact = [number * count / total for count in counts]
     whole = [int(share) for share in exact]
@@ -126,7 +125,7 @@ def class_shares(counts: Sequence[int], number: int) -> tuple[int, ...]:
     return tuple(index for index, share in enumerate(whole) for _ in range(share))
 
 
-def _tell(
+def _report(
     progress: Callable[[int], object] | None,
     preview: Preview | None,
     rows: range,
@@ -140,19 +139,18 @@ def _tell(
         preview(rows, number, images)
 
 
-def _context(
-    model: NestedUNet, request: Request, rows: range, guidance_scale: float, encoder: TextEncoder | None
-) -> tuple[Context, Context | None, float]:
+def _contexts(model: NestedUNet, request: Request, rows: range, encoder: TextEncoder | None) -> tuple[Context, Context]:
+    """Return the context of some rows of a request, and the one without conditions."""
     if request.prompts is not None:
         if encoder is None:
             raise ValueError("prompts need a text encoder")
-        states, mask = encoder([request.prompts[row] for row in rows])
+        states, mask = encoder(list(request.prompts[rows.start : rows.stop]))
         states, mask = states.to(model.device), mask.to(model.device)
-        # What training leaves out is zeros under an empty mask.
+        # In training, a dropped prompt is zeros with an empty mask.
         without = model.encode(text=torch.zeros_like(states), text_mask=torch.zeros_like(mask))
-        return model.encode(text=states, text_mask=mask), without, guidance_scale
+        return model.encode(text=states, text_mask=mask), without
     unconditional = model.encode()
     if request.classes is None:
-        return unconditional, unconditional, 1.0
-    indices = torch.tensor([request.classes[row] for row in rows], device=model.device)
-    return model.encode(classes=indices), unconditional, guidance_scale
+        return unconditional, unconditional
+    indices = torch.tensor(request.classes[rows.start : rows.stop], device=model.device)
+    return model.encode(classes=indices), unconditional

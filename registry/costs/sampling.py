@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any
 
 from registry.costs.totals import count
-from specs.errors import did_you_mean
-from specs.graph import EntryGraph, time_indices
-from specs.schemas.evaluation import EvaluationSpec
+from specs.graph import EntryGraph
+from specs.schemas.sampling import SAMPLERS, SamplerSettings, time_indices
 
 __all__ = ["SAMPLERS", "SamplingCost", "sampling_cost"]
-
-SAMPLERS: tuple[str, ...] = get_args(EvaluationSpec.model_fields["sampler"].annotation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +38,7 @@ class SamplingCost:
         return f"{settings}: {self.evaluations} evaluation{'s' * (self.evaluations != 1)} of the network"
 
 
-def sampling_cost(
-    graph: EntryGraph,
-    sampler: str = "ddim",
-    num_inference_steps: int = 50,
-    guidance_scale: float = 1.0,
-    guidance_interval: tuple[float, float] = (0.0, 1.0),
-) -> SamplingCost:
+def sampling_cost(graph: EntryGraph, *args: Any, **settings: Any) -> SamplingCost:
     """Return the cost of a sample, counted as :func:`builders.sampling.sampler.sample` draws it.
 
     DDIM, DDPM and DPM-Solver++ (2M) evaluate the network once per step, or twice with guidance. A scale of 0 or 1
@@ -56,25 +46,19 @@ def sampling_cost(
 
     Args:
         graph: Checked graph of the entry.
-        sampler: Name of the sampler: ``ddim``, ``ddpm`` or ``dpm++``.
-        num_inference_steps: Number of denoising steps, from 1 to the steps of the entry's process.
-        guidance_scale: Scale of classifier-free guidance; 1 is no guidance.
-        guidance_interval: Part of the schedule with guidance, as fractions of time from 0 (clean) to 1 (noise).
+        *args: Fields of :class:`specs.schemas.sampling.SamplerSettings` in their order.
+        **settings: Fields of :class:`specs.schemas.sampling.SamplerSettings` by name.
 
     Raises:
         ValueError: A setting is out of range.
     """
-    if sampler not in SAMPLERS:
-        raise ValueError(f"no sampler {sampler!r}{did_you_mean(sampler, SAMPLERS)}; choose from {', '.join(SAMPLERS)}")
-    *times, _ = time_indices(graph.process.steps, num_inference_steps)
-    if not math.isfinite(guidance_scale):
-        raise ValueError(f"guidance_scale must be a finite number, not {guidance_scale}")
-    scale = guidance_scale if graph.conditions else 1.0
+    chosen = SamplerSettings(*args, **settings)
+    *times, _ = time_indices(graph.process.steps, chosen.num_inference_steps)
+    scale = chosen.guidance_scale if graph.conditions else 1.0
     evaluations, encodings = len(times), 1
     if scale not in (0, 1):
-        low, high = guidance_interval
-        evaluations += sum(low <= time / graph.process.steps <= high for time in times)
+        evaluations += sum(chosen.guides_at(time / graph.process.steps) for time in times)
         encodings = 2
     total = count(graph).total
     flops = 2 * (evaluations * total.macs + encodings * total.encode_macs)
-    return SamplingCost(sampler, num_inference_steps, scale, evaluations, flops)
+    return SamplingCost(chosen.sampler, len(times), scale, evaluations, flops)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registry.environment import environment
@@ -193,7 +193,7 @@ def draw_samples(
     import torch
 
     from builders.pixels import to_bytes
-    from builders.sampling.generation import Request, SamplerSettings, class_shares, draw
+    from builders.sampling.generation import Request, class_shares, draw
 
     classes = None
     if model.graph.classes is not None:
@@ -208,12 +208,11 @@ def draw_samples(
             raise EvaluationError(f"{model.graph.name} reads text, and {reference.name} has no captions to draw from")
         prompts = tuple(known[index * len(known) // spec.samples] for index in range(spec.samples))
     request = Request(tuple(range(spec.seed, spec.seed + spec.samples)), classes, prompts)
-    settings = SamplerSettings(**{field.name: getattr(spec, field.name) for field in fields(SamplerSettings)})
     advance = _counted(progress, "sampling", spec.samples * spec.num_inference_steps)
     parts: list[Tensor] = []
     was_training = model.training
     model.eval()
-    for _, levels in draw(model, request, settings, encoder=encoder, progress=advance):
+    for _, levels in draw(model, request, spec, encoder=encoder, progress=advance):
         parts.append(to_bytes(levels[0].clamp(-1, 1)))
     model.train(was_training)
     return ImageSet(model.graph.name, "", torch.cat(parts), class_counts=None)

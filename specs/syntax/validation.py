@@ -99,7 +99,8 @@ def explain(
             return "missing-key", f"{owner} needs at least {position + 1} value{'s' * bool(position)}"
         return "missing-key", f"{owner} needs {quote(name)}"
     value, context = _shown(detail.get("input")), detail.get("ctx", {})
-    what = describe(path, subject) if _is_member(path) else quote(name)
+    in_list = bool(path) and isinstance(path[-1], int)
+    what = describe(path, subject) if in_list or _is_member(path) else quote(name)
     if kind in CODES:
         return kind, detail["msg"]
     if kind in _BOUNDS:

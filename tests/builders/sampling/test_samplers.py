@@ -133,16 +133,19 @@ def test_progress_gets_previews_of_every_level():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "dpm"}, "no sampler 'dpm'"),
+        ({"method": "dpm"}, "'sampler' must be 'ddim', 'ddpm' or 'dpm\\+\\+', not the text 'dpm'"),
+        ({"sampler": "dpm"}, "'sampler' must be"),
         ({"guidance_scale": 2.0}, "needs an unconditional context"),
-        ({"eta": 2.0}, "eta must be"),
-        ({"num_inference_steps": 0}, "from 1 to 1,000"),
-        ({"num_inference_steps": 1001}, "from 1 to 1,000"),
-        ({"dynamic_threshold": 2.0}, "quantile"),
-        ({"dynamic_threshold": 0.9, "clip": False}, "a way to clip, which is turned off"),
-        ({"eta": 0.5, "method": "dpm++"}, "eta is the noise of ddim"),
-        ({"guidance_interval": (0.8, 0.2)}, "not 0.8 to 0.2"),
-        ({"guidance_interval": (0.0, 1.5)}, "guidance_interval is a part of the time"),
+        ({"guidance_scale": float("nan")}, "'guidance_scale': Input should be a finite number"),
+        ({"eta": 2.0}, "'eta' must be at most 1.0, not 2.0"),
+        ({"num_inference_steps": 0}, "'num_inference_steps' must be at least 1, not 0"),
+        ({"num_inference_steps": 1001}, "num_inference_steps must be from 1 to 1,000, not 1,001"),
+        ({"dynamic_threshold": 2.0}, "'dynamic_threshold' must be at most 1.0"),
+        ({"dynamic_threshold": 0.9, "clip": False}, "'dynamic_threshold' is a way to clip, but 'clip' is off"),
+        ({"eta": 0.5, "method": "dpm++"}, r"'eta' is the noise of ddim; dpm\+\+ does not take it"),
+        ({"guidance_interval": (0.8, 0.2)}, "'guidance_interval' goes from 0.8 down to 0.2"),
+        ({"guidance_interval": (0.0, 1.5)}, "'guidance_interval' must be at most 1.0, not 1.5"),
+        ({"steps": 3}, "SamplerSettings has no field 'steps'"),
     ],
 )
 def test_refusals(options, message):
