@@ -92,7 +92,7 @@ def sample_command(
     grid_data = data if nearest else None
     if out.suffix.lower() == ".png":
         return _to_grid(drawing, out, grid_data, title)
-    facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **_facts(settings)}
+    facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **settings.model_dump()}
     if encoder is not None:
         facts["text_encoder"] = encoder.fingerprint[:16]
     return _to_folder(drawing, SampleFolder(out, plan, model.labels, facts), grid_data, title)
@@ -194,9 +194,3 @@ def _described(settings: SamplerSettings) -> str:
     parts += [f"dynamic threshold {settings.dynamic_threshold:g}"] if settings.dynamic_threshold is not None else []
     parts += ["not clipped"] if not settings.clip else []
     return ", ".join(parts)
-
-
-def _facts(settings: SamplerSettings) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(settings)

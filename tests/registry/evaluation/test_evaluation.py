@@ -66,8 +66,8 @@ def test_how_samples_are_drawn_is_written_beside_the_number(weights, monkeypatch
     model, metadata = registry_weights.load_weights(str(weights))
     told = {}
 
-    def listening(model, context, process, **given):
-        told.update(given)
+    def listening(model, context, process, settings, **given):
+        told.update(settings.model_dump())
         return [torch.rand(len(given["seeds"]), 3, 16, 16)]
 
     monkeypatch.setattr("builders.sampling.generation.sample", listening)
@@ -240,7 +240,7 @@ def test_command_on_folders(cli, monkeypatch, tmp_path):
         (["mdm-nano", "--samples", "1"], "--samples 1: input should be greater than or equal to 2"),
         (["mdm-nano", "--sampler", "euler"], "--sampler euler: input should be"),
         (["mdm-nano", "--eta", "2"], "--eta 2.0: input should be less than or equal to 1"),
-        (["mdm-nano", "--eta", "0.5", "--sampler", "dpm++"], "eta is the noise of ddim; dpm++ has none to choose"),
+        (["mdm-nano", "--eta", "0.5", "--sampler", "dpm++"], "eta is the noise of ddim; dpm++ does not take it"),
         (["mdm-nano", "--guidance-interval", "0.8", "0.2"], "guidance_interval goes from 0.8 down to 0.2"),
         (["mdm-nano", "--no-clip", "--dynamic-threshold", "0.9"], "dynamic_threshold is a way to clip"),
         (["mdm-nano", "--reference", "nowhere"], "no dataset 'nowhere'"),
