@@ -6,6 +6,7 @@ import heapq
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 from specs.blocks import BLOCKS
 from specs.errors import Problems, did_you_mean, quote
@@ -113,39 +114,27 @@ def _check_nest(draft: LevelDraft, nest: LevelSpec | None, problems: Problems) -
 
 
 def _order(nodes: Mapping[str, Draft], problems: Problems) -> list[str]:
-    """Topological order, ties by name; a circle is reported and left out."""
-    waiting = {name: {other for other in node.inputs if other != "stem"} for name, node in nodes.items()}
-    readers: dict[str, list[str]] = {}
-    for name, inputs in waiting.items():
-        for other in inputs:
-            readers.setdefault(other, []).append(name)
-    ready = sorted(name for name, inputs in waiting.items() if not inputs)
+    """Return the names in topological order, ties by name; report a cycle if there is one."""
+    sorter = TopologicalSorter(
+        {name: [other for other in node.inputs if other in nodes] for name, node in nodes.items()}
+    )
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        cycle = error.args[1][1:]
+        first = cycle.index(min(cycle))
+        cycle = [*cycle[first:], *cycle[: first + 1]]
+        message = f"nodes read each other in a circle: {' -> '.join(cycle)}"
+        problems.add("graph-cycle", message, nodes[cycle[0]].position)
+        return []
     order: list[str] = []
-    while ready:
-        name = heapq.heappop(ready)
-        order.append(name)
-        for reader in readers.get(name, ()):
-            waiting[reader].discard(name)
-            if not waiting[reader]:
-                heapq.heappush(ready, reader)
-    if len(order) < len(nodes):
-        circle = _circle(nodes, set(nodes) - set(order))
-        message = f"nodes read each other in a circle: {' -> '.join(circle)}"
-        problems.add("graph-cycle", message, nodes[circle[0]].position)
+    ready: list[str] = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, name)
+        order.append(heapq.heappop(ready))
+        sorter.done(order[-1])
     return order
-
-
-def _circle(nodes: Mapping[str, Draft], left: set[str]) -> list[str]:
-    """One circle among the nodes that no order was found for, in reading order."""
-    path: dict[str, None] = {}
-    name = min(left)
-    while name not in path:
-        path[name] = None
-        name = min(other for other in nodes[name].inputs if other in left)
-    circle = list(path)[list(path).index(name) :]
-    first = circle.index(min(circle))
-    circle = circle[first:] + circle[:first]
-    return [*circle, circle[0]][::-1]
 
 
 def _check_reached(draft: LevelDraft, nodes: Mapping[str, Draft], problems: Problems) -> None:
