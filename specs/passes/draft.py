@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from specs.errors import Position, Problems
+from specs.blocks import BLOCKS
+from specs.errors import Position, Problems, did_you_mean, quote
 from specs.syntax.merge import NOT_ARGUMENTS, merge
+from specs.syntax.validation import validate_into
 from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree
 
 __all__ = ["Draft", "LevelDraft", "Use", "read_use"]
@@ -55,10 +57,6 @@ def read_use(tree: Tree, defaults: Mapping | None, problems: Problems) -> Use | 
         defaults: the level's ``defaults``.
         problems: receives what is wrong.
     """
-    from specs.blocks import BLOCKS
-    from specs.errors import did_you_mean, quote
-    from specs.syntax.validation import validate_into
-
     name = tree if isinstance(tree, Scalar) else tree.get("block") if isinstance(tree, Mapping) else None
     if not isinstance(name, Scalar) or not isinstance(name.value, str):
         return None  # the schema has said so

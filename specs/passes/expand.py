@@ -2,64 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from specs.errors import Problems
 from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
 from specs.passes.check import check_input_names, check_level, check_nesting
-from specs.passes.draft import LevelDraft
+from specs.passes.draft import LevelDraft, read_use
 from specs.passes.explicit_graph import expand_graph
 from specs.passes.stages import expand_stages
 from specs.schemas.entry import EntrySpec, InputsSpec, LevelSpec
-from specs.syntax.yaml_tree import Mapping, locate
+from specs.syntax.yaml_tree import Entry, Mapping, Scalar, locate
 
 __all__ = ["expand"]
 
 #: Levels of an entry; a chain of nests beyond it is a mistake.
 MAX_LEVELS = 16
+#: Code and message of an error, and the path of the key that it points at.
+Complaint = tuple[str, str, tuple[str, ...]]
 
 
 def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | None:
-    """Write an entry out and check it; None where something is wrong.
+    """Expand an entry into its graph and check it.
 
     Args:
-        spec: the entry.
-        tree: what it was read from, for positions.
-        problems: receives everything that is wrong.
+        spec: The entry, its references resolved.
+        tree: Tree that ``spec`` was read from, for positions.
+        problems: Receives all errors.
+
+    Returns:
+        The graph, or None if there are errors.
     """
     levels, trees = spec.levels, _level_trees(tree)
+    innermost = levels[-1]
     if len(levels) > MAX_LEVELS:
         problems.add("too-large", f"{len(levels)} levels, where an entry has at most {MAX_LEVELS}", trees[0].position)
         return None
     for level, own in zip(levels, trees, strict=True):
-        _check_keys(level, own, levels[-1].inputs, problems)
+        _check_keys(level, own, innermost.inputs, problems)
     check_nesting(levels, trees, problems)
     if problems:
         return None
-    drafts = [_body(level, own, problems) for level, own in zip(levels, trees, strict=True)]
-    if any(draft is None for draft in drafts):
+    written = [_draft(level, own, problems) for level, own in zip(levels, trees, strict=True)]
+    drafts = [draft for draft in written if draft is not None]
+    if len(drafts) < len(levels):
         return None
-    checked = [
-        check_level(draft, own, level.nest, problems)
-        for draft, own, level in zip(drafts, trees, levels, strict=True)
-        if draft is not None
-    ]
-    innermost = levels[-1]
-    stem = drafts[-1].stem_width  # type: ignore[union-attr]
-    time_width = innermost.time.width if innermost.time else 4 * stem
-    if time_width % 8:
-        message = f"the time embedding is {time_width} wide (four times the first width); it must be a multiple of 8"
-        problems.add("bad-width", message, trees[-1].position)
+    triples = list(zip(levels, drafts, trees, strict=True))
+    nodes = [check_level(draft, own, level.nest, problems) for level, draft, own in triples]
+    time_width = _time_width(innermost, drafts[-1], trees[-1], problems)
     _check_text(innermost, trees[-1], problems)
     if problems:
         return None
-    graphs = tuple(
-        _level_graph(level, draft, nodes, levels[-1].inputs)
-        for level, draft, nodes in zip(levels, drafts, checked, strict=True)
-        if draft is not None
-    )
     text = innermost.inputs.text
     return EntryGraph(
         name=spec.name,
-        levels=graphs,
+        levels=tuple(_level_graph(*level, innermost.inputs) for level in zip(levels, drafts, nodes, strict=True)),
         time_width=time_width,
         summary=spec.summary,
         text=TextInput(**text.model_dump()) if text else None,
@@ -75,53 +71,66 @@ def _level_trees(tree: Mapping) -> list[Mapping]:
     return trees
 
 
-def _body(level: LevelSpec, tree: Mapping, problems: Problems) -> LevelDraft | None:
+def _draft(level: LevelSpec, tree: Mapping, problems: Problems) -> LevelDraft | None:
     return (expand_stages if level.stages is not None else expand_graph)(level, tree, problems)
 
 
-def _check_keys(level: LevelSpec, tree: Mapping, shared: InputsSpec, problems: Problems) -> None:
-    """Keys that exclude each other, and keys that only the innermost level may have."""
+def _time_width(level: LevelSpec, draft: LevelDraft, tree: Mapping, problems: Problems) -> int:
+    width = level.time.width if level.time else 4 * draft.stem_width
+    if width % 8:
+        message = f"the time embedding is {width} wide (four times the first width); it must be a multiple of 8"
+        problems.add("bad-width", message, tree.position)
+    return width
 
-    if level.stages is not None and level.graph is not None:
-        problems.add("conflict", "a level has 'stages' or 'graph', not both", locate(tree, "graph", key=True))
-    elif level.stages is None and level.graph is None:
-        problems.add("missing-key", "a level needs 'stages' or 'graph'", tree.position)
-    if level.stages is not None and not level.stages:
-        problems.add("bad-value", "'stages' holds at least one stage", locate(tree, "stages"))
-    for name, stage in (level.stages or {}).items():
-        if stage.blocks is not None and stage.attention is not None:
-            where = locate(tree, "stages", name, "attention", key=True)
-            problems.add("conflict", f"stage '{name}' has 'blocks' or its short form 'attention', not both", where)
-    if level.middle is not None and level.graph is not None:
-        problems.add("conflict", "'middle' belongs to 'stages'; a graph names all its blocks", locate(tree, "middle"))
+
+def _check_keys(level: LevelSpec, tree: Mapping, shared: InputsSpec, problems: Problems) -> None:
+    for code, message, path in (*_conflicts(level), *_misplaced(level, shared)):
+        problems.add(code, message, locate(tree, *path, key=True))
     _check_defaults(tree, problems)
-    if "scale" in level.inputs.others and level.inputs.others["scale"].default == 0:
-        where = locate(tree, "inputs", "scale", "default")
-        problems.add("out-of-range", "the default of 'scale' is a size in pixels, more than 0", where)
     if level.nest is None:
         check_input_names(level.inputs.others, tree, problems)
+
+
+def _conflicts(level: LevelSpec) -> Iterator[Complaint]:
+    """Yield keys that exclude each other, and values that no level may have."""
+    if level.stages is not None and level.graph is not None:
+        yield "conflict", "a level has 'stages' or 'graph', not both", ("graph",)
+    if level.stages is None and level.graph is None:
+        yield "missing-key", "a level needs 'stages' or 'graph'", ()
+    if level.stages == {}:
+        yield "bad-value", "'stages' holds at least one stage", ("stages",)
+    if level.middle is not None and level.graph is not None:
+        yield "conflict", "'middle' belongs to 'stages'; a graph names all its blocks", ("middle",)
+    for name, stage in (level.stages or {}).items():
+        if stage.blocks is not None and stage.attention is not None:
+            message = f"stage '{name}' has 'blocks' or its short form 'attention', not both"
+            yield "conflict", message, ("stages", name, "attention")
+    scale = level.inputs.others.get("scale")
+    if scale is not None and scale.default == 0:
+        message = "the default of 'scale' is a size in pixels, more than 0"
+        yield "out-of-range", message, ("inputs", "scale", "default")
+
+
+def _misplaced(level: LevelSpec, shared: InputsSpec) -> Iterator[Complaint]:
+    """Yield keys that only the innermost level may have; ``shared`` holds the inputs of that level."""
+    if level.nest is None:
         return
     if level.middle is not None:
         message = "a level that nests has the nested level for its middle; 'middle' belongs to the innermost level"
-        problems.add("misplaced", message, locate(tree, "middle", key=True))
+        yield "misplaced", message, ("middle",)
     if level.time is not None:
-        message = "'time' belongs to the innermost level; all levels share its width"
-        problems.add("misplaced", message, locate(tree, "time", key=True))
+        yield "misplaced", "'time' belongs to the innermost level; all levels share its width", ("time",)
     for key in ("text", "classes"):
         if getattr(level.inputs, key) is not None:
-            message = f"'{key}' is declared once, by the innermost level"
-            problems.add("misplaced", message, locate(tree, "inputs", key, key=True))
+            yield "misplaced", f"'{key}' is declared once, by the innermost level", ("inputs", key)
     for name in level.inputs.others:
         if name not in shared.others:
             message = f"the innermost level declares no input '{name}'; an outer level may change only a default"
-            problems.add("misplaced", message, locate(tree, "inputs", name, key=True))
+            yield "misplaced", message, ("inputs", name)
 
 
 def _check_defaults(tree: Mapping, problems: Problems) -> None:
-    """Arguments under ``defaults`` are checked even where no node uses the block."""
-    from specs.passes.draft import read_use
-    from specs.syntax.yaml_tree import Entry, Scalar
-
+    """Check the arguments under ``defaults``, even if no node uses the block."""
     defaults = tree.get("defaults")
     if not isinstance(defaults, Mapping):
         return
