@@ -1,4 +1,4 @@
-"""Measuring samples: features, distances, results and their protocols.
+"""Evaluation of samples: features, distances, results and their protocols.
 
 Imports `registry.weights` and what is below it.
 """

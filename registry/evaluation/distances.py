@@ -1,9 +1,9 @@
-"""Distances between two sets of features: Frechet, kernel (KID), inception score, and their bootstrap intervals.
+"""Distances between two sets of features, with bootstrap intervals: Frechet distance and KID; the inception score.
 
-Frechet distance of two normal distributions: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al., arXiv
-1706.08500). KID: the unbiased squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et al.,
-arXiv 1801.01401). Inception score: exp of the mean KL divergence of class predictions from their mean (Salimans et
-al., arXiv 1606.03498).
+Frechet distance between two normal distributions: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al., arXiv
+1706.08500). KID: unbiased squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et al., arXiv
+1801.01401). Inception score: exp of the mean KL divergence between class predictions and their mean (Salimans et al.,
+arXiv 1606.03498).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from registry.evaluation.features import EvaluationError
 
 __all__ = ["FrechetReference", "Interval", "KernelReference", "frechet_distance", "inception_score", "kernel_distance"]
 
-#: Eigenvalues below this share of the largest count as zero.
+#: Eigenvalues below this fraction of the largest count as zero.
 RANK = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value and the 95 % bootstrap interval of its sampling noise."""
+    """A value with its 95 % bootstrap interval over the samples."""
 
     value: float
     low: float
@@ -30,11 +30,15 @@ class Interval:
 
 
 def check_features(features: np.ndarray, what: str) -> np.ndarray:
-    """The features (N, d) as float64.
+    """Check features and return them as float64.
+
+    Args:
+        features: Features, (N, d).
+        what: Name of the set in messages.
 
     Raises:
-        EvaluationError: fewer than two samples, values that are not finite, or a covariance that is singular beyond
-            what the number of samples explains, as where all samples are alike.
+        EvaluationError: Fewer than two samples, values that are not finite, or a covariance whose rank is much lower
+            than the number of samples explains, as when all samples are alike.
     """
     if features.ndim != 2 or len(features) < 2:
         count = len(features) if features.ndim else 0
@@ -43,9 +47,9 @@ def check_features(features: np.ndarray, what: str) -> np.ndarray:
         raise EvaluationError(f"{what}: features that are not finite")
     features = features.astype(np.float64)
     distinct = len(np.unique(features, axis=0))
-    centred = features - features.mean(0)
-    varying = int((centred.std(0) > 0).sum())
-    gram = centred @ centred.T if len(features) < features.shape[1] else centred.T @ centred
+    centered = features - features.mean(0)
+    varying = int((centered.std(0) > 0).sum())
+    gram = centered @ centered.T if len(features) < features.shape[1] else centered.T @ centered
     eigenvalues = np.linalg.eigvalsh(gram)
     rank = int((eigenvalues > RANK * max(eigenvalues[-1], 0)).sum()) if eigenvalues[-1] > 0 else 0
     if rank < max(1, min(distinct - 1, varying) // 2):
@@ -57,10 +61,10 @@ def check_features(features: np.ndarray, what: str) -> np.ndarray:
 
 
 class FrechetReference:
-    """The reference set of a Frechet distance, its root taken once.
+    """The reference set of a Frechet distance; the square root of its covariance is computed once.
 
     Args:
-        features: (N, d).
+        features: Features of the reference set, (M, d).
     """
 
     def __init__(self, features: np.ndarray) -> None:
@@ -73,59 +77,69 @@ class FrechetReference:
         self.root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
 
     def distance(self, features: np.ndarray) -> float:
-        """The distance of (N, d) features to the reference."""
-        return _Frechet(self, check_features(features, "samples")).at(None)
+        """Return the distance of features (N, d) from the reference."""
+        features = check_features(features, "samples")
+        return _Frechet(self, features).at(np.arange(len(features)))
 
     def interval(self, features: np.ndarray, replicates: int = 100, seed: int = 0) -> Interval:
-        """The distance with its interval over resampled samples; the reference is held fixed.
+        """Return the distance of features (N, d) with its interval over resampled samples; the reference is fixed.
 
-        Resampling repeats samples and so raises every replicate alike; the replicates' spread is what counts, and it
-        is set around the value.
+        Resampling repeats samples, which raises the distance of every replicate. Only the spread of the replicates is
+        used; the interval is centered on the value.
         """
-        frechet = _Frechet(self, check_features(features, "samples"))
-        value = frechet.at(None)
+        features = check_features(features, "samples")
+        frechet, count = _Frechet(self, features), len(features)
         generator = np.random.default_rng(seed)
-        found = [frechet.at(generator.integers(0, len(features), len(features))) for _ in range(replicates)]
-        return _around(value, np.array(found))
+        found = [frechet.at(generator.integers(0, count, count)) for _ in range(replicates)]
+        return _around(frechet.at(np.arange(count)), np.array(found))
 
 
 class _Frechet:
-    """Distances of resamples of one set: the products with the reference's root are taken once."""
+    """Distances of resamples of one set; the products with the reference's root are computed once.
+
+    Args:
+        reference: Reference set, with mean m2 (d,) and root S2^(1/2) (d, d).
+        features: Features of the samples, (N, d).
+    """
 
     def __init__(self, reference: FrechetReference, features: np.ndarray) -> None:
         self.reference, self.features = reference, features
-        self.rooted = features @ reference.root
+        self.rooted = features @ reference.root  # (N, d): X S2^(1/2)
         self.wide = len(features) < features.shape[1]
         if self.wide:
-            self.gram = self.rooted @ self.rooted.T
-            self.squares = np.einsum("ij,ij->i", features, features)
+            self.gram = self.rooted @ self.rooted.T  # (N, N)
+            self.squares = np.einsum("ij,ij->i", features, features)  # (N,): |x|^2
 
-    def at(self, rows: np.ndarray | None) -> float:
-        rows = np.arange(len(self.features)) if rows is None else rows
+    def at(self, rows: np.ndarray) -> float:
+        """Return the distance of a resample.
+
+        Args:
+            rows: Indices (n,) of the samples, repeated ones included.
+        """
         count = len(rows)
-        weights = np.bincount(rows, minlength=len(self.features)) / count
-        mean = weights @ self.features
-        scale = count / (count - 1)
-        # tr (S1 S2)^(1/2) is the sum of the singular values of (X - mean) S2^(1/2) / sqrt(n - 1).
+        weights = np.bincount(rows, minlength=len(self.features)) / count  # (N,), sums to 1
+        mean = weights @ self.features  # (d,): m1
+        # tr (S1 S2)^(1/2) is the sum of the singular values of (X - m1) S2^(1/2) / sqrt(n - 1), that is of the roots of
+        # the eigenvalues of its Gram matrix: (n, n) where there are fewer samples than features, else (d, d).
         if self.wide:
-            trace = scale * float(weights @ self.squares - mean @ mean)
-            gram = self.gram[np.ix_(rows, rows)]
+            trace = count / (count - 1) * (weights @ self.squares - mean @ mean)  # tr S1
+            gram = self.gram[np.ix_(rows, rows)]  # (n, n), not centered
             gram = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
         else:
-            centred = self.features[rows] - mean
-            trace = float(np.einsum("ij,ij->", centred, centred)) / (count - 1)
-            product = self.rooted[rows] - weights @ self.rooted
-            gram = product.T @ product
-        cross = float(np.sqrt(np.linalg.eigvalsh(gram / (count - 1)).clip(min=0)).sum())
-        shift = mean - self.reference.mean
-        return float(shift @ shift) + trace + self.reference.trace - 2 * cross
+            centered = self.features[rows] - mean  # (n, d)
+            trace = np.einsum("ij,ij->", centered, centered) / (count - 1)  # tr S1
+            product = self.rooted[rows] - weights @ self.rooted  # (n, d)
+            gram = product.T @ product  # (d, d)
+        cross = np.sqrt(np.linalg.eigvalsh(gram / (count - 1)).clip(min=0)).sum()  # tr (S1 S2)^(1/2)
+        shift = mean - self.reference.mean  # (d,): m1 - m2
+        return float(shift @ shift + trace + self.reference.trace - 2 * cross)
 
 
 def frechet_distance(samples: np.ndarray, reference: np.ndarray) -> float:
-    """Frechet distance of two sets of features (N, d) and (M, d).
+    """Return the Frechet distance between two sets of features, (N, d) and (M, d).
 
     Raises:
-        EvaluationError: a set that has no distance; see :func:`check_features`.
+        EvaluationError: A set is too small, not finite or degenerate; see :func:`check_features`.
     """
     return FrechetReference(reference).distance(samples)
 
@@ -134,8 +148,9 @@ class KernelReference:
     """The reference set of a kernel distance.
 
     Args:
-        features: (M, d); with more than ``most`` of them, a fixed random part of that many is used, here and of the
-            samples, to bound memory.
+        features: Features of the reference set, (M, d).
+        most: Largest number of features to use, to bound memory. Of larger sets, the samples included, a fixed random
+            subset of this size is used.
     """
 
     def __init__(self, features: np.ndarray, most: int = 5000) -> None:
@@ -151,41 +166,45 @@ class KernelReference:
         return features[np.random.default_rng(0).permutation(len(features))[: self.most]]
 
     def interval(self, features: np.ndarray, replicates: int = 1000, seed: int = 0) -> Interval:
-        """The distance with its interval over resampled samples; the reference is held fixed."""
+        """Return the distance of features (N, d) with its interval over resampled samples; the reference is fixed."""
         features = self._part(check_features(features, "samples"))
         count = len(features)
-        own = _kernel(features, features)
+        own = _kernel(features, features)  # (N, N)
         np.fill_diagonal(own, 0)
-        cross = _kernel(features, self.features).mean(1)
+        cross = _kernel(features, self.features).mean(1)  # (N,)
         value = own.sum() / (count * (count - 1)) + self.own - 2 * cross.mean()
         generator = np.random.default_rng(seed)
         weights = generator.multinomial(count, np.full(count, 1 / count), replicates).astype(np.float64)
-        # A sample drawn twice is no pair of samples: the diagonal stays out, in the sum and in the number of pairs.
+        # A sample drawn twice is not a pair: the diagonal is left out of the sum and of the number of pairs (R,).
         pairs = count**2 - (weights**2).sum(1)
-        # A resample of one sample alone, as happens with few, has no pair and no distance.
+        # A resample that repeats a single sample, as happens with very few, has no pairs and no distance.
         weights, pairs = weights[pairs > 0], pairs[pairs > 0]
         found = np.einsum("ri,ij,rj->r", weights, own, weights, optimize=True) / pairs
         return _around(float(value), found + self.own - 2 * weights @ cross / count)
 
     def distance(self, features: np.ndarray) -> float:
-        """The distance of (N, d) features to the reference."""
+        """Return the distance of features (N, d) from the reference."""
         return self.interval(features, replicates=2).value
 
 
 def kernel_distance(samples: np.ndarray, reference: np.ndarray) -> float:
-    """Unbiased squared kernel distance (KID) of two sets of features (N, d) and (M, d).
+    """Return the unbiased squared kernel distance (KID) between two sets of features, (N, d) and (M, d).
 
     Raises:
-        EvaluationError: a set that has no distance; see :func:`check_features`.
+        EvaluationError: A set is too small, not finite or degenerate; see :func:`check_features`.
     """
     return KernelReference(reference).distance(samples)
 
 
 def inception_score(logits: np.ndarray, splits: int = 10) -> tuple[float, float]:
-    """Mean and deviation of the inception score over parts of the samples' class logits (N, classes).
+    """Return the mean and the standard deviation of the inception score over splits of the samples.
+
+    Args:
+        logits: Class logits of the samples, (N, classes).
+        splits: Number of parts.
 
     Raises:
-        EvaluationError: fewer samples than parts.
+        EvaluationError: There are fewer samples than parts.
     """
     import torch
     from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
@@ -197,10 +216,11 @@ def inception_score(logits: np.ndarray, splits: int = 10) -> tuple[float, float]
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The polynomial kernel (x.y / d + 1)^3 of all pairs."""
+    """Return the polynomial kernel (x.y / d + 1)^3 of all pairs, (N, M)."""
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
 def _around(value: float, replicates: np.ndarray) -> Interval:
+    """Return a value with the spread of its replicates around it."""
     low, high = np.quantile(replicates, (0.025, 0.975)) - replicates.mean()
     return Interval(value, value + float(low), value + float(high))

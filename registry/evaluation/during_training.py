@@ -1,4 +1,4 @@
-"""Distances while training: samples of the averaged weights against the data, at checkpoints."""
+"""Distances during training: samples of the EMA weights against the training data, at checkpoints."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["DistanceObserver"]
 class DistanceObserver(Observer):
     """Measures at the first checkpoint at or after every ``every.distance`` steps of a phase.
 
-    Metrics are called after the features, the conditions and the level, ``kid_efficientnet_lite0-KEY/r64``, each with
-    its best so far: a recipe's ``evaluation`` may change in the middle of a run. ``registry.tracking.sender`` leaves
-    the key out where all of a store's numbers have it. The measurements themselves, with their protocol, are written to
-    ``evaluations/`` in the run's folder.
+    The name of a metric contains features, conditions and level: ``kid_efficientnet_lite0-KEY/r64``. The key is needed
+    because a recipe's ``evaluation`` may change between two parts of a run; ``registry.tracking.sender`` drops it if
+    all numbers in the store have the same one. The best value so far is logged too, as ``..._best``. Measurements
+    with their protocols are written to ``evaluations/`` in the run's folder.
 
     Args:
-        log: told the values and the step, such as ``MLflowObserver.log_metrics``.
-        device: where the features are taken.
-        warn: told where nothing could be measured, such as of samples that are all alike; training goes on. By
-            default it is printed on stderr.
+        log: Called with the values and the step, such as ``MLflowObserver.log_metrics``.
+        device: Device of the feature network.
+        warn: Called with a message if a distance cannot be measured, for example of samples that are all alike;
+            training continues. Default: print to stderr.
 
     Raises:
-        EvaluationError: at the start of a training, features that are not at hand.
+        EvaluationError: At the start of training, if the features are not available.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class DistanceObserver(Observer):
         self.run = run
         self.folder = run.folder / "evaluations"
         spec = run.recipe.evaluation
-        # Before the first step: a training of hours is not to find at its first measurement that there are none.
+        # Before the first step: missing features must not end a run hours later.
         self._extractor = open_features(spec.features, resize=spec.resize, device=self.device)
         labels = {level.resolution: level.label for level in run.graph.levels}
-        for found in self._kept():
+        for found in self._earlier():
             label = labels.get(found.protocol.resolution)
             if label is not None and found.training_step is not None and found.training_step <= run.first_step:
                 self._improve(_named(found, label))
@@ -67,14 +67,14 @@ class DistanceObserver(Observer):
     def on_checkpoint(self, step: int, path: Path) -> None:
         every = self.run.recipe.every.distance
         if self.next is None:
-            # The first checkpoint of a phase tells where it stands; measure there if it is late enough.
+            # The first checkpoint of a phase: measure at the next multiple of ``every``, which may be this step.
             self.next = -(-step // every) * every
         if step < self.next:
             return
         self.next = (step // every + 1) * every
         try:
             self._measure(step, path.with_name("ema.safetensors"))
-        except (ValueError, OSError) as error:  # samples that collapsed, a disk that is full
+        except (ValueError, OSError) as error:  # such as collapsed samples or a full disk
             self.warn(f"step {step}: the distance of {self.label} was not measured: {error}")
 
     def _measure(self, step: int, weights: Path) -> None:
@@ -101,19 +101,20 @@ class DistanceObserver(Observer):
             assert best is not None
             self.best[name] = best
 
-    def _kept(self) -> tuple[Measurement, ...]:
-        """What the run measured before it was interrupted."""
+    def _earlier(self) -> tuple[Measurement, ...]:
+        """Return the measurements that the run made before it was interrupted."""
         try:
             return measurements([self.folder])
         except (ValueError, OSError) as error:
-            self.warn(f"the best distances so far are not known: {error}")
+            self.warn(f"the best distances so far are unknown: {error}")
             return ()
 
 
 def _named(found: Measurement, label: str) -> dict[str, float]:
-    """The values of a measurement under names that no other conditions have."""
+    """Return the values of a measurement by name, conditions and level."""
     return {keyed(name, found.conditions, label): metric.value for name, metric in found.metrics.items()}
 
 
 def _print(text: str) -> None:
+    """Print a warning to stderr."""
     print(f"warning: {text}", file=sys.stderr)

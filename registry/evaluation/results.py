@@ -1,30 +1,28 @@
-"""What is known of an entry's quality: results measured here, each with its protocol, and results reported elsewhere.
+"""Results of evaluations: measured here, each with its protocol, or reported by others.
 
-A measured result is a JSON file of its own, so that nothing is overwritten; a reported one is a line of
+A measured result is a JSON file of its own, so that none is overwritten; a reported one is an item of
 ``reported.yaml`` with its source. The two are never mixed, and numbers of different protocols never share a column.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
-
-from builders.files import write_text
-
-if TYPE_CHECKING:
-    from registry.entry import Entry
-
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from specs.schemas.evaluation import split_name
+from builders.files import write_text
+from registry.evaluation.features import metric_features
+from specs.schemas.evaluation import EvaluationSpec, split_name
+
+if TYPE_CHECKING:
+    from registry.entry import Entry
 
 __all__ = [
     "MEASURED",
@@ -33,6 +31,7 @@ __all__ = [
     "Protocol",
     "Reported",
     "best_value",
+    "find",
     "grid_path",
     "how_drawn",
     "is_distance",
@@ -41,22 +40,27 @@ __all__ = [
     "save",
 ]
 
-#: Where ``zoo evaluate`` writes, and what the package brings.
+#: Folder that ``zoo evaluate`` writes to, and the results that the package includes.
 MEASURED = Path("results") / "measured"
 _PACKAGED = Path(__file__).parent / "measured"
 _REPORTED = Path(__file__).parent / "reported.yaml"
-#: What the names of distances begin with; of every other metric, such as an inception score, more is better.
+#: Prefixes of the names of distances; of every other metric, such as an inception score, higher is better.
 _DISTANCES = ("fid", "fd_", "kid")
 
 
 def is_distance(name: str) -> bool:
-    """Whether a metric is a distance, of which less is better."""
+    """Return whether a metric is a distance, of which lower is better."""
     return name.startswith(_DISTANCES)
 
 
 def best_value(name: str, values: Iterable[float]) -> float | None:
-    """The best of a metric's values: the least distance, the greatest score; None without any."""
+    """Return the lowest value of a distance or the highest value of a score; None if there are no values."""
     return (min if is_distance(name) else max)(values, default=None)
+
+
+def _key(facts: Any) -> str:
+    """Return a short hash of plain data."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class _Frozen(BaseModel):
@@ -64,7 +68,7 @@ class _Frozen(BaseModel):
 
 
 class Metric(_Frozen):
-    """A value, with its 95 % bootstrap interval where one was taken."""
+    """A value, with its 95 % bootstrap interval if one was computed."""
 
     value: float
     low: float | None = None
@@ -72,12 +76,23 @@ class Metric(_Frozen):
 
 
 class Protocol(_Frozen):
-    """All that a number depends on beside the samples themselves."""
+    """All that a number depends on besides the samples.
+
+    Attributes:
+        features: Name of the feature network.
+        features_sha256: Hash of its weights.
+        resize: Resize mode to the network's resolution.
+        resolution: Side of the compared images in pixels.
+        samples: Number of samples.
+        reference: Name of the reference set.
+        reference_split: Split of the reference set.
+        reference_count: Number of reference images.
+        reference_sha256: Hash of the reference images.
+    """
 
     features: str
     features_sha256: str
     resize: str
-    #: Side of the images that were compared, in pixels.
     resolution: int
     samples: int
     reference: str
@@ -90,14 +105,13 @@ class Protocol(_Frozen):
         """A short hash of the whole protocol."""
         facts = self.model_dump(mode="json")
         if self.reference_split == "val":
-            # The name of the split before version 0.2: equal protocols have equal keys, whoever wrote them.
+            # The name of the split before version 0.2: equal protocols have equal keys in all versions.
             facts["reference_split"] = "held_out"
-        text = json.dumps(facts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return _key(facts)
 
     @property
     def title(self) -> str:
-        """The protocol in a line."""
+        """The protocol in one line."""
         split = f" {self.reference_split}" if self.reference_split else ""
         return (
             f"{self.samples:,} samples against {self.reference}{split} ({self.reference_count:,}) at "
@@ -106,15 +120,27 @@ class Protocol(_Frozen):
 
 
 class Measurement(_Frozen):
-    """Distances of one set of samples under one protocol."""
+    """Distances of one set of samples under one protocol.
 
-    #: Name and hashes of the entry; empty for a folder of images.
+    Attributes:
+        entry: Name of the entry; empty for a folder of images.
+        hash: Hash of the entry.
+        graph_hash: Graph hash of the entry.
+        weights: Content hash of the weights, or of the images.
+        training_step: Training steps of the weights, if their file records them.
+        sampler: Sampler settings.
+        protocol: Features and reference set.
+        metrics: Values by name of the metric.
+        warnings: Notes on how to read the values.
+        environment: Versions and hardware.
+        data_licence: Licence of the reference set.
+        date: Time of the measurement, ISO 8601.
+    """
+
     entry: str = ""
     hash: str = ""
     graph_hash: str = ""
-    #: Content hash of the weights, or of the images.
     weights: str = ""
-    #: Steps of training that led to the weights, where they say so.
     training_step: int | None = None
     sampler: dict[str, Any] = {}
     protocol: Protocol
@@ -126,29 +152,25 @@ class Measurement(_Frozen):
 
     @property
     def key(self) -> str:
-        """A hash of what was measured and how, so that measuring again replaces the file."""
-        facts = [self.entry, self.hash, self.weights, self.sampler, self.protocol.key]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        """A short hash of what was measured and how: measuring again replaces the file."""
+        return _key([self.entry, self.hash, self.weights, self.sampler, self.protocol.key])
 
     @property
     def conditions(self) -> str:
-        """A short hash of the protocol and of how samples were drawn but for their seed.
+        """A short hash of the protocol and of the sampler settings without the seed.
 
-        Numbers compare, and may share a column, where it is equal.
+        Numbers are comparable, and may share a column, only if their conditions are equal.
         """
-        settings = {name: value for name, value in self.sampler.items() if name != "seed"}
-        facts = [self.protocol.key, settings]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        return _key([self.protocol.key, {name: value for name, value in self.sampler.items() if name != "seed"}])
 
     @property
     def title(self) -> str:
-        """The conditions in a line."""
-        drawn = how_drawn(self.sampler)
-        return f"{self.protocol.title}; {drawn}" if drawn else self.protocol.title
+        """The conditions in one line."""
+        return "; ".join(filter(None, (self.protocol.title, how_drawn(self.sampler))))
 
 
 def how_drawn(settings: Mapping[str, Any]) -> str:
-    """How samples were drawn, in words: ``ddim, 50 steps, guidance 1``."""
+    """Return sampler settings in words: ``ddim, 50 steps, guidance 1``."""
     known = {"sampler": "{}", "num_inference_steps": "{} steps", "guidance_scale": "guidance {:g}"}
     words = [pattern.format(settings[name]) for name, pattern in known.items() if name in settings]
     words += [_word(name, value) for name, value in settings.items() if name not in (*known, "seed")]
@@ -159,12 +181,12 @@ def _word(name: str, value: Any) -> str:
     if name == "clip":
         return "clipped" if value else "not clipped"
     if isinstance(value, (list, tuple)):
-        return f"{name.replace('_', ' ')} {' to '.join(f'{part:g}' for part in value)}"
+        value = " to ".join(f"{part:g}" for part in value)
     return f"{name.replace('_', ' ')} {value}"
 
 
 class Reported(_Frozen):
-    """A number that others published."""
+    """A number that others published, with its source."""
 
     entry: str
     metric: str
@@ -175,10 +197,10 @@ class Reported(_Frozen):
 
 
 def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
-    """Write a measurement under a name that its entry and protocol decide; whole or not at all.
+    """Write a measurement to a file named after its entry and key, atomically; return the file.
 
     Raises:
-        ValueError: a value is not finite; such a number is never stored.
+        ValueError: A value is not finite; such values are never stored.
     """
     name = _not_finite(measurement)
     if name is not None:
@@ -189,17 +211,20 @@ def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
 
 
 def grid_path(measurement: Measurement) -> Path | None:
-    """The picture of some of the samples, beside the measurement's file, where one was written."""
+    """Return the picture of samples beside the file of a measurement, if there is one."""
     name = f"{measurement.entry or 'images'}-{measurement.key}.png"
     found = (folder / name for folder in (MEASURED, _PACKAGED))
     return next((path for path in found if path.is_file()), None)
 
 
 def measurements(folders: Iterable[str | Path] | None = None) -> tuple[Measurement, ...]:
-    """All measurements of some folders, oldest first; by default those here and those of the package.
+    """Return all measurements in some folders, oldest first.
+
+    Args:
+        folders: Folders of JSON files. Default: :data:`MEASURED` and the results that the package includes.
 
     Raises:
-        ValueError: a file is none.
+        ValueError: A file is not a measurement.
     """
     found = []
     for folder in (_PACKAGED, MEASURED) if folders is None else map(Path, folders):
@@ -207,9 +232,32 @@ def measurements(folders: Iterable[str | Path] | None = None) -> tuple[Measureme
             try:
                 found.append(_read(path))
             except ValueError as error:
-                hint = "mend it, or move it away and measure again"
+                hint = "correct it, or move it away and measure again"
                 raise ValueError(f"{path}: not a measurement: {error}; {hint}") from None
     return tuple(sorted({m.key: m for m in found}.values(), key=lambda m: m.date))
+
+
+def find(entry: str, weights: str, spec: EvaluationSpec, folder: str | Path = MEASURED) -> Measurement | None:
+    """Return the measurement of some weights under a protocol, or None if it has not been made.
+
+    Args:
+        entry: Name of the entry.
+        weights: Content hash of the weights, 16 hex digits.
+        spec: Samples, sampler settings, features and split.
+        folder: Folder of results.
+
+    Raises:
+        ValueError: A file of the folder is not a measurement.
+    """
+    wanted = (entry, weights, spec.samples, spec.split, metric_features(spec.features), spec.drawn)
+    for found in measurements([folder]):
+        protocol = found.protocol
+        # The weights determine the text encoder, and Inception resizes internally whatever the mode.
+        drawn = {name: value for name, value in found.sampler.items() if name != "text_encoder"}
+        facts = (found.entry, found.weights, protocol.samples, protocol.reference_split, protocol.features, drawn)
+        if facts == wanted and protocol.resize in (spec.resize, "internal"):
+            return found
+    return None
 
 
 def _read(path: Path) -> Measurement:
@@ -225,7 +273,7 @@ def _read(path: Path) -> Measurement:
 
 
 def _not_finite(measurement: Measurement) -> str | None:
-    """The first metric that has a value which is not finite."""
+    """Return the name of the first metric with a value that is not finite."""
     for name, metric in measurement.metrics.items():
         if not all(math.isfinite(x) for x in (metric.value, metric.low, metric.high) if x is not None):
             return name
@@ -238,7 +286,7 @@ class _ReportedFile(_Frozen):
 
 @lru_cache(maxsize=1)
 def reported() -> tuple[Reported, ...]:
-    """Published numbers with their sources; measured by others, under protocols of theirs."""
+    """Return published numbers with their sources; their protocols are those of their authors."""
     from specs.syntax.validation import validate
     from specs.syntax.yaml_tree import parse
 
@@ -249,11 +297,11 @@ _KEYED = re.compile(r"(?P<metric>\w+)-(?P<key>[0-9a-f]{12})(?P<label>/[^/]+?)?(?
 
 
 def keyed(metric: str, conditions: str, label: str = "") -> str:
-    """The name of a metric that says its conditions: ``kid_efficientnet_lite0-KEY/r64``."""
+    """Return the name of a metric with its conditions: ``kid_efficientnet_lite0-KEY/r64``."""
     return f"{metric}-{conditions}" + (f"/{label}" if label else "")
 
 
 def results_of(entry: Entry) -> tuple[tuple[Measurement, ...], tuple[Reported, ...]]:
-    """Measured results of this very architecture and process (equal hashes), and reported ones of this name."""
+    """Return the results measured for an entry's exact hash, and those reported under its name."""
     own = tuple(m for m in measurements() if m.entry == entry.name and m.hash == entry.hash)
     return own, tuple(r for r in reported() if r.entry == entry.name)

@@ -50,7 +50,7 @@ def weights(tmp_path):
 def test_images_against_images():
     found = evaluate_images(images(), images(30, seed=1, name="real"), extractor())
     assert list(found.metrics) == ["kid_made_up", "fd_made_up"]  # KID first: few samples
-    assert "20 samples: fd_made_up depends on their number" in found.warnings[0]
+    assert "20 samples: below 5,000, fd_made_up depends on the number of samples" in found.warnings[0]
     assert (found.protocol.samples, found.protocol.reference_count, found.protocol.resolution) == (20, 30, 16)
     assert found.environment["hardware"] and found.environment["version.torch"]
     assert found.metrics["fd_made_up"].low < found.metrics["fd_made_up"].value < found.metrics["fd_made_up"].high

@@ -46,7 +46,7 @@ def test_lite0_recognises_photographs(lite0):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "vgg"}, "no features 'vgg'; there are efficientnet_lite0, inception and timm:MODEL"),
+        ({"name": "vgg"}, "no features 'vgg'; choose from efficientnet_lite0, inception, timm:MODEL"),
         ({"resize": "nearest"}, "no resize mode 'nearest'"),
         ({"name": "timm:resnet51"}, "timm has no model 'resnet51'; did you mean"),
         ({"name": "inception", "weights": "/no/where.pth"}, "/no/where.pth: no such file of Inception weights"),
@@ -59,7 +59,9 @@ def test_refusals(options, message):
 
 def test_no_resize_takes_the_networks_size_alone(lite0):
     plain = open_features(resize="none")
-    with pytest.raises(EvaluationError, match="images of 32x32 pixels, but the network takes 224x224"):
+    with pytest.raises(
+        EvaluationError, match="images have 32x32 pixels, but the network takes 224x224; choose a resize mode"
+    ):
         extract(plain, iter([torch.zeros(2, 3, 32, 32, dtype=torch.uint8)]))
 
 
@@ -71,7 +73,7 @@ def test_missing_package(monkeypatch):
 
 def test_features_that_are_not_finite(lite0):
     broken = features.Extractor("broken", "", 4, "none", False, lambda x: (torch.full((len(x), 4), torch.nan), None))
-    with pytest.raises(EvaluationError, match="2 of 2 images have features of broken that are not finite"):
+    with pytest.raises(EvaluationError, match="2 of 2 images have broken features that are not finite"):
         extract(broken, iter([torch.zeros(2, 3, 8, 8)]))
     with pytest.raises(EvaluationError, match="no images"):
         extract(lite0, iter([]))
