@@ -1,6 +1,6 @@
 """The paper's own files: configurations and checkpoints, read without running them.
 
-Imports `builders.networks`.
+Imports `builders.networks` and `builders.checkpoints`.
 """
 
 from specs.public_names import offer

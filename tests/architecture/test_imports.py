@@ -69,7 +69,9 @@ LOADED = f"; import sys; print([name for name in {HEAVY} if name in sys.modules]
         "import zoo; e = zoo.get('mdm-s1024'); e.spec, e.hash, e.graph_hash, e.card(), e.expanded_yaml()",
         "import specs.load, registry.catalogue, registry.costs.card, registry.publishing.diagram, zoo.commands.app",
         "from zoo.cli import run; import io, contextlib\n"
-        "with contextlib.redirect_stdout(io.StringIO()): assert run(['show', 'mdm-s1024']) == run(['list']) == 0\npass",
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    commands = ['list'], ['show', 'mdm-s1024'], ['check', 'mdm-s64', 'nano-progressive'], ['--help']\n"
+        "    assert [run(words) for words in commands] == [0, 0, 0, 0]\npass",
     ],
 )
 def test_light_imports(code):

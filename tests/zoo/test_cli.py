@@ -233,7 +233,7 @@ def test_interruption(zoo_command, monkeypatch, capsys):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zoo.commands.check.get", interrupted)
+    monkeypatch.setattr("registry.catalogue.get", interrupted)
     result = zoo_command("show", "mdm-s64")
     assert result.code == 130 and result.err.strip() == "interrupted"
 
@@ -251,7 +251,7 @@ def test_bugs_keep_their_traceback(zoo_command, monkeypatch):
     def broken(*arguments, **options):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("zoo.commands.check.get", broken)
+    monkeypatch.setattr("registry.catalogue.get", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         zoo_command("show", "mdm-s64")
 
@@ -262,5 +262,21 @@ def test_exceptions_of_the_zoo_are_messages(zoo_command, monkeypatch):
     def broken(*arguments, **options):
         raise TrainingError("the folder holds another run")
 
-    monkeypatch.setattr("zoo.commands.train.load_recipe", broken)
+    monkeypatch.setattr("specs.recipe.load_recipe", broken)
     mistake(zoo_command("train", "nano-progressive"), "error: the folder holds another run")
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--output", "-o", "--out", "--out=", "--output="])
+def test_every_output_has_one_name_and_the_old_one_works(zoo_command, option, tmp_path):
+    words = [f"{option}card.md"] if option.endswith("=") else [option, "card.md"]
+    assert zoo_command("card", "small.yaml", *words).code == 0
+    assert (tmp_path / "card.md").is_file()
+
+
+def test_help_shows_output_and_hides_its_old_name(zoo_command):
+    for command in ("train", "demo", "study", "evaluate", "results", "sample", "draw", "convert", "card", "compare"):
+        text = zoo_command(command, "--help").out
+        assert "--output" in text and "-o " in text and "--out " not in text, command

@@ -7,13 +7,19 @@ import json
 from PIL import Image
 
 import zoo.commands.demo as demo
+from builders.training.loop import Interrupted
+from zoo.cli import run
+
+
+def interrupted(*args, **kwargs):
+    raise Interrupted
 
 
 def test_demo_trains_samples_logs_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(demo, "RECIPE", "micro-test")
-    assert demo.demo_command() == 0
+    assert demo.demo() == 0
     printed = capsys.readouterr().out
     assert "8 pixels (8 steps), then 16 pixels (6 steps)" in printed
     assert "What to type next" in printed and "mlflow ui" in printed
@@ -31,14 +37,14 @@ def test_demo_trains_samples_logs_and_goes_on(tmp_path, monkeypatch, capsys):
     assert [file.path for file in client.list_artifacts(facts["run_id"], "samples")] == ["samples/samples.png"]
     # A second call finds everything trained and draws the same samples.
     first = (tmp_path / "runs/demo/samples.png").read_bytes()
-    assert demo.demo_command(quiet=True, track=False) == 0
+    assert demo.demo(quiet=True, track=False) == 0
     assert (tmp_path / "runs/demo/samples.png").read_bytes() == first
 
 
 def test_an_interrupted_demo_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "RECIPE", "micro-test")
-    told = []
-    monkeypatch.setattr(demo, "run_recipe", lambda *_, command, **__: told.append(command))
-    assert demo.demo_command() == 130
-    assert demo.demo_command(out=tmp_path / "a b", track=False) == 130
-    assert told == ["make demo, or zoo demo", f"zoo demo --out '{tmp_path}/a b' --no-track"]
+    words = ["demo", "--output", str(tmp_path / "a b"), "--no-track", "-q"]
+    monkeypatch.setattr("sys.argv", ["zoo", *words])
+    monkeypatch.setattr("builders.training.start.train", interrupted)
+    assert run(words) == 130
+    assert f"To resume: zoo demo --output '{tmp_path}/a b' --no-track -q" in capsys.readouterr().err

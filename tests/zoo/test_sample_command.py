@@ -19,12 +19,12 @@ from builders.data.packing.sources import find_sources
 from builders.sampling import folder as sample_folder
 from builders.sampling import generation
 from builders.sampling.folder import SampleFolder
-from builders.sampling.generation import SamplerSettings
 from builders.sampling.plan import Plan
 from registry.evaluation.image_sets import open_images
 from registry.weights import find_weights
+from specs.schemas.sampling import SamplerSettings
 from zoo.cli import run as run_zoo
-from zoo.commands import sample as command
+from zoo.commands.sample import sample
 
 
 @pytest.fixture
@@ -41,11 +41,8 @@ def checkpoint(tmp_path):
     return path
 
 
-SETTINGS = SamplerSettings(num_inference_steps=2, guidance_scale=2.0)
-
-
 def run(checkpoint, **options):
-    return command.sample_command(str(checkpoint), **({"settings": SETTINGS, "device": "cpu"} | options))
+    return sample(str(checkpoint), **({"steps": 2, "device": "cpu"} | options))
 
 
 def assert_alike(one, two, count):
@@ -58,16 +55,16 @@ def assert_alike(one, two, count):
 
 
 def test_grid(checkpoint, tmp_path):
-    path = run(checkpoint, out=tmp_path / "grid.png", count=1)
+    path = run(checkpoint, output=tmp_path / "grid.png", count=1)
     assert path == tmp_path / "grid.png" and Image.open(path).width > 300
     # The same seed, the same picture; a folder finds its newest weights.
-    again = run(tmp_path, count=1, out=tmp_path / "again.png")
+    again = run(tmp_path, count=1, output=tmp_path / "again.png")
     assert again.read_bytes() == path.read_bytes()
 
 
 def test_folder_of_images(checkpoint, tmp_path):
-    ddpm = SamplerSettings("ddpm", 2)
-    path = run(checkpoint, out=tmp_path / "out", classes=["flags", "food"], count=2, seed=5, settings=ddpm)
+    drawn = {"classes": ["flags", "food"], "count": 2, "seed": 5, "sampler": "ddpm", "guidance": 1.0}
+    path = run(checkpoint, output=tmp_path / "out", **drawn)
     assert path == tmp_path / "out" / "grid.png"
     names = ["000005-flags.png", "000006-flags.png", "000007-food-drink.png", "000008-food-drink.png"]
     for label, side in (("r16", 16), ("r8", 8)):
@@ -82,8 +79,8 @@ def test_folder_of_images(checkpoint, tmp_path):
 
 
 def test_a_folder_goes_on(checkpoint, tmp_path, monkeypatch, capsys):
-    options = {"classes": ["flags"], "count": 5, "out": tmp_path / "out"}
-    whole = run(checkpoint, **{**options, "out": tmp_path / "whole"})
+    options = {"classes": ["flags"], "count": 5, "output": tmp_path / "out"}
+    whole = run(checkpoint, **{**options, "output": tmp_path / "whole"})
     monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
     write, calls = SampleFolder.write, []
 
@@ -96,7 +93,7 @@ def test_a_folder_goes_on(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(SampleFolder, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(checkpoint, **options)
-    assert "2 of 5 samples are in" in capsys.readouterr().err
+    assert "2 of 5 samples are saved" in capsys.readouterr().err
     calls.clear()
 
     def counted(self, rows, levels):
@@ -106,29 +103,29 @@ def test_a_folder_goes_on(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(SampleFolder, "write", counted)
     (tmp_path / "out" / "r8" / "000001-flags.png").unlink()  # one level of a sample is not all of it
     run(checkpoint, **options)
-    assert calls == [[1, 2], [3, 4]] and "1 of 5 samples are there already" in capsys.readouterr().err
-    assert_alike(whole.parent, options["out"], 10)
+    assert calls == [[1, 2], [3, 4]] and "1 of 5 samples exist already" in capsys.readouterr().err
+    assert_alike(whole.parent, options["output"], 10)
     calls.clear()
     run(checkpoint, **options)
     assert calls == []
 
 
 def test_a_folder_of_something_else_is_refused(checkpoint, tmp_path):
-    options = {"classes": ["flags"], "count": 1, "out": tmp_path / "out"}
+    options = {"classes": ["flags"], "count": 1, "output": tmp_path / "out"}
     run(checkpoint, **options)
     with pytest.raises(ValueError, match=r"holds samples of other settings \(num_inference_steps 2, not 3\)"):
-        run(checkpoint, **options, settings=SamplerSettings(num_inference_steps=3, guidance_scale=2.0))
+        run(checkpoint, **options, steps=3)
     with pytest.raises(ValueError, match=r"other settings \(samples 1, not 2\)"):
         run(checkpoint, **{**options, "count": 2})
     with pytest.raises(ValueError, match="classes, prompts or seeds"):
         run(checkpoint, **{**options, "classes": ["food"]})
     with pytest.raises(ValueError, match="holds other files; choose a folder that is new or empty"):
-        run(checkpoint, **{**options, "out": tmp_path})
+        run(checkpoint, **{**options, "output": tmp_path})
 
 
 def test_a_folder_goes_on_however_early_it_was_left(checkpoint, tmp_path, monkeypatch):
     """Also while it was being made."""
-    options = {"classes": ["flags"], "count": 2, "out": tmp_path / "out"}
+    options = {"classes": ["flags"], "count": 2, "output": tmp_path / "out"}
     real, written = sample_folder.write_text, []
 
     def interrupted(path, text):
@@ -149,7 +146,7 @@ def test_a_folder_goes_on_however_early_it_was_left(checkpoint, tmp_path, monkey
 
 
 def test_previews_of_a_folder_are_of_its_first_samples(checkpoint, tmp_path):
-    options = {"classes": ["flags"], "count": 3, "out": tmp_path / "out"}
+    options = {"classes": ["flags"], "count": 3, "output": tmp_path / "out"}
     run(checkpoint, **options)
     run(checkpoint, **options, previews=tmp_path / "p.png")
     whole = Image.open(tmp_path / "p.png")
@@ -159,7 +156,7 @@ def test_previews_of_a_folder_are_of_its_first_samples(checkpoint, tmp_path):
 
 
 def test_all_levels_together_are_no_set_of_images(checkpoint, tmp_path):
-    run(checkpoint, classes=["flags"], count=2, out=tmp_path / "out")
+    run(checkpoint, classes=["flags"], count=2, output=tmp_path / "out")
     for read in (open_images, find_sources):
         with pytest.raises(DataError, match=r"out: holds samples at several resolutions; give .* such as .*/r8"):
             read(str(tmp_path / "out"))
@@ -174,21 +171,21 @@ def test_names_of_files_are_not_too_long():
 
 
 def test_batches_do_not_change_samples(checkpoint, tmp_path, monkeypatch):
-    whole = run(checkpoint, out=tmp_path / "whole", classes=["flags"], count=3)
+    whole = run(checkpoint, output=tmp_path / "whole", classes=["flags"], count=3)
     monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
-    parts = run(checkpoint, out=tmp_path / "parts", classes=["flags"], count=3)
+    parts = run(checkpoint, output=tmp_path / "parts", classes=["flags"], count=3)
     assert_alike(whole.parent, parts.parent, 6)
 
 
 def test_previews(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
-    settings = SamplerSettings("dpm++", 12)
     run(
         checkpoint,
-        out=tmp_path / "grid.png",
+        output=tmp_path / "grid.png",
         classes=["flags"],
         count=5,
-        settings=settings,
+        sampler="dpm++",
+        steps=12,
         previews=tmp_path / "p.png",
     )
     picture = Image.open(tmp_path / "p.png")
@@ -217,9 +214,10 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
     [
         ({"classes": ["flag"]}, "did you mean 'Flags'"),
         ({"count": 0}, "--count"),
-        ({"settings": SamplerSettings(num_inference_steps=1001)}, "from 1 to 1,000"),
-        ({"count": 41}, "410 samples are too many for a picture"),
-        ({"out": Path("x.gif")}, "a grid is written as .png; any other name is a folder"),
+        ({"steps": 1001}, "from 1 to 1,000"),
+        ({"sampler": "euler"}, "not the text 'euler'"),
+        ({"count": 41}, "410 samples are too many for a grid"),
+        ({"output": Path("x.gif")}, "a grid is written as .png; any other name is a folder"),
         ({"previews": Path("x.gif")}, "a picture is written as .png"),
         ({"prompts": ["x"]}, "reads no text and takes no --prompt"),
         ({"device": "nonsense"}, "--device nonsense"),
@@ -227,11 +225,11 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
 )
 def test_refusals(checkpoint, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        run(checkpoint, **{"out": tmp_path / "grid.png", **options})
+        run(checkpoint, **{"output": tmp_path / "grid.png", **options})
     assert not (tmp_path / "grid.png").exists()
 
 
-@pytest.mark.parametrize("which", ["out", "previews"])
+@pytest.mark.parametrize("which", ["output", "previews"])
 def test_a_place_that_takes_no_file_is_told_before_the_work(checkpoint, tmp_path, monkeypatch, which):
     def never(*args, **kwargs):
         raise AssertionError("drew")
@@ -240,15 +238,15 @@ def test_a_place_that_takes_no_file_is_told_before_the_work(checkpoint, tmp_path
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("builders.sampling.generation.draw", never)
-    if which == "out":
+    if which == "output":
         monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)
         match = "no file can be written here .Read-only file system.*"
     else:
         (tmp_path / "file").write_text("")
         match = "file"
-    places = {"out": tmp_path / "grid.png", "previews": tmp_path / "file" / "previews.png"}
+    places = {"output": tmp_path / "grid.png", "previews": tmp_path / "file" / "previews.png"}
     with pytest.raises(OSError, match=match):
-        run(checkpoint, **{"out": tmp_path / "grid.png", which: places[which]})
+        run(checkpoint, **{"output": tmp_path / "grid.png", which: places[which]})
 
 
 def test_weights_that_are_not_there(tmp_path):
@@ -270,14 +268,13 @@ def test_shares_of_classes():
 
 def test_prompts(tmp_path):
     pytest.importorskip("wordllama")
-    settings = SamplerSettings(num_inference_steps=3)
-    options = {"settings": settings, "count": 2, "device": "cpu", "nearest": False}
-    path = command.sample_command("mdm-nano.text", prompts=["a red apple"], out=tmp_path / "a", **options)
+    options = {"steps": 3, "guidance": 1.0, "count": 2, "device": "cpu", "nearest": False}
+    path = sample("mdm-nano.text", prompts=["a red apple"], output=tmp_path / "a", **options)
     names = ["000000-a-red-apple.png", "000001-a-red-apple.png"]
     assert sorted(file.name for file in (path.parent / "r64").glob("*.png")) == names
     assert '"caption": "a red apple"' in (path.parent / "r64" / "metadata.jsonl").read_text()
-    other = command.sample_command("mdm-nano.text", prompts=["a blue whale"], out=tmp_path / "b", **options)
+    other = sample("mdm-nano.text", prompts=["a blue whale"], output=tmp_path / "b", **options)
     whale = other.parent / "r64" / "000000-a-blue-whale.png"
     assert whale.read_bytes() != (path.parent / "r64" / names[0]).read_bytes()
     with pytest.raises(ValueError, match=r"mdm-nano\.text reads text: say what to draw with --prompt"):
-        command.sample_command("mdm-nano.text", out=tmp_path / "c.png", device="cpu")
+        sample("mdm-nano.text", output=tmp_path / "c.png", device="cpu")

@@ -1,39 +1,35 @@
-"""``zoo check``: everything that is wrong with entries and recipes, before anything is built."""
+"""``zoo check``: all errors of entries and recipes, before anything is built."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from registry.catalogue import get, list_names
-from registry.entry import Entry
-from specs.errors import SpecError, UnknownName, fail
-from specs.library import is_path
-from specs.load import load_text
-from specs.recipe import list_recipes, load_recipe
-from specs.syntax.yaml_tree import MAX_BYTES, Mapping, parse
+import typer
+
+from zoo.commands.options import Overrides, read_entry
 from zoo.exit_codes import USER_ERROR
 
-__all__ = ["check", "read"]
 
-STDIN = "<stdin>"
+def check(
+    entries: Annotated[
+        list[str], typer.Argument(metavar="ENTRY...", help="Names, YAML files, or - for stdin; recipes too.")
+    ],
+    overrides: Overrides = None,
+) -> int:
+    """Check specs and recipes; report every error with its place in the file."""
+    from specs.errors import SpecError, UnknownName
+    from specs.recipe import load_recipe
 
-
-def check(entries: Sequence[str], overrides: Sequence[str]) -> int:
-    """Check each of several names, files or stdin (``-``); print OK lines to stdout, reports to stderr.
-
-    Returns:
-        0 if all are right, else 2.
-    """
     wrong = 0
     for what in entries:
         try:
             if _is_recipe(what):
-                recipe = load_recipe(what, overrides)
+                recipe = load_recipe(what, overrides or ())
                 print(f"OK recipe {recipe.name}  entry {recipe.entry}  phases {', '.join(recipe.phases)}")
                 continue
-            entry = read(what, overrides)
+            entry = read_entry(what, overrides)
         except (SpecError, UnknownName) as error:
             print(error if isinstance(error, SpecError) else f"error: {error}", file=sys.stderr)
             wrong += 1
@@ -46,7 +42,13 @@ def check(entries: Sequence[str], overrides: Sequence[str]) -> int:
 
 
 def _is_recipe(what: str) -> bool:
-    """Whether a name or a file is a recipe: a file with phases, or a name that only a recipe has."""
+    """Return whether a name or file is a recipe: a file with phases, or a name that only a recipe has."""
+    from registry.catalogue import list_names
+    from specs.errors import SpecError
+    from specs.library import is_path
+    from specs.recipe import list_recipes
+    from specs.syntax.yaml_tree import Mapping, parse
+
     if not is_path(what) and not Path(what).is_file():
         return what in list_recipes() and what not in list_names()
     try:
@@ -54,21 +56,3 @@ def _is_recipe(what: str) -> bool:
     except SpecError:
         return False  # read again as an entry, and reported there
     return isinstance(tree, Mapping) and "phases" in tree.entries
-
-
-def read(what: str, overrides: Sequence[str]) -> Entry:
-    """The entry of this name or in this file, or on stdin if ``what`` is ``-``.
-
-    Raises:
-        LookupError, SpecError: as :func:`registry.catalogue.get`.
-    """
-    if what != "-":
-        return get(what, overrides)
-    data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise fail("too-large", f"more than {MAX_BYTES} bytes", file=STDIN)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise fail("not-text", "this is not UTF-8 text", file=STDIN) from None
-    return Entry(load_text(text, STDIN, overrides=overrides))

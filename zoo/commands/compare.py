@@ -1,42 +1,49 @@
-"""``zoo compare``: entries side by side in the terminal, and as a report that needs nothing else."""
+"""``zoo compare``: entries side by side in the terminal, and as an HTML report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from registry.costs.units import short, short_bytes
+import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from registry.comparison.compare import Comparison
 
-__all__ = ["compare_command", "comparison_table"]
 
-
-def compare_command(names: Sequence[str], out: Path | None = None, runs: Path = Path("runs")) -> Comparison:
-    """Compare entries; write a report if a file is named for it.
-
-    Raises:
-        LookupError, SpecError, ValueError: an entry is not there or wrong, or the file is no .html.
-    """
+def compare(
+    entries: Annotated[list[str], typer.Argument(metavar="ENTRY...", help="Names of entries, or YAML files.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="An .html file for the report.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of training runs, for their curves.")] = Path("runs"),
+) -> None:
+    """Compare entries in a table and, with --output, in a self-contained report."""
     from registry.comparison.compare import compare_entries
     from registry.comparison.html_report import write_report
+    from zoo.terminal.console import console
 
-    if out is not None and out.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{out}: a report is an .html file")
-    comparison = compare_entries(list(dict.fromkeys(names)), runs)
-    if out is not None:
-        write_report(comparison, out)
-    return comparison
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{output}: a report is an .html file")
+    comparison = compare_entries(list(dict.fromkeys(entries)), runs)
+    if output is not None:
+        write_report(comparison, output)
+    console().print(comparison_table(comparison))
+    if comparison.title is not None:
+        print(comparison.title)
+    for note in comparison.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if output is not None:
+        print(f"wrote {output}")
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """The comparison for the terminal; the best of each metric is bold."""
+    """Return the comparison as a table; the best value of each metric is bold."""
     from rich.table import Table
     from rich.text import Text
+
+    from registry.costs.units import short, short_bytes
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("entry", style="bold", no_wrap=True)

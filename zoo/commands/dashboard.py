@@ -5,28 +5,22 @@ from __future__ import annotations
 import sys
 import time
 import webbrowser
-from collections.abc import Sequence
+from typing import Annotated
 
-__all__ = ["dashboard_command"]
+import typer
 
 
-def dashboard_command(
-    names: Sequence[str], *, print_url: bool = False, port: int | None = None, stop: bool = False
+def dashboard(
+    entries: Annotated[
+        list[str] | None, typer.Argument(metavar="ENTRY...", help="Names of tracked entries. Default: all.")
+    ] = None,
+    print_url: Annotated[bool, typer.Option("--print-url", help="Print the URL and leave the page running.")] = False,
+    port: Annotated[int | None, typer.Option(help="Port of a new page. Default: 5000, or a free one.")] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop a page that was left running.")] = False,
 ) -> None:
-    """Store the view, start or find the page, and open it.
-
-    Args:
-        names: of the entries; none for all that were tracked.
-        print_url: print the address and leave the page running.
-        port: of a page that is started; by default 5000 if it is free.
-        stop: end the page that was left running.
-
-    Raises:
-        LookupError: an entry is unknown or not tracked.
-        StoreError: the store cannot be used.
-        ServerError: the page does not start.
-    """
+    """Open MLflow's page with a comparison of entries that is already set up."""
     from registry.catalogue import get
+    from registry.tracking.dashboard_view import address, store_view
     from registry.tracking.store import connect, experiment_id, shown_uri, store_errors, tracking_uri
     from registry.tracking.ui_server import find_server, start_server, stop_server
 
@@ -34,13 +28,12 @@ def dashboard_command(
     if stop:
         print("stopped" if stop_server(uri) else "no page of this store is running")
         return
-    entries = [get(name).name for name in names]
-    from registry.tracking.dashboard_view import address, store_view
+    names = [get(name).name for name in entries or ()]
 
     with store_errors(uri):
         client = connect(uri)
         experiment = experiment_id(client)
-        key = store_view(client, experiment, entries)
+        key = store_view(client, experiment, names)
     server = find_server(uri)
     started = server is None
     if server is None:
@@ -50,7 +43,7 @@ def dashboard_command(
     print(shown_uri(place), flush=True)
     if print_url:
         if server.process is not None:
-            print("it goes on running; to end it: zoo dashboard --stop", file=sys.stderr)
+            print("the page keeps running; to stop it: zoo dashboard --stop", file=sys.stderr)
         return
     webbrowser.open(place)
     if started:
@@ -58,10 +51,10 @@ def dashboard_command(
 
 
 def _wait(uri: str) -> None:
-    """Stay until Ctrl-C, then end the page."""
+    """Wait for Ctrl-C, then stop the page."""
     from registry.tracking.ui_server import find_server, stop_server
 
-    print("press Ctrl-C to end", file=sys.stderr)
+    print("press Ctrl-C to stop", file=sys.stderr)
     try:
         while find_server(uri) is not None:
             time.sleep(2)

@@ -2,100 +2,113 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ValidationError
+import typer
 
-from builders.files import check_writable
-from registry.evaluation.results import MEASURED, Measurement, save
-from specs.schemas.evaluation import EvaluationSpec
-from zoo.terminal.progress import PhaseBar
+from zoo.commands.options import (
+    Clip,
+    Device,
+    DynamicThreshold,
+    Eta,
+    Guidance,
+    GuidanceInterval,
+    Json,
+    Quiet,
+    Sampler,
+    Steps,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from registry.evaluation.image_sets import ImageSet
-
-__all__ = ["evaluate_command", "measurement_table", "settings", "spread"]
-
-#: Samples on the picture that is kept with a measurement.
-SHOWN = 60
+    from registry.evaluation.results import Measurement
+    from specs.schemas.evaluation import EvaluationSpec
 
 
-def evaluate_command(
-    what: str,
-    spec: EvaluationSpec,
-    *,
-    reference: str | None = None,
-    resolution: int | None = None,
-    inception_weights: Path | None = None,
-    out: Path = MEASURED,
-    device: str | None = None,
-    quiet: bool = False,
-) -> tuple[Measurement, Path]:
-    """Measure and write the result; return it and its file.
-
-    Args:
-        what: an entry with weights, a checkpoint or its folder, or a folder of images.
-        spec: how many samples, how they are drawn, in which features they are compared.
-        reference: a dataset, shard or folder of images; by default the data that the weights were trained on.
-        resolution: side in pixels to compare at; by default that of the samples.
-        inception_weights: file of the weights that define FID.
-        out: folder of results.
-        device: where to run.
-        quiet: show no progress.
-
-    Raises:
-        ValueError, LookupError, OSError: one clear message each.
-    """
-    from builders.pictures import contact_sheet, save_image
-    from registry.evaluation.evaluate import evaluate_images, evaluate_model
-    from registry.evaluation.features import EvaluationError, open_features
-    from registry.evaluation.image_sets import open_images
-    from registry.weights import data_of, load_weights
+def evaluate(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, or a folder of images.")
+    ],
+    reference: Annotated[
+        str | None, typer.Option(help="Data set or folder of images to compare with. Default: the training data.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the reference: train, val or all.")] = "train",
+    samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples to draw.")] = 1000,
+    features: Annotated[str, typer.Option(help="Features: efficientnet_lite0, inception (FID), or timm:MODEL.")] = (
+        "efficientnet_lite0"
+    ),
+    resize: Annotated[
+        str, typer.Option(help="Interpolation to the features' resolution: bicubic, bilinear or none.")
+    ] = "bicubic",
+    resolution: Annotated[int | None, typer.Option(help="Side in pixels to resize a folder's images to.")] = None,
+    sampler: Sampler = "ddim",
+    steps: Steps = 50,
+    eta: Eta = 0.0,
+    guidance: Guidance = 1.0,
+    guidance_interval: GuidanceInterval = (0.0, 1.0),
+    dynamic_threshold: DynamicThreshold = None,
+    clip: Clip = True,
+    seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
+    inception_weights: Annotated[Path | None, typer.Option(help="File of the Inception weights that FID uses.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results.")] = Path("results/measured"),
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the distance of samples from real images: FID, KID and similar metrics."""
+    from registry.evaluation.measure import measure
     from zoo.device import pick_device
+    from zoo.terminal.console import console
+    from zoo.terminal.progress import PhaseBar
 
-    # Before the work of minutes that would be lost.
-    check_writable(out)
-    images = _folder_of_images(what, resolution)
-    if images is not None and reference is None:
-        raise EvaluationError(f"{what}: say what to compare these images with: --reference NAME_OR_FOLDER")
-    where = pick_device(device)
-    if images is not None:
-        assert reference is not None
-        real = open_images(reference, images.images.shape[-1], spec.split)
-        extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=where)
-        with PhaseBar(quiet) as progress:
-            found = evaluate_images(images, real, extractor, device=where, progress=progress)
-        return found, save(found, out)
-    model, metadata = load_weights(what, where)
-    data = reference or data_of(metadata)
-    if not data:
-        raise EvaluationError(f"{what} does not say what it was trained on; give --reference NAME_OR_FOLDER")
-    if resolution not in (None, model.graph.resolution):
-        raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
-    real = open_images(data, model.graph.resolution, spec.split)
-    extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=where)
-    with PhaseBar(quiet) as progress:
-        found, drawn = evaluate_model(model, metadata, real, extractor, spec, progress=progress)
-    path = save(found, out)
-    save_image(contact_sheet(drawn.images[spread(len(drawn.images), SHOWN)]), path.with_suffix(".png"))
-    return found, path
-
-
-def spread(count: int, shown: int) -> list[int]:
-    """Up to ``shown`` indices spread evenly over ``count``: classes stand in order, and all of them are to be seen."""
-    shown = min(count, shown)
-    return [index * count // shown for index in range(shown)]
+    spec = settings(
+        samples=samples,
+        sampler=sampler,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        guidance_interval=guidance_interval,
+        eta=eta,
+        clip=clip,
+        dynamic_threshold=dynamic_threshold,
+        seed=seed,
+        features=features,
+        resize=resize,
+        split=split,
+    )
+    with PhaseBar(quiet or as_json) as progress:
+        found, path = measure(
+            what,
+            spec,
+            reference=reference,
+            resolution=resolution,
+            inception_weights=inception_weights,
+            folder=output,
+            device=pick_device(device),
+            progress=progress,
+        )
+    if as_json:
+        print(found.model_dump_json(indent=1))
+        return
+    console().print(measurement_table(found))
+    print(found.title)
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"wrote {path}")
 
 
 def settings(**values: Any) -> EvaluationSpec:
-    """The protocol that options of the command line ask for.
+    """Return the protocol that the options of the command line describe.
 
     Raises:
-        ValueError: an option has no such value; the message names it.
+        ValueError: An option has no such value; the message names it.
     """
+    from pydantic import ValidationError
+
+    from specs.schemas.evaluation import EvaluationSpec
+
     try:
         return EvaluationSpec(**values)
     except ValidationError as error:
@@ -107,18 +120,8 @@ def settings(**values: Any) -> EvaluationSpec:
         raise ValueError(f"--{option} {values[name]}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
 
 
-def _folder_of_images(what: str, resolution: int | None) -> ImageSet | None:
-    """The images of a folder that holds some and no checkpoint."""
-    from registry.evaluation.image_sets import open_images
-
-    path = Path(what)
-    if not path.is_dir() or any(path.glob("*.safetensors")):
-        return None
-    return open_images(what, resolution)
-
-
 def measurement_table(measurement: Measurement) -> Table:
-    """Metrics with their intervals, for the terminal."""
+    """Return the metrics with their intervals as a table."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")

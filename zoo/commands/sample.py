@@ -5,97 +5,119 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from builders.files import check_writable
-from builders.sampling.folder import SampleFolder
-from builders.sampling.plan import Plan
-from registry.weights import load_weights, text_encoder, training_data
-from zoo.device import pick_device
-from zoo.terminal.progress import CountBar
+import typer
+
+from zoo.commands.options import (
+    Clip,
+    Device,
+    DynamicThreshold,
+    Eta,
+    Guidance,
+    GuidanceInterval,
+    Quiet,
+    Sampler,
+    Steps,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from builders.networks.nested_unet import NestedUNet
+    from builders.sampling.folder import SampleFolder
     from builders.sampling.generation import SamplerSettings
-    from builders.sampling.plan import Data
+    from builders.sampling.plan import Data, Plan
     from builders.text.encoder import TextEncoder
 
-__all__ = ["sample_command"]
-
-#: What is meant for a picture and not for a folder.
+#: Suffixes of pictures that cannot be written; they are not meant as names of folders.
 PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
-#: More samples than this are no picture any more.
+#: Largest number of samples in a grid.
 MOST_IN_GRID = 400
-#: So many samples, the first ones, are shown on their way.
+#: Number of samples, the first ones, in the previews.
 PREVIEWED = 4
-#: Of a folder, the grid shows at most so many samples.
+#: Largest number of samples in the grid of a folder.
 SHOWN = 40
 
 
-def sample_command(
-    what: str,
-    *,
-    classes: Sequence[str] = (),
-    prompts: Sequence[str] = (),
-    text_encoder_name: str | None = None,
-    count: int = 2,
-    settings: SamplerSettings | None = None,
-    seed: int = 0,
-    out: Path = Path("samples.png"),
-    device: str | None = None,
-    nearest: bool = True,
-    previews: Path | None = None,
-    quiet: bool = False,
+def sample(
+    entry: Annotated[str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, or its folder.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", "-c", metavar="CLASS", help="Name or number of a class; repeatable. Default: all."),
+    ] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", "-p", metavar="TEXT", help="Prompt, for a model that reads text; repeatable."),
+    ] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="Text encoder: embedded, a T5 by name, or a folder. Default: as in training.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="Number of samples per class or prompt.")] = 2,
+    steps: Steps = 50,
+    sampler: Sampler = "ddim",
+    eta: Eta = 0.0,
+    guidance: Guidance = 2.0,
+    guidance_interval: GuidanceInterval = (0.0, 1.0),
+    dynamic_threshold: DynamicThreshold = None,
+    clip: Clip = True,
+    seed: Annotated[int, typer.Option(help="Seed of the first sample; each further one takes the next.")] = 0,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder for any number of images (resumes).")
+    ] = Path("samples.png"),
+    previews: Annotated[
+        Path | None, typer.Option(help="A .png of the predicted images during sampling, for the first samples.")
+    ] = None,
+    device: Device = None,
+    nearest: Annotated[bool, typer.Option(help="Show the nearest training image beside each sample.")] = True,
+    quiet: Quiet = False,
 ) -> Path:
-    """Draw samples and write them.
+    """Draw images at every level."""
+    _check_options(count, output, previews)
 
-    Args:
-        what: name of an entry that has weights, path of a checkpoint, or of a folder with checkpoints.
-        classes: names or indices of classes; by default all.
-        prompts: what to draw, for a model that reads text.
-        text_encoder_name: of prompts; by default the one the model was trained with.
-        count: samples of each class or prompt, or in all where the model has neither.
-        settings: sampler, steps, guidance, limits; by default DDIM with 50 steps and guidance 2.
-        seed: of the first sample; each further one takes the next.
-        out: a ``.png`` for a grid of all levels, or a folder for every image, written as it is drawn, and a grid. A
-            folder that was begun goes on.
-        device: where to run, such as "cuda" or "cpu"; by default a GPU if there is one.
-        nearest: show the nearest training image beside each sample, where the data is at hand.
-        previews: a ``.png`` that shows how the first samples come about.
-        quiet: show no progress.
-
-    Returns:
-        The path of the grid.
-
-    Raises:
-        ValueError, LookupError: an argument that does not fit, no such entry, or an entry without weights.
-    """
-    if count < 1:
-        raise ValueError(f"--count must be at least 1, not {count}")
-    if out.suffix.lower() in PICTURES:
-        raise ValueError(f"--output {out}: a grid is written as .png; any other name is a folder")
-    if previews is not None and previews.suffix.lower() != ".png":
-        raise ValueError(f"--previews {previews}: a picture is written as .png")
-    for picture in ([out] if out.suffix.lower() == ".png" else []) + ([previews] if previews is not None else []):
-        check_writable(picture.parent)  # before the work that would be lost
+    from builders.sampling.folder import SampleFolder
     from builders.sampling.generation import SamplerSettings
+    from builders.sampling.plan import Plan
+    from registry import weights
+    from zoo.device import pick_device
 
-    settings = settings or SamplerSettings(guidance_scale=2.0)
-    model, metadata = load_weights(what, pick_device(device))
-    data = training_data(metadata)
-    plan = Plan.make(model.graph, data, classes, prompts, count, seed)
-    encoder = text_encoder(model, metadata, text_encoder_name)
+    settings = SamplerSettings(sampler, steps, guidance, guidance_interval, eta, clip, dynamic_threshold)
+    model, metadata = weights.load_weights(entry, pick_device(device))
+    data = weights.training_data(metadata)
+    plan = Plan.make(model.graph, data, classes or (), prompts or (), count, seed)
+    encoder = weights.text_encoder(model, metadata, text_encoder)
     drawing = _Drawing(model, plan, settings, encoder, previews, quiet)
     title = f"{model.graph.name}, {_described(settings)}, seeds from {seed}"
     grid_data = data if nearest else None
-    if out.suffix.lower() == ".png":
-        return _to_grid(drawing, out, grid_data, title)
-    facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **settings.model_dump()}
-    if encoder is not None:
-        facts["text_encoder"] = encoder.fingerprint[:16]
-    return _to_folder(drawing, SampleFolder(out, plan, model.labels, facts), grid_data, title)
+    if output.suffix.lower() == ".png":
+        grid = _to_grid(drawing, output, grid_data, title)
+    else:
+        facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **settings.model_dump()}
+        if encoder is not None:
+            facts["text_encoder"] = encoder.fingerprint[:16]
+        grid = _to_folder(drawing, SampleFolder(output, plan, model.labels, facts), grid_data, title)
+    print(f"wrote {grid}")
+    return grid
+
+
+def _check_options(count: int, output: Path, previews: Path | None) -> None:
+    """Check, before any work, that the options make sense and that pictures can be written.
+
+    Raises:
+        ValueError: An option has no such value.
+        OSError: A folder cannot be written.
+    """
+    from builders.files import check_writable
+
+    if count < 1:
+        raise ValueError(f"--count must be at least 1, not {count}")
+    if output.suffix.lower() in PICTURES:
+        raise ValueError(f"--output {output}: a grid is written as .png; any other name is a folder")
+    if previews is not None and previews.suffix.lower() != ".png":
+        raise ValueError(f"--previews {previews}: a picture is written as .png")
+    for picture in (output, previews):
+        if picture is not None and picture.suffix.lower() == ".png":
+            check_writable(picture.parent)
 
 
 class _Drawing:
@@ -116,6 +138,7 @@ class _Drawing:
     def run(self, rows: Sequence[int], take: Callable[[Sequence[int], list[Tensor]], object]) -> None:
         """Draw some samples of the plan; ``take`` is given each batch as it is ready."""
         from builders.sampling.generation import draw
+        from zoo.terminal.progress import CountBar
 
         steps, request = self.settings.num_inference_steps, self.plan.request(rows)
         previews, preview = None, None
@@ -143,7 +166,7 @@ def _to_grid(drawing: _Drawing, out: Path, data: Data, title: str) -> Path:
 
     count = len(drawing.plan)
     if count > MOST_IN_GRID:
-        raise ValueError(f"{count:,} samples are too many for a picture (at most {MOST_IN_GRID}); give a folder to -o")
+        raise ValueError(f"{count:,} samples are too many for a grid (at most {MOST_IN_GRID}); use --output FOLDER")
     batches: list[list[Tensor]] = []
     drawing.run(range(count), lambda rows, levels: batches.append(levels))
     levels = [torch.cat(level) for level in zip(*batches, strict=True)]
@@ -156,12 +179,12 @@ def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) 
     missing, count = folder.missing(), len(drawing.plan)
     rows = missing if drawing.previews is None else sorted({*missing, *range(min(PREVIEWED, count))})
     if len(missing) < count and not drawing.quiet:
-        print(f"{count - len(missing):,} of {count:,} samples are there already", file=sys.stderr)
+        print(f"{count - len(missing):,} of {count:,} samples exist already", file=sys.stderr)
     try:
         drawing.run(rows, folder.write)
     except KeyboardInterrupt:
         done = count - len(folder.missing())
-        print(f"\n{done:,} of {count:,} samples are in {folder.folder}; the same command goes on", file=sys.stderr)
+        print(f"\n{done:,} of {count:,} samples are saved; run the same command to resume", file=sys.stderr)
         raise
     shown = min(count, SHOWN)
     rows = [index * count // shown for index in range(shown)]

@@ -1,37 +1,56 @@
-"""``zoo track``: entries in MLflow, with their costs, measured distances and artifacts."""
+"""``zoo track``: record entries in MLflow, with their costs, measured distances and artifacts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.commands.options import Quiet
 
 if TYPE_CHECKING:
-    from registry.entry import Entry
     from registry.tracking.entry_runs import RecordedRun
 
-__all__ = ["forward_milliseconds", "send_command", "track_command"]
 
-#: Entries of more FLOPs are not timed: building them takes longer than a user would wait.
-MOST_FLOPS = 5e9
-ROUNDS = 5
+def track(
+    entries: Annotated[
+        list[str] | None, typer.Argument(metavar="ENTRY...", help="Names of entries. Default: all.")
+    ] = None,
+    latency: Annotated[bool, typer.Option(help="Time a forward pass of small entries.")] = True,
+    send: Annotated[
+        Path | None, typer.Option("--send", metavar="RUN", help="Send the unsent records of a training run's folder.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Record entries in MLflow, each once: costs, measured distances, spec, card and diagram."""
+    if send is not None and entries:
+        raise ValueError("--send takes the folder of a run and no entries")
+    if send is not None:
+        print(_send(send))
+        return
+    done = track_entries(entries or (), latency=latency, quiet=quiet)
+    created, added = sum(each.created for each in done), sum(each.added for each in done)
+    print(f"{len(done)} entries: {created} new runs, {added} new values")
 
 
-def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = False) -> list[RecordedRun]:
-    """Record entries, each once for its hash; return what was done.
+def track_entries(names: Sequence[str], *, latency: bool = True, quiet: bool = False) -> list[RecordedRun]:
+    """Record entries, each once per hash; return what was done.
 
     Args:
-        names: of the entries, or paths; none for all.
-        latency: time a forward pass of small entries that have no time yet.
-        quiet: show no progress.
+        names: Names of entries, or paths; by default all entries.
+        latency: Time a forward pass of small entries that have no time yet.
+        quiet: Show no progress.
 
     Raises:
-        LookupError, SpecError: an entry is not there or wrong.
-        StoreError: the store cannot be used.
+        LookupError, SpecError: An entry does not exist or is wrong.
+        StoreError: The store cannot be used.
     """
     from registry.catalogue import get, list_names, readable
     from registry.tracking.entry_runs import record_entry
+    from registry.tracking.latency import MOST_FLOPS, forward_milliseconds
     from registry.tracking.store import connect, store_errors, tracking_uri
     from zoo.terminal.progress import PhaseBar
 
@@ -41,43 +60,25 @@ def track_command(names: Sequence[str], *, latency: bool = True, quiet: bool = F
     with store_errors(uri):
         client = connect(uri)
     with store_errors(uri), PhaseBar(quiet) as progress:
-        for number, entry in enumerate(entries):
+        for number, entry in enumerate(entries, 1):
             timed = latency and entry.card().flops < MOST_FLOPS
             done.append(record_entry(client, entry, partial(forward_milliseconds, entry) if timed else None))
-            progress("tracking", number + 1, len(entries))
+            progress("tracking", number, len(entries))
     return done
 
 
-def send_command(folder: Path) -> str:
-    """Send what a training run has in its spool and the store has not; say what was done.
+def _send(folder: Path) -> str:
+    """Send the records that the store of a training run does not have yet; return a sentence about it.
 
     Raises:
-        TrackingError: there is nothing to send, or the store did not take it.
+        TrackingError: There is nothing to send, or the store did not accept it.
     """
     from registry.tracking.resend import TrackingError, send_spool
 
     sent = send_spool(folder)
     if sent.left:
-        raise TrackingError(f"{sent.left} records of {folder} are still not at {sent.uri}: {sent.failure}; try again")
+        raise TrackingError(
+            f"{sent.left} records of {folder} could not be sent to {sent.uri}: {sent.failure}; try again"
+        )
     refused = f"; {sent.refused} were refused: {'; '.join(sent.warnings)}" if sent.refused else ""
     return f"sent {sent.records} records to {sent.uri}{refused}"
-
-
-def forward_milliseconds(entry: Entry) -> float:
-    """Median time of one forward pass of one sample on this machine's CPU, weights and inputs random."""
-    import statistics
-    import time
-
-    import torch
-
-    model = entry.build().eval()
-    z = [torch.zeros(1, level.channels, level.resolution, level.resolution) for level in entry.architecture.levels]
-    times = []
-    with torch.inference_mode():
-        context = model.encode()
-        for _ in range(ROUNDS + 1):
-            started = time.perf_counter()
-            model(z, torch.zeros(1), context)
-            times.append(1000 * (time.perf_counter() - started))
-    # The first pass also warms up.
-    return statistics.median(times[1:])

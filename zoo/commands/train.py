@@ -1,55 +1,50 @@
-"""``zoo train``: run a recipe, or go on with a run that was interrupted."""
+"""``zoo train``: run a recipe, or resume an interrupted run."""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from specs.default_recipe import default_recipe
-from specs.errors import UnknownName
-from specs.library import list_names as list_entries
-from specs.load import load_entry
-from specs.recipe import Recipe, list_recipes, load_recipe
+import typer
 
-__all__ = ["run_recipe", "train_command"]
+from zoo.commands.options import Device, Quiet, RunFolder, Track
+from zoo.exit_codes import INTERRUPTED
+
+if TYPE_CHECKING:
+    from specs.recipe import Recipe
 
 
-def train_command(
-    recipe: str,
-    *,
-    overrides: Sequence[str] = (),
-    data: str | None = None,
-    steps: int | None = None,
-    out: Path | None = None,
-    device: str | None = None,
-    quiet: bool = False,
-    track: bool = True,
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="Name of a recipe or path to a YAML file; with --data, of an entry."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: phases.p16.steps=100. Repeatable."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data set or folder of shards to train an entry on, level by level.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Total steps over all levels, with --data.")] = None,
+    output: RunFolder = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    track: Track = True,
 ) -> int:
-    """Train a recipe, or an entry on some data; return the exit code.
+    """Train by a recipe, or an entry on --data, level by level. Ctrl-C saves; run the same command to resume."""
+    from specs.load import load_entry
 
-    Args:
-        recipe: its name, or path to a YAML file; with ``data``, those of an entry instead.
-        overrides: changes such as ``phases.p16.steps=100``.
-        data: name of a data set, or path to one; the recipe is then made for the entry.
-        steps: of such a recipe, over all phases.
-        out: folder of the run; by default ``runs/NAME``.
-        device: such as "cuda"; by default a GPU if there is one.
-        quiet: no progress bar and no message but errors.
-        track: log to MLflow.
-
-    Raises:
-        LookupError, ValueError, TrainingError: one clear message each.
-    """
-    loaded = _load(recipe, overrides, data, steps)
-    folder = out or Path("runs") / loaded.name
-    command = _again(recipe, overrides, out, data, steps, device, quiet=quiet, track=track)
-    weights = run_recipe(loaded, folder, device=device, quiet=quiet, track=track, command=command)
+    loaded = _load(recipe, overrides or (), data, steps)
+    folder = output or Path("runs") / loaded.name
+    weights = run_recipe(loaded, folder, device=device, quiet=quiet, track=track)
     if weights is None:
-        return 130
+        return INTERRUPTED
     if not quiet and _is_main():
         prompt = ' --prompt "..."' if load_entry(loaded.entry).graph.text is not None else ""
         print(f"trained weights: {weights}\ntry: zoo sample {weights}{prompt} -o samples.png")
@@ -57,17 +52,22 @@ def train_command(
 
 
 def _load(recipe: str, overrides: Sequence[str], data: str | None, steps: int | None) -> Recipe:
+    from specs.default_recipe import default_recipe
+    from specs.errors import UnknownName
+    from specs.library import list_names
+    from specs.recipe import list_recipes, load_recipe
+
     if data is not None:
         if recipe in list_recipes():
-            raise ValueError(f"{recipe} is a recipe, which has data of its own; change it by --set data={data}")
+            raise ValueError(f"{recipe} is a recipe with its own data; to change it: --set data={data}")
         return default_recipe(recipe, data, overrides, steps=steps)
     if steps is not None:
-        raise ValueError("--steps is for an entry with --data; a recipe's steps change by --set phases.NAME.steps=N")
+        raise ValueError("--steps needs --data; to change the steps of a recipe: --set phases.NAME.steps=N")
     try:
         return load_recipe(recipe, overrides)
     except UnknownName:
-        if recipe in list_entries():
-            raise ValueError(f"{recipe} is an entry, not a recipe; say what to train it on: --data DATASET") from None
+        if recipe in list_names():
+            raise ValueError(f"{recipe} is an entry, not a recipe; name the data to train it on: --data DATA") from None
         raise
 
 
@@ -75,13 +75,12 @@ def run_recipe(
     recipe: Recipe,
     folder: Path,
     *,
-    command: str,
     device: str | None = None,
     quiet: bool = False,
     track: bool = True,
     extra: Sequence[Any] = (),
 ) -> Path | None:
-    """Train with the usual observers; None if it was interrupted, after saying how to go on."""
+    """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume."""
     from builders.training.json_log import JsonLog
     from builders.training.loop import Interrupted
     from builders.training.observers import Observers
@@ -90,8 +89,7 @@ def run_recipe(
     from zoo.terminal.training_bar import ProgressBar
 
     where = str(pick_device(device))
-    members: list[Any] = [] if quiet else [ProgressBar()]
-    members.append(JsonLog())
+    members: list[Any] = [JsonLog()] if quiet else [ProgressBar(), JsonLog()]
     tracker = None
     if track:
         from registry.tracking.observer import MLflowObserver
@@ -101,14 +99,16 @@ def run_recipe(
         from registry.evaluation.during_training import DistanceObserver
 
         members.append(DistanceObserver(tracker.log_metrics if tracker else None, where))
-    # Last: what the others measure at the end of a step is logged before the run ends.
-    observer = Observers([*members, *extra, *([tracker] if tracker else [])])
+    members += extra
+    if tracker is not None:
+        members.append(tracker)  # last: it logs what the others measured before it ends the run
     with _stop_signals() as stop:
         try:
-            weights = train(recipe, folder, observer=observer, device=where, stop=stop)
+            weights = train(recipe, folder, observer=Observers(members), device=where, stop=stop)
         except Interrupted:
             if _is_main():
-                print(f"\ninterrupted; everything is saved in {folder}. To go on: {command}", file=sys.stderr)
+                again = shlex.join(["zoo", *sys.argv[1:]])
+                print(f"\ninterrupted; everything is saved in {folder}. To resume: {again}", file=sys.stderr)
             return None
     if track and _is_main():
         _record_entry(recipe)
@@ -116,7 +116,7 @@ def run_recipe(
 
 
 def _is_main() -> bool:
-    """Whether this is the process that speaks and writes for all that train together."""
+    """Return whether this process prints and writes for all that train together."""
     from builders.training.distributed import is_main
 
     return is_main()
@@ -127,7 +127,7 @@ def _warn(text: str) -> None:
 
 
 def _record_entry(recipe: Recipe) -> None:
-    """The entry's own run in MLflow, whose child the training is; training is done, whatever the store does."""
+    """Record the entry's own run in MLflow, the parent of the training run; a failure is a warning."""
     from registry.catalogue import get
     from registry.tracking.entry_runs import record_entry
     from registry.tracking.store import connect, explained, tracking_uri
@@ -135,46 +135,25 @@ def _record_entry(recipe: Recipe) -> None:
     try:
         record_entry(connect(tracking_uri()), get(recipe.entry))
     except Exception as error:  # whatever MLflow raises
-        _warn(f"the entry could not be recorded in MLflow ({explained(error)}); later: zoo track {recipe.entry}")
+        _warn(f"the entry could not be recorded in MLflow ({explained(error)}); to try again: zoo track {recipe.entry}")
 
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Any]:
-    """Ctrl-C and SIGTERM let the step finish and the state be written; a second Ctrl-C ends at once."""
-    asked: list[int] = []
+    """Let Ctrl-C and SIGTERM finish the step and save the state; a second Ctrl-C stops at once."""
+    received: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
-        if asked and number == signal.SIGINT:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
 
     previous = {}
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(ValueError):  # not in the main thread: whoever calls handles signals
+        with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
             previous[number] = signal.signal(number, handle)
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _again(
-    recipe: str,
-    overrides: Sequence[str],
-    out: Path | None,
-    data: str | None,
-    steps: int | None,
-    device: str | None,
-    *,
-    quiet: bool,
-    track: bool,
-) -> str:
-    """The command that goes on, as it was given."""
-    import shlex
-
-    words = ["zoo", "train", recipe, *(word for change in overrides for word in ("--set", change))]
-    words += ["--data", str(data)] * (data is not None) + ["--steps", str(steps)] * (steps is not None)
-    words += ["--out", str(out)] if out else []
-    words += ["--device", device] if device else []
-    return shlex.join(words + ["--quiet"] * quiet + ["--no-track"] * (not track))

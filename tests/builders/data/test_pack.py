@@ -253,7 +253,7 @@ def test_ctrl_c_with_workers_goes_on_afterwards(tmp_path):
     assert process.returncode == 130 and err.strip() == "interrupted"
     assert not list(out.glob(".*.tmp")) and not (out / "dataset.yaml").exists()
     again = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 0 and "shards were there" in again.stdout and again.stderr == ""
+    assert again.returncode == 0 and "shards reused" in again.stdout and again.stderr == ""
     whole = pack(find_sources(root), tmp_path / "whole", "x", PackSettings(256, samples_per_shard=6))
     for path in whole.folder.glob("*.tar"):
         assert path.read_bytes() == (out / path.name).read_bytes()
@@ -316,7 +316,7 @@ def test_images_too_long_to_fit(tmp_path):
 
 def test_command(folder, tmp_path, cli):
     code, out, err = cli("data", "pack", folder, "out", "--resolution", 16, "--licence", "CC0", "-q")
-    assert code == 0 and "2 classes; 0 broken images passed over" in out and err == ""
+    assert code == 0 and "2 classes; 0 broken images skipped" in out and err == ""
     code, out, _ = cli("data", "inspect", "out", "--sheet", "sheet.png", "-q")
     assert code == 0 and "cat (20), dog (20)" in out and "wrote sheet.png" in out
     facts = json.loads(cli("data", "inspect", "out", "--json")[1])
@@ -338,7 +338,7 @@ def test_command(folder, tmp_path, cli):
         (["good.csv", "out"], "the only image is broken: a.png: No such file"),
         (["twice.csv", "out"], "two images have the key 'a'"),
         (["good.csv", "good.csv/x"], "good.csv/x: Not a directory"),
-        (["pictures", "pictures"], "pictures: is the SOURCE"),
+        (["pictures", "pictures"], "pictures: is the source"),
         (["pictures", "out"], "pictures: no images"),
         (["nul.jsonl", "out"], "a\0b.png: embedded null byte"),
         (["memory://none.tar", "out"], "memory://none.tar: cannot be fetched"),

@@ -178,7 +178,7 @@ def test_command(cli):
     code, out, err = cli("data", "encode", "noto-emoji-64", "states", "-q")
     assert code == 0 and err == "" and out.count("\n") == 1
     assert out.startswith("states: 1,910 captions of 2 shards by embedded; for recipes: text_encoder: states")
-    assert "2 shards (2 were there)" in cli("data", "encode", "noto-emoji-64", "states", "-q")[1]
+    assert "2 shards (2 reused)" in cli("data", "encode", "noto-emoji-64", "states", "-q")[1]
     # What it wrote stands for the encoder.
     for name in ("states", "embedded"):
         Path(f"{name}.yaml").write_text(
@@ -204,7 +204,7 @@ def losses(name):
     ("arguments", "message"),
     [
         (["noto-emoji64", "out"], "did you mean 'noto-emoji-64'?"),
-        (["noto-emoji-64", "out", "--entry", "mdm-nano"], "mdm-nano reads no text; give an --entry that does"),
+        (["noto-emoji-64", "out", "--entry", "mdm-nano"], "mdm-nano reads no text; use --entry with one that does"),
         (["noto-emoji-64", "out", "--entry", "mdm-nano.txt"], "did you mean 'mdm-nano.text'"),
         (["noto-emoji-64", "out", "--entry", "mdm-s64"], "width 256, but the entry reads text of width 2048"),
         (["noto-emoji-64", "out", "--text-encoder", "./nowhere"], "no such folder with a text encoder"),

@@ -1,0 +1,110 @@
+"""Measure an entry, a checkpoint or a folder of images, and write the result to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builders.files import check_writable
+from registry.evaluation.evaluate import Progress, _silent, evaluate_images, evaluate_model
+from registry.evaluation.features import EvaluationError, metric_features, open_features
+from registry.evaluation.image_sets import ImageSet, open_images
+from registry.evaluation.results import MEASURED, Measurement, measurements, save
+from registry.weights import data_of, load_weights
+from specs.schemas.evaluation import EvaluationSpec
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["find_measurement", "measure"]
+
+#: Samples on the contact sheet that is saved with a measurement.
+SHOWN = 60
+
+
+def measure(
+    what: str,
+    spec: EvaluationSpec,
+    *,
+    reference: str | None = None,
+    resolution: int | None = None,
+    inception_weights: Path | None = None,
+    folder: Path = MEASURED,
+    device: torch.device | str = "cpu",
+    progress: Progress = _silent,
+) -> tuple[Measurement, Path]:
+    """Measure and write the result; return it and its file.
+
+    Args:
+        what: An entry with weights, a checkpoint or its folder, or a folder of images.
+        spec: Number of samples, how they are drawn, the features they are compared in.
+        reference: A data set, shard or folder of images; by default the data that the weights were trained on.
+        resolution: Side in pixels to compare at; by default that of the samples.
+        inception_weights: File of the weights that define FID.
+        folder: Folder of results.
+        device: Device of the model and the features.
+        progress: Called with the name of the current phase, and how much of it is done out of how much.
+
+    Raises:
+        ValueError, LookupError, OSError: One clear message each.
+    """
+    check_writable(folder)  # before minutes of work that would be lost
+    images = _folder_of_images(what, resolution)
+    if images is not None:
+        if reference is None:
+            raise EvaluationError(f"{what}: name the images to compare these with: --reference NAME_OR_FOLDER")
+        real = open_images(reference, images.images.shape[-1], spec.split)
+        extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=device)
+        found = evaluate_images(images, real, extractor, device=device, progress=progress)
+        return found, save(found, folder)
+    model, metadata = load_weights(what, device)
+    data = reference or data_of(metadata)
+    if not data:
+        raise EvaluationError(f"{what} does not name its training data; set --reference NAME_OR_FOLDER")
+    if resolution not in (None, model.graph.resolution):
+        raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
+    real = open_images(data, model.graph.resolution, spec.split)
+    extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=device)
+    found, drawn = evaluate_model(model, metadata, real, extractor, spec, progress=progress)
+    path = save(found, folder)
+    _save_sheet(drawn, path.with_suffix(".png"))
+    return found, path
+
+
+def find_measurement(entry: str, weights: str, spec: EvaluationSpec, folder: Path = MEASURED) -> Measurement | None:
+    """Return the measurement of these weights under this protocol, if the folder holds one.
+
+    Args:
+        entry: Name of the entry.
+        weights: First 16 digits of the weights' content hash.
+        spec: How samples are drawn and compared.
+        folder: Folder of results.
+    """
+    for found in measurements([folder]):
+        protocol = found.protocol
+        drawn = {name: value for name, value in found.sampler.items() if name != "text_encoder"}
+        if (
+            (found.entry, found.weights, drawn) == (entry, weights, spec.drawn)
+            and (protocol.samples, protocol.reference_split) == (spec.samples, spec.split)
+            and protocol.features == metric_features(spec.features)
+            and protocol.resize in (spec.resize, "internal")
+        ):
+            return found
+    return None
+
+
+def _folder_of_images(what: str, resolution: int | None) -> ImageSet | None:
+    """Return the images of a folder that holds images and no checkpoint."""
+    path = Path(what)
+    if not path.is_dir() or any(path.glob("*.safetensors")):
+        return None
+    return open_images(what, resolution)
+
+
+def _save_sheet(drawn: ImageSet, path: Path) -> None:
+    """Save a contact sheet of samples spread evenly over all: they are ordered by class, and each should show."""
+    from builders.pictures import contact_sheet, save_image
+
+    count = len(drawn.images)
+    shown = min(count, SHOWN)
+    save_image(contact_sheet(drawn.images[[index * count // shown for index in range(shown)]]), path)

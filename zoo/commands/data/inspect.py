@@ -1,0 +1,75 @@
+"""``zoo data inspect``: counts, sizes, classes and broken images of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.commands.data import NAMED
+from zoo.commands.options import Data, Json, Quiet
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from builders.data.inspection import Inspection
+
+
+def inspect(
+    name: Data,
+    sheet: Annotated[Path | None, typer.Option(help="A .png for a contact sheet.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Read every image of a data set once: counts, sizes, classes, broken images, a contact sheet.
+
+    The exit code is 1 if no image can be read.
+    """
+    from builders.data.inspection import inspect_dataset
+    from builders.pictures import save_image
+    from zoo.terminal.console import console, print_json
+    from zoo.terminal.progress import PhaseBar
+
+    with PhaseBar(quiet or as_json) as show:
+        found = inspect_dataset(name, progress=lambda done, total: show("reading shards", done, total))
+    if sheet is not None and found.sheet is not None:
+        save_image(found.sheet, sheet)
+    unreadable = bool(found.broken) and not found.samples
+    if as_json:
+        print_json(found.as_dict())
+        return int(unreadable)
+    console().print(_table(found))
+    for what in found.broken[:NAMED]:
+        print(f"broken: {what}")
+    if len(found.broken) > NAMED:
+        print(f"and {len(found.broken) - NAMED:,} more; --json names all")
+    if sheet is not None and found.sheet is not None:
+        print(f"wrote {sheet}")
+    return int(unreadable)
+
+
+def _table(found: Inspection) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    sizes = ", ".join(f"{width}x{height} ({count:,})" for (width, height), count in found.sizes)
+    if sizes:
+        sizes += "; from {}x{} to {}x{}".format(*found.smallest, *found.largest)
+    rows = {
+        "data set": found.name,
+        "licence": found.licence,
+        "attribution": found.attribution,
+        "shards": f"{found.shards}, {found.bytes / 2**20:.1f} MiB",
+        "samples": ", ".join(f"{count:,} {split}" for split, count in found.samples.items()) or "none",
+        "sizes": sizes,
+        "captions": f"{found.captions:,}",
+        "classes": ", ".join(f"{name or 'none'} ({count:,})" for name, count in found.classes.items()),
+        "broken": f"{len(found.broken):,}",
+    }
+    for title, text in rows.items():
+        if text:
+            table.add_row(title, text)
+    return table

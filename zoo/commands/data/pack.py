@@ -1,0 +1,62 @@
+"""``zoo data pack``: images with captions or labels as webdataset shards."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.commands.data import NAMED
+from zoo.commands.options import Quiet
+
+
+def pack(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of images, a CSV or JSONL file, shards.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the shards.")],
+    name: Annotated[str | None, typer.Option(help="Name of the data set. Default: the folder's.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of stored images in pixels. Default: unchanged.")] = None,
+    resize: Annotated[str, typer.Option(help="Resizing: center-crop, fit (the shorter side) or none.")] = "center-crop",
+    val: Annotated[bool, typer.Option(help="Hold about one sample in ten out for validation.")] = True,
+    licence: Annotated[str | None, typer.Option(help="Licence of the images, recorded in the card.")] = None,
+    attribution: Annotated[str, typer.Option(help="Attribution of the images, recorded in the card.")] = "",
+    caption: Annotated[str | None, typer.Option(help="Column or JSON key of captions.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column or JSON key of labels.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column or JSON key that groups near-duplicates; a group stays in one split.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Maximum number of samples per shard.")] = 1000,
+    max_broken: Annotated[float, typer.Option(help="Maximum share of broken images.")] = 0.01,
+    workers: Annotated[int, typer.Option(help="Number of worker processes; 0 packs in this process.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Pack images with captions or labels into webdataset shards. Run the same command to resume."""
+    from builders.data.packing.pack import PackSettings
+    from builders.data.packing.pack import pack as run
+    from builders.data.packing.sources import find_sources
+    from zoo.terminal.progress import PhaseBar
+
+    settings = PackSettings(resolution, resize, val, samples, max_broken, licence or "not stated", attribution)
+    if out.resolve() == Path(source).resolve():
+        raise ValueError(f"{out}: is the source; choose another folder for the shards")
+    sources = find_sources(source, caption=caption, label=label, group=group)
+    if licence is None:
+        print("warning: no --licence; 'not stated' is recorded", file=sys.stderr)
+    with PhaseBar(quiet) as show:
+        packed = run(
+            sources,
+            out,
+            name or out.resolve().name,
+            settings,
+            workers=workers,
+            progress=lambda done, total: show("packing", done, total),
+        )
+    for what in packed.broken[:NAMED]:
+        print(f"skipped: {what}", file=sys.stderr)
+    if len(packed.broken) > NAMED:
+        print(f"and {len(packed.broken) - NAMED:,} more", file=sys.stderr)
+    counts = ", ".join(f"{count:,} {split}" for split, count in packed.samples.items())
+    kept = f"; {packed.kept} of {packed.shards} shards reused" if packed.kept else ""
+    broken = f"{len(packed.broken)} broken image{'s' * (len(packed.broken) != 1)} skipped"
+    print(f"{out}: {counts}; {len(packed.classes)} classes; {broken}{kept}")
