@@ -17,7 +17,7 @@ __all__ = ["environment", "hardware", "source_commit"]
 
 def environment(device: torch.device | str = "cpu") -> dict[str, str]:
     """Versions of Python and the libraries, the machine, and the commit where the source is a checkout."""
-    from builders.checkpoints.weights import versions
+    from builders.versions import versions
 
     found = {f"version.{name}": value for name, value in versions().items()}
     found["hardware"] = hardware(device)

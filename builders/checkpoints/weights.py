@@ -9,9 +9,7 @@ whatever happens meanwhile.
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +18,13 @@ from torch import Tensor
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors, write_tensors
 from builders.networks.nested_unet import NestedUNet, build_model
+from builders.versions import versions
 from specs.errors import SpecError
 from specs.expanded_yaml import expanded_yaml
 from specs.graph import EntryGraph
 from specs.load import load_text
 
 __all__ = ["load_checkpoint", "read_weights", "save_weights", "spec_metadata", "versions"]
-
-_PACKAGES = ("matryoshka-zoo", "torch", "safetensors", "numpy")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide results."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def spec_metadata(graph: EntryGraph) -> dict[str, str]:

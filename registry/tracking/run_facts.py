@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from registry.environment import hardware, source_commit
+from registry.environment import environment
 
 if TYPE_CHECKING:
     from builders.training.observers import RunFacts
@@ -16,21 +16,20 @@ __all__ = ["training_costs", "training_params", "training_tags"]
 
 def training_tags(run: RunFacts) -> dict[str, str]:
     """Return entry and hashes, data set and its licence, versions, commit and hardware."""
-    from builders.checkpoints.weights import versions
-
-    tags = {
+    tags = environment() | {
         "kind": "training",
         "entry": run.graph.name,
         "hash": run.graph.hash,
         "graph_hash": run.graph.graph_hash,
         "device": run.device,
-        "hardware": hardware(),
         "data": str(run.data.get("name")),
         "data_licence": str(run.data.get("licence")),
     }
-    tags |= {f"version.{name}": value for name, value in versions().items()}
-    commit, gpu = source_commit(), _gpu(run.device)
-    return tags | ({"commit": commit} if commit else {}) | ({"gpu": gpu} if gpu else {})
+    if run.device.startswith("cuda"):
+        import torch
+
+        tags["gpu"] = torch.cuda.get_device_name(run.device)
+    return tags
 
 
 def training_params(run: RunFacts) -> dict[str, str]:
@@ -59,15 +58,6 @@ def training_costs(graph: EntryGraph) -> dict[str, float]:
         costs[f"per_level/macs.{label}"] = part.macs
         costs[f"per_level/flops.{label}"] = part.flops
     return costs
-
-
-def _gpu(device: str) -> str | None:
-    """Return the name of the GPU, or None on another device."""
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    return str(torch.cuda.get_device_name(device))
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:

@@ -97,7 +97,7 @@ def test_what_a_full_disk_never_took_is_said(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("registry.tracking.spool_writer.PAUSE", 0.05)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     warnings: list[str] = []
-    told = MLflowObserver(warn=warnings.append, patience=5.0)
+    told = MLflowObserver(warn=warnings.append, patience=1.0)
     told.on_start(facts(tmp_path / "run"))
     told.log_metrics({"loss": 1.0}, 1)
     told.on_end("finished")
