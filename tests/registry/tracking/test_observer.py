@@ -12,20 +12,14 @@ import pytest
 from builders.training.loop import Interrupted
 from builders.training.start import TrainingError, train
 from registry.tracking.observer import EXPERIMENT, MLflowObserver
-from specs.recipe import Recipe, load_recipe
+from specs.recipe import Recipe
 from tests.helpers.tracking_stores import client, run_of
 
-SMALL = ["phases.p8.steps=2", "phases.p16.steps=2", "phases.p8.batch=2", "phases.p16.batch=2", "every.evaluate=1"]
+pytestmark = pytest.mark.usefixtures("quick")
 
 
-@pytest.fixture
-def recipe() -> Recipe:
-    return load_recipe("micro-test", SMALL)
-
-
-def observer(uri: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> MLflowObserver:
+def new_observer(uri: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> MLflowObserver:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr("registry.tracking.sender_thread.SECONDS", 0.05)
     return MLflowObserver(**options)
 
 
@@ -35,7 +29,7 @@ def test_a_run_holds_what_it_should(
     from registry.catalogue import get
 
     warnings: list[str] = []
-    train(recipe, tmp_path, observer=observer(shared_uri, monkeypatch, warn=warnings.append))
+    train(recipe, tmp_path, observer=new_observer(shared_uri, monkeypatch, warn=warnings.append))
     assert not warnings
     run, entry = run_of(shared_uri, tmp_path), get("mdm-micro")
     card = entry.card()
@@ -43,7 +37,7 @@ def test_a_run_holds_what_it_should(
     assert client(shared_uri).get_experiment(run.info.experiment_id).name == EXPERIMENT
     tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
     assert (tags["entry"], tags["hash"], tags["graph_hash"]) == ("mdm-micro", entry.hash, entry.graph_hash)
-    assert tags["data"] == "noto-emoji-64" and "Apache" in tags["data_licence"] and tags["version.torch"]
+    assert tags["data"] == recipe.data and tags["data_licence"] and tags["version.torch"]
     assert params["optimizer.learning_rate"] == str(recipe.optimizer.learning_rate)
     assert params["phases.p16.train"] == "r16" and params["levels"] == "r16, r8"
     costs = [metrics[f"per_level/{name}.whole"] for name in ("params", "macs", "flops")]
@@ -62,10 +56,10 @@ def test_a_resumed_run_is_one_run(
     recipe: Recipe, shared_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Interrupted):
-        train(recipe, tmp_path, observer=observer(shared_uri, monkeypatch), stop=lambda: True)
+        train(recipe, tmp_path, observer=new_observer(shared_uri, monkeypatch), stop=lambda: True)
     first = run_of(shared_uri, tmp_path)
     assert first.info.status == "KILLED"
-    train(recipe, tmp_path, observer=observer(shared_uri, monkeypatch))
+    train(recipe, tmp_path, observer=new_observer(shared_uri, monkeypatch))
     second = run_of(shared_uri, tmp_path)
     assert second.info.run_id == first.info.run_id and second.info.status == "FINISHED"
     history = client(shared_uri).get_metric_history(first.info.run_id, "loss/r8")
@@ -79,7 +73,7 @@ def test_a_run_that_breaks_ends_as_failed(
 
     monkeypatch.setattr(phase, "total_loss", lambda losses, loss: sum(losses.values()) * float("inf"))
     with pytest.raises(TrainingError):
-        train(recipe, tmp_path, observer=observer(shared_uri, monkeypatch))
+        train(recipe, tmp_path, observer=new_observer(shared_uri, monkeypatch))
     assert run_of(shared_uri, tmp_path).info.status == "FAILED"
 
 

@@ -1,4 +1,4 @@
-"""Tracking between processes: many that log to one fresh store, a server that is killed, a training that is killed."""
+"""Tracking between processes: several that log to one fresh store, a killed server, a killed training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def environment(uri: str) -> dict[str, str]:
 
 
 def log_together(folder: Path, processes: int, steps: int) -> None:
-    """Have processes started at once log to a store that is not there yet, and look for every point."""
+    """Start processes that log to a store that does not exist yet, and check that it has every point."""
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     started = [
         subprocess.Popen(
@@ -36,9 +36,9 @@ def log_together(folder: Path, processes: int, steps: int) -> None:
         )
         for n in range(processes)
     ]
-    said = [process.communicate(timeout=550)[1].decode() for process in started]
-    assert [process.returncode for process in started] == [0] * processes, said
-    assert "Traceback" not in "".join(said) and "does not have" not in "".join(said), said
+    output = [process.communicate(timeout=550)[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0] * processes, output
+    assert "Traceback" not in "".join(output) and "does not have" not in "".join(output), output
     assert len(client(uri).search_runs([client(uri).get_experiment_by_name(EXPERIMENT).experiment_id])) == processes
     for n in range(processes):
         run = run_of(uri, folder / f"run{n}")
@@ -51,7 +51,7 @@ def log_together(folder: Path, processes: int, steps: int) -> None:
 
 
 def test_processes_started_together_on_a_fresh_store_lose_nothing(tmp_path: Path) -> None:
-    log_together(tmp_path, processes=3, steps=100)
+    log_together(tmp_path, processes=2, steps=50)
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_eight_processes_of_a_thousand_steps_lose_nothing(tmp_path: Path) -> Non
 
 
 KILLED = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from builders.training.observers import Observer, Observers
 from builders.training.start import train
@@ -73,19 +73,18 @@ class Kill(Observer):
             time.sleep(1)
             os.kill(os.getpid(), 9)
 
-import time
 members = [MLflowObserver(patience=60), *([Kill()] if sys.argv[2] == "kill" else [])]
-train(load_recipe("micro-test"), Path(sys.argv[1]), observer=Observers(members))
+train(load_recipe("micro-test", [f"data={sys.argv[3]}"]), Path(sys.argv[1]), observer=Observers(members))
 """
 
 
-def test_a_training_that_is_killed_and_goes_on_is_one_run_with_each_step_once(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+def test_a_training_that_is_killed_and_resumed_is_one_run_with_each_step_once(
+    uri: str, images: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run")]
     codes = [
-        subprocess.run(
-            [sys.executable, "-c", KILLED, str(tmp_path / "run"), how], cwd=tmp_path, env=environment(uri), timeout=120
-        ).returncode
-        for how in ("kill", "go on")
+        subprocess.run([*command, how, str(images)], cwd=tmp_path, env=environment(uri), timeout=120).returncode
+        for how in ("kill", "resume")
     ]
     assert codes == [-signal.SIGKILL, 0]
     runs = client(uri).search_runs([client(uri).get_experiment_by_name(EXPERIMENT).experiment_id])
@@ -131,7 +130,7 @@ def test_a_server_killed_in_mid_training_and_started_again_loses_nothing(
     uri, warnings, step = f"http://127.0.0.1:{port}", [], 0
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setattr("registry.tracking.sender_thread.LAST_PAUSE", 4.0)
-    told = MLflowObserver(warn=warnings.append, patience=120)
+    observer = MLflowObserver(warn=warnings.append, patience=120)
     run = tmp_path / "run"
 
     def log(seconds: float) -> None:
@@ -139,11 +138,11 @@ def test_a_server_killed_in_mid_training_and_started_again_loses_nothing(
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             step += 1
-            told.log_metrics({"value": step / 3}, step)
+            observer.log_metrics({"value": step / 3}, step)
             time.sleep(0.01)
 
     with server(tmp_path, port):
-        told.on_start(facts(run))
+        observer.on_start(facts(run))
         for _ in range(60):  # how soon the store is reached depends on the machine
             log(2)
             if (run / "mlflow.json").exists():
@@ -153,10 +152,10 @@ def test_a_server_killed_in_mid_training_and_started_again_loses_nothing(
     log(15)  # it is killed
     grid = run / "grid.png"
     grid.write_bytes(b"a picture")
-    told.log_artifact(grid, "grids")
+    observer.log_artifact(grid, "grids")
     with server(tmp_path, port):
         log(5)
-        told.on_end("finished")
+        observer.on_end("finished")
         found = run_of(uri, run)
         assert found.info.status == "FINISHED"
         points = client(uri).get_metric_history(found.info.run_id, "value")

@@ -15,11 +15,11 @@ import pytest
 from builders.training.start import train
 from registry.tracking.observer import MLflowObserver, initialise_store
 from registry.tracking.resend import TrackingError, send_spool
-from specs.recipe import Recipe, load_recipe
+from specs.recipe import Recipe
 from tests.helpers.tracking_stores import client, facts, run_of, steps_of
 
-SMALL = ["phases.p8.steps=2", "phases.p16.steps=2", "phases.p8.batch=2", "phases.p16.batch=2", "every.evaluate=1"]
 AWAY = "http://127.0.0.1:9"
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
@@ -28,21 +28,7 @@ def uri(shared_uri: str) -> str:
     return shared_uri
 
 
-@pytest.fixture
-def recipe() -> Recipe:
-    return load_recipe("micro-test", SMALL)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short pauses."""
-    for name in ("SECONDS", "FIRST_PAUSE", "CLOSING_PAUSE"):
-        monkeypatch.setattr(f"registry.tracking.sender_thread.{name}", 0.05)
-    monkeypatch.setattr("registry.tracking.sender_thread.LAST_PAUSE", 0.2)
-    monkeypatch.setattr("registry.tracking.resend.PAUSE", 0.05)
-
-
-def observer(monkeypatch: pytest.MonkeyPatch, uri: str, **options: Any) -> MLflowObserver:
+def new_observer(monkeypatch: pytest.MonkeyPatch, uri: str, **options: Any) -> MLflowObserver:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return MLflowObserver(**options)
 
@@ -89,16 +75,16 @@ def test_an_outage_in_mid_training_loses_and_doubles_nothing(
     monkeypatch.setattr(MlflowClient, "create_run", create)
     monkeypatch.setattr(MlflowClient, "log_batch", fail)
     monkeypatch.setattr("registry.tracking.sender._Batch.add", _at_most(20))
-    told = observer(monkeypatch, uri, warn=warnings.append, patience=60)
-    told.on_start(facts(tmp_path))
+    observer = new_observer(monkeypatch, uri, warn=warnings.append, patience=60)
+    observer.on_start(facts(tmp_path))
     for step in range(1, 201):
-        told.log_metrics({"value": step / 3}, step)
+        observer.log_metrics({"value": step / 3}, step)
         time.sleep(0.005)
     # The outage is to be over before the end, at which it would be given up.
     deadline = time.monotonic() + 60
     while calls[0] < 9 and time.monotonic() < deadline:
         time.sleep(0.02)
-    told.on_end("finished")
+    observer.on_end("finished")
     assert calls[0] > 9
     run = run_of(uri, tmp_path)
     assert run.info.status == "FINISHED" and steps_of(uri, run, "value") == list(range(1, 201))
@@ -119,7 +105,7 @@ def test_a_store_that_is_away_is_sent_to_later(
     recipe: Recipe, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warnings: list[str] = []
-    train(recipe, tmp_path, observer=observer(monkeypatch, AWAY, warn=warnings.append, patience=15))
+    train(recipe, tmp_path, observer=new_observer(monkeypatch, AWAY, warn=warnings.append, patience=15))
     assert (tmp_path / "ema.safetensors").is_file() and not (tmp_path / "mlflow.json").exists()
     assert AWAY in warnings[-1] and f"zoo track --send {tmp_path}" in warnings[-1]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -134,13 +120,13 @@ def test_a_store_that_is_away_is_sent_to_later(
     assert send_spool(tmp_path, uri).records == 0
 
 
-def test_what_is_unsent_is_sent_by_the_next_start(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = observer(monkeypatch, AWAY, warn=lambda text: None, patience=10)
+def test_unsent_records_are_sent_by_the_next_start(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = new_observer(monkeypatch, AWAY, warn=lambda text: None, patience=10)
     first.on_start(facts(tmp_path))
     first.log_metrics({"value": 1.0}, 1)
     first.log_metrics({"value": 2.0}, 2)
     first.on_end("interrupted")
-    second = observer(monkeypatch, uri)
+    second = new_observer(monkeypatch, uri)
     second.on_start(facts(tmp_path, first_step=1))  # step 2 was taken after the last checkpoint
     second.log_metrics({"value": 2.5}, 2)
     second.log_metrics({"value": 3.0}, 3)
@@ -156,23 +142,23 @@ def test_a_server_that_hangs_delays_neither_start_nor_steps(
 ) -> None:
     warnings: list[str] = []
     with hanging_server() as address:
-        told = observer(monkeypatch, address, warn=warnings.append, patience=2)
+        observer = new_observer(monkeypatch, address, warn=warnings.append, patience=2)
         started = time.monotonic()
-        told.on_start(facts(tmp_path / "start"))
+        observer.on_start(facts(tmp_path / "start"))
         assert time.monotonic() - started < 0.5
         longest = 0.0
         for step in range(1, 101):
             before = time.perf_counter()
-            told.log_metrics({"value": 1.0}, step)
+            observer.log_metrics({"value": 1.0}, step)
             longest = max(longest, time.perf_counter() - before)
             time.sleep(0.01)
         assert longest < 0.5
         started = time.monotonic()
-        told.on_end("finished")
+        observer.on_end("finished")
         assert time.monotonic() - started < 5
         assert "no answer within 2 s" in warnings[-1] and "zoo track --send" in warnings[-1]
         started = time.monotonic()
-        train(recipe, tmp_path / "run", observer=observer(monkeypatch, address, warn=warnings.append, patience=1))
+        train(recipe, tmp_path / "run", observer=new_observer(monkeypatch, address, warn=warnings.append, patience=1))
         assert time.monotonic() - started < 30
     assert sum(1 for _ in (tmp_path / "start/tracking/spool.jsonl").open()) > 100
 
@@ -183,7 +169,7 @@ def test_a_store_that_cannot_be_used_does_not_end_training(
     (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 100)
     warnings: list[str] = []
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    train(recipe, tmp_path / "run", observer=observer(monkeypatch, uri, warn=warnings.append))
+    train(recipe, tmp_path / "run", observer=new_observer(monkeypatch, uri, warn=warnings.append))
     assert "not a database" in warnings[-1] and "--send" in warnings[-1]
     assert (tmp_path / "run" / "ema.safetensors").is_file()
 
@@ -200,17 +186,17 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
     assert not half.exists() and client(uri).get_experiment_by_name("matryoshka-zoo") is not None
 
 
-def test_what_the_store_refuses_is_told_and_does_not_hold_up_the_rest(
+def test_what_the_store_rejects_is_reported_and_does_not_hold_up_the_rest(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warnings: list[str] = []
-    told = observer(monkeypatch, uri, warn=warnings.append)
-    told.on_start(facts(tmp_path))
-    told.log_metrics({"good": 1.0}, 1)
-    told.log_metrics({"bad*name": 1.0}, 1)
-    told.log_metrics({"good": 2.0}, 2)
-    told.log_artifact(tmp_path / "nothing.png", "grids")
-    told.on_end("finished")
+    observer = new_observer(monkeypatch, uri, warn=warnings.append)
+    observer.on_start(facts(tmp_path))
+    observer.log_metrics({"good": 1.0}, 1)
+    observer.log_metrics({"bad*name": 1.0}, 1)
+    observer.log_metrics({"good": 2.0}, 2)
+    observer.log_artifact(tmp_path / "nothing.png", "grids")
+    observer.on_end("finished")
     run = run_of(uri, tmp_path)
     assert run.info.status == "FINISHED" and steps_of(uri, run, "good") == [1, 2]
     assert len(warnings) == 2 and "bad*name" in warnings[0] and "nothing.png" in warnings[1]
@@ -231,25 +217,25 @@ def test_pictures_that_cannot_be_logged_do_not_leave_the_run_open(
     warnings: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_artifact", refuse)
-        train(recipe, tmp_path, observer=observer(monkeypatch, uri, warn=warnings.append))
+        train(recipe, tmp_path, observer=new_observer(monkeypatch, uri, warn=warnings.append))
     assert len(warnings) == 3 and all("Permission denied" in text for text in warnings)
     assert run_of(uri, tmp_path).info.status == "FINISHED"
     assert send_spool(tmp_path, uri).complete
 
 
-def test_a_run_deleted_meanwhile_is_left_alone_and_made_anew_on_demand(
+def test_a_run_deleted_meanwhile_is_left_alone_and_created_again_on_demand(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warnings: list[str] = []
-    told = observer(monkeypatch, uri, warn=warnings.append)
-    told.on_start(facts(tmp_path))
-    told.log_metrics({"value": 1.0}, 1)
+    observer = new_observer(monkeypatch, uri, warn=warnings.append)
+    observer.on_start(facts(tmp_path))
+    observer.log_metrics({"value": 1.0}, 1)
     while not (tmp_path / "mlflow.json").exists():
         time.sleep(0.05)
     deleted = run_of(uri, tmp_path).info.run_id
     client(uri).delete_run(deleted)
-    told.log_metrics({"value": 2.0}, 2)
-    told.on_end("finished")
+    observer.log_metrics({"value": 2.0}, 2)
+    observer.on_end("finished")
     assert "deleted" in warnings[-1]
     sent = send_spool(tmp_path, uri)
     assert sent.complete and sent.run_id != deleted
@@ -257,11 +243,11 @@ def test_a_run_deleted_meanwhile_is_left_alone_and_made_anew_on_demand(
 
 
 def test_a_killed_run_is_marked_when_it_is_sent(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = observer(monkeypatch, AWAY, warn=lambda text: None, patience=0.1)
-    told.on_start(facts(tmp_path))
-    told.log_metrics({"value": 1.0}, 1)
-    told._writing.close(5)  # as a kill would leave it: no end
-    told._sending.close(10)
+    observer = new_observer(monkeypatch, AWAY, warn=lambda text: None, patience=0.1)
+    observer.on_start(facts(tmp_path))
+    observer.log_metrics({"value": 1.0}, 1)
+    observer._writing.close(5)  # as a kill would leave it: no end
+    observer._sending.close(10)
     sent = send_spool(tmp_path, uri)
     assert sent.complete and sent.status == "KILLED"
     run = run_of(uri, tmp_path)
@@ -273,8 +259,8 @@ def test_sending_says_what_is_wrong_with_a_folder(tmp_path: Path, uri: str, monk
 
     with pytest.raises(TrackingError, match=r"no tracking/spool\.jsonl here"):
         send_spool(tmp_path, uri)
-    told = observer(monkeypatch, uri)
-    told.on_start(facts(tmp_path))
-    told.on_end("finished")
+    observer = new_observer(monkeypatch, uri)
+    observer.on_start(facts(tmp_path))
+    observer.on_end("finished")
     with file_lock(tmp_path / "tracking/.lock"), pytest.raises(TrackingError, match="another process"):
         send_spool(tmp_path, uri)

@@ -30,7 +30,7 @@ def test_lines_come_back_in_order_and_from_any_offset(tmp_path: Path) -> None:
     assert [line.record["step"] for line in spool.lines(lines[1].start)] == [1, 2]
 
 
-def test_a_line_that_a_kill_cut_short_is_not_read_and_goes_when_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_line_cut_short_by_a_kill_is_not_read_and_is_removed_on_resuming(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.append([RUN, metrics(1, loss=0.5)])
     spool.close()
@@ -86,7 +86,7 @@ def test_the_thread_keeps_what_a_full_disk_does_not_take(tmp_path: Path, monkeyp
     assert [line.record["step"] for line in Spool(tmp_path).lines()] == [0, 1, 2, 3, 4, 5]
 
 
-def test_what_a_full_disk_never_took_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_that_a_full_disk_never_took_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from registry.tracking.observer import MLflowObserver
     from tests.helpers.tracking_stores import facts
 
@@ -97,10 +97,10 @@ def test_what_a_full_disk_never_took_is_said(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("registry.tracking.spool_writer.PAUSE", 0.05)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     warnings: list[str] = []
-    told = MLflowObserver(warn=warnings.append, patience=1.0)
-    told.on_start(facts(tmp_path / "run"))
-    told.log_metrics({"loss": 1.0}, 1)
-    told.on_end("finished")
+    observer = MLflowObserver(warn=warnings.append, patience=1.0)
+    observer.on_start(facts(tmp_path / "run"))
+    observer.log_metrics({"loss": 1.0}, 1)
+    observer.on_end("finished")
     assert any("No space left" in text for text in warnings)
     assert any("the disk did not take the last records of this run" in text for text in warnings)
 
@@ -120,7 +120,7 @@ def test_what_each_store_has_is_remembered(tmp_path: Path) -> None:
     assert spool.sent("a") is None
 
 
-def test_a_run_that_goes_on_says_nothing_twice(tmp_path: Path) -> None:
+def test_a_resumed_run_logs_nothing_twice(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.append([RUN, metrics(1, loss=5.0), metrics(2, loss=4.0), metrics(2, held_out_best=3.0)])
     history = SpoolHistory(spool, first_step=1)
@@ -133,14 +133,14 @@ def test_a_run_that_goes_on_says_nothing_twice(tmp_path: Path) -> None:
     assert fresh.filtered({"loss": 4.0}, 2) == {"loss": 4.0} and fresh.best == {}
 
 
-def test_values_that_are_not_finite_are_counted_and_never_kept(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_counted_and_never_logged(tmp_path: Path) -> None:
     history = SpoolHistory(Spool(tmp_path), 0)
-    told = []
+    reported = []
     for step in range(1, 6):
         assert history.filtered({"a": float("inf"), "b": float("nan"), "c": 1.0}, step) == {"c": 1.0}
-        told.append(bool(history.counts_to_report()))
+        reported.append(bool(history.counts_to_report()))
     assert history.non_finite == {"a": [5, 1, 5], "b": [5, 1, 5]}
-    assert told == [True, True, False, True, False]
+    assert reported == [True, True, False, True, False]
     assert history.improve({"a": float("inf"), "c": 1.0}) == {"c_best": 1.0}
 
 
