@@ -87,7 +87,7 @@ class _Liveness:
 
     def release(self, index: int) -> None:
         """Drop the feature maps that no node after number ``index`` reads."""
-        self._alive = {name for name in self._alive if self._last_use.get(name, -1) > index}
+        self._alive = {name for name in self._alive if self._last_use[name] > index}
 
 
 def activation_memory(graph: EntryGraph) -> tuple[Memory, dict[str, Memory]]:

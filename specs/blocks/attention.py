@@ -86,5 +86,5 @@ class Attention(Block):
         if args.feed_forward:
             # What it adds to, the norm of that, and both sides of the activation.
             saved += 2 * one + 8 * one + 2 * args.groups
-            workspace = max(workspace, 9 * one)
+            workspace = 9 * one
         return Activations(saved, workspace)

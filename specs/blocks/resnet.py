@@ -65,5 +65,5 @@ class Resnet(Block):
         if args.dropout:
             saved += width * pixels
         shortcut = width * pixels if in_channels != width else 0
-        workspace = max(2 * in_channels * pixels, (in_channels + width) * pixels, 2 * width * pixels + shortcut)
+        workspace = max(2 * in_channels * pixels, 2 * width * pixels + shortcut)
         return Activations(saved, workspace)
