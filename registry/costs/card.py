@@ -217,7 +217,7 @@ def _process(graph: EntryGraph) -> str:
     return f"{process.schedule}, {process.steps} steps, {process.prediction} prediction{shift}"
 
 
-def _tree(card: Card) -> Tree:
+def _tree(card: Card) -> Tree:  # pragma: no mutate block
     from rich.markup import escape
     from rich.tree import Tree
 
@@ -248,7 +248,7 @@ def _tree(card: Card) -> Tree:
     return root
 
 
-def _line(depth: int, cells: Sequence[str], style: str = "") -> Table:
+def _line(depth: int, cells: Sequence[str], style: str = "") -> Table:  # pragma: no mutate block
     """Return one line of the tree; its first column shrinks with the indent of its depth, so that numbers line up."""
     from rich.table import Table
     from rich.text import Text
