@@ -1,7 +1,6 @@
 """Where shards are: paths, brace ranges such as ``set-{000..012}.tar``, and addresses that fsspec reads.
 
-Shards at an address are copied once to the cache folder, whole or not at all: reading by position, and going on in the
-middle, need local files.
+A shard at an address is copied to the cache folder once, because random access and resuming need local files.
 """
 
 from __future__ import annotations
@@ -9,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+
+from braceexpand import braceexpand
 
 from builders.data.errors import DataError
 from builders.files import cache_folder, replacing
@@ -19,48 +20,61 @@ __all__ = ["expand_braces", "is_address", "local_shard"]
 SCHEMES = (
     "http", "https", "s3", "gs", "gcs", "az", "abfs", "hf", "ftp", "sftp", "file", "memory", "github", "hdfs",
 )  # fmt: skip
-#: A brace range names at most so many shards.
+#: Largest number of shards in a brace range.
 MAX_SHARDS = 1_000_000
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_LIST = re.compile(r"\{([^{}]*,[^{}]*)\}")
+_INNERMOST = re.compile(r"\{([^{}]*)\}")
+#: Bounds of a range of numbers; its step, if there is one, is not counted.
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?")
+#: Largest number of letters in a range such as ``{a..z}``.
+LETTERS = 52
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address (``https://...``) rather than a path."""
+    """Return whether a text is an address (``https://...``) and not a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*:(//|[^\\/]*$)", text) is not None and not Path(text).exists()
 
 
 def expand_braces(text: str) -> tuple[str, ...]:
-    """All texts that ranges ``{00..12}`` and lists ``{a,b}`` stand for, leading zeros kept, in order.
+    """Return all texts that ranges ``{00..12}`` and lists ``{a,b}`` stand for, as in bash.
 
     Raises:
-        DataError: a range runs backwards, or they are too many.
+        DataError: A range runs backwards, or there are more than a million texts.
     """
-    found = min((m for m in (_RANGE.search(text), _LIST.search(text)) if m), key=lambda m: m.start(), default=None)
-    if found is None:
+    _check_count(text)
+    try:
+        return tuple(braceexpand(text, escape=False))
+    except (ValueError, RecursionError):  # unbalanced or nested too deeply
         return (text,)
-    if found.re is _RANGE:
-        first, last = found.groups()
-        if int(first) > int(last):
-            raise DataError(f"{text}: the range {found.group()} runs backwards")
-        if int(last) - int(first) >= MAX_SHARDS:
-            raise DataError(f"{text}: more than {MAX_SHARDS:,} shards")
-        width = len(first) if len(first) == len(last) or first.startswith("0") else 0
-        choices = [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
-    else:
-        choices = found.group(1).split(",")
-    before, after = text[: found.start()], text[found.end() :]
-    expanded = tuple(name for choice in choices for name in expand_braces(before + choice + after))
-    if len(expanded) > MAX_SHARDS:
-        raise DataError(f"{text}: more than {MAX_SHARDS:,} shards")
-    return expanded
+
+
+def _check_count(pattern: str) -> None:
+    """Check that a pattern does not stand for too many texts, without expanding it.
+
+    The product over all pairs of braces is an upper bound: nested lists add up and do not multiply.
+    """
+    count, rest = 1, pattern
+    while (found := _INNERMOST.search(rest)) is not None:
+        inner = found.group(1)
+        bounds = _RANGE.fullmatch(inner)
+        if bounds is not None and max(map(len, bounds.groups())) > 18:
+            count = MAX_SHARDS + 1
+        elif bounds is not None:
+            first, last = map(int, bounds.groups())
+            if first > last:
+                raise DataError(f"{pattern}: the range {found.group()} runs backwards")
+            count *= last - first + 1
+        else:
+            count *= LETTERS if ".." in inner else inner.count(",") + 1
+        if count > MAX_SHARDS:
+            raise DataError(f"{pattern}: more than {MAX_SHARDS:,} shards")
+        rest = rest[: found.start()] + rest[found.end() :]
 
 
 def local_shard(address: str) -> Path:
-    """A local copy of a shard at an address, made if there is none.
+    """Return a local copy of a shard at an address, which is downloaded at first.
 
     Raises:
-        DataError: a scheme that is not read, a package that is missing, or a file that cannot be fetched.
+        DataError: The scheme is not supported, a package is missing, or the file cannot be downloaded.
     """
     scheme = address.partition(":")[0].lower()
     if scheme not in SCHEMES or "::" in address:
@@ -76,14 +90,14 @@ def local_shard(address: str) -> Path:
         raise DataError(f"{address}: reading addresses needs a package: pip install fsspec") from None
     try:
         with replacing(path) as temporary:
-            # Whole, not by parts: not every server gives parts of a file.
+            # In one request: not every server supports ranges.
             system, place = fsspec.core.url_to_fs(address)
             system.get_file(place, str(temporary))
     except Exception as error:  # whatever a file system of fsspec raises
         if isinstance(error, ImportError):
             raise DataError(f"{address}: {str(error).rstrip('.')}") from None
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        if not reason or reason == address:  # fsspec may say no more than what was asked for
-            reason = f"not there, or no connection ({type(error).__name__})"
+        if not reason or reason == address:  # fsspec may only repeat the address
+            reason = f"not found, or no connection ({type(error).__name__})"
         raise DataError(f"{address}: cannot be fetched: {reason}") from None
     return path

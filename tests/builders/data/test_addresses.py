@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from builders.data.errors import DataError
 from builders.data.open import open_dataset
 from builders.data.urls import expand_braces
 from tests.helpers.shards import samples, write_tar
@@ -21,10 +22,42 @@ def shard_of_four(path):
         ("s-{00..02}.tar", ["s-00.tar", "s-01.tar", "s-02.tar"]),
         ("s-{8..11}.tar", ["s-8.tar", "s-9.tar", "s-10.tar", "s-11.tar"]),
         ("{a,b}/{1..2}", ["a/1", "a/2", "b/1", "b/2"]),
+        ("s-{a,{b,c}}.tar", ["s-a.tar", "s-b.tar", "s-c.tar"]),
+        ("s-{3}.tar", ["s-{3}.tar"]),
+        ("s-{1..2.tar", ["s-{1..2.tar"]),
+        (r"C:\s-{0..1}.tar", [r"C:\s-0.tar", r"C:\s-1.tar"]),
     ],
 )
 def test_braces(text, expected):
     assert list(expand_braces(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{0..1000000}",
+        "{0..99999999999}{0..999999}",
+        "{0..999}{0..999}{a,b}",
+        "{-999999999..1}",
+        f"{{0..{'9' * 5000}}}",
+        "{a..z}" * 20,
+        "{a,b}" * 20,
+        "{{0..9999999}}",
+        "{x,{0..9999999}}",
+    ],
+)
+def test_too_many_are_refused_before_they_are_expanded(text, monkeypatch):
+    def expand(*given, **options):
+        raise AssertionError("expanded")
+
+    monkeypatch.setattr("builders.data.urls.braceexpand", expand)
+    with pytest.raises(DataError, match="more than 1,000,000 shards"):
+        expand_braces(text)
+
+
+def test_a_million_are_not_too_many():
+    found = expand_braces("{000..999}{0..999}")
+    assert len(set(found)) == len(found) == 1_000_000 and found[1001] == "0011"
 
 
 def test_brace_ranges_and_addresses(tmp_path, monkeypatch):
