@@ -1,12 +1,17 @@
-"""Looking a class up by what a user calls it."""
+"""Class names and their indices."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
 
 from builders.data.dataset_card import DatasetCard
 from builders.data.errors import DataError
 from specs.errors import did_you_mean
 
-__all__ = ["class_index"]
+__all__ = ["class_index", "class_indices"]
 
 
 def class_index(card: DatasetCard, name: str) -> int:
@@ -14,7 +19,7 @@ def class_index(card: DatasetCard, name: str) -> int:
 
     Args:
         card: Card of the dataset, or of a mixture.
-        name: Name of the class in any case, a word of it that no other name has, or the index itself.
+        name: Name of the class in any case, a word that only its name contains, or the index.
 
     Raises:
         DataError: There is no such class.
@@ -30,3 +35,9 @@ def class_index(card: DatasetCard, name: str) -> int:
     raise DataError(
         f"{card.name} has no class {name!r}{did_you_mean(name, card.classes)} (its classes: {', '.join(card.classes)})"
     )
+
+
+def class_indices(card: DatasetCard, names: Iterable[str | None]) -> Tensor:
+    """Return the indices of classes (N,) int64; unknown names have the index ``len(card.classes)``."""
+    indices = {name: index for index, name in enumerate(card.classes)}
+    return torch.tensor([indices.get(name, len(indices)) for name in names], dtype=torch.int64)  # type: ignore[arg-type]

@@ -1,103 +1,112 @@
-"""Samples and shards that cannot be read: passed over, counted and named, as long as they are few."""
+"""Samples and shards that cannot be read: a few are skipped with a warning, more are an error."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from builders.data.errors import DataError
+from builders.data.errors import DataError, HostileShardError
 
 __all__ = ["BrokenDataWarning", "ErrorBudget", "TooManyBrokenError", "check_budget"]
 
-#: So many samples may be broken, or this share of all, whichever is more; and this share of the shards.
+#: Limits: this many samples or this share of all, whichever is more; and this share of the shards.
 SAMPLES, SAMPLE_SHARE, SHARD_SHARE = 10, 0.01, 0.1
-#: So many are named.
+#: Number of errors that a message shows.
 NAMED = 5
 
 
 class BrokenDataWarning(UserWarning):
-    """Some samples or shards of a dataset were passed over."""
+    """Some samples or shards of a dataset were skipped."""
 
 
 class TooManyBrokenError(DataError):
-    """More of a dataset is broken than is passed over."""
+    """More samples of a dataset are broken than may be skipped."""
 
 
-def check_budget(name: str, found: Sequence[str], total: int, *, none_left: bool = False) -> None:
-    """Raise if more of ``total`` samples are broken than are passed over, or all of them.
+def check_budget(name: str, errors: Sequence[str], total: int, *, none_left: bool = False) -> None:
+    """Check that few enough samples are broken.
 
-    A sample whose texts are broken counts against both sides of a split by a hash, so ``total`` is of both sides, too.
+    A sample whose JSON is broken has no known split, so it counts against both. ``total`` therefore counts both splits.
 
     Args:
-        name: of the dataset.
-        found: what is wrong with each of the broken ones.
-        total: samples, the broken ones among them.
-        none_left: all samples that are known to be in the split are broken.
+        name: Name of the dataset.
+        errors: Message for each broken sample.
+        total: Number of samples, including the broken ones.
+        none_left: Whether all samples known to be in the split are broken.
 
     Raises:
-        TooManyBrokenError: naming some.
+        TooManyBrokenError: Too many samples are broken, or all of them.
     """
     allowed = max(SAMPLES, SAMPLE_SHARE * total)
-    if not found or (len(found) < total and len(found) <= allowed and not none_left):
+    if not errors or (len(errors) < total and len(errors) <= allowed and not none_left):
         return
-    if len(found) == 1:
-        raise TooManyBrokenError(found[0])
-    which = f"more than are passed over ({allowed:.0f})"
-    if len(found) == total or none_left:
-        which = "all" if len(found) == total else "among them all of the split"
-    raise TooManyBrokenError(f"{name}: {len(found)} of {total} samples are broken, {which}: {_named(found)}")
+    if len(errors) == 1:
+        raise TooManyBrokenError(errors[0])
+    which = ""
+    if len(errors) < total:
+        which = ", including the whole split" if none_left else f", more than the limit of {allowed:.0f}"
+    raise TooManyBrokenError(f"{name}: {len(errors)} of {total} samples are broken{which}: {_listed(errors)}")
 
 
 class ErrorBudget:
-    """What was broken in one reading of a dataset.
+    """Errors found while a dataset is read.
 
     Args:
-        name: of the dataset.
-        shards: how many shards there are.
+        name: Name of the dataset.
+        shards: Number of shards.
     """
 
     def __init__(self, name: str, shards: int) -> None:
-        self.name, self.total_shards = name, shards
-        self.samples: list[str] = []
-        self.shards: list[str] = []
+        self.name, self.shards = name, shards
+        self.sample_errors: list[str] = []
+        self.shard_errors: list[str] = []
 
-    def add_shard(self, error: DataError) -> None:
-        """Pass a shard, or the rest of it, over.
+    @contextmanager
+    def skip_shard(self) -> Iterator[None]:
+        """Skip the rest of a shard if it cannot be read.
 
         Raises:
-            DataError: too many are broken.
+            DataError: Too many shards are broken, or this one looks like an attack.
         """
-        self.shards.append(str(error))
-        if len(self.shards) > SHARD_SHARE * self.total_shards:
-            if self.total_shards == 1:
-                raise DataError(str(error))
+        try:
+            yield
+        except HostileShardError:
+            raise
+        except DataError as error:
+            self.shard_errors.append(str(error))
+            count = len(self.shard_errors)
+            if count <= SHARD_SHARE * self.shards:
+                return
+            if self.shards == 1:
+                raise DataError(str(error)) from None
             raise DataError(
-                f"{self.name}: {len(self.shards)} of {self.total_shards} shards "
-                f"{'is' if len(self.shards) == 1 else 'are'} broken, more than {SHARD_SHARE:.0%}: {_named(self.shards)}"
-            )
+                f"{self.name}: {count} of {self.shards} shards {'is' if count == 1 else 'are'} broken, more than "
+                f"{SHARD_SHARE:.0%}: {_listed(self.shard_errors)}"
+            ) from None
 
     def add_sample(self, error: DataError) -> None:
-        """Pass a sample over."""
-        self.samples.append(str(error))
+        """Record the error of a skipped sample."""
+        self.sample_errors.append(str(error))
 
     def check(self, good: int, *, none_left: bool = False) -> None:
-        """Say what was passed over.
+        """Warn about what was skipped.
 
         Args:
-            good: samples that are not broken, on both sides of a split by a hash.
-            none_left: see :func:`check_budget`.
+            good: Number of samples that are not broken, in both splits.
+            none_left: As for :func:`check_budget`.
 
         Raises:
-            TooManyBrokenError: too many samples are broken, or none is left.
+            TooManyBrokenError: Too many samples are broken, or all of them.
         """
-        check_budget(self.name, self.samples, good + len(self.samples), none_left=none_left)
-        for what, found in (("sample", self.samples), ("shard", self.shards)):
-            if found:
-                what += "s" if len(found) > 1 else ""
-                text = f"{self.name}: {len(found)} broken {what} passed over: {_named(found)}"
+        check_budget(self.name, self.sample_errors, good + len(self.sample_errors), none_left=none_left)
+        for what, errors in (("sample", self.sample_errors), ("shard", self.shard_errors)):
+            if errors:
+                plural = "s" if len(errors) > 1 else ""
+                text = f"{self.name}: skipped {len(errors)} broken {what}{plural}: {_listed(errors)}"
                 warnings.warn(text, BrokenDataWarning, stacklevel=3)
 
 
-def _named(found: Sequence[str]) -> str:
-    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return "; ".join(found[:NAMED]) + more
+def _listed(errors: Sequence[str]) -> str:
+    more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
+    return "; ".join(errors[:NAMED]) + more

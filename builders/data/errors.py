@@ -1,15 +1,19 @@
-"""Errors of data sets."""
+"""Errors of datasets."""
 
 from __future__ import annotations
 
 
 class DataError(ValueError):
-    """A dataset that cannot be read; the text is the whole message."""
+    """A dataset cannot be read; the message says why."""
 
 
 class EmptySplitError(DataError):
-    """A data set has no images in a split."""
+    """A dataset has no images in a split."""
 
 
 class HostileShardError(DataError):
-    """A shard that was made to do harm; it is never passed over within a budget."""
+    """A shard looks like an attack; it is never skipped."""
+
+
+class MemoryLimitError(DataError):
+    """A split is too large to be held in memory."""

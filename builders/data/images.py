@@ -1,4 +1,4 @@
-"""Images to draw from: what a split of a dataset offers, and the kind that is held in memory."""
+"""The interface of a split: images in an endless shuffled stream, or in order."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ __all__ = ["Images"]
 
 
 class Images(ABC):
-    """A split of a dataset, and an endless shuffled stream of it.
+    """A split of a dataset, and an endless shuffled stream of its samples.
 
-    The stream is one permutation after another. Its n-th sample depends on the seed and on n alone, so training that
-    knows how many samples it has drawn goes on exactly where it stopped, whatever the batch size, the number of
-    processes and of workers.
+    The stream is a sequence of permutations. Sample n depends only on the seed and n, so training that knows how many
+    samples it has drawn resumes exactly, with any batch size and any number of processes and workers.
     """
 
-    #: Card of the dataset that the split belongs to, and the shards that it is read from.
+    #: Card of the dataset.
     card: DatasetCard
+    #: Shards that the split is read from.
     shards: tuple[Path, ...]
+    #: Name of the split.
     split: str
-    #: (N,) int64 indices into ``card.classes``; their number where the class is unknown.
+    #: Class indices (N,) int64 into ``card.classes``; ``len(card.classes)`` if the class is unknown.
     classes: Tensor
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many images there are."""
+        """Return the number of images."""
 
     @abstractmethod
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
-        """Samples ``start`` to ``start + size`` of the stream.
+        """Return samples ``start`` to ``start + size`` of the stream.
 
         Args:
-            start: position in the stream.
-            size: number of samples.
-            flip: mirror half of them, drawn with the order; not for images with writing.
+            start: Position in the stream.
+            size: Number of samples.
+            flip: Whether to mirror half of them at random; not for images with writing.
 
         Returns:
             ``image`` (size, 3, height, width) float32 in [-1, 1], ``classes`` (size,) int64, ``scale`` (size,) float32
@@ -49,14 +50,14 @@ class Images(ABC):
 
     @abstractmethod
     def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
-        """Every image once, in the order stored; the last batch may be smaller."""
+        """Yield every image once, in the order stored; the last batch may be smaller."""
 
     @abstractmethod
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
-        """Up to ``count`` images (N, 3, height, width) uint8 in the order stored, and their captions."""
+        """Return up to ``count`` images (N, 3, height, width) uint8 in the order stored, and their captions."""
 
     def loader(self, batch_size: int, start: int = 0, *, flip: bool = False) -> Iterator[dict[str, Any]]:
-        """Batches without end, from sample ``start`` of the stream."""
+        """Yield batches forever, from sample ``start`` of the stream."""
         while True:
             yield self.batch(start, batch_size, flip=flip)
             start += batch_size

@@ -1,8 +1,7 @@
-"""Images that are decoded as they are drawn: for sets that memory does not hold, and for random crops.
+"""Images that are read and decoded when drawn: for datasets larger than memory, and for random crops.
 
-An index of the shards' members, read from their headers, gives access by position; so the order is as free, and going
-on as exact, as in memory. Members of compressed shards are kept as they are stored, for these cannot be entered in the
-middle.
+An index of the shards gives random access, so shuffling and resuming work as for images in memory. A compressed shard
+has no random access: the bytes of its images are held in memory, undecoded.
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
+from builders.data.classes import class_indices
 from builders.data.dataset_card import DatasetCard
 from builders.data.decoding import decode_image, fit, fit_random
 from builders.data.error_budget import BrokenDataWarning, check_budget
@@ -27,26 +28,26 @@ from builders.seeds import hashed_generator
 
 __all__ = ["LazyImages"]
 
-#: Broken images that were told of in this process: each phase of a training opens the data anew.
-_TOLD: set[str] = set()
+#: Broken images that this process has warned about: each phase of a training opens the data again.
+_WARNED: set[str] = set()
 
 
 class LazyImages(Images):
-    """A split whose images are read and decoded as they are drawn; can be handed to other processes.
+    """A split whose images are read and decoded when drawn. It can be pickled and sent to other processes.
 
     Args:
         card: Card of the dataset.
         shards: Shards that the split is read from.
         split: Name of the split.
-        members: the images.
-        resolution: side in pixels; by default that of the first image.
-        seed: of the stream.
-        crop: "center" or "random", the latter drawn with the position in the stream.
-        unreadable: what is wrong with samples that are not among the members; they count as broken ones.
-        others: samples on the other side of a split by a hash; broken ones are counted among all.
+        members: Images of the split.
+        resolution: Side in pixels that images are resized to. Default: the shorter side of the first image.
+        seed: Seed of the stream.
+        crop: "center" or "random"; a random crop depends on the seed and the position in the stream.
+        unreadable: Errors of samples that are not in ``members``; they count as broken.
+        others: Number of samples in the other split, if a hash divides the dataset. The error budget counts them too.
 
     Raises:
-        DataError: too many images are broken to find a first one.
+        DataError: Too many images are broken to find a first one.
     """
 
     def __init__(
@@ -63,20 +64,18 @@ class LazyImages(Images):
     ) -> None:
         self.card, self.shards, self.split = card, shards, split
         self.members, self.seed, self.crop = members, seed, crop
-        self.indices = {name: index for index, name in enumerate(card.classes)}
         self.order = SampleOrder(len(members), seed)
-        #: What is wrong with each image that was found broken, by index.
+        #: Errors of broken images by index, as far as images were drawn.
         self.broken: dict[int, str] = {}
         self.unreadable, self.others = unreadable, others
         self.resolution = resolution or min(self._decode(0)[0].size)
-        self.classes = torch.tensor([self._class(member) for member in members], dtype=torch.int64)
+        self.classes = class_indices(card, (member.category for member in members))
 
     def __len__(self) -> int:
         return len(self.members)
 
     def __repr__(self) -> str:
-        name = self.card.name
-        return f"<Images {name} {self.split}: {len(self)} images of {self.resolution} px, read as they are drawn>"
+        return f"<Images {self.card.name} {self.split}: {len(self)} images of {self.resolution} px, read when drawn>"
 
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
         index, mirrored = self.order.draw(start, size)
@@ -91,13 +90,14 @@ class LazyImages(Images):
 
     def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
         for index in torch.arange(len(self)).split(batch_size):
-            yield self._read(index.tolist(), None)
+            yield self._read(index.tolist())
 
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
-        drawn = self._read(list(range(min(count, len(self)))), None)
+        drawn = self._read(list(range(min(count, len(self)))))
         return to_bytes(drawn["image"]), tuple(drawn["caption"])
 
-    def _read(self, indices: list[int], places: list[list[float]] | None) -> dict[str, Any]:
+    def _read(self, indices: list[int], places: list[list[float]] | None = None) -> dict[str, Any]:
+        """Return a batch of images, cropped at ``places`` (x, y) in 0..1, or at the center."""
         images, sides, found = [], [], []
         for row, wanted in enumerate(indices):
             image, index = self._decode(wanted)
@@ -106,24 +106,21 @@ class LazyImages(Images):
             images.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
             sides.append(float(min(image.size)))
             found.append(index)
-        members = [self.members[index] for index in found]
+        rows = torch.tensor(found)
         return {
             "image": to_float(torch.stack(images)),
-            "index": torch.tensor(found),
-            "classes": torch.tensor([self._class(member) for member in members]),
+            "index": rows,
+            "classes": self.classes[rows],
             "scale": torch.tensor(sides),
-            "caption": [member.caption for member in members],
-            "key": [member.key for member in members],
+            "caption": [self.members[index].caption for index in found],
+            "key": [self.members[index].key for index in found],
         }
 
-    def _class(self, member: Member) -> int:
-        return self.indices.get(member.category, len(self.indices))
-
-    def _decode(self, index: int) -> tuple[Any, int]:
-        """An image; in place of one that is broken the next that is not, so that the order stays what it is.
+    def _decode(self, index: int) -> tuple[Image.Image, int]:
+        """Return an image and its index. The next good image replaces a broken one, so that the order stays the same.
 
         Raises:
-            DataError: too many are broken.
+            DataError: Too many images are broken.
         """
         while True:
             if index not in self.broken:
@@ -131,8 +128,8 @@ class LazyImages(Images):
                 try:
                     return decode_image(member.read(), member.origin), index
                 except DataError as error:
-                    self._note(index, str(error))
-            # Also for those that are known, or whoever goes on after the error would search without end.
+                    self._add_broken(index, str(error))
+            # Also for images known to be broken: a caller that continues after the error would otherwise loop forever.
             check_budget(
                 self.card.name,
                 [*self.unreadable, *self.broken.values()],
@@ -141,9 +138,8 @@ class LazyImages(Images):
             )
             index = (index + 1) % len(self.members)
 
-    def _note(self, index: int, what: str) -> None:
-        self.broken[index] = what
-        if what not in _TOLD:
-            _TOLD.add(what)
-            text = f"{self.card.name}: broken image passed over: {what}"
-            warnings.warn(text, BrokenDataWarning, stacklevel=2)
+    def _add_broken(self, index: int, error: str) -> None:
+        self.broken[index] = error
+        if error not in _WARNED:
+            _WARNED.add(error)
+            warnings.warn(f"{self.card.name}: skipped a broken image: {error}", BrokenDataWarning, stacklevel=2)

@@ -11,65 +11,59 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from builders.data.dataset_card import DatasetCard, sample_facts
+from builders.data.classes import class_indices
+from builders.data.dataset_card import DatasetCard
 from builders.data.decoding import decode_image, fit
-from builders.data.errors import DataError, EmptySplitError
+from builders.data.errors import MemoryLimitError
 from builders.data.images import Images
 from builders.data.sample_order import SampleOrder
-from builders.data.shards import IMAGES
-from builders.data.splits import is_held_out
+from builders.data.shard_index import Member
 from builders.pixels import to_float
 
-#: Bytes, as uint8, up to which a split is held in memory.
+__all__ = ["MAX_BYTES", "Decoder", "MemoryImages"]
+
+#: Largest size in bytes, as uint8, of a split held in memory.
 MAX_BYTES = 2**30
 
 
-class _Decoder:
-    def __init__(self, card: DatasetCard, shards: tuple[Path, ...], resolution: int | None) -> None:
-        self.card, self.shards = card, shards
-        self.resolution = resolution
-        self.indices = {name: index for index, name in enumerate(card.classes)}
-        #: Samples with an image, on both sides of the split, and those of them that are known to be in it.
-        self.seen = self.inside = 0
+class Decoder:
+    """Decodes images one by one until they fill the memory limit.
+
+    Args:
+        card: Card of the dataset.
+        resolution: Side in pixels that images are resized to. Default: the shorter side of the first image.
+    """
+
+    def __init__(self, card: DatasetCard, resolution: int | None) -> None:
+        self.card, self.resolution = card, resolution
         self.images: list[np.ndarray] = []
         self.sides: list[int] = []
-        self.classes: list[int] = []
-        self.captions: list[str] = []
-        self.keys: list[str] = []
+        self.facts: list[tuple[str, str, str]] = []
 
-    def add(self, sample: dict[str, bytes | str], held_out: bool | None, shard: Path) -> bool:
-        """Decode a sample, unless it has no image or is on the other side of the split; False if memory is full."""
-        extension = next((name for name in IMAGES if name in sample), None)
-        if extension is None:
-            return True
-        self.seen += 1
-        try:
-            facts = sample_facts(sample)
-        except DataError as error:
-            raise DataError(f"{shard}: {error}") from None
-        if held_out is not None and is_held_out(facts["group"]) != held_out:
-            return True
-        self.inside += 1
-        key, content = str(sample["__key__"]), sample[extension]
-        assert isinstance(content, bytes)
-        image = decode_image(content, f"{shard}: {key}.{extension}")
+    def add(self, member: Member) -> None:
+        """Decode an image.
+
+        Raises:
+            MemoryLimitError: The images would take more than ``MAX_BYTES``.
+            DataError: The image is broken.
+        """
+        image = decode_image(member.read(), member.origin)
         self.resolution = self.resolution or min(image.size)
         if (len(self.images) + 1) * 3 * self.resolution**2 > MAX_BYTES:
-            return False
+            raise MemoryLimitError(
+                f"{self.card.name} at {self.resolution} pixels takes more than {MAX_BYTES / 2**30:.3g} GiB of memory; "
+                "use a lower resolution or fewer shards"
+            )
         self.images.append(fit(image, self.resolution))
         self.sides.append(min(image.size))
-        self.classes.append(self.indices.get(facts["category"], len(self.indices)))
-        self.captions.append(facts["caption"])
-        self.keys.append(key)
-        return True
+        self.facts.append((member.category, member.caption, member.key))
 
-    def finish(self, split: str, seed: int) -> MemoryImages:
-        if not self.images:
-            raise EmptySplitError(f"{self.card.name}: no images in its {split} split")
+    def finish(self, shards: tuple[Path, ...], split: str, seed: int) -> MemoryImages:
+        """Return the decoded images, of which there must be at least one."""
         images = torch.from_numpy(np.stack(self.images)).permute(0, 3, 1, 2).contiguous()
-        classes, sides = torch.tensor(self.classes, dtype=torch.int64), torch.tensor(self.sides, dtype=torch.float32)
-        captions, keys = tuple(self.captions), tuple(self.keys)
-        return MemoryImages(self.card, self.shards, split, images, classes, captions, keys, seed, sides)
+        categories, captions, keys = zip(*self.facts, strict=True)
+        classes, sides = class_indices(self.card, categories), torch.tensor(self.sides, dtype=torch.float32)
+        return MemoryImages(self.card, shards, split, images, classes, captions, keys, seed, sides)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,12 +74,12 @@ class MemoryImages(Images):
         card: Card of the dataset.
         shards: Shards that the split was read from.
         split: Name of the split.
-        images: (N, 3, height, width) uint8.
-        classes: (N,) int64 indices into ``card.classes``; their number where the class is unknown.
-        captions: N texts.
+        images: Images (N, 3, height, width) uint8.
+        classes: Class indices (N,) int64 into ``card.classes``; ``len(card.classes)`` if the class is unknown.
+        captions: N captions.
         keys: N keys.
-        seed: of the stream.
-        sides: (N,) float32, the shorter sides of the originals in pixels.
+        seed: Seed of the stream.
+        sides: Shorter sides of the originals in pixels, (N,) float32.
     """
 
     card: DatasetCard
@@ -111,11 +105,10 @@ class MemoryImages(Images):
         return len(self.images)
 
     def __repr__(self) -> str:
-        name, side = self.card.name, self.images.shape[-1]
-        return f"<Images {name} {self.split}: {len(self)} images of {side} px>"
+        return f"<Images {self.card.name} {self.split}: {len(self)} images of {self.resolution} px>"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """A sample: ``image`` (3, height, width) float32 in [-1, 1], ``classes``, ``caption``, ``key``."""
+        """Return a sample: ``image`` (3, height, width) float32 in [-1, 1], ``classes``, ``caption`` and ``key``."""
         return {
             "image": to_float(self.images[index]),
             "classes": int(self.classes[index]),
@@ -125,23 +118,25 @@ class MemoryImages(Images):
 
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
         index, mirrored = self._order.draw(start, size)
-        images = to_float(self.images[index])
-        if flip:
-            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-        return {"image": images, "index": index} | self._facts(index)
+        return self._rows(index, mirrored if flip else None)
 
     def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
         for index in torch.arange(len(self)).split(batch_size):
-            yield {"image": to_float(self.images[index]), "index": index} | self._facts(index)
+            yield self._rows(index)
 
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         return self.images[:count], self.captions[:count]
 
-    def _facts(self, index: Tensor) -> dict[str, Any]:
-        chosen: Sequence[int] = index.tolist()
+    def _rows(self, index: Tensor, mirrored: Tensor | None = None) -> dict[str, Any]:
+        images = to_float(self.images[index])
+        if mirrored is not None:
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        rows: Sequence[int] = index.tolist()
         return {
+            "image": images,
+            "index": index,
             "classes": self.classes[index],
             "scale": self.sides[index],
-            "caption": [self.captions[i] for i in chosen],
-            "key": [self.keys[i] for i in chosen],
+            "caption": [self.captions[row] for row in rows],
+            "key": [self.keys[row] for row in rows],
         }

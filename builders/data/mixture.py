@@ -1,4 +1,4 @@
-"""Several datasets drawn from in given proportions."""
+"""Several datasets sampled in given proportions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from builders.data.classes import class_index
+from builders.data.classes import class_index, class_indices
 from builders.data.dataset_card import DatasetCard
 from builders.data.errors import DataError, EmptySplitError
 from builders.data.images import Images
@@ -26,20 +26,20 @@ __all__ = ["EmptyPartWarning", "Mixture", "MixtureImages"]
 
 
 class EmptyPartWarning(UserWarning):
-    """A set of a mixture has no images to train on, so that the proportions are those of the others."""
+    """A dataset of a mixture has no images in a split; the others share its weight."""
 
 
 class Mixture:
-    """Datasets and their weights; the n-th sample comes from one of them at random, by a function of seed and n.
+    """Datasets with weights. Which one sample n comes from is random, but depends only on the seed and n.
 
-    Its classes are those of all sets, equal names being one class.
+    Its classes are those of all datasets; equal names are one class.
 
     Args:
-        sets: by name.
-        weights: by name, of any sum.
+        sets: Datasets by name.
+        weights: Weights by name; they need not sum to 1.
 
     Raises:
-        DataError: there is none, or a weight is not positive.
+        DataError: There are no datasets, or a weight is not positive.
     """
 
     def __init__(self, sets: Mapping[str, Dataset], weights: Mapping[str, float]) -> None:
@@ -54,24 +54,30 @@ class Mixture:
         self.card = DatasetCard(name="+".join(sets), licence=", ".join(licences), classes=self.classes)
 
     def class_index(self, name: str) -> int:
-        """The index of a class, as :meth:`builders.data.dataset.Dataset.class_index` finds it.
+        """Return the index of a class; see :func:`builders.data.classes.class_index`.
 
         Raises:
-            DataError: there is no such class.
+            DataError: There is no such class.
         """
         return class_index(self.card, name)
 
     def load(self, resolution: int | None = None, split: str = "train", *, seed: int = 0, **options: Any) -> Images:
-        """Read a split of every set that has images in it, brought to one resolution.
+        """Load a split of every dataset that has images in it, at one resolution.
+
+        Args:
+            resolution: Side in pixels that images are resized to. Default: that of the first dataset's card.
+            split: "train", "val" or "all".
+            seed: Seed of the order of samples.
+            options: Further arguments of :meth:`builders.data.dataset.Dataset.load`.
 
         Raises:
-            EmptySplitError: no set has any.
-            DataError: as :meth:`builders.data.dataset.Dataset.load`.
+            EmptySplitError: No dataset has images in the split.
+            DataError: As for :meth:`builders.data.dataset.Dataset.load`.
         """
         split = split_name(split)
         side = resolution or next(iter(self.sets.values())).card.resolution
         if side is None:
-            raise DataError(f"{self.card.name}: say to which resolution the sets are to be brought")
+            raise DataError(f"{self.card.name}: give a resolution to resize the images of all datasets to")
         parts, empty = {}, []
         for name, each in self.sets.items():
             try:
@@ -86,13 +92,13 @@ class Mixture:
 
 
 class MixtureImages(Images):
-    """A split of the sets of a mixture, and a stream that draws from them in proportion.
+    """A split of a mixture, and a stream that draws from its datasets in proportion to their weights.
 
     Args:
-        mixture: where they came from.
-        split: which split it is.
-        parts: images by the name of their set; the weights of sets that are not named are shared out among these.
-        seed: of the stream.
+        mixture: Mixture that the images belong to.
+        split: Name of the split.
+        parts: Images by name of the dataset; datasets that are missing here give their weight to the others.
+        seed: Seed of the stream.
     """
 
     def __init__(self, mixture: Mixture, split: str, parts: Mapping[str, Images], seed: int) -> None:
@@ -101,10 +107,9 @@ class MixtureImages(Images):
         self.shards = tuple(shard for part in self.parts for shard in part.shards)
         weights = [mixture.weights[name] for name in parts]
         self.bounds = list(accumulate(weight / sum(weights) for weight in weights))[:-1]
-        indices = {name: index for index, name in enumerate(mixture.classes)}
-        sets = [mixture.sets[name] for name in parts]
         self.resolution = getattr(self.parts[0], "resolution", 0)
-        self.renamed = [torch.tensor([*(indices[name] for name in s.classes), len(indices)]) for s in sets]
+        # For each dataset, the indices of its classes in the mixture; the last one is of unknown classes.
+        self.renamed = [class_indices(self.card, [*mixture.sets[name].classes, None]) for name in parts]
         self.classes = torch.cat([names[part.classes] for names, part in zip(self.renamed, self.parts, strict=True)])
 
     def __len__(self) -> int:
@@ -115,7 +120,7 @@ class MixtureImages(Images):
         for position in range(start, start + size):
             chance = torch.rand((), generator=hashed_generator(self.seed, "mixture", position)).item()
             number = bisect_right(self.bounds, chance)
-            # Every set's own stream is entered at the same place; what it gives there is as good as any.
+            # The position in the mixture is also the position in the dataset's own stream.
             samples.append(self._renamed(number, self.parts[number].batch(position, 1, flip=flip)))
         return _joined(samples)
 
@@ -131,14 +136,15 @@ class MixtureImages(Images):
         return images[:count], tuple(captions[:count])
 
     def _renamed(self, number: int, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch of a dataset with the class indices of the mixture."""
         return batch | {"classes": self.renamed[number][batch["classes"]]}
 
 
 def _joined(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    first = samples[0]
+    """Return one batch made of several."""
     return {
         name: torch.cat([sample[name] for sample in samples])
         if isinstance(value, Tensor)
         else [item for sample in samples for item in sample[name]]
-        for name, value in first.items()
+        for name, value in samples[0].items()
     }

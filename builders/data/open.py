@@ -1,4 +1,4 @@
-"""Opening a dataset by name, path or address, or several of them as a mixture."""
+"""Opening a dataset by name, path or address, or several as a mixture."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["open_data", "open_dataset"]
 def open_data(
     name_or_path: str | Path, resolution: int | None = None, split: str = "train", *, seed: int = 0
 ) -> Images:
-    """The images of a dataset: ``open_dataset(name_or_path).load(resolution, split, seed=seed)``."""
+    """Load a split of a dataset: ``open_dataset(name_or_path).load(resolution, split, seed=seed)``."""
     return open_dataset(name_or_path).load(resolution, split, seed=seed)
 
 
 def open_dataset(what: str | Path | Mapping[str, float]) -> Dataset | Mixture:
-    """Find a dataset; no image is decoded.
+    """Open a dataset without decoding images.
 
     Args:
-        what: a packaged dataset's name; the path of a folder, of a shard, or a brace range of paths; addresses that
-            fsspec reads; or several of these with weights, drawn from in these proportions.
+        what: Name of a packaged dataset; path of a folder, of a shard or of a brace range of shards; addresses that
+            fsspec reads; or several of these with weights, ``{name_or_path: weight}``.
 
     Raises:
-        DataError: there is none, or its shards cannot be read.
-        specs.errors.SpecError: its ``dataset.yaml`` is wrong.
+        DataError: There is no such dataset, or its shards cannot be read.
+        specs.errors.SpecError: Its ``dataset.yaml`` is wrong.
     """
     if isinstance(what, Mapping):
         return Mixture({name: open_dataset(name) for name in what}, dict(what))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The order in which samples are drawn: an endless stream that depends on a seed and a position alone."""
+"""The order in which samples are drawn: an endless stream that depends only on a seed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ __all__ = ["SampleOrder"]
 
 
 class SampleOrder:
-    """One permutation of ``count`` samples after another.
+    """An endless sequence of permutations.
 
-    The n-th sample depends on the seed and on n alone, so training that knows how many samples it has drawn goes on
-    exactly where it stopped, whatever the batch size and the number of processes.
+    Sample n depends only on the seed and n, so training that knows how many samples it has drawn resumes exactly, with
+    any batch size and any number of processes.
+
+    Args:
+        count: Number of samples.
+        seed: Seed of the permutations.
     """
 
     def __init__(self, count: int, seed: int = 0) -> None:
@@ -22,13 +26,16 @@ class SampleOrder:
         self._epochs: dict[int, tuple[Tensor, Tensor]] = {}
 
     def draw(self, start: int, size: int) -> tuple[Tensor, Tensor]:
-        """Indices (size,) of samples ``start`` to ``start + size`` of the stream, and which are mirrored (size,) bool.
+        """Draw samples ``start`` to ``start + size`` of the stream.
+
+        Returns:
+            Indices of the samples (size,) int64, and whether each is mirrored (size,) bool.
 
         Raises:
-            ValueError: the start is negative, or there is nothing to draw.
+            ValueError: ``start`` is negative, or ``size`` is not positive.
         """
         if start < 0 or size < 1:
-            raise ValueError(f"a batch of {size} samples from {start}: neither may be negative, nor the batch empty")
+            raise ValueError(f"start must not be negative and size must be positive, not {start} and {size}")
         parts = []
         while size > 0:
             epoch, offset = divmod(start, self.count)
@@ -38,6 +45,7 @@ class SampleOrder:
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
     def _epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the permutation of an epoch and which samples are mirrored; the last two epochs are cached."""
         if epoch not in self._epochs:
             while len(self._epochs) > 1:
                 self._epochs.pop(next(iter(self._epochs)))

@@ -1,7 +1,7 @@
-"""Where the images of a shard stand in its file, read from its headers and texts alone.
+"""An index of the images in a shard, read from its headers and texts without reading the images.
 
-Members are grouped into samples as webdataset does it, so that whoever reads by this index sees the samples that
-:func:`builders.data.shards.read_shard` gives.
+Members are grouped into samples as webdataset does it, so the samples are those of
+:func:`builders.data.shards.read_shard`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,26 @@ from builders.data.shards import IMAGES, TEXTS, check_shard
 
 __all__ = ["Member", "index_shard"]
 
-#: A folder that webdataset takes for a description of the shard.
+#: Folders in which webdataset expects descriptions of the shard.
 _META = re.compile(r"__[^/]*__/")
 _UNREADABLE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An image in a shard: where its bytes are, and what is known of it."""
+    """An image in a shard.
+
+    Attributes:
+        shard: Path of the shard.
+        name: Name of the member.
+        key: Key of the sample.
+        offset: Position of its bytes in the shard.
+        size: Number of bytes.
+        category: Name of the class, "" if unknown.
+        caption: Caption, "" if there is none.
+        group: Group of near-duplicates; by default the key.
+        content: Its bytes if the shard is compressed.
+    """
 
     shard: Path
     name: str
@@ -38,19 +50,18 @@ class Member:
     category: str
     caption: str
     group: str
-    #: Its bytes, where the shard is compressed.
     content: bytes | None = None
 
     @property
     def origin(self) -> str:
-        """What messages call it."""
+        """Name of the image in messages."""
         return f"{self.shard}: {self.name}"
 
     def read(self) -> bytes:
-        """The image as it is stored.
+        """Return the image as it is stored.
 
         Raises:
-            DataError: the shard cannot be read any more.
+            DataError: The shard can no longer be read.
         """
         if self.content is not None:
             return self.content
@@ -63,17 +74,17 @@ class Member:
 
 
 def index_shard(
-    path: Path, broken: Callable[[DataError], object], names: Mapping[str, Sequence[str]] | None = None
+    path: Path, on_error: Callable[[DataError], object], names: Mapping[str, Sequence[str]] | None = None
 ) -> Iterator[Member]:
-    """The images of a shard with their texts; images are not read unless the shard is compressed.
+    """Yield the images of a shard with their texts. Images are not read unless the shard is compressed.
 
     Args:
-        path: of the shard.
-        broken: told of each sample whose texts are wrong; the shard goes on without it.
-        names: the JSON keys that hold "caption" and "category", where they are not the usual ones.
+        path: Path of the shard.
+        on_error: Called with an error for each sample whose JSON is broken; the sample is skipped.
+        names: JSON keys of "caption", "category" and "group"; see :func:`builders.data.dataset_card.sample_facts`.
 
     Raises:
-        DataError: the shard cannot be read.
+        DataError: The shard cannot be read.
     """
     check_shard(path)
     read = 0
@@ -84,7 +95,7 @@ def index_shard(
                 try:
                     member = _member(path, key, parts, names)
                 except DataError as error:
-                    broken(DataError(f"{path}: {error}"))
+                    on_error(DataError(f"{path}: {error}"))
                     continue
                 if member is not None:
                     yield member
@@ -93,7 +104,7 @@ def index_shard(
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether the file is the archive itself, whatever it is called, so that members can be entered by their place."""
+    """Return whether the file is an uncompressed archive, whatever its name, so that its members have positions."""
     try:
         with tarfile.open(path, "r:"):
             return True
@@ -102,7 +113,10 @@ def _is_plain(path: Path) -> bool:
 
 
 def _samples(path: Path, tar: tarfile.TarFile, plain: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys, and by extension where a member is, with its content where that is needed."""
+    """Yield the key of each sample and, by extension, the offset, size and content of its members.
+
+    The content is None for images that can be read by position.
+    """
     from webdataset.tariterators import base_plus_ext
 
     key: str | None = None
@@ -132,12 +146,11 @@ def _samples(path: Path, tar: tarfile.TarFile, plain: bool) -> Iterator[tuple[st
 
 
 def _member(path: Path, key: str, parts: dict[str, Any], names: Mapping[str, Sequence[str]] | None) -> Member | None:
+    """Return the image of a sample; None if it has no image."""
     extension = next((name for name in IMAGES if name in parts), None)
     if extension is None:
         return None
     texts: dict[str, bytes | str] = {name: parts[name][2] for name in TEXTS if name in parts}
     facts = sample_facts({"__key__": key, **texts}, names)
     offset, size, content = parts[extension]
-    return Member(
-        path, f"{key}.{extension}", key, offset, size, facts["category"], facts["caption"], facts["group"], content
-    )
+    return Member(path, f"{key}.{extension}", key, offset, size, **facts, content=content)

@@ -1,7 +1,7 @@
-"""Samples from webdataset shards: tar files of members with one key, read by webdataset, decoded by nobody but us.
+"""Samples of webdataset shards: tar files whose members with one key form a sample.
 
-webdataset opens ``pipe:`` addresses in a shell and unpickles members by their extension. Here it is given streams of
-local files only, and none of its decoders; members other than images, JSON and plain text are passed over.
+webdataset opens ``pipe:`` addresses in a shell and unpickles members by their extension. Here it only receives streams
+of local files and decodes nothing; members other than images, JSON and plain text are skipped.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from builders.data.errors import DataError, HostileShardError
 
 __all__ = ["IMAGES", "check_shard", "read_shard"]
 
-#: Extensions of images, in the order of preference.
+#: Extensions of images, in order of preference.
 IMAGES = ("png", "webp", "jpg", "jpeg", "gif")
 TEXTS = ("json", "txt", "cls")
-MAX_MEMBER = 2**26
-MAX_MEMBERS = 2_000_000
+#: Largest size of a member in bytes, and largest number of members.
+MAX_MEMBER, MAX_MEMBERS = 2**26, 2_000_000
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
 def read_shard(path: Path) -> Iterator[dict[str, bytes | str]]:
-    """Yield the samples of one shard (.tar, or compressed): ``__key__`` and the bytes of each known extension.
+    """Yield the samples of a shard: ``__key__``, and the bytes of each member by extension.
+
+    Args:
+        path: Path of a .tar file, compressed or not.
 
     Raises:
-        DataError: the file is missing, no tar, cut off, or holds members that are too large or unsafely named.
+        DataError: The file is missing, not a tar file or cut off, or its members are too large or unsafely named.
     """
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
@@ -51,14 +54,15 @@ def read_shard(path: Path) -> Iterator[dict[str, bytes | str]]:
 
 
 def _is_known(name: str) -> bool:
+    """Return whether the extension of a member is read."""
     return name.rpartition(".")[2].lower() in (*IMAGES, *TEXTS)
 
 
 def check_shard(path: Path) -> None:
-    """Go over the headers before anything is read into memory.
+    """Check the headers of a shard before anything is read into memory.
 
     Raises:
-        DataError: the file is missing, no tar, cut off, or holds members that are too large or unsafely named.
+        DataError: The file is missing, not a tar file or cut off, or its members are too large or unsafely named.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file")
@@ -76,7 +80,7 @@ def check_shard(path: Path) -> None:
                     raise HostileShardError(f"{path}: unsafe member name {member.name!r}")
                 if member.isreg() and _is_known(member.name) and member.size > MAX_MEMBER:
                     raise DataError(f"{path}: {member.name} has {member.size:,} bytes; the limit is {MAX_MEMBER:,}")
-            # tarfile takes a header that is cut off for the end; a whole archive ends in a block of zeros.
+            # tarfile takes a truncated header for the end; a whole archive ends in a block of zeros.
             assert tar.fileobj is not None
             tar.fileobj.seek(tar.offset)
             if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

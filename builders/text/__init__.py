@@ -1,4 +1,4 @@
-"""Text encoders: the embedded one, T5, and cached states of a data set's captions.
+"""Text encoders: the embedded one, T5, and cached states of a dataset's captions.
 
 Imports `builders.data`, `builders.checkpoints` and what is below them.
 """

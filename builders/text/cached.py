@@ -1,9 +1,11 @@
-"""Text states kept in shards: encoded once by ``zoo data encode``, looked up by caption ever after.
+"""Cached text states: encoded once by ``zoo data encode``, then looked up by caption.
 
-A folder of them holds ``text_states.json`` (the encoder, its fingerprint, and which data) and one safetensors file a
-shard of the data, with the members ``captions`` (N,) int64, sorted hashes; ``offsets`` (N + 1,) int64; ``states``
-(tokens of all captions, width) in the encoder's own precision, padding left out; and ``checks`` (N,) int64, hashes of
-each caption's states, for a file is too large to be read whole before it is used.
+A folder of states has a ``text_states.json`` (:class:`Facts`) and one safetensors file per shard of the data, with
+
+- ``captions`` (N,) int64: sorted hashes of the captions,
+- ``offsets`` (N + 1,) int64: where the states of each caption begin and end,
+- ``states`` (tokens of all captions, width), in the encoder's precision and without padding,
+- ``checks`` (N,) int64: hashes of each caption's states, because a file may be too large to check as a whole.
 """
 
 from __future__ import annotations
@@ -23,17 +25,26 @@ from builders.files import write_text
 from builders.text.encoder import TextEncoderError, check_width, is_empty
 from specs.graph import TextInput
 
-__all__ = ["FACTS", "EncodedText"]
+__all__ = ["FACTS", "EncodedText", "Facts", "caption_hash", "states_hash"]
 
 FACTS = "text_states.json"
-#: Captions encoded at once.
-CAPTIONS = 256
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a folder of text states says of itself."""
+    """The description of a folder of states.
+
+    Attributes:
+        encoder: Name of the encoder.
+        fingerprint: Fingerprint of the encoder.
+        width: Width of the states.
+        tokens: Number of tokens that captions were cut to.
+        precision: Precision of the states.
+        data: Name of the dataset.
+        shards: File names, one per shard of the data.
+        complete: Whether all shards are encoded.
+    """
 
     encoder: str
     fingerprint: str
@@ -46,26 +57,31 @@ class Facts:
 
     @staticmethod
     def read(folder: Path) -> Facts:
-        """The facts of a folder.
+        """Read the description of a folder.
 
         Raises:
-            TextEncoderError: they cannot be read.
+            TextEncoderError: The file is missing or damaged.
         """
         try:
             found = json.loads((folder / FACTS).read_text("utf-8"))
             return Facts(**{**found, "shards": tuple(found["shards"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise TextEncoderError(f"{folder / FACTS}: cannot be read ({error}); encode anew") from None
+            raise TextEncoderError(f"{folder / FACTS}: cannot be read ({error}); encode the data again") from None
 
     def write(self, folder: Path) -> None:
-        """Write them whole or not at all."""
+        """Write the description to a folder."""
         write_text(folder / FACTS, json.dumps(asdict(self), indent=2) + "\n")
 
 
 class EncodedText:
-    """States that were kept; see :class:`builders.text.encoder.TextEncoder`.
+    """A :class:`builders.text.encoder.TextEncoder` that looks states up in a folder.
 
-    Files stay on disk and are mapped; a look-up reads what it returns.
+    Files are memory-mapped; a look-up reads only the states it returns.
+
+    Args:
+        folder: Folder of states.
+        facts: Description of the folder.
+        device: Device of the states that are returned.
     """
 
     def __init__(self, folder: Path, facts: Facts, device: torch.device | str) -> None:
@@ -82,13 +98,13 @@ class EncodedText:
         """Open a folder of states.
 
         Args:
-            folder: that ``encode_dataset`` wrote.
-            text: the entry's text input.
-            device: where states come out.
-            fingerprint: of the encoder whose states they must be, if that is known.
+            folder: Folder written by :func:`builders.text.encode_dataset.encode_dataset`.
+            text: Text input of the entry.
+            device: Device of the states that are returned.
+            fingerprint: Fingerprint that the encoder of the states must have. Default: any.
 
         Raises:
-            TextEncoderError: the folder is unfinished or broken, or its states are of another encoder, width or number
+            TextEncoderError: The folder is unfinished or damaged, or its states have another encoder, width or number
                 of tokens.
         """
         folder = Path(folder)
@@ -99,24 +115,24 @@ class EncodedText:
         if facts.tokens != text.tokens:
             raise TextEncoderError(
                 f"{folder}: captions of {facts.tokens} tokens, but the entry reads {text.tokens}; "
-                "encode the data for it"
+                "encode the data for this entry"
             )
         if fingerprint is not None and fingerprint != facts.fingerprint:
             raise TextEncoderError(
                 f"{folder}: states of {facts.encoder!r} ({facts.fingerprint[:12]}), but those of the encoder "
-                f"{fingerprint[:12]} are wanted; encode the data with that one"
+                f"{fingerprint[:12]} are needed; encode the data with that encoder"
             )
         return cls(folder, facts, device)
 
     def _open(self) -> None:
         from safetensors import SafetensorError, safe_open
 
-        hashes, files = [], []
+        hashes, places = [], []
         for number, name in enumerate(self.facts.shards):
             try:
                 file = safe_open(self.folder / name, framework="pt")
                 if (file.metadata() or {}).get("fingerprint") != self.fingerprint:
-                    raise TextEncoderError(f"{self.folder / name}: states of another encoder; encode the data anew")
+                    raise TextEncoderError(f"{self.folder / name}: states of another encoder; encode the data again")
                 known, checks = file.get_tensor("captions"), file.get_tensor("checks")
             except (OSError, SafetensorError) as error:
                 raise TextEncoderError(
@@ -124,23 +140,23 @@ class EncodedText:
                 ) from None
             self._files.append((file.get_tensor("offsets"), file.get_slice("states"), checks))
             hashes.append(known)
-            files.append(torch.stack([torch.full_like(known, number), torch.arange(len(known))], 1))
-        joined, places = torch.cat(hashes), torch.cat(files)
-        self._hashes, order = joined.sort(stable=True)
-        self._places = places[order]
+            places.append(torch.stack([torch.full_like(known, number), torch.arange(len(known))], 1))
+        self._hashes, order = torch.cat(hashes).sort(stable=True)
+        #: Number of the file and row in it, for each hash.
+        self._places = torch.cat(places)[order]
 
     def __getstate__(self) -> dict[str, Any]:
-        # Mapped files stay in the process that opened them.
+        # Memory-mapped files cannot be pickled; another process opens them again.
         return {"folder": self.folder, "facts": self.facts, "device": self.device}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["folder"], state["facts"], state["device"])  # type: ignore[misc]
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States (batch, tokens, width) float32 and the mask (batch, tokens) bool.
+        """Return states (batch, tokens, width) float32 and the mask (batch, tokens) bool.
 
         Raises:
-            TextEncoderError: a caption that was not encoded.
+            TextEncoderError: A caption has no states.
         """
         states = torch.zeros(len(captions), self.tokens, self.width)
         mask = torch.zeros(len(captions), self.tokens, dtype=torch.bool)
@@ -150,8 +166,8 @@ class EncodedText:
                 continue
             if len(self._hashes) == 0 or self._hashes[at[row]] != wanted[row]:
                 raise TextEncoderError(
-                    f"{self.folder}: no states for the caption {caption[:80]!r}: it is not in {self.facts.data}; "
-                    f"give the encoder itself ({self.facts.encoder})"
+                    f"{self.folder}: no states for the caption {caption[:80]!r}, which is not in {self.facts.data}; "
+                    f"use the encoder itself ({self.facts.encoder})"
                 )
             found = self._read(*self._places[at[row]].tolist())
             states[row, : len(found)] = found.float()
@@ -159,9 +175,9 @@ class EncodedText:
         return states.to(self.device), mask.to(self.device)
 
     def missing(self, captions: Iterable[str]) -> str | None:
-        """The first caption that was not encoded, if there is one."""
-        said = (caption for caption in captions if not is_empty(caption))
-        while part := list(islice(said, 4096)):
+        """Return the first caption without states; None if there is none."""
+        texts = (caption for caption in captions if not is_empty(caption))
+        while part := list(islice(texts, 4096)):
             at, wanted = self._find(part)
             absent = (self._hashes[at] != wanted).nonzero() if len(self._hashes) else torch.zeros(1, 1)
             if len(absent):
@@ -169,33 +185,32 @@ class EncodedText:
         return None
 
     def _find(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Where captions stand, if they are there, and their hashes."""
-        wanted = torch.tensor([_hash(caption) for caption in captions], dtype=torch.int64)
+        """Return the index in ``_hashes`` where each caption would be, and the hashes of the captions."""
+        wanted = torch.tensor([caption_hash(caption) for caption in captions], dtype=torch.int64)
         return torch.searchsorted(self._hashes, wanted).clamp(max=max(len(self._hashes) - 1, 0)), wanted
 
-    def _read(self, number: int, place: int) -> Tensor:
-        offsets, kept, checks = self._files[number]
-        start, end = offsets[place : place + 2].tolist()
-        found = kept[start:end] if 0 <= start <= end <= min(start + self.tokens, kept.get_shape()[0]) else None
-        if found is None or _check(found) != checks[place]:
+    def _read(self, number: int, row: int) -> Tensor:
+        """Return the states (tokens, width) of a caption, after checking their hash."""
+        offsets, states, checks = self._files[number]
+        start, end = offsets[row : row + 2].tolist()
+        found = states[start:end] if 0 <= start <= end <= min(start + self.tokens, states.get_shape()[0]) else None
+        if found is None or states_hash(found) != checks[row]:
             raise TextEncoderError(
-                f"{self.folder / self.facts.shards[number]}: damaged: states do not have the hash they were written "
-                "with; run zoo data encode again"
+                f"{self.folder / self.facts.shards[number]}: damaged: states do not match their hash; "
+                "run zoo data encode again"
             )
         return found
 
 
-def _check(states: Tensor) -> int:
-    """A hash of one caption's states."""
-    content = states.contiguous().view(torch.uint8).numpy().tobytes()
+def caption_hash(caption: str) -> int:
+    """Return the hash of a caption, a signed 64-bit integer."""
+    return _hash(caption.encode("utf-8", "surrogatepass"))
+
+
+def states_hash(states: Tensor) -> int:
+    """Return the hash of one caption's states, a signed 64-bit integer."""
+    return _hash(states.contiguous().view(torch.uint8).numpy().tobytes())
+
+
+def _hash(content: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
-
-
-def _name(shard: Path) -> str:
-    return f"{shard.name.partition('.tar')[0].removesuffix('.tgz')}.safetensors"
-
-
-def _hash(caption: str) -> int:
-    return int.from_bytes(
-        hashlib.blake2b(caption.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little", signed=True
-    )

@@ -1,8 +1,8 @@
 """The text encoder that needs no download: a static table of token embeddings from the package wordllama.
 
-The package (MIT) holds 32,000 embeddings of width 256, distilled from the token embeddings of large language models
-(https://github.com/dleemiller/WordLlama), and their tokenizer. A state depends on its token alone, not on its
-neighbours; captions are read in small letters. Only the two files are read; the package itself is not imported.
+The package (MIT) has 32,000 embeddings of width 256, distilled from the token embeddings of large language models
+(https://github.com/dleemiller/WordLlama), and their tokenizer. A state depends only on its token, not on the context;
+captions are lower-cased. Only these two files are read; the package itself is not imported.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 
 
 class EmbeddedText:
-    """Token embeddings by look-up; see :class:`builders.text.encoder.TextEncoder`.
+    """A :class:`builders.text.encoder.TextEncoder` that looks token embeddings up.
 
     Args:
-        table: (tokens known, width) float16.
-        tokenizer: of the package ``tokenizers``.
-        digest: of both.
-        tokens: that a caption is cut or padded to.
-        device: where states come out.
+        table: Embeddings (vocabulary, width) float16.
+        tokenizer: Tokenizer of the package ``tokenizers``.
+        digest: Hash of both.
+        tokens: Number of tokens that captions are cut or padded to.
+        device: Device of the states that are returned.
     """
 
     name = EMBEDDED
@@ -44,10 +44,14 @@ class EmbeddedText:
 
     @classmethod
     def open(cls, text: TextInput, device: torch.device | str = "cpu") -> EmbeddedText:
-        """Read table and tokenizer.
+        """Load the table and the tokenizer.
+
+        Args:
+            text: Text input of the entry.
+            device: Device of the states that are returned.
 
         Raises:
-            TextEncoderError: the package is missing or damaged, or the entry's text has another width.
+            TextEncoderError: The package is missing or damaged, or the entry reads text of another width.
         """
         table_path, tokenizer_path = _file(TABLE), _file(TOKENIZER)
         try:
@@ -72,11 +76,11 @@ class EmbeddedText:
         return cls(table, tokenizer, fingerprint(content, description, b"lower case"), text.tokens, device)
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States (batch, tokens, width) float32 and the mask (batch, tokens) bool."""
+        """Return states (batch, tokens, width) float32 and the mask (batch, tokens) bool."""
         ids = torch.zeros(len(captions), self.tokens, dtype=torch.int64)
         mask = torch.zeros(len(captions), self.tokens, dtype=torch.bool)
-        # In small letters: a table knows no more of "Apple" than its own row. Without the sign for the start of a text,
-        # which would be all that an empty caption has.
+        # Lower-cased, because "Apple" has an embedding of its own. Without the start token, which would be the only
+        # token of an empty caption.
         lowered = [caption.strip().lower() for caption in captions]
         for row, encoding in enumerate(self.tokenizer.encode_batch(lowered, add_special_tokens=False)):
             found = encoding.ids[: self.tokens]
@@ -87,6 +91,7 @@ class EmbeddedText:
 
 
 def _file(name: str) -> Path:
+    """Return the path of a file of the package wordllama."""
     package = find_spec("wordllama")
     folders = list(package.submodule_search_locations or ()) if package is not None else []
     for folder in folders:

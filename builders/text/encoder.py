@@ -1,4 +1,4 @@
-"""Outside text encoders, frozen: captions to the token states that an entry's text input reads."""
+"""The interface of text encoders: from captions to the token states that an entry's text input reads."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = ["EMBEDDED", "INSTALL", "TextEncoder", "TextEncoderError", "check_widt
 
 #: Name of the encoder that needs no download.
 EMBEDDED = "embedded"
+#: How to install the packages of text encoders.
 INSTALL = "pip install 'matryoshka-zoo[text]'"
 
 
@@ -26,11 +27,11 @@ class TextEncoder(Protocol):
     """A frozen text encoder.
 
     Attributes:
-        name: what it was opened by.
-        width: of a token's state.
-        tokens: that every caption is cut or padded to.
-        fingerprint: a hash of its weights, its tokenizer and its precision: where it is equal, states are.
-        precision: in which states are computed, and can be kept without loss.
+        name: Name or path that it was opened by.
+        width: Width of the states.
+        tokens: Number of tokens that captions are cut or padded to.
+        fingerprint: Hash of weights, tokenizer and precision; equal fingerprints mean equal states.
+        precision: Precision in which states are computed, and can be stored without loss.
     """
 
     name: str
@@ -40,33 +41,33 @@ class TextEncoder(Protocol):
     precision: torch.dtype
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States (batch, tokens, width) float32, zero at padding, and the mask (batch, tokens), True for a token.
+        """Return states (batch, tokens, width) float32, zero at padding, and the mask (batch, tokens), True at tokens.
 
-        An empty caption has no token, which is what a model that drops its text learns as "no text".
+        An empty caption has no tokens. This is the "no text" condition that a model learns when its text is dropped.
         """
         ...
 
 
 def check_width(name: str, width: int, text: TextInput) -> None:
-    """Raise unless an encoder gives states as wide as an entry reads.
+    """Check that the states of an encoder have the width that an entry reads.
 
     Raises:
-        TextEncoderError: with both widths.
+        TextEncoderError: The widths differ.
     """
     if width != text.width:
         raise TextEncoderError(
-            f"the text encoder {name!r} gives states of width {width}, but the entry reads text of width {text.width} "
-            "(text.width in its inputs): take another encoder, or an entry with that width"
+            f"the text encoder {name!r} has states of width {width}, but the entry reads text of width {text.width} "
+            "(text.width in its inputs): use another encoder, or an entry of that width"
         )
 
 
 def is_empty(caption: str) -> bool:
-    """Whether a caption says nothing."""
+    """Return whether a caption is empty or only whitespace."""
     return not caption.strip()
 
 
 def fingerprint(*parts: bytes) -> str:
-    """SHA-256 of parts that are told apart."""
+    """Return the SHA-256 of several parts and their lengths."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)

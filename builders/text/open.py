@@ -13,18 +13,18 @@ from specs.graph import TextInput
 def open_text_encoder(
     name_or_path: str, text: TextInput, device: torch.device | str = "cpu", *, precision: str = "auto"
 ) -> TextEncoder:
-    """Open the encoder of an entry's text.
+    """Open a text encoder for an entry.
 
     Args:
-        name_or_path: "embedded" for the static table in the package wordllama; a folder that ``zoo data encode``
-            wrote, whose states are looked up by caption; a folder with a T5 encoder and its tokenizer; or the name of
-            a T5 on the Hugging Face hub, such as ``google/flan-t5-xl``, the paper's.
-        text: the entry's text input: how many tokens, and how wide.
-        device: where to run a T5, and where states come out.
-        precision: of a T5: "float32", "bfloat16", or "auto", which is bfloat16 on a GPU that has it.
+        name_or_path: "embedded" for the static table in the package wordllama; a folder written by ``zoo data encode``,
+            in which states are looked up by caption; a folder with a T5 encoder and its tokenizer; or the name of a T5
+            on the Hugging Face hub, such as ``google/flan-t5-xl``, which the paper uses.
+        text: Text input of the entry: number of tokens and width.
+        device: Device of a T5, and of the states that are returned.
+        precision: Precision of a T5: "float32", "bfloat16", or "auto" (bfloat16 on a GPU that supports it).
 
     Raises:
-        TextEncoderError: there is no such encoder, it cannot be read, or its width is not that of ``text``.
+        TextEncoderError: There is no such encoder, it cannot be read, or its width does not match ``text``.
     """
     if name_or_path == EMBEDDED:
         from builders.text.embedded import EmbeddedText

@@ -1,4 +1,4 @@
-"""T5 encoders by transformers (Raffel et al., arXiv 1910.10683): from a local folder or the Hugging Face hub."""
+"""T5 encoders (Raffel et al., arXiv:1910.10683) of transformers, from a local folder or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from specs.graph import TextInput
 
 __all__ = ["T5Text"]
 
-#: Captions are padded to a multiple of this, whatever else is in the batch, so that states do not depend on it.
+#: Captions are padded to a multiple of this, so that their states do not depend on the rest of the batch.
 BUCKET = 16
-#: Captions encoded at once.
+#: Number of captions encoded at once.
 ROWS = 64
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class T5Text:
-    """A frozen T5 encoder; see :class:`builders.text.encoder.TextEncoder`.
+    """A frozen T5 as a :class:`builders.text.encoder.TextEncoder`.
 
-    States are those of the last layer, after its norm, times the mask: what the published networks were trained on.
+    States are the output of the last layer after its norm, times the mask, as the published networks were trained on.
 
     Args:
-        name: what it was opened by.
-        model: a ``T5EncoderModel``.
-        tokenizer: its tokenizer.
-        tokens: that a caption is cut or padded to; the sign for the end of a text is one of them.
+        name: Name or path that it was opened by.
+        model: Encoder, a ``T5EncoderModel``.
+        tokenizer: Tokenizer of the encoder.
+        tokens: Number of tokens that captions are cut or padded to, including the end token.
     """
 
     def __init__(self, name: str, model: Any, tokenizer: Any, tokens: int) -> None:
@@ -45,18 +45,24 @@ class T5Text:
 
     @classmethod
     def open(cls, name: str, text: TextInput, device: torch.device | str = "cpu", precision: str = "auto") -> T5Text:
-        """Load encoder and tokenizer; from what is on disk if they are there.
+        """Load the encoder and the tokenizer, from disk if they are there.
+
+        Args:
+            name: Path of a folder, or name on the Hugging Face hub.
+            text: Text input of the entry.
+            device: Device of the encoder.
+            precision: "float32", "bfloat16", or "auto" (bfloat16 on a GPU that supports it).
 
         Raises:
-            TextEncoderError: transformers is missing; there is no such model, or it is no T5, or not all of its weights
-                are there; or its width is not that of the entry's text.
+            TextEncoderError: transformers is missing; the model is missing, not a T5 or incomplete; or its width does
+                not match the entry's text.
         """
         dtype = _dtype(precision, torch.device(device))
         try:
             import transformers
         except ImportError:
             raise TextEncoderError(
-                f"the text encoder {name!r} needs transformers: {INSTALL}; or take {EMBEDDED!r}"
+                f"the text encoder {name!r} needs transformers: {INSTALL}; or use {EMBEDDED!r}"
             ) from None
         with _quiet():
             config = _load(name, transformers.AutoConfig)
@@ -74,16 +80,18 @@ class T5Text:
 
     @torch.no_grad()
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States (batch, tokens, width) float32 and the mask (batch, tokens) bool."""
+        """Return states (batch, tokens, width) float32 and the mask (batch, tokens) bool."""
         device = self.model.device
         states = torch.zeros(len(captions), self.tokens, self.width, device=device)
         mask = torch.zeros(len(captions), self.tokens, dtype=torch.bool, device=device)
-        said = [row for row, caption in enumerate(captions) if not is_empty(caption)]
-        if not said:
+        rows_with_text = [row for row, caption in enumerate(captions) if not is_empty(caption)]
+        if not rows_with_text:
             return states, mask
-        found = self.tokenizer([captions[row] for row in said], truncation=True, max_length=self.tokens)["input_ids"]
+        texts = [captions[row] for row in rows_with_text]
+        found = self.tokenizer(texts, truncation=True, max_length=self.tokens)["input_ids"]
+        #: Rows and token ids by padded length.
         buckets: dict[int, list[tuple[int, list[int]]]] = {}
-        for row, ids in zip(said, found, strict=True):
+        for row, ids in zip(rows_with_text, found, strict=True):
             length = min(-(-len(ids) // BUCKET) * BUCKET, self.tokens)
             buckets.setdefault(length, []).append((row, ids))
         for length, members in buckets.items():
@@ -91,10 +99,11 @@ class T5Text:
                 part = members[start : start + ROWS]
                 rows = torch.tensor([row for row, _ in part], device=device)
                 padded = [ids + [self.tokenizer.pad_token_id] * (length - len(ids)) for _, ids in part]
-                kept = torch.tensor([[place < len(ids) for place in range(length)] for _, ids in part], device=device)
-                output = self.model(input_ids=torch.tensor(padded, device=device), attention_mask=kept.long())
-                states[rows, :length] = output.last_hidden_state.float() * kept[:, :, None]
-                mask[rows, :length] = kept
+                is_token = [[place < len(ids) for place in range(length)] for _, ids in part]
+                tokens = torch.tensor(is_token, device=device)
+                output = self.model(input_ids=torch.tensor(padded, device=device), attention_mask=tokens.long())
+                states[rows, :length] = output.last_hidden_state.float() * tokens[:, :, None]
+                mask[rows, :length] = tokens
         return states, mask
 
 
@@ -108,12 +117,12 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def _load(name: str, kind: Any, **options: Any) -> Any:
-    """``kind.from_pretrained``: from disk if it is there, else from the hub."""
+    """Call ``kind.from_pretrained``, from disk if the files are there, otherwise from the hub."""
     local = Path(name).expanduser()
     if local.is_dir():
         try:
             return kind.from_pretrained(str(local), local_files_only=True, **options)
-        except Exception as error:  # whatever transformers makes of a folder
+        except Exception as error:  # whatever transformers raises
             raise TextEncoderError(f"{name}: no T5 encoder with its tokenizer ({_reason(error)})") from None
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise TextEncoderError(f"{name}: no such folder with a text encoder")
@@ -123,10 +132,10 @@ def _load(name: str, kind: Any, **options: Any) -> Any:
         pass
     try:
         return kind.from_pretrained(name, **options)
-    except Exception as error:  # whatever hub, network or disk say
+    except Exception as error:  # whatever the hub, the network or the disk raises
         raise TextEncoderError(
-            f"the text encoder {name!r} is neither a folder nor in the cache of downloads, and could not be fetched "
-            f"({_reason(error)}); give a folder that holds it, or {EMBEDDED!r}, which needs no network"
+            f"the text encoder {name!r} is neither a folder nor in the download cache, and could not be fetched "
+            f"({_reason(error)}); use a folder that holds it, or {EMBEDDED!r}, which needs no network"
         ) from None
 
 
@@ -136,7 +145,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fingerprint(model: Any, tokenizer: Any) -> str:
-    """A hash of the weights as they are used, and of how text is split."""
+    """Return a hash of the weights in the precision in use, and of the tokenizer."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
@@ -153,7 +162,7 @@ def _fingerprint(model: Any, tokenizer: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the reports of transformers, whose errors become one message of ours; downloads keep their bars."""
+    """Silence transformers, whose errors are raised as one message, but keep the progress bars of downloads."""
     from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging as reports
 

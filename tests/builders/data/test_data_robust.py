@@ -7,6 +7,7 @@ import pickle
 import tarfile
 import tempfile
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ from PIL import Image
 
 from builders.data.decoding import decode_image
 from builders.data.error_budget import BrokenDataWarning
-from builders.data.errors import DataError
+from builders.data.errors import DataError, EmptySplitError
 from builders.data.inspection import inspect_dataset
 from builders.data.open import open_dataset
 from builders.data.sample_order import SampleOrder
+from builders.data.shards import IMAGES, read_shard
 from builders.training.batches import read_batches
 from tests.helpers.shards import encode, samples, write_tar
 from zoo import cli
@@ -90,14 +92,14 @@ def shard(path, good, broken=0):
 
 def test_few_broken_samples_are_passed_over_and_named(tmp_path):
     path = shard(tmp_path / "x.tar", 30, 3)
-    with pytest.warns(BrokenDataWarning, match=r"x: 3 broken samples passed over: .*bad0\.png.*bad2\.png"):
+    with pytest.warns(BrokenDataWarning, match=r"x: skipped 3 broken samples: .*bad0\.png.*bad2\.png"):
         data = open_dataset(path).load(8, "all")
     assert len(data) == 30
 
 
 def test_many_broken_samples_are_an_error(tmp_path):
     path = shard(tmp_path / "x.tar", 30, 11)
-    message = r"x: 11 of 41 samples are broken, more than are passed over \(10\): .*bad0\.png.*; and 6 more"
+    message = r"x: 11 of 41 samples are broken, more than the limit of 10: .*bad0\.png.*; and 6 more"
     with pytest.raises(DataError, match=message):
         open_dataset(path).load(8, "all")
 
@@ -107,7 +109,7 @@ def test_one_broken_shard_of_many(tmp_path):
         shard(tmp_path / f"{index}.tar", 4)
     whole = (tmp_path / "3.tar").read_bytes()
     (tmp_path / "3.tar").write_bytes(whole[:1500])
-    with pytest.warns(BrokenDataWarning, match=r"1 broken shard passed over: .*3\.tar: the tar file is cut off"):
+    with pytest.warns(BrokenDataWarning, match=r"skipped 1 broken shard: .*3\.tar: the tar file is cut off"):
         data = open_dataset(tmp_path).load(8, "all")
     assert len(data) == 36
     (tmp_path / "4.tar").write_bytes(b"junk" * 500)
@@ -188,19 +190,19 @@ def test_lazy_passes_broken_images_over_and_ends(tmp_path):
         "bad1.png",
         "bad2.png",
     ]
-    assert all(str(each.message).startswith("x: broken image passed over: ") for each in told)
+    assert all(str(each.message).startswith("x: skipped a broken image: ") for each in told)
     # Each once in a process, also where the data is opened again.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_dataset(tmp_path / "x.tar").load(8, "all", memory=False).batch(0, 66)
     assert len(keys) == 66 and not any(key.startswith("bad") for key in keys) and len(data.broken) == 3
     bad = open_dataset(shard(tmp_path / "y.tar", 3, 12)).load(8, "all", memory=False)
-    for _ in range(2):
-        with pytest.raises(DataError, match=r"y: 11 of 15 samples are broken, more than are passed over \(10\)"):
+    for warned in (pytest.warns(BrokenDataWarning), nullcontext()):
+        with warned, pytest.raises(DataError, match=r"y: 11 of 15 samples are broken, more than the limit of 10"):
             bad.batch(0, 15)
     none = open_dataset(shard(tmp_path / "z.tar", 0, 3)).load(8, "all", memory=False)
-    for _ in range(2):
-        with pytest.raises(DataError, match="z: 3 of 3 samples are broken, all: "):
+    for warned in (pytest.warns(BrokenDataWarning), nullcontext()):
+        with warned, pytest.raises(DataError, match="z: 3 of 3 samples are broken: "):
             none.batch(0, 1)
 
 
@@ -214,6 +216,7 @@ class Plan:
         return drawn
 
 
+@pytest.mark.filterwarnings("default::builders.data.error_budget.BrokenDataWarning")
 def test_processes_that_read_ahead_name_what_is_broken(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(warnings, "showwarning", cli._show_warning)
     shard(tmp_path / "some.tar", 6, 2)
@@ -222,11 +225,9 @@ def test_processes_that_read_ahead_name_what_is_broken(tmp_path, capfd, monkeypa
     batches = list(read_batches(Plan(), some, 0, 4, workers=2))
     assert [b["key"] for b in batches] == [some.batch(4 * step, 4)["key"] for step in range(4)]
     err = capfd.readouterr().err
-    assert "broken image passed over" in err and "bad0.png" in err and "bad1.png" in err
+    assert "skipped a broken image" in err and "bad0.png" in err and "bad1.png" in err
     none = open_dataset(tmp_path / "all.tar").load(8, "all", memory=False)
-    with pytest.raises(
-        DataError, match=r"^all: 11 of 12 samples are broken, more than are passed over \(10\)"
-    ) as caught:
+    with pytest.raises(DataError, match=r"^all: 11 of 12 samples are broken, more than the limit of 10") as caught:
         list(read_batches(Plan(), none, 0, 4, workers=2))
     assert "\n" not in str(caught.value)
 
@@ -242,7 +243,7 @@ def test_broken_texts_count_as_samples_in_every_reader(tmp_path):
     found = []
     for memory in (True, False):
         message = (
-            r"x: 2 broken samples passed over: .*x\.tar: sample 'bad0': its .json is not JSON; .*'bad1': .* no? mapping"
+            r"x: skipped 2 broken samples: .*x\.tar: sample 'bad0': its .json is not JSON; .*'bad1': .* no? mapping"
         )
         with pytest.warns(BrokenDataWarning, match=message.replace("no? ", "not a ")):
             data = dataset.load(8, "all", memory=memory)
@@ -252,7 +253,7 @@ def test_broken_texts_count_as_samples_in_every_reader(tmp_path):
     assert report.samples == {"all": 30} and len(report.broken) == 2 and "'bad0'" in report.broken[0]
     write_tar(path, [*samples(30), *((f"bad{n}.{end}", b"{") for n in range(11) for end in ("png", "json"))])
     for memory in (True, False):
-        with pytest.raises(DataError, match=r"x: 11 of 41 samples are broken, more than are passed over \(10\)"):
+        with pytest.raises(DataError, match=r"x: 11 of 41 samples are broken, more than the limit of 10"):
             open_dataset(path).load(8, "all", memory=memory)
     # Texts and images have one budget.
     write_tar(path, [*samples(9), *((f"bad{n}.{end}", b"{") for n in range(6) for end in ("png", "json")),
@@ -307,6 +308,11 @@ def test_readers_see_the_same_samples(names, mode):
             except DataError as error:  # in words of their own
                 outcomes.append(type(error))
         assert outcomes[0] == outcomes[1]
+        try:
+            found = [s["__key__"] for s in read_shard(path) if set(s) & set(IMAGES)] or EmptySplitError
+        except DataError as error:
+            found = type(error)
+        assert found == (outcomes[0] if isinstance(outcomes[0], type) else [key for key, _ in outcomes[0]])
 
 
 def test_random_crops(tmp_path):

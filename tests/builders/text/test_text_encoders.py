@@ -57,7 +57,7 @@ def test_words_of_like_meaning_have_like_states(encoder):
 
 
 def test_another_width_is_refused():
-    with pytest.raises(TextEncoderError, match=r"'embedded' gives states of width 256, but .* width 2048"):
+    with pytest.raises(TextEncoderError, match=r"'embedded' has states of width 256, but .* width 2048"):
         open_text_encoder("embedded", load_entry("mdm-s64").graph.text)
 
 
@@ -82,7 +82,7 @@ def test_states_are_kept_and_found_again(encoder, tmp_path):
     assert torch.equal(pickle.loads(pickle.dumps(kept))(captions)[0], encoder(captions)[0])
     with pytest.raises(TextEncoderError, match="no states for the caption 'a caption that nobody wrote'"):
         kept(["a caption that nobody wrote"])
-    with pytest.raises(TextEncoderError, match="are wanted"):
+    with pytest.raises(TextEncoderError, match="are needed"):
         EncodedText.open(tmp_path, TEXT, fingerprint="0" * 64)
     with pytest.raises(TextEncoderError, match="captions of 16 tokens, but the entry reads 8"):
         open_text_encoder(str(tmp_path), TextInput(256, 8))
@@ -111,7 +111,7 @@ def test_encoding_goes_on_where_it_stopped(encoder, tmp_path, monkeypatch):
     shard.write_bytes(content)
     kept = open_text_encoder(str(tmp_path), TEXT)
     captions = [caption for batch in open_data("noto-emoji-64", 16, "all").in_order(64) for caption in batch["caption"]]
-    with pytest.raises(TextEncoderError, match="damaged: states do not have the hash they were written with; run zoo"):
+    with pytest.raises(TextEncoderError, match="damaged: states do not match their hash; run zoo"):
         kept(captions)
     assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=1, kept=1)
 
@@ -154,12 +154,12 @@ def test_broken_data_is_passed_over_or_named(encoder, tmp_path):
         write_tar(data / f"{number}.tar", [*samples(4, caption=f"an apple {number}"), *broken])
     whole = (data / "3.tar").read_bytes()
     (data / "3.tar").write_bytes(whole[:1500])
-    for _ in range(2):  # what is kept says again what was passed over
+    for _ in range(2):  # shards that are reused warn again
         with pytest.warns(BrokenDataWarning) as told:
             found = encode_dataset(data, tmp_path / "states", encoder)
         texts = " ".join(str(each.message) for each in told)
-        assert "1 broken sample passed over" in texts and "0.tar: sample 'bad': its .json is not JSON" in texts
-        assert "1 broken shard passed over" in texts and "3.tar: the tar file is cut off" in texts
+        assert "skipped 1 broken sample:" in texts and "0.tar: sample 'bad': its .json is not JSON" in texts
+        assert "skipped 1 broken shard:" in texts and "3.tar: the tar file is cut off" in texts
     assert (found.shards, found.kept, found.captions) == (1, 9, 9)
     (data / "3.tar").write_bytes(whole)
     with pytest.warns(BrokenDataWarning, match="1 broken sample"):
@@ -211,9 +211,9 @@ def losses(name):
         (["noto-emoji-64", "out", "--precision", "bfloat16"], "--precision is for a T5"),
         (["noto-emoji-64", "file"], "file: File exists"),
         (["noto-emoji-64", "file/x"], "file/x: Not a directory"),
-        (["noto-emoji-64", "kept", "--text-encoder", "kept"], "kept: holds states of x, not an encoder"),
+        (["noto-emoji-64", "kept", "--text-encoder", "kept"], "kept: holds states of x and cannot encode captions"),
         (["noto-emoji-64", "kept"], "kept: holds the states of x by 'embedded'; its data is x, not noto-emoji-64"),
-        (["silent.tar", "out"], "silent: none of its 1 samples has a caption; there is nothing to encode"),
+        (["silent.tar", "out"], "silent: none of its 1 samples has a caption to encode"),
         (["noto-emoji-64"], "Missing argument 'OUT'"),
     ],
 )
