@@ -1,4 +1,4 @@
-"""What is known of a dataset: its name, licence, classes and shards, from a ``dataset.yaml`` or from the shards."""
+"""Dataset cards: name, licence, classes and shards, from a ``dataset.yaml`` or from the shards."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from specs.syntax.yaml_tree import parse
 __all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_datasets", "sample_facts"]
 
 CARD = "dataset.yaml"
-#: What a folder is packed for; a pack without a card is not finished.
+#: File with the plan of a pack; a pack without a card is not finished.
 PLAN = ".pack.json"
-#: JSON keys that hold a caption and a label, the first that is there. None is known for groups of near-duplicates: what
-#: others call "group" is often a label.
+#: JSON keys of captions and labels, in order of preference. Groups of near-duplicates have no default key, because
+#: "group" is often the name of a label.
 NAMES = {"caption": ("caption", "text", "prompt"), "category": ("category", "class", "label", "cls"), "group": ()}
 SHARDS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 
 
 class Split(BaseModel):
-    """The shards of one split, by file name, and how many samples they hold."""
+    """File names of the shards of a split, and their number of samples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,45 +40,45 @@ class Split(BaseModel):
 
 
 def _split_names(splits: Any) -> Any:
-    """Return the splits of a card, ``held_out`` under its name since version 0.2."""
+    """Return the splits of a card by their current names."""
     if not isinstance(splits, dict) or "val" in splits:
         return splits
     return {split_name(name): split for name, split in splits.items()}
 
 
 class DatasetCard(BaseModel):
-    """A dataset in a few words: the content of ``dataset.yaml``."""
+    """The content of ``dataset.yaml``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     summary: str = ""
-    #: Side of the stored images in pixels, where all are alike.
+    #: Side of the stored images in pixels, if all images are squares of one size.
     resolution: int | None = Field(default=None, ge=1)
     licence: str = "not stated"
     attribution: str = ""
     source: str = ""
-    #: Names of the classes; a class's index is its place here.
+    #: Names of the classes, by index.
     classes: tuple[str, ...] = ()
-    #: Empty if the validation samples are drawn by a hash of their keys.
+    #: Empty if a hash of the keys divides the samples into splits.
     splits: Annotated[dict[str, Split], BeforeValidator(_split_names)] = {}
 
 
 def list_datasets() -> tuple[str, ...]:
-    """Names of the packaged datasets."""
+    """Return the names of the packaged datasets."""
     return tuple(sorted(path.parent.name for path in _packaged().glob(f"*/{CARD}")))
 
 
 def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
-    """The card of a dataset, and the paths of its shards by split.
+    """Return the card of a dataset, and the paths of its shards by split.
 
-    A packaged dataset goes by its name; any other by the path of a folder that holds a ``dataset.yaml`` or shards, of
-    a single shard, by a brace range of paths, or by addresses that fsspec reads. Shards without a card are one split
-    called "all".
+    Args:
+        name_or_path: Name of a packaged dataset; path of a folder with a ``dataset.yaml`` or shards, of a shard, or of
+            a brace range of shards; or addresses that fsspec reads. Shards without a card are one split called "all".
 
     Raises:
-        DataError: there is no such dataset.
-        specs.errors.SpecError: its ``dataset.yaml`` is wrong.
+        DataError: There is no such dataset.
+        specs.errors.SpecError: Its ``dataset.yaml`` is wrong.
     """
     path = Path(name_or_path).expanduser()
     if str(name_or_path) in list_datasets():
@@ -91,7 +91,7 @@ def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple
             name: tuple(_beside(path, shard) for shard in split.shards) for name, split in card.splits.items()
         }
     if (path / PLAN).is_file():
-        raise DataError(f"{path}: this pack is not finished; the zoo data pack command that began it goes on")
+        raise DataError(f"{path}: this pack is not finished; run the same zoo data pack command to resume it")
     shards = _shards(path, str(name_or_path))
     return _card_of(path, shards), {"all": shards}
 
@@ -101,12 +101,14 @@ def _packaged() -> Path:
 
 
 def _beside(folder: Path, shard: str) -> Path:
+    """Return the path of a shard that a card names."""
     if Path(shard).name != shard:
         raise DataError(f"{folder / CARD}: shard {shard!r} is not a file name")
     return folder / shard
 
 
 def _shards(path: Path, given: str) -> tuple[Path, ...]:
+    """Return the shards in a folder, or those that a path, brace range or address names."""
     if path.is_dir():
         shards = tuple(sorted(child for child in path.iterdir() if child.name.endswith(SHARDS) and child.is_file()))
         if not shards:
@@ -121,7 +123,7 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
         paths = tuple(Path(name).expanduser() for name in expanded)
         missing = next((path for path in paths if not path.is_file()), None)
         if missing is not None:
-            raise DataError(f"{given}: there is no {missing}")
+            raise DataError(f"{given}: {missing} does not exist")
         return paths
     names = list_datasets()
     hint = did_you_mean(given, names)
@@ -129,10 +131,10 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
 
 
 def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
-    """A card for shards without one: the classes are the categories that their JSON names, sorted."""
+    """Return a card for shards without one; the classes are the labels of their samples, sorted."""
     found = set()
     for shard in shards:
-        # What is broken is told of when images are read.
+        # Broken samples are reported when images are read.
         with contextlib.suppress(DataError):
             for sample in read_shard(shard):
                 with contextlib.suppress(DataError):
@@ -142,16 +144,17 @@ def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
 
 
 def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
-    """Caption, category and group of a sample from its ``.json`` (or ``.txt`` and ``.cls``); empty where unknown.
+    """Return "caption", "category" and "group" of a sample; "" if unknown.
 
-    Samples of one group are near-duplicates, which stay on one side of a split; by default each is its own.
+    They come from the sample's ``.json``, or from ``.txt`` (caption) and ``.cls`` (category). Samples of one group are
+    near-duplicates that belong in one split; by default each sample is its own group.
 
     Args:
-        sample: members by extension, and ``__key__``.
-        names: the JSON keys of "caption", "category" and "group"; by default the usual ones.
+        sample: Bytes of the members by extension, and ``__key__``.
+        names: JSON keys of "caption", "category" and "group". Default: ``NAMES``.
 
     Raises:
-        DataError: the JSON is none.
+        DataError: The ``.json`` is not a JSON mapping.
     """
     key = str(sample["__key__"])
     names = names or NAMES
@@ -166,7 +169,7 @@ def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence
         found = next((facts[name] for name in names[kind] if isinstance(facts.get(name), (str, int))), None)
         member = sample.get(extension, b"") if found is None else b""
         assert isinstance(member, bytes)
-        # Halves of characters, which JSON can name, are in no text that can be written.
+        # JSON can contain lone surrogates, which cannot be encoded as UTF-8.
         whole = str(found).encode("utf-8", "replace").decode() if found is not None else None
         return member.decode("utf-8", "replace").strip() if whole is None else whole
 

@@ -1,4 +1,4 @@
-"""The packaged data sets and the scripts that make them.
+"""The packaged datasets and the scripts that make them.
 
 Imports `builders.data`, `builders.files`.
 """

@@ -3,9 +3,9 @@
     python -m builders.datasets.make_noto_emoji SOURCE.tar [FOLDER]
 
 Images are composited on white and stored as lossless WebP; a sample is ``CODEPOINTS.webp`` and ``CODEPOINTS.json``.
-About one sample in ten is held out. The draw goes by groups of near-duplicates: emoji that differ in gender, skin tone
-or the members of a family, and emoji that look almost the same (the flags of Norway and of Svalbard).
-The same input gives the same bytes.
+About one sample in ten is in the validation split, stored in ``held-out.tar.gz``. Near-duplicates stay in one split:
+emoji that differ in gender, skin tone or the members of a family, and emoji that look almost the same (the flags of
+Norway and of Svalbard). The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,30 +20,32 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from builders.data.packing.shard import add_member
 from builders.data.splits import is_held_out
 from builders.files import replacing
 
 __all__ = ["base", "main", "similar"]
 
-#: Two images are near-duplicates if their distance at 32 pixels, relative to the fainter one's distance from white,
-#: is below this.
+#: Two images are near-duplicates if their distance at 32 pixels is less than this share of the distance of the fainter
+#: one from white.
 SIMILAR = 0.15
 
 ADULT, CHILD, ELDER = "1F9D1", "1F9D2", "1F9D3"
 PEOPLE = {"1F468": ADULT, "1F469": ADULT, "1F466": CHILD, "1F467": CHILD, "1F474": ELDER, "1F475": ELDER}
-#: Variation selector, joiner, male and female signs, "facing right".
+#: Variation selector, joiner, female and male signs, "facing right".
 IGNORED = {"FE0F", "200D", "2640", "2642", "27A1"}
 SKIN_TONES = {f"1F3F{digit}" for digit in "BCDEF"}
-#: Emoji of several people, by the sign that joins them.
+#: Emoji of several people, by the code point that joins them.
 TOGETHER = {"1F48B": "1F48F", "2764": "1F491", "1F91D": "1F46B"}
 FAMILY, COUPLE = "1F46A", "1F46B"
 ALIASES = {"1F46C": COUPLE, "1F46D": COUPLE, "1F936": "1F385", "1F9D1-1F384": "1F385"}
 
 
 def base(codepoints: str) -> str:
-    """What is left of an emoji's code points (``1F64B-200D-2640-FE0F``) without gender, skin tone and family members.
+    """Return the code points of an emoji without gender, skin tone and family members; variants have equal results.
 
-    Emoji with the same base are variants of one another.
+    Args:
+        codepoints: Code points in hexadecimal, such as ``1F64B-200D-2640-FE0F``.
     """
     parts = codepoints.split("-")
     joined = "200D" in parts
@@ -56,7 +58,7 @@ def base(codepoints: str) -> str:
 
 
 def similar(images: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of near-duplicates among ``images`` (N, height, width, 3) uint8 on white."""
+    """Return the pairs of near-duplicates among images (N, height, width, 3) uint8 on white."""
     x = 1 - images.reshape(len(images), -1).astype(np.float64) / 255
     energy = (x * x).sum(1)
     distance = np.maximum(energy[:, None] + energy[None] - 2 * x @ x.T, 0)
@@ -73,11 +75,11 @@ def main(source: str, folder: str = str(Path(__file__).parent / "noto-emoji-64")
     images = [_on_white(files[f"{key}.png"]) for key in keys]
     groups = _groups([base(fact["codepoints"]) for fact in facts], images)
     for name, held in (("train", False), ("held-out", True)):
-        kept = [index for index, group in enumerate(groups) if is_held_out(group) == held]
+        chosen = [index for index, group in enumerate(groups) if is_held_out(group) == held]
         path = Path(folder) / f"{name}.tar.gz"
         with replacing(path) as temporary:
-            _write(temporary, [(facts[index], groups[index], images[index]) for index in kept])
-        print(f"{path}: {len(kept)} samples, {path.stat().st_size:,} bytes")
+            _write(temporary, [(facts[index], groups[index], images[index]) for index in chosen])
+        print(f"{path}: {len(chosen)} samples, {path.stat().st_size:,} bytes")
 
 
 def _on_white(png: bytes) -> Image.Image:
@@ -87,7 +89,7 @@ def _on_white(png: bytes) -> Image.Image:
 
 
 def _groups(bases: list[str], images: list[Image.Image]) -> list[str]:
-    """The group of every sample, named after its smallest base: variants, and what looks like any of them."""
+    """Return the group of each sample: the smallest base among its variants and their near-duplicates."""
     small = np.stack([np.asarray(image.resize((32, 32), Image.Resampling.BOX)) for image in images])
     parent = {name: name for name in bases}
 
@@ -103,7 +105,7 @@ def _groups(bases: list[str], images: list[Image.Image]) -> list[str]:
 
 
 def _write(path: Path, samples: list[tuple[dict[str, str], str, Image.Image]]) -> None:
-    # No times, no owners, no file name: the same input gives the same bytes.
+    # Without times, owners and file name, so that the same input gives the same bytes.
     with (
         path.open("wb") as file,
         gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0, compresslevel=9) as stream,
@@ -111,17 +113,11 @@ def _write(path: Path, samples: list[tuple[dict[str, str], str, Image.Image]]) -
     ):
         for fact, group, image in samples:
             key = fact["codepoints"].lower()
-            kept = {field: fact[field] for field in ("caption", "category", "subcategory")} | {"group": group.lower()}
-            _add(tar, f"{key}.json", json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode())
+            texts = {field: fact[field] for field in ("caption", "category", "subcategory")} | {"group": group.lower()}
+            add_member(tar, f"{key}.json", json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode())
             buffer = io.BytesIO()
             image.save(buffer, "WEBP", lossless=True, quality=100, method=4)
-            _add(tar, f"{key}.webp", buffer.getvalue())
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    tar.addfile(info, io.BytesIO(content))
+            add_member(tar, f"{key}.webp", buffer.getvalue())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Packing images of folders, CSV and JSONL files into shards.
+"""Packing of images from folders, CSV and JSONL files, and shards, into new shards.
 
 Imports `builders.data`, `builders.files`.
 """

@@ -1,8 +1,8 @@
-"""From images with captions or labels to webdataset shards with a ``dataset.yaml``: in parallel, resumable.
+"""Packing images with captions or labels into webdataset shards with a ``dataset.yaml``, in parallel and resumable.
 
-Equal sources give equal bytes: samples are sorted, and files carry no dates. A pack that was stopped keeps its finished
-shards and goes on; shards whose images have changed meanwhile are packed again, so that nothing is mixed. The card says
-that a pack is finished: it is written last, and removed before a shard of a finished pack is replaced.
+Equal sources give equal bytes: samples are sorted, and members have no times. An interrupted pack keeps its finished
+shards; shards whose images have changed since are packed again. The card marks a finished pack: it is written last, and
+removed before a shard of a finished pack is replaced.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from builders.data.dataset_card import CARD, PLAN
 from builders.data.error_budget import SAMPLES
@@ -42,7 +43,16 @@ RESIZES = ("center-crop", "fit", "none")
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What was written: samples by split, what was passed over, and how many shards were there already."""
+    """The result of a pack.
+
+    Attributes:
+        folder: Folder of the dataset.
+        samples: Number of samples by split.
+        classes: Names of the classes.
+        broken: Error of each broken image, which was skipped.
+        shards: Number of shards.
+        kept: Number of shards that were already there.
+    """
 
     folder: Path
     samples: dict[str, int]
@@ -61,30 +71,28 @@ def pack(
     workers: int = 0,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Packed:
-    """Write shards and their card.
+    """Pack images into shards and write their card.
 
     Args:
-        sources: what to pack, from :mod:`builders.data.packing.sources`.
-        out: folder; shards of the same pack that are there already are kept, unless their images have changed.
-        name: of the dataset.
-        settings: how.
-        workers: processes; 0 packs in this one.
-        progress: told samples done and all.
+        sources: Images to pack, from :mod:`builders.data.packing.sources`.
+        out: Folder to write to. Shards of the same pack that it holds are reused unless their images have changed.
+        name: Name of the dataset.
+        settings: Settings of the pack.
+        workers: Number of worker processes; 0 packs in this process.
+        progress: Called with the number of samples packed and the number of all samples.
 
     Raises:
-        PackError: nothing to pack, a folder that holds another pack, settings that do not fit, or too many broken
-            images.
-        OSError: the folder cannot be written to.
+        PackError: There are no images, the folder holds another pack, settings are invalid, or too many images are
+            broken.
+        OSError: The folder cannot be written to.
     """
     settings = settings or PackSettings()
-    _check(settings, workers)
-    out = Path(out)
-    ordered = _in_order(sources)
-    val = _claim(out, sources, settings)
-    shards = _plan(ordered, settings, val)
+    _check_settings(settings, workers)
+    out, total = Path(out), len(sources)
+    ordered = _sorted_sources(sources)
+    shards = _plan(ordered, settings, val=_claim(out, sources, settings))
     waiting = [shard for shard in shards if not _is_done(shard, out)]
-    kept = len(shards) - len(waiting)
-    done, total = len(sources) - sum(len(shard.sources) for shard in waiting), len(sources)
+    done = total - sum(len(shard.sources) for shard in waiting)
     progress(done, total)
     if waiting:
         (out / CARD).unlink(missing_ok=True)
@@ -93,107 +101,109 @@ def pack(
             done += len(shard.sources)
             progress(done, total)
     reports = [_report(shard, out) for shard in shards]
-    broken = tuple(what for report in reports for what in report.broken)
+    broken = tuple(error for report in reports for error in report.broken)
     _check_broken(broken, total, settings, finished=(out / CARD).exists())
     counts = {shard.path: report.samples for shard, report in zip(shards, reports, strict=True)}
-    samples, classes = _finish(out, name, shards, counts, settings)
-    return Packed(out, samples, classes, broken, len(shards), kept)
+    classes = tuple(sorted({source.category for source in sources} - {""}))
+    samples = _write_card(out, name, shards, counts, classes, settings)
+    _remove_others(out, shards)
+    return Packed(out, samples, classes, broken, len(shards), len(shards) - len(waiting))
 
 
-def _check(settings: PackSettings, workers: int) -> None:
+def _check_settings(settings: PackSettings, workers: int) -> None:
     if workers < 0:
-        raise PackError(f"{workers} workers; 0 packs in this process alone")
+        raise PackError(f"--workers must be at least 0 (0 packs in this process), not {workers}")
     if not 0 <= settings.max_broken <= 1:
-        raise PackError(f"--max-broken {settings.max_broken} is no share of the images, from 0 to 1")
+        raise PackError(f"--max-broken must be a share of the images from 0 to 1, not {settings.max_broken}")
     if settings.resize not in RESIZES:
         raise PackError(f"no resize mode {settings.resize!r}; there are {', '.join(RESIZES)}")
     if settings.resolution is not None and not 1 <= settings.resolution <= 8192:
-        raise PackError(f"a resolution of {settings.resolution} pixels; it is from 1 to 8192")
+        raise PackError(f"the resolution must be from 1 to 8192 pixels, not {settings.resolution}")
     if settings.samples_per_shard < 1:
-        raise PackError("a shard holds at least one sample")
+        raise PackError(f"a shard needs at least one sample, not {settings.samples_per_shard}")
 
 
-def _in_order(sources: Sequence[Source]) -> list[Source]:
-    """Return the images sorted by key, after checking that no two have the same."""
+def _sorted_sources(sources: Sequence[Source]) -> list[Source]:
+    """Return the images sorted by key, after checking that the keys are unique."""
     if not sources:
         raise PackError("there are no images to pack")
     ordered = sorted(sources, key=lambda source: (stored_key(source.key), source.path))
     for a, b in pairwise(ordered):
-        if stored_key(a.key) == stored_key(b.key) and a.is_file and a.path == b.path:
-            raise PackError(f"{a.path} is named twice; an image has one caption and one label")
-        if stored_key(a.key) == stored_key(b.key):
-            raise PackError(
-                f"two images have the key {stored_key(a.key)!r}: {a.origin} and {b.origin}; keys are paths without "
-                "their suffix, and with _ for dots: rename one of them"
-            )
+        key = stored_key(a.key)
+        if key != stored_key(b.key):
+            continue
+        if a.is_file and a.path == b.path:
+            raise PackError(f"{a.path} is listed twice; an image has one caption and one label")
+        raise PackError(
+            f"two images have the key {key!r}: {a.origin} and {b.origin}; a key is the path without its suffix, with "
+            "'_' for dots: rename one of them"
+        )
     return ordered
 
 
 def _plan(sources: Sequence[Source], settings: PackSettings, val: str) -> list[ShardPlan]:
-    """Plan which samples go into which shard.
-
-    Args:
-        sources: Images sorted by key.
-        settings: Settings of the pack.
-        val: First part of the names of validation shards.
-    """
+    """Return which samples go into which shard; names of validation shards begin with ``val``."""
     splits: dict[str, list[Source]] = {"train": [], val: []}
     for source in sources:
         splits[val if settings.val and is_held_out(source.group or source.key) else "train"].append(source)
     stamps = {path: stamp(path) for path in {source.path for source in sources}}
-    shards = []
     size = settings.samples_per_shard
-    for split, members in splits.items():
-        for number, start in enumerate(range(0, len(members), size)):
-            shards.append(ShardPlan.of(f"{split}-{number:06d}.tar", tuple(members[start : start + size]), stamps))
-    return shards
+    return [
+        ShardPlan.of(f"{split}-{number:06d}.tar", tuple(members[start : start + size]), stamps)
+        for split, members in splits.items()
+        for number, start in enumerate(range(0, len(members), size))
+    ]
 
 
 def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> str:
-    """Claim a folder for a pack, and return the first part of the names of its validation shards.
+    """Claim the folder for this pack, and return what the names of its validation shards begin with.
 
-    A folder belongs to one pack: its settings and the folder of its images; a finished one also to these images.
+    A folder belongs to one pack: the same settings and the same folder of images. A finished pack also keeps its list
+    of images.
     """
-    # Shards as a whole, not their members: one whose text was mended has a member more.
+    facts = _facts(sources, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    plan, finished = out / PLAN, (out / CARD).exists()
+    if plan.exists():
+        before = _read_plan(plan)
+        if before and "place" not in before and finished:
+            raise PackError(
+                f"{out} was packed by an earlier version of the zoo, and can still be read; choose another folder to "
+                "pack it again"
+            )
+        if before and "place" not in before:
+            raise PackError(f"{out}: this pack was started by an earlier version of the zoo; choose another folder")
+        same = ("settings", "place", "images") if finished else ("settings", "place")
+        if any(before.get(what) != facts[what] for what in same):
+            raise PackError(f"{out} holds a pack of other images or settings; choose another folder or empty it")
+        # Packs started before version 0.2 keep the names of their shards.
+        facts["val_shards"] = before.get("val_shards", "held-out")
+    elif finished or any(out.glob("*.tar")):
+        raise PackError(f"{out} already holds a dataset; choose another folder")
+    write_text(plan, json.dumps(facts) + "\n")
+    return str(facts["val_shards"])
+
+
+def _facts(sources: Sequence[Source], settings: PackSettings) -> dict[str, Any]:
+    """Return what is written to the plan file: settings, the common folder and a hash of the names of the images."""
+    # The names of whole shards, not of their members: fixing a broken text may add a member.
     images = sorted({source.key if source.is_file else os.path.basename(source.path) for source in sources})
-    facts: dict[str, object] = {
-        # What the bytes of a shard depend on.
+    return {
+        # The settings that the bytes of a shard depend on, by their names since version 0.1.
         "settings": {
             "resolution": settings.resolution,
             "resize": settings.resize,
             "held_out": settings.val,
             "samples_per_shard": settings.samples_per_shard,
         },
-        "place": _place(sources),
+        "place": os.path.commonpath([os.path.dirname(os.path.abspath(source.path)) for source in sources]),
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "val_shards": "val",
     }
-    out.mkdir(parents=True, exist_ok=True)
-    plan = out / PLAN
-    if not plan.exists():
-        if any(out.glob("*.tar")) or (out / CARD).exists():
-            raise PackError(f"{out} holds a dataset already; choose another folder")
-    else:
-        finished = (out / CARD).exists()
-        before = _read_plan(plan)
-        if before and "place" not in before:
-            if not finished:
-                raise PackError(f"{out}: its pack was begun by an older version of the zoo; choose another folder")
-            raise PackError(
-                f"{out} was packed by an older version of the zoo; it can be read as it is; choose another folder to "
-                "pack anew"
-            )
-        # A pack of before version 0.2 keeps the names of its shards.
-        facts["val_shards"] = before.get("val_shards", "held-out")
-        same = ("settings", "place", "images") if finished else ("settings", "place")
-        if any(before.get(what) != facts[what] for what in same):
-            raise PackError(f"{out} holds a pack of other images or settings; choose another folder or empty it")
-    write_text(plan, json.dumps(facts) + "\n")
-    return str(facts["val_shards"])
 
 
-def _read_plan(path: Path) -> dict[str, object]:
-    """What a folder was claimed for; empty if that cannot be read."""
+def _read_plan(path: Path) -> dict[str, Any]:
+    """Return the content of a plan file; empty if it is damaged."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except ValueError:
@@ -201,13 +211,8 @@ def _read_plan(path: Path) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _place(sources: Sequence[Source]) -> str:
-    """The folder that all files are in."""
-    return os.path.commonpath([os.path.dirname(os.path.abspath(source.path)) for source in sources])
-
-
 def _is_done(shard: ShardPlan, out: Path) -> bool:
-    """Whether a shard is there, of the images as they are now; one whose files could not be read is tried again."""
+    """Return whether a shard exists and its images have not changed; one with unread images is tried again."""
     report = Report.read(shard.report(out))
     if report is None or report.identity != shard.identity or report.unread:
         return False
@@ -218,61 +223,62 @@ def _is_done(shard: ShardPlan, out: Path) -> bool:
 def _report(shard: ShardPlan, out: Path) -> Report:
     found = Report.read(shard.report(out))
     if found is None:
-        raise PackError(f"{shard.report(out)}: gone while packing; run the same command again")
+        raise PackError(f"{shard.report(out)}: deleted while packing; run the same command again")
     return found
 
 
 def _check_broken(broken: Sequence[str], total: int, settings: PackSettings, *, finished: bool) -> None:
-    """Raise if too many images are broken; a pack that is finished keeps to its images, so none can be removed."""
+    """Check that few enough images are broken. A finished pack keeps its list of images, so none can be removed."""
     allowed = max(SAMPLES, settings.max_broken * total)
     if len(broken) < total and len(broken) <= allowed:
         return
     if total == 1:
-        raise PackError(f"the only image is broken: {broken[0]}. Mend it and run the same command again")
-    which = "all of them" if len(broken) == total else f"more than are passed over ({allowed:.0f})"
+        raise PackError(f"the only image is broken: {broken[0]}. Fix it and run the same command again")
+    which = "" if len(broken) == total else f", more than the limit of {allowed:.0f}"
     more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
     raise PackError(
-        f"{len(broken)} of {total} images are broken, {which}: {'; '.join(broken[:5])}{more}. "
-        f"Mend {'' if finished else 'or remove '}them and run the same command again, which packs only their shards "
-        "anew; or pass more over with --max-broken"
+        f"{len(broken)} of {total} images are broken{which}: {'; '.join(broken[:5])}{more}. "
+        f"Fix {'' if finished else 'or remove '}them and run the same command again, which repacks only their shards; "
+        "or raise the limit with --max-broken"
     )
 
 
 def _run(
     shards: Sequence[ShardPlan], out: Path, settings: PackSettings, workers: int
 ) -> Generator[ShardPlan, None, None]:
+    """Pack shards, and yield each when it is finished."""
     if workers == 0 or not shards:
         for shard in shards:
             pack_shard(shard, out, settings)
             yield shard
         return
-    # Fresh processes: forked ones inherit the threads of whatever is loaded here.
+    # Forked processes would inherit the threads of the libraries loaded here.
     context = multiprocessing.get_context("spawn")
     stopped = context.Event()
     pool = ProcessPoolExecutor(workers, context, initializer=listen, initargs=(stopped,))
     try:
-        # Ctrl-C reaches all processes; this one alone answers it, and the others inherit that they do not.
-        with _deaf():
+        # Ctrl-C reaches all processes. The workers inherit that they ignore it, and are stopped by the event.
+        with _ignored_sigint():
             futures = [(shard, pool.submit(pack_until_stopped, shard, out, settings)) for shard in shards]
         for shard, future in futures:
             future.result()
             yield shard
     except BrokenExecutor:
         raise PackError(
-            "a process that packs ended, perhaps for want of memory; the same command goes on, with fewer --workers"
+            "a worker process died, perhaps out of memory; run the same command with fewer --workers to resume"
         ) from None
     finally:
         stopped.set()
-        with _deaf():
+        with _ignored_sigint():
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Without an ear for Ctrl-C."""
+def _ignored_sigint() -> Iterator[None]:
+    """Ignore SIGINT."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread, which alone hears it
+    except ValueError:  # not in the main thread, which alone receives signals
         yield
         return
     try:
@@ -281,33 +287,37 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _finish(
-    out: Path, name: str, shards: Sequence[ShardPlan], counts: dict[str, int], settings: PackSettings
-) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Write the card; samples by split, and the classes."""
+def _write_card(
+    out: Path,
+    name: str,
+    shards: Sequence[ShardPlan],
+    counts: Mapping[str, int],
+    classes: tuple[str, ...],
+    settings: PackSettings,
+) -> dict[str, int]:
+    """Write the card, and return the number of samples by split."""
     import yaml
 
-    splits: dict[str, dict[str, object]] = {}
-    samples: dict[str, int] = {}
+    splits: dict[str, dict[str, Any]] = {}
     for split in ("train", "val"):
         written = [shard.path for shard in shards if shard.split == split and counts[shard.path]]
         if written:
-            samples[split] = sum(counts[path] for path in written)
-            splits[split] = {"shards": written, "samples": samples[split]}
-    classes = tuple(sorted({source.category for shard in shards for source in shard.sources} - {""}))
-    card: dict[str, object] = {"name": name}
-    if settings.resolution is not None and settings.resize == "center-crop":
-        card["resolution"] = settings.resolution
-    card |= {"licence": settings.licence}
-    card |= {"attribution": settings.attribution} if settings.attribution else {}
-    card |= {"classes": list(classes)} if classes else {}
-    write_text(out / CARD, yaml.safe_dump(card | {"splits": splits}, sort_keys=False, allow_unicode=True))
-    _remove_others(out, shards)
-    return samples, classes
+            splits[split] = {"shards": written, "samples": sum(counts[path] for path in written)}
+    card = {
+        "name": name,
+        "resolution": settings.resolution if settings.resize == "center-crop" else None,
+        "licence": settings.licence,
+        "attribution": settings.attribution or None,
+        "classes": list(classes) or None,
+        "splits": splits,
+    }
+    card = {key: value for key, value in card.items() if value is not None}
+    write_text(out / CARD, yaml.safe_dump(card, sort_keys=False, allow_unicode=True))
+    return {split: facts["samples"] for split, facts in splits.items()}
 
 
 def _remove_others(out: Path, shards: Sequence[ShardPlan]) -> None:
-    """Shards that this pack wrote when it had more images, and what processes left that were killed."""
+    """Remove shards of a time when the pack had more images, and temporary files of killed processes."""
     wanted = {shard.path for shard in shards}
     for report in out.glob(".*.tar.json"):
         path = report.name.removeprefix(".").removesuffix(".json")

@@ -1,6 +1,6 @@
-"""One shard of a pack: the images of its sources, brought to size, and what was broken among them.
+"""Packing of one shard: its images are resized and written, and broken ones are reported.
 
-The processes of a pack load this module and what it imports; nothing here needs torch.
+The worker processes of a pack import this module; neither it nor its imports need torch.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "Report",
     "ShardPlan",
     "Stopped",
+    "add_member",
     "listen",
     "pack_shard",
     "pack_until_stopped",
@@ -40,16 +41,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PackSettings:
-    """How a dataset is packed.
+    """Settings of a pack.
 
     Attributes:
-        resolution: side in pixels; None keeps images as they are.
-        resize: "center-crop" (a square), "fit" (the shorter side, the picture whole), or "none".
+        resolution: Side in pixels; None keeps images as they are.
+        resize: "center-crop" (the center square), "fit" (the shorter side, without cropping) or "none".
         val: Whether about one sample in ten is put into the validation split, by a hash of its group.
-        samples_per_shard: at most so many samples a shard.
-        max_broken: share of samples that may be broken; ten may in any case.
-        licence: of the images.
-        attribution: whom to name.
+        samples_per_shard: Largest number of samples per shard.
+        max_broken: Share of the images that may be broken; up to ten may be in any case.
+        licence: Licence of the images.
+        attribution: Attribution of the images.
         held_out: Former name of ``val``.
     """
 
@@ -69,17 +70,17 @@ class PackSettings:
 
 
 class Stopped(Exception):
-    """Packing was asked to stop within a shard."""
+    """Packing was asked to stop in the middle of a shard."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """Which samples go into a shard.
+    """The content of a shard.
 
     Attributes:
-        path: file name of the shard.
-        sources: its samples.
-        identity: a hash of all that its bytes depend on but the settings, as far as it is known without reading files.
+        path: File name of the shard.
+        sources: Images of the shard.
+        identity: Hash of all that its bytes depend on apart from the settings, computed without reading the images.
     """
 
     path: str
@@ -88,10 +89,16 @@ class ShardPlan:
 
     @classmethod
     def of(cls, path: str, sources: tuple[Source, ...], stamps: Mapping[str, tuple[int, ...]]) -> ShardPlan:
-        """The plan of a shard whose files have these stamps."""
+        """Return the plan of a shard.
+
+        Args:
+            path: File name of the shard.
+            sources: Images of the shard.
+            stamps: Result of :func:`stamp` for each file.
+        """
         digest = hashlib.sha256()
         for source in sources:
-            # Where the files are does not matter, only what they are.
+            # The folder of a file does not matter.
             facts = asdict(source) | {"path": Path(source.path).name, "stamp": stamps[source.path]}
             digest.update(json.dumps(facts, sort_keys=True).encode() + b"\n")
         return cls(path, sources, digest.hexdigest())
@@ -102,20 +109,20 @@ class ShardPlan:
         return "train" if self.path.startswith("train-") else "val"
 
     def report(self, out: Path) -> Path:
-        """What is written beside the finished shard, and says that it is."""
+        """Return the path of the report, which is written beside the finished shard."""
         return out / f".{self.path}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a shard.
+    """The result of packing a shard.
 
     Attributes:
-        samples: that it holds.
-        broken: what is wrong with each image that it does not hold.
-        unread: how many of these could not be read, which may be no fault of theirs.
-        identity: of its plan.
-        size: of the shard in bytes, by which one that was cut off is noticed; None in reports of earlier versions.
+        samples: Number of samples in the shard.
+        broken: Error of each broken image.
+        unread: Number of broken images that could not be read; they are tried again.
+        identity: Identity of the shard's plan.
+        size: Size of the shard in bytes, to detect truncated files; None in reports of earlier versions.
     """
 
     samples: int
@@ -126,7 +133,7 @@ class Report:
 
     @staticmethod
     def read(path: Path) -> Report | None:
-        """The report in a file; None if there is none."""
+        """Return the report in a file; None if there is none."""
         try:
             facts = json.loads(path.read_text("utf-8"))
             return Report(**{**facts, "broken": tuple(facts["broken"])})
@@ -135,9 +142,9 @@ class Report:
 
 
 def stamp(path: str) -> tuple[int, ...]:
-    """What tells cheaply whether a file has changed: size, times of change of content and of its entry, in nanoseconds.
+    """Return the size of a file, and the times of change of its content and its metadata in nanoseconds.
 
-    Empty if there is no such file.
+    They tell whether a file has changed without reading it. The tuple is empty if there is no such file.
     """
     try:
         found = os.stat(path)
@@ -147,23 +154,29 @@ def stamp(path: str) -> tuple[int, ...]:
 
 
 def stored_key(key: str) -> str:
-    """A key as readers of shards take it whole: a dot would end it, and ``__x__/`` is not read."""
+    """Return the key under which a sample is stored: without dots, which end keys, and ``__x__/``, which is skipped."""
     key = key.replace(".", "_")
     return key.lstrip("_") if re.match(r"__[^/]*__/", key) else key
 
 
 def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callable[[], bool] = lambda: False) -> None:
-    """Write a shard and its report, whole or not at all.
+    """Write a shard, and then its report.
+
+    Args:
+        plan: Content of the shard.
+        out: Folder of the pack.
+        settings: Settings of the pack.
+        stop: Called before each image; True stops without writing the shard.
 
     Raises:
-        OSError: they cannot be written.
-        Stopped: ``stop`` said so.
+        OSError: The shard cannot be written.
+        Stopped: ``stop`` returned True.
     """
     path = out / plan.path
-    samples, unread = 0, 0
+    samples = unread = 0
     broken: list[str] = []
     try:
-        # Synced: a report that the shard is finished must not outlive it.
+        # Synced to disk, so that a report never outlives its shard.
         with replacing(path, sync=True) as temporary:
             with tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as tar:
                 for source in plan.sources:
@@ -173,16 +186,12 @@ def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callabl
                         content, extension = _encoded(source, settings)
                     except DataError as error:
                         broken.append(str(error))
-                        continue
                     except (OSError, ValueError) as error:
                         unread += 1
                         broken.append(f"{source.origin}: {getattr(error, 'strerror', None) or error}")
-                        continue
-                    facts = {"caption": source.caption, "category": source.category, "group": source.group}
-                    text = json.dumps({name: value for name, value in facts.items() if value}, ensure_ascii=False)
-                    _add(tar, f"{stored_key(source.key)}.{extension}", content)
-                    _add(tar, f"{stored_key(source.key)}.json", text.encode())
-                    samples += 1
+                    else:
+                        _add_sample(tar, source, content, extension)
+                        samples += 1
             size = temporary.stat().st_size
         if not samples:
             path.unlink(missing_ok=True)
@@ -192,22 +201,22 @@ def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callabl
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
-#: Set in a process of a pack when it is to stop.
+#: The event that stops this worker process.
 _STOP: list[Any] = []
 
 
 def listen(stopped: Any) -> None:
-    """Have this process stop, within a shard, once an event is set."""
+    """Make this worker process stop in the middle of a shard once an event is set."""
     _STOP[:] = [stopped]
 
 
 def pack_until_stopped(plan: ShardPlan, out: Path, settings: PackSettings) -> None:
-    """:func:`pack_shard` in a process that listens."""
+    """Run :func:`pack_shard` in a worker process."""
     pack_shard(plan, out, settings, _STOP[0].is_set)
 
 
 def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:
-    """The image as it is stored: the file itself where nothing changes it, else a PNG."""
+    """Return the bytes and extension of an image as stored: a PNG if it is resized, otherwise the file itself."""
     content = source.read()
     image = decode_image(content, source.origin)
     if settings.resolution is None or settings.resize == "none":
@@ -227,7 +236,16 @@ def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:
     return buffer.getvalue(), "png"
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+def _add_sample(tar: tarfile.TarFile, source: Source, content: bytes, extension: str) -> None:
+    facts = {"caption": source.caption, "category": source.category, "group": source.group}
+    text = json.dumps({name: value for name, value in facts.items() if value}, ensure_ascii=False)
+    key = stored_key(source.key)
+    add_member(tar, f"{key}.{extension}", content)
+    add_member(tar, f"{key}.json", text.encode())
+
+
+def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file without times and owners, so that equal content gives equal bytes."""
     info = tarfile.TarInfo(name)
-    info.size, info.mode = len(content), 0o644
+    info.size = len(content)
     tar.addfile(info, io.BytesIO(content))

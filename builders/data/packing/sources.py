@@ -1,4 +1,4 @@
-"""What can be packed: folders of images, CSV and JSONL files that name images, shards."""
+"""Images to pack: from folders, CSV and JSONL files that list images, and shards."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders.data.dataset_card import CARD, SHARDS
+from builders.data.dataset_card import CARD, SHARDS, find_dataset, list_datasets
 from builders.data.errors import DataError
+from builders.data.shard_index import index_shard
 from builders.data.shards import IMAGES
 from specs.errors import did_you_mean
 
 __all__ = ["PackError", "Source", "find_sources"]
 
-#: What says of the images of a folder what they show, as in folders of samples and in Hugging Face's imagefolder.
+#: File that describes the images of a folder, as in Hugging Face's imagefolder.
 TABLE = "metadata.jsonl"
+#: Default columns, in order of preference.
 PATHS = ("path", "image", "file", "file_name", "filename")
 CAPTIONS = ("caption", "text", "prompt", "annotation")
 LABELS = ("category", "label", "class", "cls")
+JSON_LINES = (".jsonl", ".ndjson")
+
+#: Text columns of a row; None for a list or a mapping.
+Row = Mapping[str, str | None]
+#: Columns by kind ("caption", "label", "group"), in order of preference.
+Columns = Mapping[str, tuple[str, ...]]
 
 
 class PackError(DataError):
@@ -28,36 +36,46 @@ class PackError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An image to pack: a file, or a part of a shard, and what is known of it."""
+    """An image to pack: a file, or a member of a shard.
+
+    Attributes:
+        key: Key of the sample.
+        path: Path of the image or the shard.
+        extension: Extension of the image, without a dot.
+        caption: Caption, "" if there is none.
+        category: Name of the class, "" if unknown.
+        group: Group of near-duplicates, which stay in one split; "" if the image is its own group.
+        offset: Position in the shard.
+        size: Number of bytes in the shard; None for a file.
+        problem: Why the image cannot be packed, if that is known.
+    """
 
     key: str
     path: str
     extension: str
     caption: str = ""
     category: str = ""
-    #: Samples of one group stay on one side of the split.
     group: str = ""
-    #: Where in the file it stands, for a member of a shard.
     offset: int = 0
     size: int | None = None
-    #: Why it cannot be packed, where that is known.
     problem: str = ""
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file of its own, not a part of a shard."""
+        """Whether the image is a file and not a member of a shard."""
         return self.size is None and not self.problem
 
     @property
     def origin(self) -> str:
-        """What messages call it."""
+        """Name of the image in messages."""
         return self.path if self.size is None else f"{self.path}: {self.key}.{self.extension}"
 
     def read(self) -> bytes:
-        """The image as it is stored.
+        """Return the image as it is stored.
 
         Raises:
-            OSError, DataError: it cannot be read.
+            OSError: The file cannot be read.
+            DataError: The image cannot be packed.
         """
         if self.problem:
             raise DataError(self.problem)
@@ -74,52 +92,50 @@ def find_sources(
     group: str | None = None,
     image: str | None = None,
 ) -> list[Source]:
-    """What a folder, a CSV or JSONL file, or shards hold.
+    """Return the images of a folder, of a CSV or JSONL file, or of shards.
 
     Args:
-        path: a folder of images (a ``metadata.jsonl`` in it says what they show; else folders in it are labels, and
-            ``NAME.txt`` beside an image its caption), a ``.csv``, ``.tsv`` or ``.jsonl`` file, or a shard or brace
-            range of shards.
-        caption: column or JSON key of captions; by default the first of caption, text, prompt, annotation.
-        label: column or JSON key of labels; by default the first of category, label, class, cls.
-        group: column or JSON key of near-duplicates, which stay on one side of the split; by default "group" in what
-            was packed here, and none elsewhere.
-        image: column or key of image paths, which are relative to the file.
+        path: Folder of images, with a ``metadata.jsonl``, or with subfolders as labels and ``NAME.txt`` beside an image
+            as its caption; a ``.csv``, ``.tsv`` or ``.jsonl`` file; or a shard or a brace range of shards.
+        caption: Column or JSON key of captions. Default: the first of caption, text, prompt, annotation.
+        label: Column or JSON key of labels. Default: the first of category, label, class, cls.
+        group: Column or JSON key of groups of near-duplicates, which stay in one split. Default: "group" in datasets
+            with a ``dataset.yaml``, otherwise none.
+        image: Column or JSON key of image paths, relative to the file. Default: the first of path, image, file,
+            file_name, filename.
 
     Raises:
-        PackError: there is no such thing, nothing in it, or nothing has what was named.
+        PackError: The path does not exist, has no images, or a given column is missing.
     """
-    found = _find(path, caption, label, group, image)
-    for option, name, kind in (
-        ("--caption", caption, "caption"),
-        ("--label", label, "category"),
-        ("--group", group, "group"),
-    ):
-        if name is not None and found and not any(getattr(source, kind) for source in found):
-            raise PackError(f"{path}: no image has a {name!r}, which {option} names")
-    return found
-
-
-def _find(
-    path: str | Path, caption: str | None, label: str | None, group: str | None, image: str | None
-) -> list[Source]:
-    keys = {
+    columns = {
         "caption": (caption,) if caption else CAPTIONS,
         "label": (label,) if label else LABELS,
         "group": (group,) if group else (),
     }
-    # An address is no path.
-    given, path = str(path), Path(path)
+    found = _find(str(path), columns, (image,) if image else PATHS)
+    for kind, name, values in (
+        ("caption", caption, [source.caption for source in found]),
+        ("label", label, [source.category for source in found]),
+        ("group", group, [source.group for source in found]),
+    ):
+        if name is not None and found and not any(values):
+            raise PackError(f"{path}: no image has a {name!r}, which --{kind} names")
+    return found
+
+
+def _find(given: str, columns: Columns, images: tuple[str, ...]) -> list[Source]:
+    path = Path(given)
     if path.is_dir() and (path / TABLE).is_file():
-        return _table(path / TABLE, keys, (image,) if image else PATHS)
+        return _table(path / TABLE, columns, images)
     if path.is_dir() and not any(child.name.endswith((*SHARDS, CARD)) for child in path.iterdir()):
         return _folder(path)
-    if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):
-        return _table(path, keys, (image,) if image else PATHS)
-    return _shards(given, keys)
+    if path.suffix.lower() in (".csv", ".tsv", *JSON_LINES):
+        return _table(path, columns, images)
+    return _shards(given, columns)
 
 
 def _folder(folder: Path) -> list[Source]:
+    # Imports torch, which the processes of a pack do not need.
     from builders.data.image_folder import find_images
 
     found = []
@@ -133,48 +149,45 @@ def _folder(folder: Path) -> list[Source]:
     return found
 
 
-def _table(path: Path, keys: Mapping[str, tuple[str, ...]], images: tuple[str, ...]) -> list[Source]:
+def _table(path: Path, columns: Columns, images: tuple[str, ...]) -> list[Source]:
     if not path.is_file():
         raise PackError(f"{path}: no such file")
-    rows = _json_lines(path) if path.suffix.lower() in (".jsonl", ".ndjson") else _csv_rows(path)
-    _check_columns(path, rows, keys)
+    rows = _json_lines(path) if path.suffix.lower() in JSON_LINES else _csv_rows(path)
+    _check_columns(path, rows, columns)
     found = []
     for number, row in rows:
-        name = next((row[key] for key in images if row.get(key)), None)
+        name = next((row[column] for column in images if row.get(column)), None)
         if name is None:
-            raise PackError(f"{path}, line {number}: no path of an image; looked for {', '.join(images)}")
+            raise PackError(f"{path}, line {number}: no image path; looked for {', '.join(images)}")
         image = path.parent / name
         extension = image.suffix.lower().lstrip(".")
         if extension not in IMAGES:
-            raise PackError(f"{path}, line {number}: {name!r} is no {', '.join(IMAGES)} file")
+            raise PackError(f"{path}, line {number}: {name!r} is not a {', '.join(IMAGES)} file")
         key = Path(name).with_suffix("").as_posix().lstrip("./") or str(number)
         if ".." in Path(key).parts:
             key = f"{number:08d}"
-        caption, label = _clean(_first(row, keys["caption"])), _clean(_first(row, keys["label"]))
-        group = _clean(_first(row, keys["group"]))
+        caption, label, group = (_clean(_first(row, columns[kind])) for kind in ("caption", "label", "group"))
         found.append(Source(_clean(key), str(image), extension, caption, label, group))
     return found
 
 
-def _check_columns(
-    path: Path, rows: Sequence[tuple[int, Mapping[str, str | None]]], keys: Mapping[str, tuple[str, ...]]
-) -> None:
-    """Raise if a column that was named is not there, or holds something else than a text."""
-    columns = list(dict.fromkeys(column for _, row in rows for column in row))
-    for kind, names in keys.items():
-        if len(names) == 1 and rows and names[0] not in columns:
+def _check_columns(path: Path, rows: Sequence[tuple[int, Row]], columns: Columns) -> None:
+    """Check that named columns exist, and that they and all captions are texts."""
+    known = list(dict.fromkeys(column for _, row in rows for column in row))
+    for kind, names in columns.items():
+        if len(names) == 1 and rows and names[0] not in known:
             raise PackError(
-                f"{path}: no {kind} column {names[0]!r}{did_you_mean(names[0], columns)}; it has {', '.join(columns)}"
+                f"{path}: no {kind} column {names[0]!r}{did_you_mean(names[0], known)}; it has {', '.join(known)}"
             )
     for number, row in rows:
-        for kind, names in keys.items():
+        for kind, names in columns.items():
             odd = next((name for name in names if name in row and row[name] is None), None)
-            # What is called a label by others, and is a list, may be left out; a caption is what there is to learn.
+            # A default column of labels may be a list with another meaning; captions must not be lost silently.
             if odd is not None and not _first(row, names) and (kind == "caption" or len(names) == 1):
-                raise PackError(f"{path}, line {number}: {odd!r} is a list or a mapping; a {kind} is one text")
+                raise PackError(f"{path}, line {number}: {odd!r} is a list or a mapping; a {kind} must be one text")
 
 
-def _csv_rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
+def _csv_rows(path: Path) -> list[tuple[int, Row]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
@@ -185,10 +198,9 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
         raise PackError(f"{path}: not a CSV file: {error}") from None
 
 
-def _json_lines(path: Path) -> list[tuple[int, dict[str, str | None]]]:
-    """Rows of texts; None for what is none."""
-    rows: list[tuple[int, dict[str, str | None]]] = []
-    # Not splitlines(): captions may hold what Unicode calls ends of lines.
+def _json_lines(path: Path) -> list[tuple[int, Row]]:
+    rows: list[tuple[int, Row]] = []
+    # splitlines() would also split at line separators of Unicode, which captions may contain.
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
         if not line.strip():
             continue
@@ -203,42 +215,39 @@ def _json_lines(path: Path) -> list[tuple[int, dict[str, str | None]]]:
     return rows
 
 
-def _shards(given: str, keys: Mapping[str, tuple[str, ...]]) -> list[Source]:
-    from builders.data.dataset_card import find_dataset, list_datasets
-
+def _shards(given: str, columns: Columns) -> list[Source]:
     try:
         _, splits = find_dataset(given)
     except DataError as error:
         raise PackError(str(error)) from None
-    ours = given in list_datasets() or (Path(given) / CARD).is_file()
-    groups = keys["group"] or (("group",) if ours else ())
-    names = {"caption": keys["caption"], "category": keys["label"], "group": groups}
+    has_card = given in list_datasets() or (Path(given) / CARD).is_file()
+    groups = columns["group"] or (("group",) if has_card else ())
+    names = {"caption": columns["caption"], "category": columns["label"], "group": groups}
     shards = [shard for paths in splits.values() for shard in paths]
     return [source for number, shard in enumerate(shards) for source in _members(number, shard, names)]
 
 
 def _members(number: int, shard: Path, names: Mapping[str, tuple[str, ...]]) -> list[Source]:
-    from builders.data.shard_index import index_shard
-
     found = []
-    problems: list[DataError] = []
-    for member in index_shard(shard, problems.append, names):
+    errors: list[DataError] = []
+    for member in index_shard(shard, errors.append, names):
         if member.content is not None:
-            raise PackError(f"{shard}: compressed shards cannot be packed again; unpack them first")
+            raise PackError(f"{shard}: compressed shards cannot be packed again; decompress them first")
         key, _, extension = member.name.rpartition(".")
         facts = (member.caption, member.category, _clean(member.group) if member.group != member.key else "")
         place = (member.offset, member.size)
         found.append(Source(_clean(f"{number:05d}/{key}"), str(shard), extension.lower(), *facts, *place))
-    # No key of a member is like these.
+    # The dot keeps these keys apart from those of members.
     return found + [
-        Source(f"{number:05d}/.{place}", str(shard), "", problem=str(error)) for place, error in enumerate(problems)
+        Source(f"{number:05d}/.{place}", str(shard), "", problem=str(error)) for place, error in enumerate(errors)
     ]
 
 
-def _first(row: Mapping[str, str | None], keys: tuple[str, ...]) -> str:
-    return next((text.strip() for key in keys if (text := row.get(key))), "")
+def _first(row: Row, columns: tuple[str, ...]) -> str:
+    """Return the first text in some columns that is not empty."""
+    return next((text.strip() for column in columns if (text := row.get(column))), "")
 
 
 def _clean(text: str) -> str:
-    """Without halves of characters, as in names of files that are not UTF-8: no JSON or YAML file holds them."""
+    """Return a text without lone surrogates (from file names that are not UTF-8), which JSON and YAML cannot hold."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -42,7 +42,7 @@ def test_what_cannot_be_finished_is_no_finished_pack(folder, tmp_path):
     out = tmp_path / "out"
     packed(folder, out)
     spoilt = spoil(folder)
-    with pytest.raises(PackError, match="12 of 41 images are broken.*Mend or remove them and run the same command"):
+    with pytest.raises(PackError, match="12 of 41 images are broken.*Fix or remove them and run the same command"):
         packed(folder, out)
     # The card told of shards that are others now.
     assert not (out / "dataset.yaml").exists()
@@ -73,7 +73,7 @@ def test_stopped_while_it_is_packed_again(folder, tmp_path, monkeypatch, after):
         patch.setattr(packing, "pack_shard", stopping)
         packed(folder, out)
     assert len(count) == after and not (out / "dataset.yaml").exists()
-    with pytest.raises(DataError, match="this pack is not finished; the zoo data pack command that began it goes on"):
+    with pytest.raises(DataError, match="this pack is not finished; run the same zoo data pack command to resume it"):
         open_dataset(out)
     again = packed(folder, out)
     whole = packed(folder, tmp_path / "whole")
@@ -86,7 +86,7 @@ def test_a_pack_of_which_nothing_changed_is_left_finished(folder, tmp_path):
     packed(folder, out, max_broken=0.5)
     before = contents(out)
     # Nothing is packed, so nothing is undone; and a finished pack keeps its images, so none is to be removed.
-    with pytest.raises(PackError, match="12 of 41 images are broken.*; and 7 more. Mend them and run the same command"):
+    with pytest.raises(PackError, match="12 of 41 images are broken.*; and 7 more. Fix them and run the same command"):
         packed(folder, out)
     assert contents(out) == before and len(open_dataset(out).load(split="all")) == 29
 
@@ -98,11 +98,11 @@ def test_packs_of_older_versions(folder, tmp_path, cli):
     now, before = plan.read_text(), contents(out)
     plan.write_text(json.dumps({"identity": "0" * 64}))
     code, _, err = cli("data", "pack", folder, out, "--samples", "10", "--licence", "CC0", "-q")
-    said = "was packed by an older version of the zoo; it can be read as it is; choose another folder to pack anew"
+    said = "was packed by an earlier version of the zoo, and can still be read; choose another folder to pack it again"
     assert code == 2 and f"{out} {said}" in err
     assert contents(out) == before and len(open_dataset(out).load(split="all")) == 41
     (out / "dataset.yaml").rename(tmp_path / "card")
-    with pytest.raises(PackError, match="begun by an older version of the zoo; choose another folder"):
+    with pytest.raises(PackError, match="started by an earlier version of the zoo; choose another folder"):
         packed(folder, out)
     for junk in ("", "[]", "{"):
         plan.write_text(junk)
