@@ -1,4 +1,4 @@
-"""Data sets: shards of images, read into memory or as they are drawn; packing is in `packing/`.
+"""Datasets: shards of images, loaded into memory or read when drawn. Packing is in `packing/`.
 
 Imports `builders.files`, `builders.seeds`, `builders.pixels`, `builders.pictures`.
 """

@@ -1,4 +1,4 @@
-"""Images from bytes that nobody vouches for."""
+"""Decoding of untrusted images, and crops of them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from builders.data.errors import DataError
 
 __all__ = ["MAX_PIXELS", "decode_image", "fit", "fit_random"]
 
-#: Larger images are refused before they are decoded.
+#: Largest number of pixels; larger images are refused before they are decoded.
 MAX_PIXELS = 64_000_000
 LIMIT = "64 megapixels"
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:
-    """A PNG, WebP, JPEG or GIF as RGB: the first frame, turned as its EXIF says, 16 bits as 8, transparency on white.
+    """Decode a PNG, WebP, JPEG or GIF to RGB.
+
+    The first frame is taken, its EXIF orientation is applied, 16 bits are scaled to 8, and transparent images are
+    composited on white.
+
+    Args:
+        content: Bytes of the file.
+        name: Name of the image in messages.
 
     Raises:
-        DataError: it is none of these, is broken, or has more than 64 megapixels (seen before it is decoded).
+        DataError: The image has another format, is broken, or has more than 64 megapixels.
     """
     try:
         with warnings.catch_warnings():
@@ -42,9 +49,9 @@ def decode_image(content: bytes, name: str) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The image as RGB, whatever it was."""
+    """Return an image of any mode as RGB."""
     if image.mode.startswith("I"):
-        # Pillow cuts 16 bits off at 255 instead of scaling them.
+        # Pillow clips 16 bits at 255 and does not scale them.
         levels = np.asarray(image).astype(np.int64).clip(0, 65535)
         image = Image.fromarray((levels // 257).astype(np.uint8))
     else:
@@ -56,13 +63,16 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def fit_random(image: Image.Image, resolution: int, x: float, y: float) -> np.ndarray:
-    """A square of an RGB image as large as fits, at a place: (resolution, resolution, 3) uint8, area-averaged.
+    """Return the largest square of an RGB image at a position, resized by area averaging.
 
     Args:
-        image: RGB.
-        resolution: side of the result in pixels.
-        x: from 0, the left end, to 1, the right end; without meaning for an upright image.
-        y: from 0, the upper end, to 1, the lower end; without meaning for a wide image.
+        image: RGB image.
+        resolution: Side of the result in pixels.
+        x: Position from 0 (left) to 1 (right); not used if the image is taller than wide.
+        y: Position from 0 (top) to 1 (bottom); not used if the image is wider than tall.
+
+    Returns:
+        Pixels (resolution, resolution, 3) uint8.
     """
     side = min(image.size)
     left, top = round(x * (image.width - side)), round(y * (image.height - side))
@@ -70,7 +80,7 @@ def fit_random(image: Image.Image, resolution: int, x: float, y: float) -> np.nd
 
 
 def fit(image: Image.Image, resolution: int) -> np.ndarray:
-    """The central square of an RGB image at ``resolution`` pixels, area-averaged: (resolution, resolution, 3) uint8."""
+    """Return the center square of an RGB image, resized by area averaging: (resolution, resolution, 3) uint8."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return _resized(image, resolution, (left, top, left + side, top + side))

@@ -1,4 +1,4 @@
-"""Plain image files in a folder, as tensors."""
+"""Folders of plain image files, as tensors."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from builders.data.shards import IMAGES
 
 __all__ = ["SAMPLES", "find_images", "read_images"]
 
-#: What a folder of samples of all levels holds beside them.
+#: File in a folder of samples at several resolutions.
 SAMPLES = "samples.json"
 
 
 def find_images(folder: str | Path) -> tuple[Path, ...]:
-    """All PNG, WebP and JPEG files in a folder and the folders in it, sorted by path; hidden ones are passed over.
+    """Return all image files in a folder and its subfolders, sorted by path, without hidden files.
 
     Raises:
-        DataError: there is no such folder, or no image in it.
+        DataError: There is no such folder, or it has no images.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     if (folder / SAMPLES).is_file():
         levels = [child.name for child in sorted(folder.iterdir()) if child.is_dir()]
-        such = f", such as {folder / levels[-1]}" if levels else ""
-        raise DataError(f"{folder}: holds samples at several resolutions; give the folder of one level{such}")
+        example = f", such as {folder / levels[-1]}" if levels else ""
+        raise DataError(f"{folder}: holds samples at several resolutions; give the folder of one level{example}")
     found = tuple(
         sorted(
             path
@@ -47,15 +47,15 @@ def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tens
     """Read a folder of images.
 
     Args:
-        folder: searched with all folders in it.
-        resolution: side in pixels to bring the central squares to, by area averaging; by default images stay as they
-            are and must all be of one size.
+        folder: Folder to search, with its subfolders.
+        resolution: Side in pixels that the center squares are resized to by area averaging. Default: images stay as
+            they are, and must have one size.
 
     Returns:
         Images (N, 3, height, width) uint8, and their paths relative to the folder.
 
     Raises:
-        DataError: no such folder, no image, one that is broken, or images of different sizes.
+        DataError: There is no such folder, it has no images, one is broken, or their sizes differ.
     """
     paths = find_images(folder)
     images: list[np.ndarray] = []
@@ -66,7 +66,7 @@ def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tens
             first = "x".join(map(str, images[0].shape[1::-1]))
             raise DataError(
                 f"{path}: {image.width}x{image.height} pixels, but {paths[0].name} has {first}; "
-                "give a resolution to bring all images to"
+                "give a resolution to resize all images to"
             )
         images.append(pixels)
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()

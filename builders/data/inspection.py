@@ -1,10 +1,10 @@
-"""What a dataset holds: counts, sizes, classes, captions, and what of it is broken."""
+"""Inspection of a dataset: counts, sizes, classes, captions, and broken images."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +25,32 @@ __all__ = ["Inspection", "inspect_dataset"]
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found; ``sheet`` shows some of the images, evenly spread."""
+    """The content of a dataset.
+
+    Attributes:
+        name: Name of the dataset.
+        licence: Licence of the images.
+        attribution: Attribution of the images.
+        shards: Number of shards.
+        bytes: Size of the shards.
+        samples: Number of samples by split.
+        classes: Number of samples by class, "" for samples without one.
+        captions: Number of samples with a caption.
+        sizes: The most frequent sizes (width, height), with their counts.
+        smallest: Size (width, height) of the smallest image.
+        largest: Size (width, height) of the largest image.
+        broken: Error of each broken image or shard.
+        sheet: Contact sheet of images evenly spread over the dataset.
+    """
 
     name: str
     licence: str
     attribution: str
     shards: int
     bytes: int
-    #: Samples by split.
     samples: dict[str, int]
-    #: Samples by class, "" for none.
     classes: dict[str, int]
     captions: int
-    #: Most frequent sizes (width, height) with their counts.
     sizes: tuple[tuple[tuple[int, int], int], ...]
     smallest: tuple[int, int]
     largest: tuple[int, int]
@@ -45,21 +58,9 @@ class Inspection:
     sheet: Image.Image | None
 
     def as_dict(self) -> dict[str, object]:
-        """All but the picture, for JSON."""
-        return {
-            "name": self.name,
-            "licence": self.licence,
-            "attribution": self.attribution,
-            "shards": self.shards,
-            "bytes": self.bytes,
-            "samples": self.samples,
-            "classes": self.classes,
-            "captions": self.captions,
-            "sizes": [{"width": w, "height": h, "count": count} for (w, h), count in self.sizes],
-            "smallest": list(self.smallest),
-            "largest": list(self.largest),
-            "broken": list(self.broken),
-        }
+        """Return all but the contact sheet, for JSON."""
+        facts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "sheet"}
+        return facts | {"sizes": [{"width": w, "height": h, "count": count} for (w, h), count in self.sizes]}
 
 
 def inspect_dataset(
@@ -68,44 +69,40 @@ def inspect_dataset(
     """Read every image of a dataset once.
 
     Args:
-        name_or_path: as for :func:`builders.data.open.open_dataset`.
-        shown: images on the contact sheet.
-        progress: told shards done and all.
+        name_or_path: Dataset, as for :func:`builders.data.open.open_dataset`.
+        shown: Number of images on the contact sheet.
+        progress: Called with the number of shards read and the number of all shards.
 
     Raises:
-        DataError: there is no such dataset.
+        DataError: There is no such dataset.
     """
     card, splits = find_dataset(str(name_or_path))
-    total = sum(len(shards) for shards in splits.values())
-    found = _Found(shown)
-    done = 0
-    for split, shards in splits.items():
-        for shard in shards:
-            found.read(split, shard)
-            done += 1
-            progress(done, total)
+    shards = [(split, shard) for split, paths in splits.items() for shard in paths]
+    found = _Counts(shown)
+    for done, (split, shard) in enumerate(shards, 1):
+        found.read(split, shard)
+        progress(done, len(shards))
     order = {name: index for index, name in enumerate(card.classes)}
-    counted = dict(sorted(found.classes.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
-    sides = sorted(found.sizes, key=lambda each: each[0] * each[1])
+    sides = sorted(found.sizes, key=lambda size: size[0] * size[1]) or [(0, 0)]
     return Inspection(
         name=card.name,
         licence=card.licence,
         attribution=card.attribution,
-        shards=total,
+        shards=len(shards),
         bytes=found.bytes,
         samples=dict(found.samples),
-        classes=counted,
+        classes=dict(sorted(found.classes.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))),
         captions=found.captions,
         sizes=tuple(found.sizes.most_common(5)),
-        smallest=sides[0] if sides else (0, 0),
-        largest=sides[-1] if sides else (0, 0),
+        smallest=sides[0],
+        largest=sides[-1],
         broken=tuple(found.broken),
         sheet=found.sheet(),
     )
 
 
-class _Found:
-    """What was found so far, and the tiles of the contact sheet."""
+class _Counts:
+    """Counts so far, and the tiles of the contact sheet."""
 
     def __init__(self, shown: int) -> None:
         self.shown = shown
@@ -118,39 +115,39 @@ class _Found:
         self._every = 1
 
     def read(self, split: str, shard: Path) -> None:
-        """Every image of a shard."""
+        """Count the images of a shard."""
         try:
             self.bytes += shard.stat().st_size
-            for member in index_shard(shard, self._tell):
+            for member in index_shard(shard, self._add_broken):
                 try:
                     image = decode_image(member.read(), member.origin)
                 except DataError as error:
-                    self._tell(error)
+                    self._add_broken(error)
                     continue
-                self._show(image)
+                self._add_tile(image)
                 self.samples[split] += 1
                 self.classes[member.category] += 1
                 self.captions += bool(member.caption)
                 self.sizes[image.size] += 1
         except (DataError, OSError) as error:
-            self._tell(error)
+            self._add_broken(error)
 
     def sheet(self) -> Image.Image | None:
-        """Images evenly spread over all; None without any."""
+        """Return a contact sheet of images evenly spread over the dataset; None if it has no images."""
         count = min(self.shown, len(self._tiles))
         if not count:
             return None
         tiles = np.stack([self._tiles[index * len(self._tiles) // count] for index in range(count)])
         return contact_sheet(torch.from_numpy(tiles).permute(0, 3, 1, 2), columns=10)
 
-    def _tell(self, error: Exception) -> None:
+    def _add_broken(self, error: Exception) -> None:
         # Names of members need not be UTF-8.
         self.broken.append(str(error).encode("utf-8", "backslashreplace").decode())
 
-    def _show(self, image: Image.Image) -> None:
+    def _add_tile(self, image: Image.Image) -> None:
+        """Save every n-th image as a tile; n doubles whenever there are twice as many tiles as needed."""
         if sum(self.samples.values()) % self._every:
             return
         self._tiles.append(fit(image, 96))
-        # Twice as many as are shown at most: then every second one goes.
         if len(self._tiles) >= 2 * self.shown:
             self._tiles, self._every = self._tiles[::2], 2 * self._every
