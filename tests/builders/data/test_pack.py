@@ -321,7 +321,7 @@ def test_command(folder, tmp_path, cli):
     assert code == 0 and "cat (20), dog (20)" in out and "wrote sheet.png" in out
     facts = json.loads(cli("data", "inspect", "out", "--json")[1])
     assert facts["captions"] == 40 and facts["broken"] == [] and sum(facts["samples"].values()) == 40
-    assert "no --licence was given" in cli("data", "pack", folder, "other", "-q")[2]
+    assert "no --licence; 'not stated' is recorded" in cli("data", "pack", folder, "other", "-q")[2]
 
 
 @pytest.mark.parametrize(
