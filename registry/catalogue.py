@@ -1,7 +1,8 @@
-"""Which entries there are, and how one is found: packaged ones, folders of ``ZOO_PATH``, installed packages, files.
+"""The catalogue: all entries, and the lookup of one by name or path.
 
-A package offers entries by an entry point of the group ``matryoshka_zoo.entries`` whose value is the dotted path of
-a folder of YAML files: ``faces = "face_models.specs"``. The folder is found without running the package's code.
+Entries come with the package, from the folders in ``ZOO_PATH``, and from other installed packages. A package offers
+entries by an entry point of the group ``matryoshka_zoo.entries`` whose value is the dotted path of a folder of YAML
+files: ``faces = "face_models.specs"``. The folder is found without running the package's code.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry.facts import conditioning_of, kind_of
 from specs import library
 from specs.errors import AmbiguousName, UnknownName
 
 if TYPE_CHECKING:
+    import torch
+
+    from builders.networks.nested_unet import NestedUNet
     from registry.entry import Entry
     from specs.graph import EntryGraph
     from specs.load import Loaded
@@ -30,30 +34,33 @@ __all__ = [
     "RenamedWarning",
     "UnreadableWarning",
     "architecture",
+    "build",
     "get",
     "list_names",
     "readable",
     "search_path",
+    "wider_pattern",
 ]
 
-#: Entry points of this group name folders of entries.
+#: Group of the entry points that name folders of entries.
 GROUP = "matryoshka_zoo.entries"
 KINDS = ("image", "video")
 CONDITIONINGS = ("text", "classes", "none")
 
 
 class RenamedWarning(FutureWarning):
-    """An entry was asked for by a name that it had before."""
+    """An entry was looked up by a former name."""
 
 
 class UnreadableWarning(UserWarning):
-    """An entry cannot be read and is left out of what is said of all of them."""
+    """An entry cannot be read and is left out of a list."""
 
 
 def readable(names: Iterable[str]) -> Iterator[Entry]:
-    """The entries of these names, but for those with mistakes: one bad file is not to hide the others.
+    """Return the entries with these names; warn of each that cannot be read, and leave it out.
 
-    Each of those is told of by an :class:`UnreadableWarning`.
+    Warns:
+        UnreadableWarning: An entry has errors. One bad file must not hide the others.
     """
     from specs.errors import SpecError
 
@@ -63,7 +70,7 @@ def readable(names: Iterable[str]) -> Iterator[Entry]:
         except SpecError:
             import warnings
 
-            note = f"entry {name!r} is left out, for it cannot be read; 'zoo check {name}' says why"
+            note = f"entry {name!r} is left out: it cannot be read; run 'zoo check {name}' to see why"
             warnings.warn(note, UnreadableWarning, stacklevel=2)
 
 
@@ -77,21 +84,25 @@ def list_names(
     conditioning: str | None = None,
     tag: str | None = None,
 ) -> list[str]:
-    """Names of all entries in natural order (``mdm-s64`` before ``mdm-s256``), or of those that match all filters.
+    """Return the names of all entries, or of those that match all filters, in natural order.
 
-    An entry that cannot be read matches no filter but a glob and a tag, with an :class:`UnreadableWarning`.
+    Natural order puts ``mdm-s64`` before ``mdm-s256``. An entry that cannot be read matches no filters other than a
+    pattern and a tag.
 
     Args:
-        pattern: a glob such as ``mdm-*`` or ``*.in1k``, upper and lower case alike.
-        kind: "image" or "video".
-        resolution: side of the outermost level in pixels.
-        depth: number of nested levels; 1 for a flat network.
-        parameters_below: the number of parameters, inner levels included, is smaller than this.
-        conditioning: "text", "classes" or "none".
-        tag: what follows the dot in ``mdm-s256.in1k``.
+        pattern: Glob such as ``mdm-*`` or ``*.in1k``; case is ignored.
+        kind: Kind of output, ``image`` or ``video``.
+        resolution: Side of the outermost level in pixels.
+        depth: Number of nested levels; 1 for a flat network.
+        parameters_below: Upper limit of the number of parameters, exclusive, inner levels included.
+        conditioning: Conditioning: ``text``, ``classes`` or ``none``.
+        tag: Tag, the part after the dot in ``mdm-s256.in1k``.
 
     Raises:
-        ValueError: a filter has no such value.
+        ValueError: A filter has an unknown value.
+
+    Warns:
+        UnreadableWarning: An entry cannot be read and is left out.
     """
     _one_of("kind", kind, KINDS)
     _one_of("conditioning", conditioning, CONDITIONINGS)
@@ -118,6 +129,18 @@ def list_names(
     return [entry.name for entry in readable(names) if fits(entry)]
 
 
+def wider_pattern(pattern: str, **filters: Any) -> str | None:
+    """Return a glob for a pattern that matches no entry, such as ``mdm*`` for ``mdm``, if the glob matches some.
+
+    Args:
+        pattern: Pattern; one that is a glob already is not widened.
+        **filters: Further filters of :func:`list_names`.
+    """
+    if any(char in pattern for char in "*?["):
+        return None
+    return next((glob for glob in (f"{pattern}*", f"*{pattern}*") if list_names(glob, **filters)), None)
+
+
 def _one_of(what: str, value: str | None, choices: Sequence[str]) -> None:
     if value is not None and value not in choices:
         from specs.errors import did_you_mean
@@ -126,16 +149,16 @@ def _one_of(what: str, value: str | None, choices: Sequence[str]) -> None:
 
 
 def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Entry:
-    """Look up an entry.
+    """Look up an entry by name, or read one from a YAML file.
 
     Args:
-        name_or_path: a name that :func:`list_names` gives, an alias, or a path to a YAML file. A name that an entry
-            had before it was renamed is followed with a ``FutureWarning``.
-        overrides: changes such as ``stages.r64.width=96``.
+        name_or_path: Name of an entry, an alias, or a path to a YAML file. Former names of renamed entries work with a
+            ``FutureWarning``.
+        overrides: Changes such as ``stages.r64.width=96``.
 
     Raises:
-        LookupError: no entry has the name, or several may be meant; the message suggests those that come close.
-        SpecError: the file, or one it refers to, is wrong (a ValueError whose text is the whole report).
+        LookupError: No entry has this name, or several match it; the message suggests similar names.
+        SpecError: The file, or one it refers to, has errors (a ValueError whose text is the full report).
     """
     from registry.entry import Entry
     from specs.load import load_entry
@@ -150,13 +173,13 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     if other is not None and other.renamed:
         import warnings
 
-        note = f"entry {what!r} has been renamed to {other.target!r}; the old name will go"
+        note = f"entry {what!r} is now {other.target!r}; the old name will be removed"
         warnings.warn(note, RenamedWarning, stacklevel=2)
     return Entry(loaded)
 
 
 def _ambiguous(error: UnknownName) -> UnknownName:
-    """Where the name is a part of several others, an error that lists them."""
+    """Return an error that lists the names of which the unknown name is a part, if there are several."""
     if error.what != "entry" or not library.NAME.fullmatch(error.name):
         return error
     part = error.name.lower()
@@ -168,19 +191,23 @@ def _ambiguous(error: UnknownName) -> UnknownName:
 
 
 def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides: Sequence[str] = ()) -> EntryGraph:
-    """The checked graph of whatever stands for an entry: a name, a path, an entry, a spec, or the graph itself.
+    """Return the checked graph of an entry.
+
+    Args:
+        what: Name, path to a YAML file, entry, spec, or graph.
+        overrides: Changes such as ``stages.r64.width=96``, for a name or path only.
 
     Raises:
-        LookupError, SpecError: as :func:`get`.
-        ValueError: overrides for anything but a name or a path.
-        TypeError: it is none of these.
+        LookupError, SpecError: As for :func:`get`.
+        ValueError: There are overrides, and ``what`` is not a name or path.
+        TypeError: ``what`` has another type.
     """
     from specs.graph import EntryGraph
 
     if isinstance(what, (str, os.PathLike)):
         return get(what, overrides).architecture
     if overrides:
-        raise ValueError("overrides change an entry that is given by name or path")
+        raise ValueError("overrides need an entry's name or path")
     if isinstance(what, EntryGraph):
         return what
     from registry.entry import Entry
@@ -193,11 +220,35 @@ def architecture(what: Entry | Loaded | EntrySpec | EntryGraph | Name, overrides
         return what.graph
     if isinstance(what, EntrySpec):
         return load_spec(what).graph
-    raise TypeError(f"an entry, a spec, a graph, a name or a path is needed, not {type(what).__name__}")
+    raise TypeError(f"expected an entry, spec, graph, name or path, not {type(what).__name__}")
+
+
+def build(
+    what: Entry | Loaded | EntrySpec | EntryGraph | Name,
+    device: torch.device | str = "cpu",
+    *,
+    overrides: Sequence[str] = (),
+    initialize: bool = True,
+) -> NestedUNet:
+    """Build the network of an entry with fresh weights.
+
+    Args:
+        what: Name, path to a YAML file, entry, spec, or graph.
+        device: Device of the network; ``"meta"`` allocates nothing.
+        overrides: Changes such as ``stages.r64.width=96``, for a name or path only.
+        initialize: Whether to initialize the weights; False if they are about to be loaded.
+
+    Raises:
+        LookupError, SpecError: As for :func:`get`.
+    """
+    graph = architecture(what, overrides)
+    from builders.networks.nested_unet import build_model
+
+    return build_model(graph, device=device, initialize=initialize)
 
 
 def search_path() -> tuple[Path, ...]:
-    """Folders of entries: those of ``ZOO_PATH``, the packaged ones, then those of other installed packages."""
+    """Return the folders of entries: those in ``ZOO_PATH``, the packaged one, those of other installed packages."""
     return (*library.folders(), *_installed())
 
 
@@ -209,7 +260,7 @@ def _installed() -> tuple[Path, ...]:
 
 
 def _folders(dotted: str) -> list[Path]:
-    """The folders a dotted path leads to; only its first part is looked up, so that no package is imported."""
+    """Return the folders of a dotted path; only its first part is looked up, so that no package is imported."""
     from importlib.util import find_spec
 
     first, *rest = dotted.split(":")[0].strip().split(".")

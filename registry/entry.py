@@ -1,4 +1,4 @@
-"""An entry of the zoo: one model, looked up by name or read from a file, described without building it."""
+"""An entry of the zoo: one model with its spec, graph, costs and weights, described without building it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Entry"]
 
 
 class Entry:
-    """A model of the zoo: its spec, its graph, its costs, and the network on demand.
+    """A model of the zoo: its spec, graph and costs, and the network on demand.
 
-    Entries are cheap: nothing here imports torch except :meth:`build`. Two entries are equal if their hashes are.
+    Entries are cheap: only :meth:`build` and :meth:`load` import torch. Entries with equal names and hashes are equal.
 
     Args:
-        loaded: what :func:`specs.load.load_entry` gives.
+        loaded: Result of :func:`specs.load.load_entry`.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -35,52 +35,52 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Its name in the zoo."""
+        """Name in the zoo."""
         return self.architecture.name
 
     @property
     def summary(self) -> str:
-        """One line on what it is."""
+        """One line about the entry."""
         return self.architecture.summary
 
     @property
     def resolution(self) -> int:
-        """Side of the images it makes, in pixels."""
+        """Side of the generated images in pixels."""
         return self.architecture.resolution
 
     @property
     def spec(self) -> EntrySpec:
-        """The frozen spec, references resolved and overrides applied."""
+        """The frozen spec, with references resolved and overrides applied."""
         return self._loaded.spec
 
     @property
     def architecture(self) -> EntryGraph:
-        """The explicit graph as the frozen value that builders and costs read."""
+        """The explicit, frozen graph that builders and costs read."""
         return self._loaded.graph
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """The files it was read from, its own first."""
+        """Files that the entry was read from, its own first."""
         return self._loaded.sources
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of how it came about, such as widths that were rounded."""
+        """Notes on how the spec was expanded, such as rounded widths."""
         return self._loaded.notes
 
     @property
     def hash(self) -> str:
-        """Hash of structure, inputs and diffusion process (16 hex digits)."""
+        """Hash of structure, inputs and diffusion process, 16 hex digits."""
         return self.architecture.hash
 
     @property
     def graph_hash(self) -> str:
-        """Hash of structure and inputs: where it is equal, weights fit."""
+        """Hash of structure and inputs: weights fit if it is equal."""
         return self.architecture.graph_hash
 
     @property
     def graph_hashes(self) -> Mapping[str, str]:
-        """By level, the hash of that level with all inside it: that of the inner entry on its own."""
+        """For each level, the hash of that level and its inner levels, equal to the graph hash of that entry alone."""
         return self.architecture.graph_hashes
 
     @property
@@ -90,10 +90,10 @@ class Entry:
 
     @cached_property
     def graph(self) -> networkx.DiGraph:
-        """The graph of all levels, acyclic; nodes are called ``r64/r64_down0_resnet``.
+        """The acyclic graph of all levels, for networkx; nodes have names such as ``r64/r64_down0_resnet``.
 
-        Every node carries ``block``, ``width``, ``resolution``, ``args`` and ``level``. A nested level hangs between
-        the node that its outer level nests on and the outer level's ``nest`` node.
+        Nodes have the attributes ``block``, ``width``, ``resolution``, ``args`` and ``level``. A nested level runs from
+        the inputs of the outer level's ``nest`` node to that node.
         """
         import networkx
 
@@ -102,20 +102,20 @@ class Entry:
             _add_level(graph, level)
         for outer, inner in zip(self.architecture.levels, self.architecture.levels[1:], strict=False):
             nest = f"{outer.label}/nest"
-            for outside in list(graph.predecessors(nest)):
-                graph.add_edge(outside, f"{inner.label}/stem")
+            graph.add_edges_from([(outside, f"{inner.label}/stem") for outside in graph.predecessors(nest)])
             graph.add_edge(f"{inner.label}/{inner.head}", nest)
         return networkx.freeze(graph)
 
     def card(self, **sampling: Any) -> Card:
-        """Identity and costs by level; counted by the blocks' rules, no weights allocated.
+        """Return identity and costs by level, from the blocks' rules; no weights are allocated.
 
         Args:
-            sampling: settings of :func:`registry.costs.sampling.sampling_cost`, such as ``sampler="dpm++"`` and
-                ``num_inference_steps=20``; with any of them the card also has the cost of a sample drawn so.
+            sampling: Sampler settings, such as ``sampler="dpm++"`` and ``num_inference_steps=20``
+                (:class:`specs.schemas.sampling.SamplerSettings`). With any of them, the card also has the cost of a
+                sample drawn this way.
 
         Raises:
-            ValueError: a setting out of range.
+            ValueError: A setting is out of range.
         """
         from registry.costs.card import make_card
         from registry.costs.sampling import sampling_cost
@@ -123,17 +123,17 @@ class Entry:
         return make_card(self.architecture, sampling_cost(self.architecture, **sampling) if sampling else None)
 
     def expanded_yaml(self) -> str:
-        """The spec with every short form written out; it loads again to the same hash."""
+        """Return the spec with all short forms written out, as YAML; it loads to the same hash."""
         from specs.load import expanded_yaml
 
         return expanded_yaml(self._loaded)
 
     def build(self, device: torch.device | str = "cpu", *, initialize: bool = True) -> NestedUNet:
-        """The network with fresh weights.
+        """Build the network with fresh weights.
 
         Args:
-            device: where to put it; "meta" allocates nothing.
-            initialize: False leaves weights uninitialised, for when they are about to be loaded.
+            device: Device of the network; ``"meta"`` allocates nothing.
+            initialize: Whether to initialize the weights; False if they are about to be loaded.
         """
         from builders.networks.nested_unet import build_model
 
@@ -141,23 +141,26 @@ class Entry:
 
     @property
     def weights(self) -> Path | None:
-        """The weights that come with the package, if there are any and they fit."""
+        """File of the pretrained weights in the package; None if there are none that fit."""
         from builders.checkpoints.shipped import file_facts, shipped_weights
 
         path = shipped_weights(self.name)
         return path if path is not None and file_facts(path).get("graph_hash") == self.graph_hash else None
 
     def load(self, device: torch.device | str = "cpu") -> NestedUNet:
-        """The network with the weights that come with the package, in evaluation mode.
+        """Build the network with the pretrained weights in the package, in evaluation mode.
 
-        Weights of one's own: :func:`builders.checkpoints.weights.load_checkpoint`.
+        Other weights are loaded by :func:`builders.checkpoints.weights.load_checkpoint`.
+
+        Args:
+            device: Device of the network.
 
         Raises:
-            ValueError: there are none, or the entry was changed so that they do not fit.
+            ValueError: There are no pretrained weights, or the entry was changed and they do not fit.
         """
         path = self.weights
         if path is None:
-            raise ValueError(f"{self.name} comes without weights that fit it; train it (zoo train)")
+            raise ValueError(f"no pretrained weights fit {self.name}; train it with 'zoo train'")
         from builders.checkpoints.weights import load_checkpoint
 
         return load_checkpoint(path, self.architecture, device)[0]

@@ -1,4 +1,4 @@
-"""What ran: versions, commit, hardware. Goes with every number."""
+"""Versions, commit and hardware, stored with every number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["environment", "hardware", "source_commit"]
 
 
 def environment(device: torch.device | str = "cpu") -> dict[str, str]:
-    """Versions of Python and the libraries, the machine, and the commit where the source is a checkout."""
+    """Return versions of Python and libraries, the hardware, and the commit if the source is a git checkout."""
     from builders.versions import versions
 
     found = {f"version.{name}": value for name, value in versions().items()}
@@ -26,7 +26,7 @@ def environment(device: torch.device | str = "cpu") -> dict[str, str]:
 
 
 def hardware(device: torch.device | str = "cpu") -> str:
-    """The machine in a line: processor, cores, and the GPU where it is used."""
+    """Return the hardware in one line: processor, cores, and the GPU if ``device`` is one."""
     line = f"{platform.machine()}, {os.cpu_count()} cores"
     if not str(device).startswith("cuda"):
         return line
@@ -37,7 +37,7 @@ def hardware(device: torch.device | str = "cpu") -> str:
 
 @lru_cache(maxsize=1)
 def source_commit() -> str | None:
-    """The commit of the source that runs, where it runs from a checkout."""
+    """Return the commit of the running source; None if it is not a git checkout."""
     folder = Path(__file__).parent.parent
     if not (folder / ".git").exists():
         return None

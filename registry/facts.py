@@ -1,4 +1,4 @@
-"""Facts of an entry that tables, MLflow and filters share."""
+"""Facts about an entry that filters, tables and MLflow share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def kind_of(graph: EntryGraph) -> str:
-    """What an entry makes: "image" or "video"."""
+    """Return the kind of output of an entry: ``image`` or ``video``."""
     return "image"
 
 
 def conditioning_of(graph: EntryGraph) -> str:
-    """What an entry is steered by: "text", "classes", both joined by "+", or "none"."""
+    """Return the conditioning of an entry: ``text``, ``classes``, both joined by ``+``, or ``none``."""
     return "+".join(graph.conditions) or "none"
 
 
@@ -39,7 +39,7 @@ def cost_metrics(card: Card) -> dict[str, float]:
 
 
 def architecture_params(graph: EntryGraph) -> dict[str, str]:
-    """The choices that make an entry what it is, for tables and parallel coordinates."""
+    """Return the architecture choices of an entry, for tables and parallel coordinates."""
     blocks = Counter(node.block for level in graph.levels for node in level.nodes)
     widths = [node.width for level in graph.levels for node in level.nodes]
     params: dict[str, object] = {
@@ -63,5 +63,5 @@ def architecture_params(graph: EntryGraph) -> dict[str, str]:
 
 
 def family_of(name: str) -> str:
-    """What entries are built alike: the first word of the name."""
+    """Return the family of an entry: the first word of its name."""
     return name.partition(".")[0].partition("-")[0]

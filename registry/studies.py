@@ -1,4 +1,4 @@
-"""A study carried out: every entry trained at the study's budget, measured under its protocol, and tracked."""
+"""Studies: the training recipe of each entry at the study's budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ __all__ = ["study_recipe"]
 
 
 def study_recipe(study: Study, graph: EntryGraph) -> Recipe:
-    """The recipe of one entry: a phase a level from the inside out, each with the same share of the budget."""
+    """Return the recipe of one entry: one phase per level, innermost first, each with the same share of the budget.
+
+    Args:
+        study: Study with its budget of training FLOPs per entry.
+        graph: Graph of the entry.
+    """
     labels = list(reversed(graph.labels))
     phases = {}
     for label in labels:

@@ -1,4 +1,4 @@
-"""Where the weights of an entry are: those in the package, or a checkpoint of the user's."""
+"""Weights by the name of an entry or the path of a checkpoint, and the data and text encoder they were trained with."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ __all__ = ["data_of", "find_weights", "load_weights", "text_encoder", "training_
 
 
 def find_weights(what: str) -> Path:
-    """The file with the weights of an entry, or of a checkpoint's path.
+    """Return the file of some weights.
+
+    Args:
+        what: Name of an entry with pretrained weights, a ``.safetensors`` file, or a folder of them, of which the
+            newest is taken.
 
     Raises:
-        LookupError: no entry has this name.
-        ValueError: the entry or folder has no weights.
+        LookupError: No entry has this name.
+        ValueError: The entry or folder has no weights.
     """
     path = Path(what)
     if path.is_dir():
         found = sorted(path.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
-        # Beside the weights stand states to resume from, which hold them too, but not to share.
+        # Training states, to resume from, are in the same folder.
         weights = next((file for file in found if _holds_weights(file)), None)
         if weights is None:
             raise ValueError(f"{what}: no weights (.safetensors) in this folder")
@@ -43,16 +47,20 @@ def find_weights(what: str) -> Path:
     name = get(what).name
     shipped = shipped_weights(name)
     if shipped is None:
-        raise ValueError(f"{name} comes without weights; train it (zoo train), then give the checkpoint's path")
+        raise ValueError(f"{name} has no pretrained weights; train it with 'zoo train' and pass the checkpoint's path")
     return shipped
 
 
 def load_weights(what: str, device: torch.device | str = "cpu") -> tuple[NestedUNet, dict[str, str]]:
-    """The trained network of an entry or a checkpoint, and what its file says of it.
+    """Return the trained network of an entry or a checkpoint, and the metadata of its file.
+
+    Args:
+        what: Entry, file or folder, as for :func:`find_weights`.
+        device: Device of the network.
 
     Raises:
-        LookupError, ValueError: as :func:`find_weights`.
-        CheckpointError: the file is damaged.
+        LookupError, ValueError: As for :func:`find_weights`.
+        CheckpointError: The file is damaged.
     """
     from builders.checkpoints.weights import load_checkpoint
 
@@ -60,14 +68,14 @@ def load_weights(what: str, device: torch.device | str = "cpu") -> tuple[NestedU
 
 
 def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
-    """What weights were trained on: a data set's name or path, several with weights, or None if they do not say."""
+    """Return the training data of weights: name or path of a data set, several with weights, or None if unknown."""
     recipe = json.loads(metadata.get("recipe", "{}"))
-    # Whole paths; and the name of a mixture, which joins those of its parts, opens nothing.
+    # The recipe has absolute paths and the parts of a mixture, whose own name cannot be opened.
     return recipe.get("data") or metadata.get("data")
 
 
 def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
-    """The data that a checkpoint was trained on, if it is there."""
+    """Open the data set that weights were trained on; return None if it is unknown or not available."""
     from builders.data.errors import DataError
     from builders.data.open import open_dataset
 
@@ -79,10 +87,15 @@ def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
 
 
 def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | None = None) -> TextEncoder | None:
-    """The encoder of a network's prompts: the named one, or the one it was trained with; None if it reads no text.
+    """Open the encoder of a network's prompts; return None if the network reads no text.
+
+    Args:
+        model: Trained network.
+        metadata: Metadata of its checkpoint.
+        name: Name of the encoder. Default: the one that the network was trained with.
 
     Raises:
-        TextEncoderError: it is not at hand, or of another width.
+        TextEncoderError: The encoder is not available or has another width.
     """
     if model.graph.text is None:
         return None

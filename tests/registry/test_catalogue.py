@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from pathlib import Path
 
 import networkx
@@ -25,11 +26,27 @@ def only_packaged(monkeypatch):
 
 def test_list():
     names = zoo.list()
-    assert names == sorted(set(names), key=names.index)
-    assert names.index("mdm-s64") < names.index("mdm-s256") < names.index("mdm-s1024")
     assert {"mdm-nano", "mdm-micro", "mdm-s64.in1k", "mdm-s256.in1k", "mdm-s1024.in1k"} <= set(names)
     assert zoo.list("mdm-s*.in1k") == zoo.list("MDM-S*.IN1K") == ["mdm-s64.in1k", "mdm-s256.in1k", "mdm-s1024.in1k"]
     assert zoo.list("nothing-*") == []
+
+
+def test_the_list_is_in_natural_order(tmp_path, monkeypatch):
+    for name in ("z10", "z1-b", "z9", "z1"):
+        (tmp_path / f"{name}.yaml").write_text(SMALL.format(name=name), encoding="utf-8")
+    monkeypatch.setenv("ZOO_PATH", str(tmp_path))
+    assert zoo.list("z*") == ["z1", "z1-b", "z9", "z10"]
+    names = zoo.list()
+    padded = [re.sub(r"\d+", lambda digits: digits[0].zfill(9), name) for name in names]
+    assert padded == sorted(padded) and len(set(names)) == len(names)
+    assert names != sorted(names)
+
+
+def test_a_wider_pattern():
+    assert catalogue.wider_pattern("mdm") == "mdm*"
+    assert catalogue.wider_pattern("NANO") == "*NANO*"
+    assert catalogue.wider_pattern("mdm", depth=3) == "mdm*" and catalogue.wider_pattern("mdm", depth=9) is None
+    assert catalogue.wider_pattern("mdm?") is None and catalogue.wider_pattern("xyz") is None
 
 
 @pytest.mark.parametrize("name", zoo.list())

@@ -71,5 +71,5 @@ def test_an_entry_gives_the_weights_that_are_shipped_with_it():
     assert all(prediction.abs().max() > 0.01 for prediction in model(z, 500.0))
     for other in (zoo.get("mdm-s64"), zoo.get("mdm-nano", ["stages.r64.width=32"])):
         assert other.weights is None
-        with pytest.raises(ValueError, match="comes without weights that fit it; train it"):
+        with pytest.raises(ValueError, match="no pretrained weights fit mdm-"):
             other.load()

@@ -254,7 +254,7 @@ def test_weights_that_are_not_there(tmp_path):
         find_weights("x.safetensors")
     with pytest.raises(ValueError, match="no weights"):
         find_weights(str(tmp_path))
-    with pytest.raises(ValueError, match="mdm-s1024 comes without weights"):
+    with pytest.raises(ValueError, match="mdm-s1024 has no pretrained weights"):
         find_weights("mdm-s1024")
     with pytest.raises(LookupError, match="mdm-nan"):
         find_weights("mdm-nan")

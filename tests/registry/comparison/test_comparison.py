@@ -251,7 +251,7 @@ def test_one_bad_file_does_not_hide_the_others(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_PATH", str(tmp_path))
     code, out, err = cli("list", "--depth", "2", "--plain")
     assert code == 0 and "mdm-micro" in out.split() and "bad" not in out.split()
-    assert err == "warning: entry 'bad' is left out, for it cannot be read; 'zoo check bad' says why\n"
+    assert err == "warning: entry 'bad' is left out: it cannot be read; run 'zoo check bad' to see why\n"
     code, out, err = cli("results", "-o", "tables")
     assert code == 0 and "entry 'bad' is left out" in err
 

@@ -234,7 +234,7 @@ def test_command_on_folders(cli, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mdm-s64"], "mdm-s64 comes without weights"),
+        (["mdm-s64"], "mdm-s64 has no pretrained weights"),
         (["mdm-nan"], "no entry is called 'mdm-nan'; did you mean 'mdm-nano'"),
         (["mdm-nano", "--features", "vgg"], "no features 'vgg'"),
         (["mdm-nano", "--samples", "1"], "--samples 1: input should be greater than or equal to 2"),
