@@ -55,6 +55,11 @@ def _find(package: str, name: str) -> Any:
             found = import_module(module)
             if hasattr(found, renamed.get(name, name)):
                 return getattr(found, renamed.get(name, name))
+        try:
+            return import_module(f"{package}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{package}.{name}":
+                raise
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
 
