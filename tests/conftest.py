@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from hypothesis import Phase, settings
 
@@ -19,7 +21,9 @@ def cli(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # the command line prints those of the zoo
+            code = run([str(argument) for argument in arguments])
         found = capsys.readouterr()
         return code, found.out, found.err
 

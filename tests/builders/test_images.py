@@ -12,6 +12,7 @@ from PIL import Image
 from builders.pictures import sample_grid, save_image
 from builders.pixels import to_pil
 from builders.sampling.nearest import nearest_images
+from tests.helpers.images import read_image
 
 
 def colours(count, size):
@@ -58,7 +59,7 @@ def test_grid_of_many_is_about_square():
 def test_save_image_is_atomic(tmp_path, monkeypatch):
     path = tmp_path / "new" / "grid.png"
     assert save_image(Image.new("RGB", (4, 4), (1, 2, 3)), path) == path
-    assert Image.open(path).getpixel((0, 0)) == (1, 2, 3)
+    assert read_image(path).getpixel((0, 0)) == (1, 2, 3)
     before = path.read_bytes()
 
     def fail(self, file, *args, **options):

@@ -32,7 +32,7 @@ def test_demo_trains_samples_logs_and_goes_on(tmp_path, monkeypatch, capsys):
     client = MlflowClient(tracking_uri=facts["uri"])
     run = client.get_run(facts["run_id"])
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["per_level/parameters.whole"] == 149318
+    assert run.data.metrics["per_level/params.whole"] == 149318
     assert len(client.get_metric_history(facts["run_id"], "loss/r8")) == 14
     assert [file.path for file in client.list_artifacts(facts["run_id"], "samples")] == ["samples/samples.png"]
     # A second call finds everything trained and draws the same samples.

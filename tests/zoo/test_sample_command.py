@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import zoo
 from builders.checkpoints.tensor_file import write_tensors
@@ -23,6 +22,7 @@ from builders.sampling.plan import Plan
 from registry.evaluation.image_sets import open_images
 from registry.weights import find_weights
 from specs.schemas.sampling import SamplerSettings
+from tests.helpers.images import read_image
 from zoo.cli import run as run_zoo
 from zoo.commands.sample import sample
 
@@ -50,13 +50,13 @@ def assert_alike(one, two, count):
     files = list(one.glob("*/*.png"))
     assert len(files) == count
     for file in files:
-        first, second = (np.asarray(Image.open(p / file.relative_to(one))).astype(int) for p in (one, two))
+        first, second = (np.asarray(read_image(p / file.relative_to(one))).astype(int) for p in (one, two))
         assert np.abs(first - second).max() <= 1
 
 
 def test_grid(checkpoint, tmp_path):
     path = run(checkpoint, output=tmp_path / "grid.png", count=1)
-    assert path == tmp_path / "grid.png" and Image.open(path).width > 300
+    assert path == tmp_path / "grid.png" and read_image(path).width > 300
     # The same seed, the same picture; a folder finds its newest weights.
     again = run(tmp_path, count=1, output=tmp_path / "again.png")
     assert again.read_bytes() == path.read_bytes()
@@ -69,7 +69,7 @@ def test_folder_of_images(checkpoint, tmp_path):
     names = ["000005-flags.png", "000006-flags.png", "000007-food-drink.png", "000008-food-drink.png"]
     for label, side in (("r16", 16), ("r8", 8)):
         assert sorted(file.name for file in (tmp_path / "out" / label).glob("*.png")) == names
-        assert Image.open(tmp_path / "out" / label / names[0]).size == (side, side)
+        assert read_image(tmp_path / "out" / label / names[0]).size == (side, side)
     records = [json.loads(line) for line in (tmp_path / "out" / "r16" / "metadata.jsonl").read_text().splitlines()]
     assert records[2] == {"file_name": names[2], "seed": 7, "category": "Food & Drink"}
     # What is said of the samples is what packing reads, and a level's folder is one of images to measure.
@@ -149,10 +149,10 @@ def test_previews_of_a_folder_are_of_its_first_samples(checkpoint, tmp_path):
     options = {"classes": ["flags"], "count": 3, "output": tmp_path / "out"}
     run(checkpoint, **options)
     run(checkpoint, **options, previews=tmp_path / "p.png")
-    whole = Image.open(tmp_path / "p.png")
+    whole = read_image(tmp_path / "p.png")
     (tmp_path / "out" / "r8" / "000002-flags.png").unlink()
     run(checkpoint, **options, previews=tmp_path / "q.png")
-    assert np.array_equal(np.asarray(whole), np.asarray(Image.open(tmp_path / "q.png"))) and whole.height > 6 * 96
+    assert np.array_equal(np.asarray(whole), np.asarray(read_image(tmp_path / "q.png"))) and whole.height > 6 * 96
 
 
 def test_all_levels_together_are_no_set_of_images(checkpoint, tmp_path):
@@ -188,7 +188,7 @@ def test_previews(checkpoint, tmp_path, monkeypatch):
         steps=12,
         previews=tmp_path / "p.png",
     )
-    picture = Image.open(tmp_path / "p.png")
+    picture = read_image(tmp_path / "p.png")
     # Eight moments across; four samples of two levels down.
     assert picture.width == 2 * 16 + 8 * 104 - 8 and picture.height > 8 * 96
 

@@ -181,6 +181,7 @@ def test_lazy_reads_compressed_shards_and_survives_pickling(tmp_path, mode):
     assert torch.equal(data.batch(2, 9)["image"], again.batch(2, 9)["image"])
 
 
+@pytest.mark.filterwarnings("ignore::builders.data.error_budget.BrokenDataWarning")
 def test_lazy_passes_broken_images_over_and_ends(tmp_path):
     data = open_dataset(shard(tmp_path / "x.tar", 30, 3)).load(8, "all", memory=False)
     with pytest.warns(BrokenDataWarning) as told:

@@ -167,7 +167,7 @@ def test_nothing_is_executed(tmp_path, place):
     holder = {
         "value": {"state_dict": state(), "other": hostile},
         "key": {"state_dict": state(), "other": {"a": {"b": [hostile]}}},
-        "class": {"state_dict": state(), "other": Call(eval, f"open({str(mark)!r}, 'w')")},
+        "class": {"state_dict": state(), "other": Call(eval, f"open({str(mark)!r}, 'w').close()")},
         "tensor": {"state_dict": {**state(), "last": hostile}},
     }[place]
     path = tmp_path / "hostile.pth"

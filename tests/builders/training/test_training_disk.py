@@ -85,6 +85,7 @@ def test_a_log_that_cannot_be_written_ends_training_clearly(recipe: Recipe, tmp_
     class Full(JsonLog):
         def on_start(self, run: RunFacts) -> None:
             super().on_start(run)
+            self._file.close()
             self._file = open("/dev/full", "w")  # noqa: SIM115
 
     if not Path("/dev/full").exists():

@@ -210,7 +210,7 @@ def test_a_table_without_rows_has_its_columns(tmp_path):
 def test_tables(tmp_path):
     save(measurement("mdm-micro", 3.0))
     paths = write_tables(tmp_path / "tables")
-    rows = {path.stem: list(csv.DictReader(path.open())) for path in paths}
+    rows = {path.stem: list(csv.DictReader(path.read_text().splitlines())) for path in paths}
     assert [row["entry"] for row in rows["costs"]] == zoo.list()
     assert {row["parameters"] for row in rows["costs"] if row["entry"] == "mdm-s64"} == {"461359107"}
     assert {(row["metric"], row["value"]) for row in rows["measured"]} >= {("fd_made_up", "3.0")}

@@ -6,7 +6,6 @@ import json
 
 import pytest
 import torch
-from PIL import Image
 
 import zoo
 from builders.checkpoints.weights import save_weights
@@ -20,6 +19,7 @@ from registry.evaluation.features import EvaluationError
 from registry.evaluation.image_sets import ImageSet, open_images
 from registry.evaluation.results import Measurement, Metric, measurements, save
 from specs.schemas.evaluation import EvaluationSpec
+from tests.helpers.images import read_image
 from tests.helpers.measured import extractor, measurement
 
 SPEC = EvaluationSpec(samples=12, num_inference_steps=2, features="made_up")
@@ -174,7 +174,7 @@ def test_command(weights, cli, monkeypatch, tmp_path):
     assert "kid_made_up" in text and "8 samples against noto-emoji-64 train (1,722) at 16 px" in text
     assert "warning: 8 samples" in err
     (path,) = out.glob("*.json")
-    assert Image.open(path.with_suffix(".png")).width > 100
+    assert read_image(path.with_suffix(".png")).width > 100
     code, text, _ = cli("evaluate", weights, "-n", 8, "--steps", 2, "-o", out, "--json")
     assert code == 0 and json.loads(text)["metrics"]["fd_made_up"]["value"] > 0
     assert len(list(out.glob("*.json"))) == 1
