@@ -109,7 +109,7 @@ def test_every_block_has_a_module_and_is_built():
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", list(cases()))
 def test_shape_parameters_and_macs(case, device):
     costs, _, side = rules(*case)
     output = check_costs(case, costs, device)
@@ -117,7 +117,7 @@ def test_shape_parameters_and_macs(case, device):
     assert output.dtype == torch.float32
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", list(cases()))
 def test_activations(case):
     _, rule, _ = rules(*case)
     built = Built(*case, "cpu")
