@@ -23,7 +23,8 @@ from builders.networks.layers import Nest
 from builders.training.batches import read_batches
 from builders.training.distributed import Processes
 from builders.training.phase import Phase
-from builders.training.validation import held_out_losses
+from builders.training.settings import phase_settings
+from builders.training.validation import validation_losses
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
 
@@ -38,14 +39,16 @@ def cut_features(phase: Phase) -> None:
 
 def run_phase(phase: Phase, dataset: Dataset, draws: int) -> dict[str, float]:
     """Train a phase to its end; the held-out v loss of each level, on the moving average."""
-    data = dataset.load(phase.graph.resolution, "train", seed=phase.recipe.seed)
+    data = dataset.load(phase.settings.graph.resolution, "train", seed=phase.settings.seed)
     started = time.perf_counter()
-    steps = phase.spec.steps or 0
+    steps = phase.settings.steps or 0
     for step, batch in enumerate(read_batches(phase.plan, data, 0, steps)):
         phase.step(step, batch)
     seconds = (time.perf_counter() - started) / steps
-    print(f"  {phase.name}: {steps} steps of {seconds:.3f} s", flush=True)
-    return held_out_losses(phase.ema.model, phase.process, dataset.load(phase.graph.resolution, "val"), draws=draws)
+    print(f"  {phase.settings.name}: {steps} steps of {seconds:.3f} s", flush=True)
+    return validation_losses(
+        phase.ema.model, phase.process, dataset.load(phase.settings.graph.resolution, "val"), draws=draws
+    )
 
 
 def compare(recipe: Recipe, device: str, draws: int) -> dict[str, dict[str, float]]:
@@ -57,20 +60,21 @@ def compare(recipe: Recipe, device: str, draws: int) -> dict[str, dict[str, floa
     result: dict[str, dict[str, float]] = {}
     print("shared inner level", flush=True)
     for name in alone:
-        phase = Phase(recipe, entry, name, processes)
-        phase.initialise("before", shared)
+        phase = Phase(phase_settings(recipe, entry, name), processes)
+        phase.initialize(shared)
         run_phase(phase, dataset, draws)
         shared = phase
     for arm in ("nested", "cut"):
         print("with inner features" if arm == "nested" else "without inner features", flush=True)
         before = shared
         for name in [name for name in recipe.phases if name not in alone]:
-            phase = Phase(recipe, entry, name, processes)
+            phase = Phase(phase_settings(recipe, entry, name), processes)
             if arm == "cut":
                 cut_features(phase)
-            phase.initialise("before", before)
+            phase.initialize(before)
             losses = run_phase(phase, dataset, draws)
-            result.setdefault(phase.spec.train, {})[arm] = losses[phase.spec.train]
+            label = phase.settings.graph.labels[0]
+            result.setdefault(label, {})[arm] = losses[label]
             before = phase
     return result
 

@@ -10,7 +10,7 @@ from specs.load import load_entry
 from specs.recipe import Recipe, recipe_of_tree
 from specs.syntax.yaml_tree import Mapping, parse_text
 
-__all__ = ["default_recipe"]
+__all__ = ["default_recipe", "default_recipe_and_graph"]
 
 #: Steps of a whole run, where none are given.
 STEPS = 3000
@@ -43,6 +43,18 @@ def default_recipe(
         SpecError: the entry or an override is wrong.
         ValueError: there are fewer steps than levels.
     """
+    return default_recipe_and_graph(entry, data, overrides, steps=steps, search=search)[0]
+
+
+def default_recipe_and_graph(
+    entry: str,
+    data: str,
+    overrides: Sequence[str] = (),
+    *,
+    steps: int | None = None,
+    search: Sequence[Path] | None = None,
+) -> tuple[Recipe, EntryGraph]:
+    """Return a default recipe with the graph of its entry; arguments as :func:`default_recipe`."""
     graph = load_entry(entry, search=search).graph
     if steps is not None and steps < len(graph.labels):
         raise ValueError(

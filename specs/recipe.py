@@ -18,7 +18,7 @@ from specs.syntax.overrides import apply_overrides
 from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, parse
 
-__all__ = ["Recipe", "list_recipes", "load_recipe", "recipe_of_tree"]
+__all__ = ["Recipe", "list_recipes", "load_recipe", "load_recipe_and_graph", "recipe_of_tree"]
 
 __getattr__ = offer(__name__)
 
@@ -35,27 +35,35 @@ def list_recipes() -> tuple[str, ...]:
 def load_recipe(
     name_or_path: str | Path, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None
 ) -> Recipe:
-    """Load a recipe by name, or one in a file, and check it against the entry it trains.
-
-    Paths of ``entry`` and ``data`` that a file holds are relative to it.
+    """Load a recipe by name or path, and check it against the entry it trains.
 
     Args:
-        name_or_path: a name that :func:`list_recipes` gives, or a path (it has a slash or ends in .yaml).
-        overrides: changes such as ``phases.p16.steps=100``.
-        search: folders to look up the entry in; by default those of ``ZOO_PATH`` and the packaged one.
+        name_or_path: Name that :func:`list_recipes` returns, or path (it has a slash or ends in .yaml). Paths of
+            ``entry`` and ``data`` in a file are relative to it.
+        overrides: Changes such as ``phases.p16.steps=100``.
+        search: Folders to look up the entry in. Default: those of ``ZOO_PATH`` and the packaged one.
 
     Raises:
-        UnknownName: no recipe has this name.
-        SpecError: the recipe or its entry is wrong; the text is the whole report.
+        UnknownName: No recipe has this name.
+        SpecError: The recipe or its entry is wrong. The text is the whole report.
     """
+    return load_recipe_and_graph(name_or_path, overrides, search=search)[0]
+
+
+def load_recipe_and_graph(
+    name_or_path: str | Path, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None
+) -> tuple[Recipe, EntryGraph]:
+    """Load a recipe and the graph of the entry it trains; arguments as for :func:`load_recipe`."""
     path = find_file("recipe", name_or_path)
     tree = _read(path, ())
     _check_name(tree, None if is_path(name_or_path) else path)
     return recipe_of_tree(tree, overrides, search=search)
 
 
-def recipe_of_tree(tree: Mapping, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None) -> Recipe:
-    """A recipe from its tree, with overrides, checked; see :func:`load_recipe`."""
+def recipe_of_tree(
+    tree: Mapping, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None
+) -> tuple[Recipe, EntryGraph]:
+    """Check a recipe's tree with overrides, and return it with the graph of its entry; see :func:`load_recipe`."""
     tree = apply_overrides(tree, overrides)
     recipe = validate(Recipe, tree, "a recipe")
     recipe = recipe.map_paths(lambda text, keys: _placed(text, keys, locate(tree, *keys).file))
@@ -66,7 +74,7 @@ def recipe_of_tree(tree: Mapping, overrides: Sequence[str] = (), *, search: Sequ
     problems = Problems()
     _check(recipe, graph, tree, problems)
     problems.raise_if_any()
-    return recipe
+    return recipe, graph
 
 
 def _read(path: Path, way: tuple[Path, ...]) -> Mapping:

@@ -6,13 +6,15 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+#: Folder of the weights that come with the package.
+WEIGHTS = Path(str(files("builders"))) / "weights"
 #: As the format's own library has it.
 MAX_HEADER = 100_000_000
 
 
 def shipped_weights(name: str) -> Path | None:
     """The weights of an entry that come with the package, if there are any."""
-    path = Path(str(files("builders"))) / "weights" / f"{name}.safetensors"
+    path = WEIGHTS / f"{name}.safetensors"
     return path if path.is_file() else None
 
 

@@ -1,13 +1,13 @@
-"""What a step of training is given: images, times, noise and conditions, a function of the recipe's seed and the step.
+"""Training batches: images, times, noise and conditions, as a function of the recipe's seed and the step alone.
 
-Nothing else enters, so a run that goes on, with any number of processes and of workers that read ahead, sees the same.
+A resumed run therefore sees the same batches, with any number of processes and of data-loading workers.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -17,12 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 from builders.data.errors import DataError
 from builders.diffusion.process import pyramid
 from builders.pixels import to_bytes, to_float
-from builders.seeds import derived_seed
+from builders.seeds import hashed_generator
 from builders.text.encoder import TextEncoder
 from specs.graph import EntryGraph
 from specs.schemas.recipe import DropSpec
 
-__all__ = ["Batch", "BatchPlan", "read_batches"]
+__all__ = ["Batch", "BatchPlan", "make_batch", "read_batches"]
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Batch:
     """The batch of a step, or one process's part of it.
 
     Attributes:
-        images: clean images of every level, outermost first, (rows, channels, height, width) in [-1, 1].
-        t: time indices (rows of the innermost level,).
-        eps: noise in the shapes of ``images``.
-        classes: (rows,) class indices, the number of classes for "none"; None if the entry has none.
-        captions: texts; empty if the entry reads none.
-        without_text: (rows,) bool, the rows whose text is left out; None if the entry reads none.
-        keys: of the samples.
-        scale: (rows,) shorter sides of the originals in pixels; None if the entry has no such input.
+        images: Clean images of every level, outermost first, (rows, channels, height, width) in [-1, 1].
+        t: Time indices, (rows of the innermost level,).
+        eps: Noise in the shapes of ``images``.
+        classes: Class indices, (rows,); the number of classes stands for "no class". None if the entry has no classes.
+        captions: Captions; empty if the entry reads no text.
+        without_text: Rows whose text is dropped, (rows,) bool. None if the entry reads no text.
+        keys: Keys of the samples.
+        scale: Shorter side of each original image in pixels, (rows,). None if the entry has no such input.
     """
 
     images: list[Tensor]
@@ -50,54 +50,47 @@ class Batch:
     scale: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
+        """Return the batch on another device."""
 
-        def moved(value: Tensor | None) -> Tensor | None:
-            return None if value is None else value.to(device, non_blocking=True)
+        def moved(value: Any) -> Any:
+            if isinstance(value, list):
+                return [moved(each) for each in value]
+            return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
-        images, eps = [x.to(device, non_blocking=True) for x in self.images], [x.to(device) for x in self.eps]
-        without = moved(self.without_text)
-        return replace(
-            self,
-            images=images,
-            t=self.t.to(device),
-            eps=eps,
-            classes=moved(self.classes),
-            without_text=without,
-            scale=moved(self.scale),
-        )
+        return Batch(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
 
     def part(self, index: int, count: int) -> Batch:
-        """Every ``count``-th row from ``index``: the first rows of the inner level stay those of the outer ones."""
+        """Return every ``count``-th row from ``index``; rows that levels share stay together."""
         rows = slice(index, None, count)
-        return Batch(
-            [x[rows] for x in self.images],
-            self.t[rows],
-            [x[rows] for x in self.eps],
-            None if self.classes is None else self.classes[rows],
-            self.captions[rows],
-            None if self.without_text is None else self.without_text[rows],
-            self.keys[rows],
-            None if self.scale is None else self.scale[rows],
-        )
+
+        def cut(value: Any) -> Any:
+            if isinstance(value, list):
+                return [each[rows] for each in value]
+            return None if value is None else value[rows]
+
+        return Batch(**{field.name: cut(getattr(self, field.name)) for field in fields(self)})
 
     def conditions(self, encoder: TextEncoder | None) -> dict[str, Tensor]:
-        """The arguments of the model that describe the images; text that is left out is zeros under an empty mask."""
-        given: dict[str, Tensor] = {}
+        """Return the conditions as arguments of the model. Dropped text is zeros with an empty mask.
+
+        Args:
+            encoder: Text encoder, if the entry reads text.
+        """
+        found: dict[str, Tensor] = {}
         if self.classes is not None:
-            given["classes"] = self.classes
+            found["classes"] = self.classes
         if self.scale is not None:
-            given["scale"] = self.scale
+            found["scale"] = self.scale
         if self.without_text is not None:
             assert encoder is not None
             states, mask = encoder(self.captions)
-            kept = ~self.without_text
-            given["text"] = states.to(kept.device) * kept[:, None, None]
-            given["text_mask"] = mask.to(kept.device) & kept[:, None]
-        return given
+            with_text = ~self.without_text
+            found["text"] = states.to(with_text.device) * with_text[:, None, None]
+            found["text_mask"] = mask.to(with_text.device) & with_text[:, None]
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it by name, for a file."""
+        """Return the tensors by name, for a file."""
         levels = list(zip(self.images, self.eps, strict=True))
         named = {f"image/{x.shape[-1]}": x for x, _ in levels} | {f"noise/{x.shape[-1]}": eps for x, eps in levels}
         named["t"] = self.t
@@ -108,20 +101,60 @@ class Batch:
         return named
 
 
+def make_batch(
+    graph: EntryGraph,
+    drawn: Mapping[str, Any],
+    t: Tensor,
+    generator: torch.Generator,
+    rows: Sequence[int] | None = None,
+    drop: DropSpec | None = None,
+) -> Batch:
+    """Make a batch of samples: a pyramid of images, noise, and the conditions that the entry reads.
+
+    Args:
+        graph: Entry that is trained.
+        drawn: Samples, as :meth:`builders.data.images.Images.batch` returns them.
+        t: Time indices, (samples,).
+        generator: Source of the noise, then of the dropped conditions.
+        rows: Rows per level, outermost first. Default: all samples at every level.
+        drop: Probabilities of dropping the conditions. Default: nothing is dropped.
+    """
+    images = pyramid(drawn["image"], graph)
+    if rows is not None:
+        images = [x[:count] for x, count in zip(images, rows, strict=True)]
+    eps = [torch.randn(x.shape, generator=generator) for x in images]
+
+    def dropped(condition: str) -> Tensor:
+        if drop is None:
+            return torch.zeros(len(t), dtype=torch.bool)
+        return torch.rand(len(t), generator=generator) < getattr(drop, condition)
+
+    classes = without_text = None
+    captions: tuple[str, ...] = ()
+    if graph.classes is not None:
+        classes = drawn["classes"].masked_fill(dropped("classes"), graph.classes)
+    if graph.text is not None:
+        without_text = dropped("text")
+        captions = tuple(drawn["caption"])
+    scaled = any(micro.name == "scale" for level in graph.levels for micro in level.micro)
+    scale = drawn["scale"] if scaled else None
+    return Batch(images, t, eps, classes, captions, without_text, tuple(drawn["key"]), scale)
+
+
 @dataclass(frozen=True)
 class BatchPlan:
     """How the batches of a phase are drawn.
 
     Attributes:
-        graph: the part of the entry that is trained.
-        name: of the phase.
-        seed: of the recipe.
-        rows: of every level, outermost first.
-        times: number of time indices.
-        first_sample: samples drawn by the phases before.
-        drop: how often conditions are left out.
-        flip: mirror half of the images.
-        part: this process's number, and how many there are.
+        graph: Part of the entry that is trained.
+        name: Name of the phase.
+        seed: Seed of the recipe.
+        rows: Rows per level, outermost first.
+        times: Number of time indices.
+        first_sample: Number of samples drawn by earlier phases.
+        drop: Probabilities of dropping the conditions.
+        flip: Whether half of the images are mirrored.
+        part: Index of this process, and number of processes.
     """
 
     graph: EntryGraph
@@ -135,42 +168,29 @@ class BatchPlan:
     part: tuple[int, int] = (0, 1)
 
     def draw(self, step: int, data: Any) -> Batch:
-        """This process's part of the batch of a step, on the CPU.
+        """Return this process's part of the batch of a step, on the CPU.
 
         Args:
-            step: of the phase, from 0.
-            data: with ``batch(start, size, flip=)``, such as :class:`builders.data.images.Images`.
+            step: Step of the phase, from 0.
+            data: Data with ``batch(start, size, flip=)``, such as :class:`builders.data.images.Images`.
         """
         return self.assemble(step, self.read(step, data))
 
     def read(self, step: int, data: Any) -> dict[str, Any]:
-        """What the data gives for a step; all that reads and decodes."""
+        """Read and decode the samples of a step."""
         rows = self.rows[-1]
         return data.batch(self.first_sample + step * rows, rows, flip=self.flip)
 
     def assemble(self, step: int, drawn: Mapping[str, Any]) -> Batch:
-        """This process's part of the batch of a step from what :meth:`read` gave: levels, times, noise, conditions."""
-        rows = self.rows[-1]
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, "noise", self.name, step))
-        images = [x[:count] for x, count in zip(pyramid(drawn["image"], self.graph), self.rows, strict=True)]
-        t = torch.randint(0, self.times, (rows,), generator=generator)
-        eps = [torch.randn(x.shape, generator=generator) for x in images]
-        classes = without_text = None
-        captions: tuple[str, ...] = ()
-        if self.graph.classes is not None:
-            dropped = torch.rand(rows, generator=generator) < self.drop.classes
-            classes = drawn["classes"].masked_fill(dropped, self.graph.classes)
-        if self.graph.text is not None:
-            without_text = torch.rand(rows, generator=generator) < self.drop.text
-            captions = tuple(drawn["caption"])
-        scaled = any(micro.name == "scale" for level in self.graph.levels for micro in level.micro)
-        scale = drawn["scale"] if scaled else None
-        whole = Batch(images, t, eps, classes, captions, without_text, tuple(drawn["key"]), scale)
+        """Return this process's part of the batch of a step, from the samples that :meth:`read` returned."""
+        generator = hashed_generator(self.seed, "noise", self.name, step)
+        t = torch.randint(0, self.times, (self.rows[-1],), generator=generator)
+        whole = make_batch(self.graph, drawn, t, generator, self.rows, self.drop)
         return whole if self.part == (0, 1) else whole.part(*self.part)
 
 
-class _Reading(Dataset):
-    """What the data gives by step, with images as bytes: a quarter of what goes from a worker to the training."""
+class _Samples(Dataset):
+    """Samples by step. Images are bytes, a quarter of the size, on their way from a worker to the trainer."""
 
     def __init__(self, plan: BatchPlan, data: Any) -> None:
         self.plan, self.data = plan, data
@@ -178,13 +198,13 @@ class _Reading(Dataset):
     def __getitem__(self, step: int) -> tuple[int, dict[str, Any]] | DataError:
         try:
             drawn = self.plan.read(step, self.data)
-        except DataError as error:  # handed over as it is: the loader would put a traceback into its message
+        except DataError as error:  # returned, because the loader would put a traceback into the message
             return error
         return step, drawn | {"image": to_bytes(drawn["image"])}
 
 
-class _From:
-    """Steps from one to the last, or without end."""
+class _Steps:
+    """Steps from ``first`` to before ``last``, or without end. An iterable that worker processes can pickle."""
 
     def __init__(self, first: int, last: int | None) -> None:
         self.first, self.last = first, last
@@ -193,32 +213,32 @@ class _From:
         return iter(itertools.count(self.first) if self.last is None else range(self.first, self.last))
 
 
-def _as_it_is(found: Any) -> Any:
-    return found
+def _identity(value: Any) -> Any:
+    return value
 
 
 def read_batches(
     plan: BatchPlan, data: Any, first: int, last: int | None, workers: int = 0
 ) -> Generator[Batch, None, None]:
-    """The batches of steps ``first`` to ``last`` (None for no end) of a phase, in order.
+    """Yield the batches of a phase in order, from step ``first`` to before ``last``.
 
     Args:
-        plan: how they are drawn.
-        data: see :meth:`BatchPlan.draw`.
-        first: step of the phase, from 0.
-        last: the step after the last one.
-        workers: processes that read ahead; 0 for none. The batches are the same.
+        plan: How batches are drawn.
+        data: Data, see :meth:`BatchPlan.draw`.
+        first: First step of the phase, from 0.
+        last: Step after the last one; None for no end.
+        workers: Number of data-loading processes, or 0 to load in this one. The batches are the same.
     """
     if workers == 0:
-        yield from (plan.draw(step, data) for step in _From(first, last))
+        yield from (plan.draw(step, data) for step in _Steps(first, last))
         return
     loader: DataLoader[tuple[int, dict[str, Any]] | DataError] = DataLoader(
-        _Reading(plan, data),
+        _Samples(plan, data),
         batch_size=None,
-        sampler=_From(first, last),
+        sampler=_Steps(first, last),
         num_workers=workers,
-        collate_fn=_as_it_is,
-        # Its own generator: the base seed is drawn from the global one otherwise.
+        collate_fn=_identity,
+        # A generator of its own; otherwise the loader draws its base seed from the global one.
         generator=torch.Generator().manual_seed(0),
     )
     for found in loader:

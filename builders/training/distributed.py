@@ -1,4 +1,4 @@
-"""One process or several, through Hugging Face accelerate: devices, precision, gradients, and sums over processes."""
+"""Training with one process or several (DDP), through Hugging Face accelerate."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from builders.training.errors import TrainingError
 
 __all__ = ["Processes", "is_main"]
 
-#: accelerate's names of precisions.
+#: Precisions by their names in accelerate.
 _PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class Processes:
-    """The processes that train together; all of them call the same methods in the same order.
+    """The processes that train together. All of them must call the same methods in the same order.
 
     Args:
-        device: "cpu" or "cuda"; under a launcher (``accelerate launch``, ``torchrun``) each process has its own GPU.
-        precision: "auto", "float32", "bfloat16" or "float16".
-        unused: whether some parameters have no gradient, because their level has no loss.
+        device: "cpu" or "cuda". Under a launcher (``accelerate launch``, ``torchrun``) each process has its own GPU.
+        precision: Precision of activations: "auto", "float32", "bfloat16" or "float16".
+        unused: Whether some parameters have no gradient, because their level has no loss.
 
     Raises:
-        TrainingError: the device cannot compute in this precision, or the launcher asks for more than copies of the
-            network.
+        TrainingError: The device does not support the precision, or the launcher asks for sharding.
     """
 
     def __init__(self, device: torch.device | str, precision: str = "float32", *, unused: bool = False) -> None:
@@ -46,11 +45,11 @@ class Processes:
             torch.cuda.set_device(device)
         self.precision = _precision(precision, device)
         if AcceleratorState._shared_state and not torch.distributed.is_initialized():
-            AcceleratorState._reset_state(True)  # an earlier run in this process, perhaps in another precision
+            AcceleratorState._reset_state(True)  # an earlier run in this process may have used another precision
         self.accelerator = Accelerator(
             cpu=device.type == "cpu",
             mixed_precision=_PRECISIONS[self.precision],
-            # A launcher may ask for sums over steps, which would divide the loss.
+            # A launcher may ask for gradient accumulation, which would divide the loss.
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             kwargs_handlers=[
                 DistributedDataParallelKwargs(find_unused_parameters=unused),
@@ -63,46 +62,46 @@ class Processes:
 
     @property
     def device(self) -> torch.device:
-        """Where this process trains."""
+        """Device of this process."""
         return self.accelerator.device
 
     @property
     def index(self) -> int:
-        """Number of this process, from 0; 0 writes the files."""
+        """Rank of this process, from 0."""
         return int(self.accelerator.process_index)
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of processes (world size)."""
         return int(self.accelerator.num_processes)
 
     @property
     def main(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this is the main process, which writes the files."""
         return self.index == 0
 
     @property
     def scaler(self) -> Any:
-        """The scaler of float16 losses, or None."""
+        """Gradient scaler of float16, or None."""
         return self.accelerator.scaler
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
-        """The model and the optimizer as they are to be called."""
-        # Those of the phase before are done with.
+        """Wrap the model and the optimizer for training."""
+        # Those of the previous phase are no longer needed.
         self.accelerator.free_memory()
         return self.accelerator.prepare(model, optimizer)
 
     def backward(self, loss: Tensor, optimizer: Any) -> None:
-        """Gradients of ``loss``, averaged over processes, in their true size."""
+        """Compute the gradients of a loss, averaged over processes and without the scale of float16."""
         self.accelerator.backward(loss)
         self.accelerator.unscale_gradients(optimizer)
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over processes."""
+        """Return the sum over processes."""
         return values if self.count == 1 else self.accelerator.reduce(values, "sum")
 
     def gather(self, value: Any) -> list[Any]:
-        """What each process has, in their order; for the rare case, as it is pickled among them."""
+        """Return the value of each process, by rank. Values are pickled, so this is slow."""
         if self.count == 1:
             return [value]
         from accelerate.utils import gather_object
@@ -110,13 +109,13 @@ class Processes:
         return gather_object([value])
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait for all processes."""
         self.accelerator.wait_for_everyone()
 
 
-#: The others wait while the first process evaluates, draws and saves.
+#: Timeout of collectives: the other processes wait while the main process validates, samples and saves.
 _PATIENCE = timedelta(hours=4)
-#: What ``accelerate launch`` sets in the environment of its processes, and what it calls that.
+#: Environment variables that ``accelerate launch`` sets for sharding, and what they stand for.
 _SHARDING = {
     "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
@@ -125,14 +124,14 @@ _SHARDING = {
 
 
 def is_main() -> bool:
-    """Whether this process is the first of those that train together, or alone."""
+    """Return whether this is the main process, or the only one."""
     from accelerate import PartialState
 
     return not PartialState._shared_state or bool(PartialState().is_main_process)
 
 
 def _refuse_sharding() -> None:
-    # Before accelerate looks, which fails where a library is not installed.
+    # Checked before accelerate does, which fails if a library is not installed.
     for variable, name in _SHARDING.items():
         if os.environ.get(variable, "").lower() in ("true", "1", "yes", "on", "y", "t"):
             raise TrainingError(_refusal(name))
@@ -141,8 +140,8 @@ def _refuse_sharding() -> None:
 def _refusal(name: str) -> str:
     return (
         f"training does not run under {name}: every process holds the whole network. Use torchrun, or accelerate "
-        "launch --multi_gpu (without --use_fsdp and --use_deepspeed); for less memory a smaller batch, more processes, "
-        "or precision bfloat16"
+        "launch --multi_gpu (without --use_fsdp and --use_deepspeed). To save memory, use a smaller batch, more "
+        "processes, or precision bfloat16"
     )
 
 

@@ -1,7 +1,19 @@
-"""Errors of training."""
+"""Errors and warnings of training."""
 
 from __future__ import annotations
 
 
 class TrainingError(ValueError):
-    """Training cannot start or go on; the message says why and what to do."""
+    """Training cannot start or continue. The message says why and what to do."""
+
+
+class Interrupted(Exception):
+    """Training was asked to stop. Its state has been saved."""
+
+
+class NoValidationDataWarning(UserWarning):
+    """The data has no validation split."""
+
+
+class OldStateWarning(UserWarning):
+    """The run that is resumed was started by an earlier version."""

@@ -9,24 +9,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from builders.files import write_text
-from builders.training.observers import Observer, RunFacts, StepReport
+from builders.training.observers import Observer, RunInfo, StepReport
+
+__all__ = ["JsonLog", "LogError"]
 
 
 class LogError(ValueError):
-    """The log of a run cannot be written; the message says why and what to do."""
+    """The log of a run cannot be written. The message says why and what to do."""
 
 
 class JsonLog(Observer):
-    """``log.jsonl`` in the run's folder: one line a step, evaluation, reading of the monitor and alarm.
+    """Writes ``log.jsonl`` in the run's folder: one line per step, validation, monitor reading and alarm.
 
-    A run that goes on drops the lines past the step it goes on from, so that the log tells one story.
+    A resumed run first deletes the lines after the step it resumes from.
+
+    Args:
+        every: Steps per logged step.
     """
 
     def __init__(self, every: int = 1) -> None:
         self.every = every
         self._file: Any = None
 
-    def on_start(self, run: RunFacts) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self._path = run.folder / "log.jsonl"
         kept = []
         if run.first_step and self._path.is_file():
@@ -35,7 +40,7 @@ class JsonLog(Observer):
                     record = json.loads(line)
                     before = record.get("step", 0) <= run.first_step
                 except (ValueError, AttributeError, TypeError):
-                    continue  # a line that a kill cut short, or one that is damaged
+                    continue  # a damaged line, or one cut short by a kill
                 if before:
                     kept.append(line)
         try:
@@ -54,14 +59,14 @@ class JsonLog(Observer):
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> LogError:
-        """The error for a log that cannot be written; nothing more is written to it."""
+        """Close the log, and return the error for a log that cannot be written."""
         file, self._file = self._file, None
         if file is not None:
-            with contextlib.suppress(OSError):  # what is left in its buffer does not fit either
+            with contextlib.suppress(OSError):  # the rest of its buffer does not fit either
                 file.close()
         return LogError(
-            f"{self._path}: cannot be written ({error.strerror}); the last checkpoint, if any, stands: make room, and "
-            "the same command goes on"
+            f"{self._path}: cannot be written ({error.strerror}); the last checkpoint, if any, is intact; free some "
+            "space and run the same command again to resume"
         )
 
     def on_step(self, report: StepReport) -> None:
@@ -69,20 +74,20 @@ class JsonLog(Observer):
             record = {
                 "step": report.step,
                 "phase": report.phase,
-                "loss": {label: _finite(loss) for label, loss in report.losses.items()},
+                "loss": _finite(report.losses),
                 "learning_rate": report.learning_rate,
-                "gradient_norm": _finite(report.gradient_norm),
+                **_finite({"gradient_norm": report.gradient_norm}),
             }
             self._write(record | ({"skipped": True} if report.skipped else {}))
 
     def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
-        self._write({"step": step, "monitor": {name: _finite(value) for name, value in values.items()}})
+        self._write({"step": step, "monitor": _finite(values)})
 
     def on_alarm(self, step: int, message: str) -> None:
         self._write({"step": step, "alarm": message})
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
-        self._write({"step": step, "held_out_v_loss": {label: _finite(loss) for label, loss in losses.items()}})
+        self._write({"step": step, "val_v_loss": _finite(losses)})
 
     def on_end(self, status: str) -> None:
         self._write({"end": status})
@@ -91,6 +96,6 @@ class JsonLog(Observer):
             self._file = None
 
 
-def _finite(value: float) -> float | None:
-    """JSON has no infinity and no NaN."""
-    return value if math.isfinite(value) else None
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Replace infinity and NaN, which JSON does not have, by None."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

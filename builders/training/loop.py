@@ -1,259 +1,278 @@
-"""The training loop: phase after phase, step after step, with checkpoints and measurements between them."""
+"""The training loop: phases, steps, checkpoints and validation."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import itertools
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-from torch import Tensor
 
 from builders.checkpoints.tensor_file import CheckpointError
 from builders.data.errors import EmptySplitError
 from builders.data.images import Images
 from builders.text.encoder import TextEncoder
 from builders.training.batches import read_batches
-from builders.training.data_checks import check_conditions, check_states, data_changes, data_facts
+from builders.training.checks import check_conditions, check_same_data, check_sources, check_states, data_facts
 from builders.training.distributed import Processes
-from builders.training.errors import TrainingError
-from builders.training.initialise import check_shared, weights_file
-from builders.training.monitor import CollapseAlarm, Monitor
-from builders.training.observers import Observer, RunFacts, StepReport
+from builders.training.errors import Interrupted, NoValidationDataWarning, TrainingError
+from builders.training.monitor import CollapseAlarm, Monitor, non_finite
+from builders.training.observers import Observer, RunInfo, StepReport
 from builders.training.phase import Phase, StepResult
 from builders.training.run_folder import RunFolder
+from builders.training.settings import PhaseSettings
 from builders.training.state import RunProgress, TrainingState
-from builders.training.validation import draw_grid, held_out_losses
+from builders.training.validation import draw_grid, validation_losses
 from specs.graph import EntryGraph
-from specs.recipe import Recipe
+from specs.schemas.recipe import Recipe
+
+__all__ = ["Interrupted", "TrainingLoop"]
 
 
-class NothingHeldOutWarning(UserWarning):
-    """The data has no images that are not trained on."""
+@dataclass
+class TrainingLoop:
+    """A training run.
 
-
-class OldStateWarning(UserWarning):
-    """A run goes on that was begun by an earlier version."""
-
-
-class Interrupted(Exception):
-    """Training was asked to stop; its state is written."""
-
-
-@dataclasses.dataclass
-class _Training:
-    """A run: what it is made of, and its loop."""
+    Attributes:
+        recipe: Recipe of the run.
+        entry: Graph of the whole entry.
+        phases: Settings of all phases, in order.
+        dataset: Data to train on.
+        encoder: Text encoder, if the entry reads text.
+        folder: Folder of the run.
+        observer: Observer of the run.
+        processes: Processes that train together.
+        stop: Function that is called before every step; True saves the state and ends the run.
+        data: Training images.
+        val: Validation images, or None if the data has none.
+        resolution: Resolution at which the images were read, in pixels.
+    """
 
     recipe: Recipe
     entry: EntryGraph
+    phases: Sequence[PhaseSettings]
     dataset: Any
     encoder: TextEncoder | None
     folder: RunFolder
     observer: Observer
     processes: Processes
     stop: Callable[[], bool]
-    #: Side in pixels at which the data was read.
-    read_at: int = 0
-    #: Images that are not trained on; None where the data holds none out.
-    held_out: Images | None = None
+    data: Images = field(init=False)
+    val: Images | None = field(init=False, default=None)
+    resolution: int = field(init=False, default=0)
 
     def prepare(self, state: TrainingState | None) -> None:
-        """Read the data, and look for what would stop training only once it is under way.
+        """Read the data, and check everything that could fail later.
+
+        Args:
+            state: State to resume from, if there is one.
 
         Raises:
-            TrainingError: the data lacks what the entry reads, or a later phase's weights are not there or do not fit.
-            CheckpointError: the data or the text encoder changed since the state was written.
+            TrainingError: The data lacks what the entry reads, or initial weights are missing or do not fit.
+            CheckpointError: The data or the text encoder changed since the state was written.
         """
-        names = list(self.recipe.phases)
-        left = names[names.index(state.standing.phase) + state.standing.finished :] if state else names
-        if not left:
+        remaining = self._remaining_phases(state)
+        if not remaining:
             return
-        for name in left if state is None or state.standing.finished else left[1:]:
-            source = self.recipe.source_of(name)
-            if source not in ("before", "fresh"):
-                check_shared(self.entry.inner(self.recipe.phases[name].train), weights_file(source))
-        self._read_data(self.entry.inner(self.recipe.phases[left[0]].train).resolution)
+        resumed = state is not None and not state.progress.finished
+        check_sources(remaining[1:] if resumed else remaining)  # a resumed phase has its weights
+        self._read_data(remaining[0].graph.resolution)
         check_conditions(self.entry, self.data, self.recipe.data_name)
-        check_states(self.encoder, [self.data, *([self.held_out] if self.held_out is not None else [])])
+        check_states(self.encoder, [split for split in (self.data, self.val) if split is not None])
         if state is not None:
-            if "data" not in state.facts and self.processes.main:
-                text = "the state is of an earlier version; whether its data is what it was cannot be told"
-                warnings.warn(f"{self.folder.folder}: {text}", OldStateWarning, stacklevel=2)
-            before = json.loads(state.facts.get("data", "{}"))
-            changes = data_changes(before, self.data_facts, samples=not state.standing.finished)
-            if changes:
-                raise CheckpointError(
-                    f"{self.folder.folder}: the data of this run, {self.recipe.data_name}, changed since it was "
-                    f"stopped: {'; '.join(changes)}. Give it as it was, or another --out to start anew"
-                )
+            name, main = self.recipe.data_name, self.processes.main
+            check_same_data(state, self.data_facts, self.folder.folder, name, warn=main)
+
+    def _remaining_phases(self, state: TrainingState | None) -> Sequence[PhaseSettings]:
+        """Return the phases that have steps left."""
+        if state is None:
+            return self.phases
+        current = self._index(state.progress.phase)
+        return self.phases[current + 1 :] if state.progress.finished else self.phases[current:]
+
+    def _index(self, phase: str) -> int:
+        return [settings.name for settings in self.phases].index(phase)
 
     def _read_data(self, resolution: int) -> None:
-        """The images of both splits at a resolution, unless they are there already."""
-        if self.read_at == resolution:
+        """Read the training and validation images, unless they were read at this resolution."""
+        if self.resolution == resolution:
             return
         self.data = self.dataset.load(resolution, "train", seed=self.recipe.seed, crop=self.recipe.crop)
         try:
-            self.held_out = self.dataset.load(resolution, "val")
+            self.val = self.dataset.load(resolution, "val")
         except EmptySplitError as error:
-            if not self.read_at and self.processes.main:
-                text = f"{error}: no held-out loss is measured, and no best weights are kept"
-                warnings.warn(text, NothingHeldOutWarning, stacklevel=2)
-        # Now, not when the state is written: what was read counts.
-        self.read_at, self.data_facts = resolution, data_facts(self.data, self.encoder)
+            if not self.resolution and self.processes.main:
+                text = f"{error}: no validation loss is measured, and no best weights are kept"
+                warnings.warn(text, NoValidationDataWarning, stacklevel=2)
+        self.resolution = resolution
+        # Taken now and not when a state is saved: they must describe the data that was read.
+        self.data_facts = data_facts(self.data, self.encoder)
 
     def run(self, state: TrainingState | None) -> None:
-        """Every phase from where the state stands."""
-        names = list(self.recipe.phases)
-        standing = state.standing if state else RunProgress(names[0])
+        """Train all phases, from a state if there is one.
+
+        Raises:
+            Interrupted: ``stop`` returned True. The state has been saved.
+            TrainingError: Too many steps in a row were not finite.
+            CheckpointError: A file cannot be written.
+        """
+        progress = state.progress if state else RunProgress(self.phases[0].name)
         if self.processes.main:
             self.folder.write_recipe()
-        self._tell_start(standing)
+        self._report_start(progress)
         before: Phase | None = None
-        for name in names[names.index(standing.phase) :]:
+        for settings in self.phases[self._index(progress.phase) :]:
             if before is not None:
-                standing = before.standing.next_phase(name, before.rows[-1])
-            phase = Phase(self.recipe, self.entry, name, self.processes, standing)
-            if state is not None and before is None:
-                phase.restore(state)
+                progress = before.progress.next_phase(settings.name, before.settings.rows[-1])
+            phase = Phase(settings, self.processes, progress)
+            if state is None:
+                phase.initialize(before)
             else:
-                phase.initialise(self.recipe.source_of(name), before)
-            self._run_phase(phase, state if before is None else None)
-            before = phase
+                phase.restore(state)
+            self._run_phase(phase, state)
+            before, state = phase, None
 
-    def _tell_start(self, standing: RunProgress) -> None:
+    def _report_start(self, progress: RunProgress) -> None:
         licence = self.recipe.licence or getattr(self.dataset.card, "licence", "unknown")
-        card = {"name": self.recipe.data_name, "licence": licence}
-        total = sum(phase.steps or 0 for phase in self.recipe.phases.values())
-        device, done = str(self.processes.device), standing.steps_done
-        folder = self.folder.folder
-        self.observer.on_start(RunFacts(self.recipe, self.entry, folder, total, done, device, card, self.encoder))
+        self.observer.on_start(
+            RunInfo(
+                self.recipe,
+                self.entry,
+                self.folder.folder,
+                total_steps=sum(phase.steps or 0 for phase in self.phases),
+                first_step=progress.steps_done,
+                device=str(self.processes.device),
+                data={"name": self.recipe.data_name, "licence": licence},
+                encoder=self.encoder,
+            )
+        )
 
     def _run_phase(self, phase: Phase, state: TrainingState | None) -> None:
-        standing = phase.standing
-        self.observer.on_phase(phase.name, phase.graph, phase.spec.steps, standing.step)
-        if standing.finished:
+        settings, progress = phase.settings, phase.progress
+        self.observer.on_phase(settings.name, settings.graph, settings.steps, progress.step)
+        if progress.finished:
             return
-        self._read_data(phase.graph.resolution)
-        labels, recipe = phase.graph.labels, self.recipe
+        self._read_data(settings.graph.resolution)
+        labels = settings.graph.labels
         self.monitor = Monitor(labels, phase.process.steps, self.processes.device)
-        trained = tuple(label for label in labels if phase.loss.weight(label) and phase.by_level[label])
-        self.alarm = CollapseAlarm(labels, trained)
+        self.alarm = CollapseAlarm(labels, tuple(label for label in settings.labels_with_loss if phase.by_level[label]))
         if state is not None:
-            if self.processes.main:  # it counts for all of them
+            if self.processes.main:  # the saved sums are those of all processes
                 self.monitor.restore(state.part("monitor"))
             self.alarm.restore(state.facts["alarm"])
-        start = time.monotonic() - standing.seconds
-        batches = read_batches(phase.plan, self.data, standing.step, phase.spec.steps, recipe.workers)
+        start = time.monotonic() - progress.seconds
+        batches = read_batches(phase.plan, self.data, progress.step, settings.steps, self.recipe.workers)
         with contextlib.closing(batches):
-            for step in _count(standing.step):
+            for step in itertools.count(progress.step):
                 began = time.perf_counter()
                 batch = next(batches)
                 waited = time.perf_counter() - began
-                asked = self.stop()
-                result = phase.step(step, batch, time.monotonic() - start, asked, self.encoder)
+                stop = self.stop()
+                result = phase.step(step, batch, time.monotonic() - start, stop, self.encoder)
                 last = self._advance(phase, step, result)
-                self._report(phase, result, time.perf_counter() - began, waited)
-                self._measure(phase, result, last)
-                if result.stop and not (last and phase.name == list(recipe.phases)[-1]):
+                self._report_step(phase, result, time.perf_counter() - began, waited)
+                self._measure_and_save(phase, result, last)
+                if result.numbers.stop and not (last and settings is self.phases[-1]):
                     raise Interrupted
                 if last:
                     return
 
     def _advance(self, phase: Phase, step: int, result: StepResult) -> bool:
-        """Move the run's standing past a step; whether it was the phase's last one."""
-        spec = phase.spec
-        last = step + 1 == spec.steps if spec.hours is None else result.seconds >= 3600 * spec.hours
-        # A scale of float16 that was too large is no fault of the weights: it halves until it fits.
-        bad = 0 if result.updated else phase.standing.bad_steps + (not result.rescaled)
-        # The clock enters the state only where the phase goes by it: runs that take the same steps are the same.
-        seconds = result.seconds if spec.hours is not None else 0.0
-        phase.standing = dataclasses.replace(
-            phase.standing, step=step + 1, seconds=seconds, finished=last, bad_steps=bad
-        )
+        """Update the progress after a step; return whether it was the last one of the phase."""
+        seconds = result.numbers.seconds
+        last = phase.settings.is_last(step, seconds)
+        # A float16 scale that was too large is not a bad step: the scaler halves it until it fits.
+        bad = 0 if result.updated else phase.progress.bad_steps + (0 if result.rescaled else 1)
+        # The clock is saved only if the phase is limited by hours, so that states of equal runs are equal.
+        seconds = seconds if phase.settings.hours is not None else 0.0
+        phase.progress = replace(phase.progress, step=step + 1, seconds=seconds, finished=last, bad_steps=bad)
         return last
 
-    def _report(self, phase: Phase, result: StepResult, seconds: float, waited: float) -> None:
-        """Tell the observer of a step; end training if too many in a row were not finite."""
-        standing, recipe = phase.standing, self.recipe
-        count = standing.steps_done
+    def _report_step(self, phase: Phase, result: StepResult, seconds: float, waited: float) -> None:
+        """Report a step to the observer; end training if too many steps in a row were not finite."""
+        progress, numbers = phase.progress, result.numbers
+        count = progress.steps_done
         self.observer.on_step(
             StepReport(
-                count, phase.name, standing.step, result.losses, result.learning_rate, result.gradient_norm, seconds,
-                skipped=not result.updated, waited=waited,
+                count,
+                progress.phase,
+                progress.step,
+                numbers.losses,
+                result.learning_rate,
+                numbers.gradient_norm,
+                seconds,
+                skipped=not result.updated,
+                waited=waited,
             )
-        )  # fmt: skip
+        )
         if not result.updated:
-            if standing.bad_steps >= recipe.max_bad_steps and not result.rescaled:
-                self._give_up(phase)
+            if progress.bad_steps >= self.recipe.max_bad_steps and not result.rescaled:
+                self._give_up(phase, result)
             return
-        batch, losses, norms = phase.last
-        self.monitor.add({label: each.detach() for label, each in losses.items()}, batch.t, norms)
-        if recipe.every.monitor and count % recipe.every.monitor == 0:
+        self.monitor.add(result.row_losses, result.t, result.level_norms)
+        if self.recipe.every.monitor and count % self.recipe.every.monitor == 0:
             values = self.monitor.read(self.processes.sum)
             self.observer.on_monitor(count, values)
             for message in self.alarm.watch(values):
                 self.observer.on_alarm(count, message)
 
-    def _give_up(self, phase: Phase) -> None:
-        standing, folder = phase.standing, self.folder
-        what = phase.what_was_bad()
+    def _give_up(self, phase: Phase, result: StepResult) -> None:
+        """Save the batch of the last step, and raise an error that says which values were not finite."""
+        progress, folder = phase.progress, self.folder
+        found = non_finite(result.row_losses, result.t, result.level_norms, phase.process.steps)
+        what = list(dict.fromkeys(text for part in self.processes.gather(found) for text in part))
         shown = "; ".join(what[:4] or ["the gradient"]) + (f"; and {len(what) - 4} more" if len(what) > 4 else "")
         message = (
-            f"phase {phase.name}, step {standing.step}: {standing.bad_steps} steps in a row were not finite and made "
-            f"no update. In the last of them, not finite: {shown}."
+            f"phase {progress.phase}, step {progress.step}: {progress.bad_steps} steps in a row were not finite and "
+            f"updated nothing. In the last of them, not finite: {shown}."
         )
         if self.processes.main:
-            whole = dataclasses.replace(phase.plan, part=(0, 1)).draw(standing.step - 1, self.data)
-            facts = {"phase": phase.name, "step": str(standing.step), "problem": message}
+            whole = replace(phase.plan, part=(0, 1)).draw(progress.step - 1, self.data)
+            facts = {"phase": progress.phase, "step": str(progress.step), "problem": message}
             facts |= {"keys": "\n".join(whole.keys), "captions": "\n".join(whole.captions)}
             try:
                 message += f" The batch is in {folder.write_bad_batch(whole.tensors(), facts)}."
-            except CheckpointError as error:  # what went wrong in training matters more
+            except CheckpointError as error:  # the first error matters more
                 message += f" The batch could not be saved: {error}."
-        last = "the last good checkpoint stands" if folder.state_path.is_file() else "no checkpoint was written yet"
+        saved = "the last good checkpoint is intact" if folder.state_path.is_file() else "there is no checkpoint yet"
         raise TrainingError(
-            f"{message} In {folder.folder} {last}. Look at the images of that batch; a lower learning_rate, a longer "
-            "warmup or another precision may help, in another --out"
+            f"{message} In {folder.folder} {saved}. Look at the images of that batch; a lower learning_rate, a longer "
+            "warmup or another precision may help, in another --output"
         )
 
-    def _measure(self, phase: Phase, result: StepResult, last: bool) -> None:
-        """What is due after a step: held-out losses, samples, checkpoints."""
-        standing, every = phase.standing, self.recipe.every
-        count, main = standing.steps_done, self.processes.main
+    def _measure_and_save(self, phase: Phase, result: StepResult, last: bool) -> None:
+        """Do what is due after a step: validation, samples, a checkpoint."""
+        progress, every = phase.progress, self.recipe.every
+        count, main = progress.steps_done, self.processes.main
 
         def due(cadence: int) -> bool:
-            return bool(cadence) and standing.step % cadence == 0
+            return bool(cadence) and progress.step % cadence == 0
 
-        if main and self.held_out is not None and (last or due(every.evaluate)):
-            losses = held_out_losses(phase.ema.model, phase.process, self.held_out, encoder=self.encoder)
+        if main and self.val is not None and (last or due(every.evaluate)):
+            losses = validation_losses(phase.ema.model, phase.process, self.val, encoder=self.encoder)
             self.observer.on_evaluate(count, losses)
-            # The outermost level is what the phase is for.
-            outermost = losses[phase.graph.labels[0]]
-            self.folder.keep_if_best(standing, phase.graph, phase.ema.model.state_dict(), outermost)
+            # The best weights are those with the lowest loss of the outermost level, which the phase adds.
+            outermost = losses[phase.settings.graph.labels[0]]
+            self.folder.keep_if_best(progress, phase.settings.graph, phase.ema.model.state_dict(), outermost)
         if main and (last or due(every.samples)):
             grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder)
-            path = self.folder.write_grid(grid, f"{phase.name}-{standing.step:06d}")
-            self.observer.on_grid(count, phase.name, grid, path)
-        kept = self.recipe.checkpoints.every
-        if result.stop or last or due(every.checkpoint) or (kept and count % kept == 0):
-            counted = self.monitor.state(self.processes.sum)
-            if main:
-                self._save(phase, counted)
+            path = self.folder.write_grid(grid, f"{progress.phase}-{progress.step:06d}")
+            self.observer.on_grid(count, progress.phase, grid, path)
+        permanent = self.recipe.checkpoints.every
+        if result.numbers.stop or last or due(every.checkpoint) or (permanent and count % permanent == 0):
+            self._save(phase)
 
-    def _save(self, phase: Phase, counted: Mapping[str, Tensor]) -> None:
+    def _save(self, phase: Phase) -> None:
+        counted = self.monitor.state(self.processes.sum)  # by all processes together
+        if not self.processes.main:
+            return
         tensors, facts = phase.tensors()
         tensors |= {f"monitor/{name}": value for name, value in counted.items()}
-        facts["alarm"] = self.alarm.state()
-        facts["data"] = json.dumps(self.data_facts)
-        ema = phase.ema.model.state_dict()
-        path = self.folder.write_state(phase.standing, phase.graph, ema, tensors, facts)
-        self.observer.on_checkpoint(phase.standing.steps_done, path)
-
-
-def _count(first: int) -> Iterator[int]:
-    while True:
-        yield first
-        first += 1
+        facts |= {"alarm": self.alarm.state(), "data": json.dumps(self.data_facts)}
+        path = self.folder.write_state(
+            phase.progress, phase.settings.graph, phase.ema.model.state_dict(), tensors, facts
+        )
+        self.observer.on_checkpoint(phase.progress.steps_done, path)

@@ -1,7 +1,7 @@
-"""What training looks like level by level: losses by noise, norms of gradients, and the alarm for a collapse.
+"""Monitoring of training by level: losses by noise, gradient norms, non-finite values, and an alarm for collapse.
 
-The failure to watch for in training levels jointly is that the high resolution collapses while the low one, which has
-most of the loss, goes on improving, so that the sum hides it.
+When levels are trained jointly, the high resolution may collapse while the low one, which has most of the loss, still
+improves. The sum of losses hides that.
 """
 
 from __future__ import annotations
@@ -14,43 +14,70 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-__all__ = ["BINS", "CollapseAlarm", "Monitor", "bin_names"]
+__all__ = ["BINS", "CollapseAlarm", "Monitor", "bin_names", "non_finite"]
 
 Total = Callable[[Tensor], Tensor]
-#: Equal parts of the time index.
+#: Number of equal parts of the time index.
 BINS = 4
 
 
 def bin_names(times: int) -> list[str]:
-    """The bins of the time index by name: ``0-249`` and so on; time grows with noise."""
+    """Return the names of the bins of the time index: ``0-249`` and so on. Noise grows with time."""
     edges = [-(-times * index // BINS) for index in range(BINS + 1)]
     return [f"{first}-{max(first, last - 1)}" for first, last in pairwise(edges)]
 
 
-class Monitor:
-    """Sums losses and gradients of some steps on the device, and reads them once at the end.
+def non_finite(losses: Mapping[str, Tensor], t: Tensor, norms: Mapping[str, Tensor], times: int) -> list[str]:
+    """Describe which losses of a step were not finite, or else which gradients, by level and time.
 
     Args:
-        labels: of the levels, outermost first.
-        times: number of time indices.
-        device: where the losses are.
+        losses: Loss of every row, (rows,), by level.
+        t: Time indices, (rows of the innermost level,).
+        norms: Norm of the gradient by level.
+        times: Number of time indices.
+    """
+    names = bin_names(times)
+
+    def bin_of(index: int) -> str:
+        return names[index * len(names) // times]
+
+    found = []
+    for label, each in losses.items():
+        bad = t[: len(each)][~torch.isfinite(each)]
+        bins = dict.fromkeys(bin_of(index) for index in sorted(bad.tolist()))
+        found += [f"the loss of level {label} at times t = {name}" for name in bins]
+    if not found:
+        for label in [label for label, norm in norms.items() if not torch.isfinite(norm)]:
+            largest = int(t[losses[label].argmax()]) if len(losses[label]) else 0
+            found.append(f"the gradient of level {label} (its largest loss at times t = {bin_of(largest)})")
+    return found
+
+
+class Monitor:
+    """Sums losses and gradient norms over steps on the device, to read them all at once.
+
+    Args:
+        labels: Labels of the levels, outermost first.
+        times: Number of time indices.
+        device: Device of the losses.
     """
 
     def __init__(self, labels: tuple[str, ...], times: int, device: torch.device | str = "cpu") -> None:
         self.labels, self.times = labels, times
-        #: Sum of losses and number of rows by level and bin; sum of gradient norms by level and number of steps.
+        #: Sum of losses and number of rows, by level and bin.
         self.losses = torch.zeros(len(labels), BINS, dtype=torch.float64, device=device)
         self.rows = torch.zeros_like(self.losses)
+        #: Sum of gradient norms by level, and number of steps.
         self.norms = torch.zeros(len(labels) + 1, dtype=torch.float64, device=device)
 
     @torch.no_grad()
     def add(self, losses: Mapping[str, Tensor], t: Tensor, norms: Mapping[str, Tensor]) -> None:
-        """Count a step; nothing is read from the device.
+        """Add a step, without reading anything from the device.
 
         Args:
-            losses: of every row, (rows,), by level.
-            t: time indices (rows of the innermost level,).
-            norms: of the gradient, by level; a level that is frozen has none.
+            losses: Loss of every row, (rows,), by level.
+            t: Time indices, (rows of the innermost level,).
+            norms: Norm of the gradient by level; a frozen level has none.
         """
         bins = t * BINS // self.times
         for index, label in enumerate(self.labels):
@@ -62,14 +89,14 @@ class Monitor:
         self.norms[-1] += 1
 
     def read(self, total: Total | None = None) -> dict[str, float]:
-        """The means since the last reading, by name; then start anew.
+        """Return the means since the last reading, by name, and reset the sums.
 
         Args:
-            total: sums a tensor over processes, where there are several.
+            total: Function that sums a tensor over processes, if there are several.
 
         Returns:
-            ``loss_by_noise/r64/0-249`` for each level and bin that had rows, ``mean_loss/r64`` over all of them, and
-            ``gradient_norm/r64``, 0 for a frozen level. Nothing, if no step was counted.
+            ``loss_by_noise/r64/0-249`` for each level and bin with rows, ``mean_loss/r64``, and ``gradient_norm/r64``,
+            which is 0 for a frozen level. Empty if no step was added.
         """
         # One vector, so that the device is read once.
         counts = torch.cat([self.losses.flatten(), self.rows.flatten()])
@@ -90,28 +117,32 @@ class Monitor:
         return result
 
     def state(self, total: Total | None = None) -> dict[str, Tensor]:
-        """What was counted so far, for a checkpoint; ``total`` as in :meth:`read`."""
+        """Return the sums for a checkpoint; ``total`` as in :meth:`read`."""
         if total is None:
             return {"losses": self.losses, "rows": self.rows, "norms": self.norms}
         return {"losses": total(self.losses), "rows": total(self.rows), "norms": self.norms}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Load the result of :meth:`state`."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
 
 
 class CollapseAlarm:
-    """Says when an outer level gets worse while the level inside it gets better.
+    """Alarm for an outer level that gets worse while the level inside it gets better.
 
-    A reading counts against a level if its loss lies ``rise`` above its lowest, or its gradient is ``factor`` times
-    larger or smaller than the median of its readings so far, while the loss of the level inside is no more than
-    ``slack`` above its own lowest. ``patience`` such readings in a row raise the alarm, once until the level recovers.
-    Losses of single readings scatter by a few per cent, which ``rise`` leaves room for.
+    A reading is bad for a level if its loss exceeds its lowest one by a share of ``rise``, or if its gradient norm is
+    ``factor`` times larger or smaller than the median of earlier readings, while the loss of the level inside is within
+    a share of ``slack`` of its own lowest. The alarm is raised after ``patience`` bad readings in a row, and again only
+    after the level has recovered. Losses of single readings scatter by a few percent, well below ``rise``.
 
     Args:
-        labels: of the levels, outermost first.
-        weighted: those that have a loss and are trained.
+        labels: Labels of the levels, outermost first.
+        weighted: Labels of the levels that have a loss and are trained.
+        rise: Relative rise of the loss.
+        factor: Factor between gradient norms.
+        slack: Relative rise of the inner loss that still counts as good.
+        patience: Number of bad readings in a row.
     """
 
     def __init__(
@@ -124,14 +155,14 @@ class CollapseAlarm:
         slack: float = 0.1,
         patience: int = 3,
     ) -> None:
-        self.pairs = [(o, i) for o, i in pairwise(labels) if o in weighted]
+        self.pairs = [(outer, inner) for outer, inner in pairwise(labels) if outer in weighted]
         self.rise, self.factor, self.slack, self.patience = rise, factor, slack, patience
         self.lowest: dict[str, float] = {}
         self.gradients: dict[str, list[float]] = {}
         self.bad: dict[str, int] = {}
 
     def watch(self, values: Mapping[str, float]) -> list[str]:
-        """Take a reading of :class:`Monitor`; the messages of alarms that it raises."""
+        """Add a reading of :class:`Monitor`, and return the messages of the alarms that it raises."""
         messages = []
         for outer, inner in self.pairs:
             problem = self._problem(values, outer, inner)
@@ -160,19 +191,19 @@ class CollapseAlarm:
         if len(before) < self.patience:
             return None
         median = before[len(before) // 2]
-        if not median:  # so many steps of no gradient are no measure
+        if not median:  # no gradient so far, so there is nothing to compare with
             return None
         if norm > median * self.factor or norm * self.factor < median:
             what = "exploded" if norm > median else "vanished"
-            return f"the gradient of {outer} {what}, from {median:.3g} to {norm:.3g}, while {inner} goes on learning"
+            return f"the gradient of {outer} {what}, from {median:.3g} to {norm:.3g}, while {inner} still improves"
         return None
 
     def state(self) -> str:
-        """What was seen so far, as JSON, for a checkpoint."""
+        """Return the readings so far as JSON, for a checkpoint."""
         return json.dumps([self.lowest, self.gradients, self.bad])
 
     def restore(self, state: str) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Load the result of :meth:`state`."""
         self.lowest, self.gradients, self.bad = json.loads(state)
 
 

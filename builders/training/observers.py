@@ -1,4 +1,4 @@
-"""Who is told what happens in training: observers, and the ones that need nothing but files."""
+"""Observers of training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,23 @@ if TYPE_CHECKING:
     from specs.graph import EntryGraph
     from specs.recipe import Recipe
 
-__all__ = ["Observer", "Observers", "RunFacts", "StepReport"]
+__all__ = ["Observer", "Observers", "RunInfo", "StepReport"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What a run is: its recipe, the entry, where it writes, and the step it starts or goes on from."""
+class RunInfo:
+    """A run at its start.
+
+    Attributes:
+        recipe: Recipe of the run.
+        graph: Graph of the whole entry.
+        folder: Folder of the run.
+        total_steps: Steps of all phases. Phases that are limited by hours count as 0.
+        first_step: Steps done before, if the run is resumed.
+        device: Device, such as "cuda:0".
+        data: Name and license of the data.
+        encoder: Text encoder, if the entry reads text.
+    """
 
     recipe: Recipe
     graph: EntryGraph
@@ -29,13 +40,24 @@ class RunFacts:
     first_step: int
     device: str
     data: Mapping[str, Any]
-    #: Of captions, where the entry reads them.
     encoder: TextEncoder | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step of training; ``step`` counts from 1 over all phases."""
+    """One training step.
+
+    Attributes:
+        step: Step over all phases, from 1.
+        phase: Name of the phase.
+        phase_step: Step of the phase, from 1.
+        losses: Loss per level.
+        learning_rate: Learning rate of the step.
+        gradient_norm: Norm of the gradient before clipping.
+        seconds: Duration of the step.
+        skipped: Whether the update was skipped because a loss or the gradient was not finite.
+        waited: Seconds spent waiting for the batch, part of ``seconds``.
+    """
 
     step: int
     phase: str
@@ -44,32 +66,30 @@ class StepReport:
     learning_rate: float
     gradient_norm: float
     seconds: float
-    #: A loss or the gradient was not finite, and the weights were not moved.
     skipped: bool = False
-    #: Of the seconds, those spent waiting for the batch.
     waited: float = 0.0
 
 
 class Observer:
-    """Told of everything that happens in training; each method may be left as it is."""
+    """Base class of observers, whose methods do nothing."""
 
-    def on_start(self, run: RunFacts) -> None:
-        """Training starts or goes on."""
+    def on_start(self, run: RunInfo) -> None:
+        """Training starts or resumes."""
 
     def on_phase(self, name: str, graph: EntryGraph, steps: int | None, done: int) -> None:
-        """A phase starts, or goes on after ``done`` steps; ``steps`` is None for one that goes by hours."""
+        """A phase starts, or resumes after ``done`` steps. ``steps`` is None if it is limited by hours."""
 
     def on_step(self, report: StepReport) -> None:
-        """A step was taken."""
+        """A step was completed."""
 
     def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
         """Means of the last steps: ``gradient_norm/r64``, ``mean_loss/r64``, ``loss_by_noise/r64/0-249``."""
 
     def on_alarm(self, step: int, message: str) -> None:
-        """An outer level seems to collapse; the message says what was seen and what to try."""
+        """An outer level seems to collapse. The message says what was measured and what to try."""
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
-        """The held-out v loss of each level was measured on the moving average."""
+        """The validation v loss of each level was measured with the EMA weights."""
 
     def on_grid(self, step: int, phase: str, grid: Image, path: Path) -> None:
         """Samples were drawn and written."""
@@ -82,12 +102,12 @@ class Observer:
 
 
 class Observers(Observer):
-    """Tells several observers, in order."""
+    """Several observers, called in order."""
 
     def __init__(self, members: Sequence[Observer]) -> None:
         self.members = tuple(members)
 
-    def on_start(self, run: RunFacts) -> None:
+    def on_start(self, run: RunInfo) -> None:
         for member in self.members:
             member.on_start(run)
 
@@ -120,7 +140,7 @@ class Observers(Observer):
             member.on_checkpoint(step, path)
 
     def on_end(self, status: str) -> None:
-        # Every one is told, whatever happens to another: a run in MLflow must not stay as if it were running.
-        with contextlib.ExitStack() as told:
+        # Even if one observer raises, the others are called: a run in MLflow must not stay marked as running.
+        with contextlib.ExitStack() as calls:
             for member in reversed(self.members):
-                told.callback(member.on_end, status)
+                calls.callback(member.on_end, status)

@@ -1,4 +1,4 @@
-"""Optimizers of torch and timm by name, and their state by the names of parameters."""
+"""Optimizers of torch and timm by name, and their state by parameter name."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from specs.schemas.recipe import OptimizerSpec
 
 __all__ = ["OptimizerError", "build_optimizer", "optimizer_state", "restore_optimizer"]
 
-#: What is set again at every step or made of the recipe, so it is not state.
+#: Keys of parameter groups that are set from the recipe or at every step, so they are not saved.
 _NOT_STATE = ("params", "lr", "initial_lr", "param_names")
 Named = Sequence[tuple[str, nn.Parameter]]
 
 
 class OptimizerError(ValueError):
-    """An optimizer cannot be made as asked, or its state is not one that fits."""
+    """An optimizer cannot be built as asked, or its state cannot be saved."""
 
 
 def build_optimizer(
     spec: OptimizerSpec, parameters: Sequence[nn.Parameter], learning_rate: float
 ) -> torch.optim.Optimizer:
-    """An optimizer for some parameters.
+    """Build an optimizer.
 
     Args:
-        spec: its name and settings; what is not set is left to the optimizer.
-        parameters: those it moves.
-        learning_rate: at the start.
+        spec: Name and settings. Settings that are None keep the optimizer's own defaults.
+        parameters: Parameters to optimize.
+        learning_rate: Initial learning rate.
 
     Raises:
-        OptimizerError: it has no such setting, or refuses a value.
+        OptimizerError: The optimizer has no such setting, or rejects a value.
     """
     make = _maker(spec.name)
     accepted = inspect.signature(make).parameters
@@ -60,11 +60,11 @@ def build_optimizer(
         return make(list(parameters), lr=learning_rate, **given)
     except (ValueError, TypeError, AssertionError, IndexError, RuntimeError, AttributeError) as error:
         shown = ", ".join(f"{called.get(name, name)} {value}" for name, value in given.items())
-        raise OptimizerError(f"optimizer {spec.name} refuses its settings ({shown}): {error}") from None
+        raise OptimizerError(f"optimizer {spec.name} rejects its settings ({shown}): {error}") from None
 
 
 def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], device: torch.device) -> None:
-    """Take a step with a parameter that nobody needs: some settings are only looked at there."""
+    """Take a step with a dummy parameter, because some settings are only checked there."""
     parameter = nn.Parameter(torch.ones(2, 2, device=device))
     parameter.grad = torch.ones_like(parameter)
     make([parameter]).step()
@@ -85,10 +85,10 @@ def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, named: Named) -> tuple[dict[str, Tensor], str]:
-    """The state of an optimizer: tensors as ``KEY/PARAMETER``, and as JSON what is no tensor.
+    """Return the state of an optimizer: tensors as ``KEY/PARAMETER``, and everything else as JSON.
 
     Raises:
-        OptimizerError: it keeps something that cannot be written.
+        OptimizerError: The state has a value that cannot be saved.
     """
     tensors: dict[str, Tensor] = {}
     plain: dict[str, dict[str, Any]] = {}
@@ -99,7 +99,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer, named: Named) -> tuple[dic
             elif value is None or isinstance(value, (bool, int, float, str)):
                 plain.setdefault(name, {})[key] = value
             else:
-                raise OptimizerError(f"{type(optimizer).__name__} keeps a {type(value).__name__}, which is not saved")
+                raise OptimizerError(
+                    f"the state of {type(optimizer).__name__} has a {type(value).__name__}, which cannot be saved"
+                )
     groups = [
         {
             key: {"tensor": value.item()} if isinstance(value, Tensor) else value
@@ -122,14 +124,14 @@ def _is_plain(value: Any) -> bool:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, named: Named, tensors: Mapping[str, Tensor], plain: str, *, groups: bool = True
 ) -> None:
-    """Put back what :func:`optimizer_state` gave, for those parameters that it names.
+    """Load the result of :func:`optimizer_state`, for the parameters it names.
 
     Args:
-        optimizer: a new one of the same kind.
-        named: its parameters by name; those without a state keep none.
-        tensors: the state's tensors.
-        plain: the rest of it.
-        groups: also put back what the optimizer keeps for all parameters together, such as a count of steps.
+        optimizer: New optimizer of the same kind.
+        named: Its parameters by name. Parameters that are not in the state start fresh.
+        tensors: Tensors of the state.
+        plain: The rest of the state, as JSON.
+        groups: Whether to load values of parameter groups too, such as a step count.
     """
     facts = json.loads(plain)
     by_name: dict[str, dict[str, Any]] = {name: dict(values) for name, values in facts["state"].items()}
@@ -144,19 +146,19 @@ def restore_optimizer(
             for key, value in by_name[name].items()
         }
     if groups:
-        for group, kept in zip(optimizer.param_groups, facts["groups"], strict=True):
-            group.update({key: _unpacked(value, group.get(key)) for key, value in kept.items()})
+        for group, saved in zip(optimizer.param_groups, facts["groups"], strict=True):
+            group.update({key: _unpacked(value, group.get(key)) for key, value in saved.items()})
 
 
 def _unpacked(value: Any, now: Any) -> Any:
-    """A value of a group as the optimizer had it, from JSON."""
+    """Return a value of a parameter group from its JSON form."""
     if isinstance(value, dict):
         return torch.tensor(value["tensor"], device=now.device if isinstance(now, Tensor) else None)
     return tuple(value) if isinstance(value, list) else value
 
 
 def _placed(value: Tensor, key: str, parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> Tensor:
-    """A tensor of the state where the optimizer looks for it: counts of steps stay on the CPU unless it is fused."""
+    """Copy a tensor of the state to where the optimizer expects it: step counts on the CPU unless it is fused."""
     fused = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
     if key == "step" and value.dim() == 0 and not fused:
         return value.clone()

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are kept beside the newest: the last ones, the best, and one in so many steps."""
+"""Checkpoint retention: which states and weights of a run are kept besides the newest state."""
 
 from __future__ import annotations
 
@@ -20,29 +20,36 @@ _BEST = re.compile(r"best-(?P<phase>.+)-(?P<step>\d+)-(?P<loss>\d\.\d+e[+-]\d+)\
 
 
 def states(folder: Path) -> list[Path]:
-    """The states that are kept beside the newest, oldest first."""
+    """Return the states in a run's ``checkpoints/``, oldest first."""
     return sorted(path for path in (folder / FOLDER).glob("state-*.safetensors") if _STATE.fullmatch(path.name))
 
 
 def keep_state(folder: Path, path: Path, step: int, policy: CheckpointSpec) -> None:
-    """Keep the state that was just written as the policy says, and drop those that it lets go.
+    """Keep the state that was just written if the policy says so, and delete states that it no longer keeps.
 
-    The copy is another name of the same file where the disk can do that.
+    Args:
+        folder: Folder of the run.
+        path: State that was just written. The kept file is a hard link to it where the file system has links.
+        step: Steps of all phases so far.
+        policy: Checkpoint retention of the recipe.
     """
-    for_good = bool(policy.every) and step % policy.every == 0
-    if policy.last > 1 or for_good:
-        (folder / FOLDER).mkdir(exist_ok=True)
+
+    def is_permanent(step: int) -> bool:
+        return bool(policy.every) and step % policy.every == 0
+
+    if policy.last > 1 or is_permanent(step):
         _copy(path, folder / FOLDER / f"state-{step:09d}.safetensors")
-    kept = [each for each in states(folder) if not (policy.every and _step(each) % policy.every == 0)]
-    # Of a run that went on from before them, later ones are of steps to be taken again.
-    later = [each for each in states(folder) if _step(each) > step]
-    passing = [each for each in kept if each not in later]
-    for old in [*later, *passing[: max(0, len(passing) - policy.last if policy.last > 1 else len(passing))]]:
+    saved = states(folder)
+    # A run that was resumed from an earlier state takes the steps after it again.
+    stale = [each for each in saved if _step(each) > step]
+    rolling = [each for each in saved if _step(each) <= step and not is_permanent(_step(each))]
+    newest = rolling[-policy.last :] if policy.last > 1 else []
+    for old in [*stale, *(each for each in rolling if each not in newest)]:
         old.unlink(missing_ok=True)
 
 
 def best_weights(folder: Path, phase: str) -> list[tuple[float, Path]]:
-    """The best weights of a phase with their losses, the best first."""
+    """Return the best weights of a phase with their validation losses, lowest loss first."""
     found = []
     for path in (folder / FOLDER).glob("best-*.safetensors"):
         match = _BEST.fullmatch(path.name)
@@ -54,18 +61,18 @@ def best_weights(folder: Path, phase: str) -> list[tuple[float, Path]]:
 def keep_best(
     folder: Path, phase: str, step: int, loss: float, count: int, write: Callable[[Path], None]
 ) -> Path | None:
-    """Write the weights if their loss is among the ``count`` lowest of the phase; drop the one that gives way.
+    """Write the weights if their loss is among the ``count`` lowest of the phase, and delete the ones they replace.
 
     Args:
-        folder: of the run.
-        phase: its name.
-        step: over all phases.
-        loss: held-out.
-        count: how many are kept.
-        write: writes the weights to a path.
+        folder: Folder of the run.
+        phase: Name of the phase.
+        step: Steps of all phases so far.
+        loss: Validation loss.
+        count: Number of weights to keep.
+        write: Function that writes the weights to a path.
 
     Returns:
-        The path, or None if they are not among the best.
+        Path of the weights, or None if they are not among the best.
     """
     path = folder / FOLDER / f"best-{phase}-{step:09d}-{loss:.6e}.safetensors"
     others = [(value, other) for value, other in best_weights(folder, phase) if other != path]

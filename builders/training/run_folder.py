@@ -1,4 +1,4 @@
-"""The folder of a training run: its state, its weights, its grids, and the lock that keeps a second run out."""
+"""The folder of a training run: state, weights and sample grids, with a lock that keeps out a second process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from builders.checkpoints.tensor_file import CheckpointError, read_tensors, writ
 from builders.checkpoints.weights import save_weights, spec_metadata
 from builders.files import TEMPORARY, file_lock, write_text
 from builders.pictures import save_image
-from builders.training.retention import FOLDER as KEPT
+from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, states
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
@@ -30,23 +30,25 @@ __all__ = ["RunFolder"]
 
 
 class RunFolder:
-    """A run's folder, locked while it is used as a context.
+    """The folder of a run, locked while it is used as a context.
 
     Args:
-        folder: where; made if it does not exist.
-        recipe: the run's recipe; a folder that holds a run of another one is refused.
-        entry: the whole entry that is trained.
-        main: whether this process is the one that writes; the others only read.
+        folder: Path of the folder. It is created if it does not exist.
+        recipe: Recipe of the run.
+        entry: Graph of the whole entry.
+        main: Whether this is the process that writes. The others only read.
+
+    Attributes:
+        state_path: Path of the newest state.
+        weights: Path of the EMA weights, from which samples are drawn.
 
     Raises:
-        CheckpointError: on entering, if another process trains here; on reading, if the state is damaged or of
-            another recipe or entry.
+        CheckpointError: On entering, the folder is locked by another process or cannot be written.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, entry: EntryGraph, *, main: bool = True) -> None:
         self.folder, self.recipe, self.entry, self.main = folder, recipe, entry, main
         self.state_path = folder / "state.safetensors"
-        #: The moving average: what samples are drawn from.
         self.weights = folder / "ema.safetensors"
         self._locked = contextlib.ExitStack()
 
@@ -57,11 +59,11 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             free = self._locked.enter_context(file_lock(self.folder / ".lock", wait=False))
         except OSError as error:
-            reason = f"cannot write here ({error.strerror}); choose another --out"
+            reason = f"cannot be written to ({error.strerror}); choose another --output"
             raise CheckpointError(f"{self.folder}: {reason}") from None
         if not free:
-            raise CheckpointError(f"{self.folder}: another process is training here; choose another --out")
-        for pattern in (TEMPORARY, f"*/{TEMPORARY}"):  # a run was killed while it wrote
+            raise CheckpointError(f"{self.folder}: another process is training here; choose another --output")
+        for pattern in (TEMPORARY, f"*/{TEMPORARY}"):  # left by a run that was killed while writing
             for stale in self.folder.glob(pattern):
                 stale.unlink(missing_ok=True)
         return self
@@ -70,7 +72,11 @@ class RunFolder:
         self._locked.close()
 
     def read_state(self) -> TrainingState | None:
-        """What an earlier call left, or None for a new run."""
+        """Read the state to resume from, or return None for a new run.
+
+        Raises:
+            CheckpointError: The state is damaged, or is of another recipe, entry or version.
+        """
         if not self.state_path.is_file():
             self._refuse_other_weights()
             return None
@@ -80,29 +86,33 @@ class RunFolder:
             raise CheckpointError(f"{error}\n{self._advice()}") from None
         if facts.get("kind") != "state":
             raise CheckpointError(f"{self.state_path}: not the state of a run")
+        self._check_same_run(facts)
+        if "standing" not in facts:
+            raise CheckpointError(f"{self.folder}: holds a run of an older version of the zoo; choose another --output")
+        try:
+            progress = RunProgress(**json.loads(facts["standing"]))
+        except TypeError:
+            newer = "holds a run of a newer version of the zoo; resume it with that, or choose another --output"
+            raise CheckpointError(f"{self.folder}: {newer}") from None
+        self._restore_tracking(facts.get("tracking"))
+        return TrainingState(progress, tensors, facts)
+
+    def _check_same_run(self, facts: Mapping[str, str]) -> None:
+        """Raise if a state is of another recipe or entry."""
         changes = self._recipe_changes(facts)
         if changes:
             raise CheckpointError(
                 f"{self.folder}: holds a run of a recipe that differs in {changes}; "
-                "give that recipe to go on with it, or another --out to start anew"
+                "use that recipe to resume, or choose another --output to start from scratch"
             )
         if facts.get("entry_graph_hash") != self.entry.graph_hash or facts.get("entry_hash") != self.entry.hash:
             raise CheckpointError(
                 f"{self.folder}: holds a run of {facts.get('entry')} with hash {facts.get('entry_hash')}, but the "
-                f"entry now has {self.entry.hash}: its spec changed; choose another --out"
+                f"entry now has {self.entry.hash}: its spec changed; choose another --output"
             )
-        if "standing" not in facts:
-            raise CheckpointError(f"{self.folder}: holds a run of an older version of the zoo; choose another --out")
-        try:
-            standing = RunProgress(**json.loads(facts["standing"]))
-        except TypeError:
-            newer = "holds a run of a newer version of the zoo; go on with that, or choose another --out"
-            raise CheckpointError(f"{self.folder}: {newer}") from None
-        self._restore_tracking(facts.get("tracking"))
-        return TrainingState(standing, tensors, facts)
 
     def _recipe_changes(self, facts: Mapping[str, str]) -> str:
-        """Where the recipe differs from that of a checkpoint, in what changes what is learnt; empty if nowhere."""
+        """Describe how the recipe differs from that of a checkpoint in what affects training; empty if it does not."""
         conditions, now = self.entry.conditions, self.recipe
         try:
             before = Recipe.model_validate_json(facts.get("recipe", ""))
@@ -110,7 +120,7 @@ class RunFolder:
             return "keys that this version of the zoo does not know"
         if fingerprint(before, conditions) == fingerprint(now, conditions):
             return ""
-        # Earlier versions wrote what a phase changes with defaults that nobody gave.
+        # Earlier versions wrote the changes of a phase with all defaults filled in.
         earlier = facts.get("recipe_hash") == fingerprint_of_earlier_versions(now)
         if earlier and list(before.phases) == list(now.phases):
             return ""
@@ -118,9 +128,9 @@ class RunFolder:
         return ", ".join(changes) or "the order of its phases"
 
     def _refuse_other_weights(self) -> None:
-        """Raise if the folder has weights that a run which starts anew would write over, and which are not its own.
+        """Raise if a new run would overwrite weights of another one.
 
-        Its own are there without a state if it was killed between writing the one and the other.
+        Its own weights are there without a state if it was killed between writing the two.
         """
         if not self.weights.is_file():
             return
@@ -131,34 +141,34 @@ class RunFolder:
             ours = False
         if not ours:
             raise CheckpointError(
-                f"{self.weights}: weights that this recipe did not make, without the {self.state_path.name} of their "
-                "run; choose another --out, or move them away"
+                f"{self.weights}: weights of another recipe, without the {self.state_path.name} of their run; choose "
+                "another --output, or move them away"
             )
 
     def write_state(
         self,
-        standing: RunProgress,
+        progress: RunProgress,
         graph: EntryGraph,
         ema: Mapping[str, Tensor],
         tensors: Mapping[str, Tensor],
         facts: Mapping[str, str],
     ) -> Path:
-        """Write the weights and then the state from which the run goes on; return the state's path.
+        """Write the EMA weights and then the state, and return the path of the state.
 
         Args:
-            standing: where the run stands.
-            graph: the part of the entry that the phase trains.
-            ema: the moving average.
-            tensors: the whole state.
-            facts: of it, as text.
+            progress: Progress of the run.
+            graph: Part of the entry that the phase trains.
+            ema: EMA weights.
+            tensors: Tensors of the state.
+            facts: Facts of the state, as text.
         """
-        self.write_weights(self.weights, standing, graph, ema)
+        self.write_weights(self.weights, progress, graph, ema)
         tracking = self.folder / "mlflow.json"
         metadata = {
             "kind": "state",
-            "phase": standing.phase,
-            "step": str(standing.step),
-            "standing": json.dumps(asdict(standing)),
+            "phase": progress.phase,
+            "step": str(progress.step),
+            "standing": json.dumps(asdict(progress)),
             "recipe": json.dumps(written(self.recipe, self.entry.conditions)),
             "recipe_hash": fingerprint(self.recipe, self.entry.conditions),
             "entry_hash": self.entry.hash,
@@ -168,78 +178,76 @@ class RunFolder:
             **spec_metadata(graph),
         }
         write_tensors(self.state_path, tensors, metadata)
-        with _told(self.folder / KEPT, "the state itself is written"):
-            keep_state(self.folder, self.state_path, standing.steps_done, self.recipe.checkpoints)
+        with _clear_errors(self.folder / CHECKPOINTS, "the state itself is written"):
+            keep_state(self.folder, self.state_path, progress.steps_done, self.recipe.checkpoints)
         return self.state_path
 
     def write_weights(
-        self, path: Path, standing: RunProgress, graph: EntryGraph, ema: Mapping[str, Tensor], **facts: str
+        self, path: Path, progress: RunProgress, graph: EntryGraph, ema: Mapping[str, Tensor], **facts: str
     ) -> None:
-        """Write the moving average with all that says what it is."""
+        """Write EMA weights with recipe, phase, step and data as metadata."""
         recipe = written(self.recipe, self.entry.conditions)
-        about = {"recipe": recipe, "phase": standing.phase, "step": str(standing.step), "data": self.recipe.data_name}
+        about = {"recipe": recipe, "phase": progress.phase, "step": str(progress.step), "data": self.recipe.data_name}
         save_weights(path, graph, ema, {**about, **facts})
 
-    def keep_if_best(self, standing: RunProgress, graph: EntryGraph, ema: Mapping[str, Tensor], loss: float) -> None:
-        """Keep the weights if their held-out loss is among the lowest of the phase."""
+    def keep_if_best(self, progress: RunProgress, graph: EntryGraph, ema: Mapping[str, Tensor], loss: float) -> None:
+        """Keep the EMA weights if their validation loss is among the lowest of the phase."""
 
         def write(path: Path) -> None:
-            self.write_weights(path, standing, graph, ema, held_out_v_loss=repr(loss))
+            self.write_weights(path, progress, graph, ema, val_v_loss=repr(loss))
 
-        keep_best(self.folder, standing.phase, standing.steps_done, loss, self.recipe.checkpoints.best, write)
+        keep_best(self.folder, progress.phase, progress.steps_done, loss, self.recipe.checkpoints.best, write)
 
     def write_bad_batch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
-        """Write the batch on which training stopped."""
+        """Write the batch at which training stopped."""
         path = self.folder / "bad-batch.safetensors"
         write_tensors(path, tensors, {"kind": "batch", **facts})
         return path
 
     def write_grid(self, grid: Image, name: str) -> Path:
-        """Write a picture of samples."""
+        """Write a grid of samples."""
         path = self.folder / "grids" / f"{name}.png"
-        with _told(path):
+        with _clear_errors(path):
             return save_image(grid, path)
 
-    def _advice(self) -> str:
-        for kept in reversed(states(self.folder)):
-            if kept.samefile(self.state_path):  # another name of what is damaged
-                continue
-            with contextlib.suppress(CheckpointError):
-                read_tensors(kept)
-                return f"to go on from the one before, copy {kept} over {self.state_path.name}"
-        return "nothing was loaded; to start anew, choose another --out or remove the file"
+    def write_recipe(self) -> None:
+        """Write ``recipe.json``, the recipe with all its defaults, unless it is there and equal."""
+        path = self.folder / "recipe.json"
+        text = json.dumps(written(self.recipe, self.entry.conditions), indent=2) + "\n"
+        if not path.is_file() or path.read_text("utf-8", "replace") != text:
+            with _clear_errors(path):
+                write_text(path, text)
 
     def _restore_tracking(self, text: str | None) -> None:
         path = self.folder / "mlflow.json"
         if text and self.main and not path.is_file():
-            _write_text(path, text)
+            with _clear_errors(path):
+                write_text(path, text)
 
-    def write_recipe(self) -> None:
-        """Write ``recipe.json``, the recipe with all its defaults, where it is not there as it is."""
-        path = self.folder / "recipe.json"
-        text = json.dumps(written(self.recipe, self.entry.conditions), indent=2) + "\n"
-        if not path.is_file() or path.read_text("utf-8", "replace") != text:
-            _write_text(path, text)
+    def _advice(self) -> str:
+        """Say how to resume from an older state, if one is intact."""
+        for kept in reversed(states(self.folder)):
+            if kept.samefile(self.state_path):  # another name of the damaged file
+                continue
+            with contextlib.suppress(CheckpointError):
+                read_tensors(kept)
+                return f"to resume from the state before it, copy {kept} over {self.state_path.name}"
+        return "nothing was loaded; to start from scratch, choose another --output or remove the file"
 
 
 @contextlib.contextmanager
-def _told(path: Path, stands: str = "the last checkpoint, if any, stands") -> Iterator[None]:
-    """An error of the system as one of ours, with the file and what is still there."""
+def _clear_errors(path: Path, intact: str = "the last checkpoint, if any, is intact") -> Iterator[None]:
+    """Turn an error of the system into a CheckpointError that names the file and what is still there."""
     try:
         yield
     except OSError as error:
         reason = f"cannot be written ({error.strerror or error})"
-        raise CheckpointError(f"{path}: {reason}; {stands}: make room, and the same command goes on") from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    with _told(path):
-        write_text(path, text)
+        advice = f"{intact}; free some space and run the same command again to resume"
+        raise CheckpointError(f"{path}: {reason}; {advice}") from error
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Where two recipes differ, and in what: ``optimizer.learning_rate (0.001, now 0.002)``."""
+    """List the differences between two recipes: ``optimizer.learning_rate (0.001, now 0.002)``."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             found
@@ -250,4 +258,4 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    return "not given" if value is None else str(value)
+    return "not set" if value is None else str(value)

@@ -1,7 +1,7 @@
-"""Progressive training: each phase trains a level with all inside it, starting from the phase before.
+"""Progressive training: each phase trains a level with all levels inside it, starting from the phase before.
 
-All that is random depends on the recipe's seed, the phase and the step alone, so a run that was interrupted goes on
-exactly as if it had not been.
+All random numbers depend on the recipe's seed, the phase and the step alone, so a resumed run gives the same weights as
+an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from builders.data.open import open_dataset
 from builders.text.encoder import TextEncoder
-from builders.training.data_checks import check_classes
+from builders.training.checks import check_entry, check_rows
 from builders.training.distributed import Processes
-from builders.training.errors import TrainingError
-from builders.training.loop import Interrupted, _Training
+from builders.training.errors import Interrupted, TrainingError
+from builders.training.loop import TrainingLoop
 from builders.training.observers import Observer
-from builders.training.phase import rows_by_level
 from builders.training.run_folder import RunFolder
+from builders.training.settings import phase_settings
 from specs.graph import EntryGraph
 from specs.load import load_entry
-from specs.recipe import Recipe
+from specs.schemas.recipe import Recipe
 
 __all__ = ["TrainingError", "train"]
 
@@ -33,48 +32,53 @@ def train(
     recipe: Recipe,
     folder: str | Path,
     *,
+    graph: EntryGraph | None = None,
     observer: Observer | None = None,
     device: torch.device | str = "cpu",
     stop: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Train as a recipe says, or go on with what stands in ``folder``.
+    """Train a recipe, or resume the run in ``folder``.
 
-    Under ``accelerate launch`` or ``torchrun`` every process calls this; the first one writes and tells the observer.
+    Under ``accelerate launch`` or ``torchrun`` every process calls this. The main process writes the files and calls
+    the observer.
 
     Args:
-        recipe: what to do.
-        folder: of the run; written are ``state.safetensors``, ``ema.safetensors`` (what ``zoo sample`` takes),
-            ``recipe.json``, ``log.jsonl``, ``grids/`` and ``checkpoints/``.
-        observer: told of everything.
-        device: where to train.
-        stop: asked after every step; True writes the state and ends.
+        recipe: Recipe to train.
+        folder: Folder of the run. Training writes ``state.safetensors``, ``ema.safetensors`` (the weights for ``zoo
+            sample``), ``recipe.json``, ``grids/`` and ``checkpoints/`` to it.
+        graph: Graph of the recipe's entry. Default: it is loaded.
+        observer: Observer of the run. Default: none.
+        device: Device to train on.
+        stop: Function that is called before every step. If it returns True, the step is completed, the state is
+            saved and training ends.
 
     Returns:
-        The path of the trained weights.
+        Path of the trained weights.
 
     Raises:
-        TrainingError: recipe, entry and data do not fit, steps were not finite, or memory does not suffice.
-        CheckpointError: the folder holds another run, of other data too, or cannot be written.
-        Interrupted: ``stop`` said so.
+        TrainingError: Recipe, entry and data do not fit, values were not finite, or there is not enough memory.
+        CheckpointError: The folder holds another run or one of other data, or cannot be written.
+        Interrupted: ``stop`` returned True.
     """
-    entry = load_entry(recipe.entry).graph
+    graph = graph or load_entry(recipe.entry).graph
     dataset = open_dataset(recipe.data)
-    _check(recipe, entry, dataset)
-    partial = any(not recipe.loss_of(p).weight(label) for p in recipe.phases.values() for label in entry.labels)
-    processes = Processes(device, recipe.precision, unused=partial)
+    phases = [phase_settings(recipe, graph, name) for name in recipe.phases]
+    check_entry(graph, len(dataset.classes), recipe.data_name)
+    unused = any(phase.labels_with_loss != phase.graph.labels for phase in phases)
+    processes = Processes(device, recipe.precision, unused=unused)
     observer = observer if observer is not None and processes.main else Observer()
-    # Steps seed the global generator, which belongs to the caller.
+    # Each step seeds the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
-    with RunFolder(Path(folder), recipe, entry, main=processes.main) as run, generators, _clear_errors():
-        _check_rows(recipe, entry, processes.count)
+    with RunFolder(Path(folder), recipe, graph, main=processes.main) as run, generators, _clear_errors():
+        check_rows(phases, processes.count)
         processes.wait()
         state = run.read_state()
-        encoder = _open_encoder(recipe, entry, processes.device)
-        training = _Training(recipe, entry, dataset, encoder, run, observer, processes, stop)
-        training.prepare(state)
+        encoder = _open_encoder(recipe, graph, processes.device)
+        loop = TrainingLoop(recipe, graph, phases, dataset, encoder, run, observer, processes, stop)
+        loop.prepare(state)
         status = "failed"
         try:
-            training.run(state)
+            loop.run(state)
             status = "finished"
         except (Interrupted, KeyboardInterrupt):
             status = "interrupted"
@@ -86,49 +90,26 @@ def train(
 
 @contextlib.contextmanager
 def _clear_errors() -> Iterator[None]:
-    """What torch says when memory or a worker is gone, in words that help."""
+    """Turn torch's errors of lost memory and workers into a TrainingError with advice."""
+    smaller = "use a smaller batch for the phase, with another --output, or train with more processes"
     try:
         yield
     except MemoryError:
-        raise TrainingError(f"memory does not suffice; {_SMALLER}") from None
+        raise TrainingError(f"out of memory; {smaller}") from None
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in reason:
-            raise TrainingError(f"memory does not suffice ({reason}); {_SMALLER}") from None
+            raise TrainingError(f"out of memory ({reason}); {smaller}") from None
         if "DataLoader worker" in reason:
             raise TrainingError(
-                f"a process that reads ahead has ended ({reason}): often the system does so for want of memory. Fewer "
-                "workers need less (--set workers=N); the same folder goes on from its last checkpoint"
+                f"a data-loading worker died ({reason}), often because the system ran out of memory. Use fewer workers "
+                "(--set workers=N); run the same command again to resume from the last checkpoint"
             ) from None
         raise
 
 
-_SMALLER = "give the phase a smaller batch, in another --out, or train with more processes"
-
-
-def _check(recipe: Recipe, entry: EntryGraph, dataset: Any) -> None:
-    for name, phase in recipe.phases.items():
-        try:
-            rows_by_level(phase, entry.inner(phase.train))
-        except ValueError as error:
-            raise TrainingError(f"recipe {recipe.name}, phase {name}: {error}") from None
-    if entry.levels[0].channels != 3:
-        raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
-    check_classes(entry, len(dataset.classes), recipe.data_name)
-
-
-def _check_rows(recipe: Recipe, entry: EntryGraph, processes: int) -> None:
-    for name, phase in recipe.phases.items():
-        fewest = min(rows_by_level(phase, entry.inner(phase.train)))
-        if fewest < processes:
-            raise TrainingError(
-                f"phase {name} has a level with {fewest} rows, which {processes} processes cannot share; "
-                "raise its batch or start fewer processes"
-            )
-
-
 def _open_encoder(recipe: Recipe, entry: EntryGraph, device: torch.device) -> TextEncoder | None:
-    """What turns captions into the tokens that the entry reads, where this process trains; None if it reads none."""
+    """Open the recipe's text encoder, if the entry reads text."""
     if entry.text is None:
         return None
     from builders.text.open import open_text_encoder

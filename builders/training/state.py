@@ -10,16 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class RunProgress:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
-        phase: its name.
-        step: steps of it that were taken.
-        steps_before: steps of the phases before.
-        samples_before: samples that the phases before drew.
-        seconds: that this phase has trained for.
-        finished: whether the phase is done.
-        bad_steps: how many of the last steps made no update, as they were not finite.
+        phase: Name of the current phase.
+        step: Completed steps of this phase.
+        steps_before: Steps of all earlier phases.
+        samples_before: Samples drawn by all earlier phases.
+        seconds: Training time of this phase, if it is limited by hours.
+        finished: Whether this phase is complete.
+        bad_steps: Number of steps without an update since the last good one, because a value was not finite.
     """
 
     phase: str
@@ -32,24 +32,29 @@ class RunProgress:
 
     @property
     def steps_done(self) -> int:
-        """Steps over all phases."""
+        """Completed steps of all phases."""
         return self.steps_before + self.step
 
     def next_phase(self, name: str, rows: int) -> RunProgress:
-        """The start of the phase after this one, whose batches had so many rows."""
+        """Return the progress at the start of the next phase.
+
+        Args:
+            name: Name of the next phase.
+            rows: Samples per step of this phase.
+        """
         samples = self.samples_before + self.step * rows
         return RunProgress(name, 0, self.steps_done, samples, bad_steps=self.bad_steps)
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a run stood, and every tensor and fact of it."""
+    """A saved state: progress, tensors and facts as text."""
 
-    standing: RunProgress
+    progress: RunProgress
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, str]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors under ``prefix/``, without it."""
+        """Return the tensors under ``prefix/``, without the prefix."""
         start = f"{prefix}/"
         return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}

@@ -1,4 +1,4 @@
-"""What is measured while training: the held-out loss of every level, and a grid of samples."""
+"""Validation during training: the loss of every level on the validation split, and a grid of samples."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from builders.data.images import Images
-from builders.diffusion.process import DiffusionProcess, pyramid, v_loss
+from builders.diffusion.losses import sample_losses, snr_weights
+from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import NestedUNet
 from builders.pictures import sample_grid
 from builders.pixels import to_float
 from builders.sampling.generation import Request, SamplerSettings, draw_all
 from builders.sampling.nearest import nearest_to_levels
 from builders.text.encoder import TextEncoder, is_empty
+from builders.training.batches import make_batch
+from specs.schemas.recipe import LossSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["draw_grid", "held_out_losses", "most_compared"]
+__all__ = ["draw_grid", "most_compared", "validation_losses"]
 
-#: So many images at most are looked through for the one nearest to a sample, and no more bytes of float32 of them.
+#: Largest number of images, and of bytes as float32, that are searched for the one nearest to a sample.
 COMPARED, COMPARED_BYTES = 5000, 2**30
-#: Captions are drawn of so many images, the first ones.
+#: Number of training images whose captions are used as prompts.
 CAPTIONED = 64
-#: So many held-out images at most are measured, the first ones.
-MOST_HELD_OUT = 2048
+#: Largest number of validation images that are used.
+MOST_IMAGES = 2048
 
 
 @torch.no_grad()
-def held_out_losses(
+def validation_losses(
     model: NestedUNet,
     process: DiffusionProcess,
     data: Images,
@@ -39,52 +42,45 @@ def held_out_losses(
     seed: int = 0,
     encoder: TextEncoder | None = None,
 ) -> dict[str, float]:
-    """Mean v loss of every level on held-out images, with the same times and noise whenever it is asked.
+    """Return the mean v loss of every level on validation images, with the same times and noise in every call.
 
-    Times are spread evenly over the schedule, so that the mean has little noise of its own.
+    Times are spread evenly over the schedule, which lowers the variance of the mean.
 
     Args:
-        model: the network.
-        process: its process.
-        data: the images.
-        batch_size: rows at once.
-        draws: how often each image is used.
-        seed: of times and noise.
-        encoder: of captions, for a network that reads text.
+        model: Network.
+        process: Diffusion process of the network.
+        data: Validation images. The first 2,048 are used.
+        batch_size: Rows per batch.
+        draws: Number of times each image is used.
+        seed: Seed of times and noise.
+        encoder: Text encoder, for a network that reads text.
     """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
+    loss, weights = LossSpec(space="v"), snr_weights(process, "none")
     sums = dict.fromkeys(model.labels, 0.0)
-    count = min(len(data), MOST_HELD_OUT)
+    count = min(len(data), MOST_IMAGES)
     total = count * draws
     times = ((torch.arange(total) + 0.5) / total * process.steps).long()[torch.randperm(total, generator=generator)]
     seen = 0
     for _ in range(draws):
-        for batch in _first(data, batch_size, count):
-            images = [x.to(device) for x in pyramid(batch["image"], model.graph)]
-            rows = images[0].shape[0]
-            t = times[seen : seen + rows].to(device)
-            seen += rows
-            eps = [torch.randn(x.shape, generator=generator).to(device) for x in images]
-            conditions = {"classes": batch["classes"].to(device)} if model.graph.classes is not None else {}
-            if any(micro.name == "scale" for level in model.graph.levels for micro in level.micro):
-                conditions["scale"] = batch["scale"].to(device)
-            if encoder is not None:
-                states, mask = encoder(batch["caption"])
-                conditions |= {"text": states.to(device), "text_mask": mask.to(device)}
-            predictions = model(process.add_noise(images, eps, t), t, **conditions)
-            for label, v, x, noise, schedule in zip(
-                model.labels, predictions, images, eps, process.schedules, strict=True
-            ):
-                sums[label] += v_loss(v, x, noise, schedule[t + 1]).sum().item()
+        for drawn in _first(data, batch_size, count):
+            t = times[seen : seen + len(drawn["image"])]
+            seen += len(t)
+            batch = make_batch(model.graph, drawn, t, generator).to(device)
+            z = process.add_noise(batch.images, batch.eps, batch.t)
+            predictions = model(z, batch.t, **batch.conditions(encoder))
+            losses = sample_losses(predictions, batch.images, batch.eps, batch.t, process, loss, weights)
+            for label, each in losses.items():
+                sums[label] += each.sum().item()
     model.train(was_training)
     return {label: value / total for label, value in sums.items()}
 
 
 def _first(data: Images, batch_size: int, count: int) -> Iterator[dict[str, Any]]:
-    """Batches of the first ``count`` images."""
+    """Yield batches of the first ``count`` images."""
     for batch in data.in_order(batch_size):
         rows = min(count, len(batch["image"]))
         yield {name: value[:rows] for name, value in batch.items()}
@@ -103,9 +99,18 @@ def draw_grid(
     seed: int = 0,
     encoder: TextEncoder | None = None,
 ) -> Image:
-    """Samples of every level, one a class or caption as far as they go, the nearest training image beside each.
+    """Draw a grid of samples at every level, each with the training image nearest to it.
 
-    Captions are those of the first images that have one.
+    Samples cycle through the classes, or through the different captions of the first training images.
+
+    Args:
+        model: Network.
+        data: Training images.
+        count: Number of samples.
+        num_inference_steps: Sampling steps, at most those of the process.
+        guidance_scale: Guidance scale; 1 for no guidance.
+        seed: Seed of the first sample. Each sample has its own.
+        encoder: Text encoder, for a network that reads text.
     """
     captions, classes, prompts = [f"seed {seed + row}" for row in range(count)], None, None
     if model.graph.classes is not None:
@@ -120,17 +125,16 @@ def draw_grid(
     steps = min(num_inference_steps, model.graph.process.steps)
     settings = SamplerSettings(num_inference_steps=steps, guidance_scale=guidance_scale)
     levels = draw_all(model, request, settings, encoder=encoder)
-    side = model.graph.resolution
-    images, texts = data.first(most_compared(side))
+    images, texts = data.first(most_compared(model.graph.resolution))
     indices = nearest_to_levels(levels, images)
     return sample_grid(levels, captions, to_float(images[indices]), [texts[index] for index in indices.tolist()])
 
 
 def most_compared(side: int) -> int:
-    """How many images of so many pixels a side are looked through for the nearest; bounds memory."""
+    """Return how many images of a side in pixels are searched for the nearest one, which bounds memory."""
     return max(1, min(COMPARED, COMPARED_BYTES // (12 * side**2)))
 
 
 def _captions(data: Images) -> list[str]:
-    """Different captions of the first images, without empty ones."""
+    """Return the different captions of the first images, without empty ones."""
     return [caption for caption in dict.fromkeys(data.first(CAPTIONED)[1]) if not is_empty(caption)]

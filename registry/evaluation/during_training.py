@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.training.observers import Observer, RunFacts
+from builders.training.observers import Observer, RunInfo
 from registry.evaluation.results import best_value, keyed, measurements, save
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class DistanceObserver(Observer):
         self.best: dict[str, float] = {}
         self._references: dict[int, ImageSet] = {}
 
-    def on_start(self, run: RunFacts) -> None:
+    def on_start(self, run: RunInfo) -> None:
         from registry.evaluation.features import open_features
 
         self.run = run

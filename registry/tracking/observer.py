@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.training.observers import Observer, RunFacts, StepReport
+from builders.training.observers import Observer, RunInfo, StepReport
 from registry.tracking.run_facts import training_costs, training_params, training_tags
 from registry.tracking.sender_thread import SenderThread
 from registry.tracking.spool import Spool
@@ -54,7 +54,7 @@ class MLflowObserver(Observer):
         self.warn, self.patience, self.parent_run_id = warn, patience, parent_run_id
         self.uri = tracking_uri()
         self.alarms: list[str] = []
-        self._run: RunFacts | None = None
+        self._run: RunInfo | None = None
         #: Steps so far, over all phases.
         self._last_step = 0
         self._writing: SpoolThread | None = None
@@ -66,7 +66,7 @@ class MLflowObserver(Observer):
         sender = self._sending.sender if self._sending else None
         return sender.state.run_id or None if sender else None
 
-    def on_start(self, run: RunFacts) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self._run = run
         self._last_step = run.first_step
         self._writing = SpoolThread(Spool(run.folder), run.first_step, self.warn)
@@ -157,7 +157,7 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _opening(run: RunFacts, history: SpoolHistory, parent: str | None, uri: str) -> list[Record]:
+def _opening(run: RunInfo, history: SpoolHistory, parent: str | None, uri: str) -> list[Record]:
     """What a run starts with: who it is and what it costs; of one that goes on, where it goes on."""
     from specs.expanded_yaml import expanded_yaml
     from specs.recipe_identity import fingerprint

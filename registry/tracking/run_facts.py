@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from registry.environment import environment
 
 if TYPE_CHECKING:
-    from builders.training.observers import RunFacts
+    from builders.training.observers import RunInfo
     from registry.costs.card import Card, LevelRow
     from specs.graph import EntryGraph
 
 __all__ = ["training_costs", "training_params", "training_tags"]
 
 
-def training_tags(run: RunFacts) -> dict[str, str]:
+def training_tags(run: RunInfo) -> dict[str, str]:
     """Return entry and hashes, data set and its licence, versions, commit and hardware."""
     tags = environment() | {
         "kind": "training",
@@ -32,7 +32,7 @@ def training_tags(run: RunFacts) -> dict[str, str]:
     return tags
 
 
-def training_params(run: RunFacts) -> dict[str, str]:
+def training_params(run: RunInfo) -> dict[str, str]:
     """Return the recipe, one key per value, and the architecture choices."""
     return _flat(run.recipe.model_dump(mode="json", exclude={"summary"})) | {
         "levels": ", ".join(run.graph.labels),

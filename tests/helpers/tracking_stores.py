@@ -6,19 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from builders.training.observers import RunFacts
+from builders.training.observers import RunInfo
 from specs.load import load_entry
 from specs.recipe import load_recipe
 
 METRICS = 4
 
 
-def facts(folder: Path, first_step: int = 0) -> RunFacts:
+def facts(folder: Path, first_step: int = 0) -> RunInfo:
     """A run of micro-test, to be told to an observer."""
     recipe = load_recipe("micro-test")
     folder.mkdir(parents=True, exist_ok=True)
     data = {"name": recipe.data, "licence": "Apache-2.0"}
-    return RunFacts(recipe, load_entry(recipe.entry).graph, folder, 14, first_step, "cpu", data)
+    return RunInfo(recipe, load_entry(recipe.entry).graph, folder, 14, first_step, "cpu", data)
 
 
 def client(uri: str) -> Any:

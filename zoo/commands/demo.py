@@ -26,15 +26,15 @@ def demo(
     track: Track = True,
 ) -> int:
     """Train mdm-nano on emoji for about three minutes, draw samples of every level, log it all."""
-    from specs.recipe import load_recipe
+    from specs.recipe import load_recipe_and_graph
 
-    recipe = load_recipe(RECIPE)
+    recipe, graph = load_recipe_and_graph(RECIPE)
     if not quiet:
         phases = ", then ".join(f"{phase.train[1:]} pixels ({phase.steps} steps)" for phase in recipe.phases.values())
         print(f"Training {recipe.entry} on {recipe.data_name}: {phases}.", flush=True)
         print("Ctrl-C saves; run the same command to resume.", flush=True)
     started = time.time()
-    weights = run_recipe(recipe, output, quiet=quiet, track=track)
+    weights = run_recipe(recipe, output, graph=graph, quiet=quiet, track=track)
     if weights is None:
         return INTERRUPTED
     seconds = time.time() - started

@@ -37,10 +37,11 @@ def study(
     for number, entry in enumerate(entries, 1):
         if not quiet:
             print(f"{entry.name} ({number} of {len(entries)})", file=sys.stderr)
-        recipe = study_recipe(loaded, entry.architecture)
-        if run_recipe(recipe, folder / entry.name, device=device, quiet=quiet, track=track) is None:
+        graph, run = entry.architecture, folder / entry.name
+        recipe = study_recipe(loaded, graph)
+        if run_recipe(recipe, run, graph=graph, device=device, quiet=quiet, track=track) is None:
             return INTERRUPTED
-        _measure(loaded, entry.name, folder / entry.name, device, quiet)
+        _measure(loaded, entry.name, run, device, quiet)
     names = [entry.name for entry in entries]
     if track:
         track_entries(names, quiet=quiet)

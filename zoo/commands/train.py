@@ -16,6 +16,7 @@ from zoo.commands.options import Device, Quiet, RunFolder, Track
 from zoo.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
+    from specs.graph import EntryGraph
     from specs.recipe import Recipe
 
 
@@ -38,33 +39,31 @@ def train(
     track: Track = True,
 ) -> int:
     """Train by a recipe, or an entry on --data, level by level. Ctrl-C saves; run the same command to resume."""
-    from specs.load import load_entry
-
-    loaded = _load(recipe, overrides or (), data, steps)
+    loaded, graph = _load(recipe, overrides or (), data, steps)
     folder = output or Path("runs") / loaded.name
-    weights = run_recipe(loaded, folder, device=device, quiet=quiet, track=track)
+    weights = run_recipe(loaded, folder, graph=graph, device=device, quiet=quiet, track=track)
     if weights is None:
         return INTERRUPTED
     if not quiet and _is_main():
-        prompt = ' --prompt "..."' if load_entry(loaded.entry).graph.text is not None else ""
+        prompt = ' --prompt "..."' if graph.text is not None else ""
         print(f"trained weights: {weights}\ntry: zoo sample {weights}{prompt} -o samples.png")
     return 0
 
 
-def _load(recipe: str, overrides: Sequence[str], data: str | None, steps: int | None) -> Recipe:
-    from specs.default_recipe import default_recipe
+def _load(recipe: str, overrides: Sequence[str], data: str | None, steps: int | None) -> tuple[Recipe, EntryGraph]:
+    from specs.default_recipe import default_recipe_and_graph
     from specs.errors import UnknownName
     from specs.library import list_names
-    from specs.recipe import list_recipes, load_recipe
+    from specs.recipe import list_recipes, load_recipe_and_graph
 
     if data is not None:
         if recipe in list_recipes():
             raise ValueError(f"{recipe} is a recipe with its own data; to change it: --set data={data}")
-        return default_recipe(recipe, data, overrides, steps=steps)
+        return default_recipe_and_graph(recipe, data, overrides, steps=steps)
     if steps is not None:
         raise ValueError("--steps needs --data; to change the steps of a recipe: --set phases.NAME.steps=N")
     try:
-        return load_recipe(recipe, overrides)
+        return load_recipe_and_graph(recipe, overrides)
     except UnknownName:
         if recipe in list_names():
             raise ValueError(f"{recipe} is an entry, not a recipe; name the data to train it on: --data DATA") from None
@@ -75,6 +74,7 @@ def run_recipe(
     recipe: Recipe,
     folder: Path,
     *,
+    graph: EntryGraph | None = None,
     device: str | None = None,
     quiet: bool = False,
     track: bool = True,
@@ -104,7 +104,7 @@ def run_recipe(
         members.append(tracker)  # last: it logs what the others measured before it ends the run
     with _stop_signals() as stop:
         try:
-            weights = train(recipe, folder, observer=Observers(members), device=where, stop=stop)
+            weights = train(recipe, folder, graph=graph, observer=Observers(members), device=where, stop=stop)
         except Interrupted:
             if _is_main():
                 again = shlex.join(["zoo", *sys.argv[1:]])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.training.observers import Observer, RunFacts, StepReport
+from builders.training.observers import Observer, RunInfo, StepReport
 
 if TYPE_CHECKING:
     from specs.graph import EntryGraph
@@ -25,7 +25,7 @@ class ProgressBar(Observer):
         self.losses: dict[str, float] = {}
         self.held_out = ""
 
-    def on_start(self, run: RunFacts) -> None:
+    def on_start(self, run: RunInfo) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         if not self.console.is_terminal:

@@ -19,11 +19,12 @@ from builders.networks.nested_unet import build_model
 from builders.networks.parameters import load_inner
 from builders.training.distributed import Processes
 from builders.training.errors import TrainingError
-from builders.training.initialise import load_shared, weights_file
+from builders.training.initialize import load_shared, weights_file
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
 from builders.training.observers import Observer, Observers, StepReport
 from builders.training.phase import Phase
+from builders.training.settings import phase_settings
 from builders.training.start import train
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
@@ -56,13 +57,13 @@ def recipe_with(*changes: str) -> Recipe:
 def phases(recipe: Recipe) -> tuple[Phase, Phase]:
     """Both phases of a recipe, the inner one with weights at random and an optimizer that has moved."""
     entry, processes = load_entry(recipe.entry).graph, Processes("cpu")
-    inner = Phase(recipe, entry, "p8", processes)
+    inner = Phase(phase_settings(recipe, entry, "p8"), processes)
     randomise(inner.model)
     randomise(inner.ema.model, seed=1)
     for parameter in inner.model.parameters():
         parameter.grad = torch.randn_like(parameter)
     inner.optimizer.step()
-    return inner, Phase(recipe, entry, "p16", processes)
+    return inner, Phase(phase_settings(recipe, entry, "p16"), processes)
 
 
 @pytest.mark.parametrize("entry", ["mdm-micro", "mdm-nano"])
@@ -91,7 +92,7 @@ def test_inner_predictions_are_unchanged_at_every_phase(entry: str) -> None:
 
 def test_phase_starts_from_the_one_before() -> None:
     inner, outer = phases(recipe_with())
-    outer.initialise("before", inner)
+    outer.initialize(inner)
     for mine, theirs in ((outer.model, inner.model), (outer.ema.model, inner.ema.model)):
         own = mine.state_dict()
         assert all(torch.equal(own[name], value) for name, value in theirs.state_dict().items())
@@ -100,7 +101,7 @@ def test_phase_starts_from_the_one_before() -> None:
 
 def test_average_and_optimizer_are_carried_where_asked() -> None:
     inner, outer = phases(recipe_with("carry={optimizer: true, ema: false}"))
-    outer.initialise("before", inner)
+    outer.initialize(inner)
     weights = outer.model.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in outer.ema.model.state_dict().items())
     names = dict(outer.trained)
@@ -113,8 +114,8 @@ def test_average_and_optimizer_are_carried_where_asked() -> None:
 def test_a_carried_average_goes_on_slowly_and_a_new_one_starts_fast() -> None:
     """Early in its own time an average forgets fast; a phase is not the start of what it carries over."""
     inner, outer = phases(recipe_with("ema=0.999"))
-    inner.standing = dataclasses.replace(inner.standing, step=990)
-    outer.initialise("before", inner)
+    inner.progress = dataclasses.replace(inner.progress, step=990)
+    outer.initialize(inner)
     assert outer.ema.ages == {"r16": 0, "r8": 990}
     with torch.no_grad():
         for each, value in ((outer.model, 1.0), (outer.ema.model, 0.0)):
@@ -128,7 +129,7 @@ def test_a_carried_average_goes_on_slowly_and_a_new_one_starts_fast() -> None:
     assert outer.ema.ages_after(7) == {"r16": 7, "r8": 997}
     assert json.loads(outer.tensors()[1]["ema_ages"]) == {"r16": 0, "r8": 990}
     plain, other = phases(recipe_with("ema=0.999", "carry.ema=false"))
-    other.initialise("before", plain)
+    other.initialize(plain)
     assert other.ema.ages == {"r16": 0, "r8": 0}
 
 
@@ -136,7 +137,7 @@ def test_fresh_phase_takes_nothing() -> None:
     recipe = recipe_with("phases.p16.initialise=fresh")
     inner, outer = phases(recipe)
     before = {name: value.clone() for name, value in outer.model.state_dict().items()}
-    outer.initialise(recipe.source_of("p16"), inner)
+    outer.initialize(inner)
     assert all(torch.equal(before[name], value) for name, value in outer.model.state_dict().items())
 
 
@@ -145,8 +146,8 @@ def test_whole_recipe_starts_from_a_weights_file(tmp_path: Path) -> None:
     train(recipe_with(), tmp_path / "first")
     weights, _ = load_checkpoint(tmp_path / "first" / "ema.safetensors")
     recipe = recipe_with(f"initialise={tmp_path}/first/ema.safetensors")
-    model = Phase(recipe, load_entry("mdm-micro").graph, "p8", Processes("cpu"))
-    model.initialise(recipe.source_of("p8"), None)
+    model = Phase(phase_settings(recipe, load_entry("mdm-micro").graph, "p8"), Processes("cpu"))
+    model.initialize(None)
     state = weights.state_dict()
     assert all(torch.equal(state[name], value) for name, value in model.model.state_dict().items())
     assert all(torch.equal(state[name], value) for name, value in model.ema.model.state_dict().items())
@@ -166,9 +167,9 @@ def test_shared_levels_of_an_entry_with_weights() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("mdm-nanu", "no weights of an entry 'mdm-nanu' are in the package; did you mean 'mdm-nano'"),
+        ("mdm-nanu", "the package has no weights of an entry 'mdm-nanu'; did you mean 'mdm-nano'"),
         ("no/such/file.safetensors", "no such weights file"),
-        ("mdm-nano", r"none of whose levels is one of mdm-micro \(r8\)"),
+        ("mdm-nano", r"has no level in common with mdm-micro \(r8\)"),
     ],
 )
 def test_weights_that_do_not_serve_are_told(source: str, message: str, tmp_path: Path) -> None:
@@ -252,8 +253,10 @@ def test_optimizers_train_and_go_on(name: str, tmp_path: Path) -> None:
 def test_images_are_mirrored_where_asked() -> None:
     graph = load_entry("mdm-micro").graph
     data = open_data("noto-emoji-64", 8)
-    plain = Phase(recipe_with(), graph, "p8", Processes("cpu")).plan.draw(0, data).images[0]
-    mirrored = Phase(recipe_with("flip=true"), graph, "p8", Processes("cpu")).plan.draw(0, data).images[0]
+    plain = Phase(phase_settings(recipe_with(), graph, "p8"), Processes("cpu")).plan.draw(0, data).images[0]
+    mirrored = (
+        Phase(phase_settings(recipe_with("flip=true"), graph, "p8"), Processes("cpu")).plan.draw(0, data).images[0]
+    )
     same = [torch.equal(a, b) for a, b in zip(plain, mirrored, strict=True)]
     turned = [torch.equal(a.flip(-1), b) for a, b in zip(plain, mirrored, strict=True)]
     assert all(a or b for a, b in zip(same, turned, strict=True)) and not all(same)

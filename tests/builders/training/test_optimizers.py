@@ -76,13 +76,13 @@ def test_settings_reach_the_optimizer() -> None:
         ({"name": "sgd", "betas": (0.9, 0.9)}, "optimizer sgd has no setting 'betas'; it has .*momentum"),
         ({"name": "sgd", "epsilon": 1e-8}, "optimizer sgd has no setting 'epsilon'"),
         ({"name": "lion", "options": {"momentun": 0.9}}, "optimizer lion has no setting 'momentun'"),
-        ({"name": "adamw", "betas": (0.9,)}, r"optimizer adamw refuses its settings \(betas \(0.9,\)"),
+        ({"name": "adamw", "betas": (0.9,)}, r"optimizer adamw rejects its settings \(betas \(0.9,\)"),
         ({"name": "sgd", "options": {"lr": 1.0}}, "optimizer sgd has no setting 'lr'"),
-        ({"options": {"foreach": True, "fused": True}}, "optimizer adamw refuses its settings .*fused.* and .*foreach"),
+        ({"options": {"foreach": True, "fused": True}}, "optimizer adamw rejects its settings .*fused.* and .*foreach"),
         # What is only looked at in a step.
-        ({"name": "timm:lamb", "options": {"max_grad_norm": "abc"}}, "optimizer timm:lamb refuses its settings"),
-        ({"name": "adafactor", "options": {"eps": (1.0, 2.0, 3.0)}}, "optimizer adafactor refuses its settings"),
-        ({"name": "adafactor", "epsilon": 1e-8}, "optimizer adafactor refuses its settings .epsilon 1e-08"),
+        ({"name": "timm:lamb", "options": {"max_grad_norm": "abc"}}, "optimizer timm:lamb rejects its settings"),
+        ({"name": "adafactor", "options": {"eps": (1.0, 2.0, 3.0)}}, "optimizer adafactor rejects its settings"),
+        ({"name": "adafactor", "epsilon": 1e-8}, "optimizer adafactor rejects its settings .epsilon 1e-08"),
     ],
 )
 def test_a_wrong_setting_is_told(settings: dict[str, Any], message: str) -> None:

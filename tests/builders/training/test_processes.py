@@ -29,7 +29,7 @@ ODD = [*SMALL, "phases.p16.loss={levels: {r16: 2, r8: 0}}", "flip=true", "worker
 FROZEN = [*SMALL, "phases.p16.freeze=[r8]", "phases.p8.steps=1"]
 SCRIPT = """
 import json, sys
-from builders.training.observers import JsonLog
+from builders.training.json_log import JsonLog
 from builders.training.start import train
 from specs.recipe import load_recipe
 for folder, changes in json.loads(sys.argv[1]).items():
@@ -81,7 +81,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
     pairs = [("plain", "plain"), ("odd", "odd"), ("frozen", "frozen"), ("plain", "begun")]
     for first, second in pairs:
         one, two = tmp_path / "one" / first, tmp_path / "two" / second
-        for key in ("loss", "monitor", "held_out_v_loss"):
+        for key in ("loss", "monitor", "val_v_loss"):
             assert len(records(one, key)) > 0
             for mine, theirs in zip(records(one, key), records(two, key), strict=True):
                 assert_close(mine, theirs)
@@ -94,7 +94,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
 def test_too_few_rows_for_the_processes(tmp_path: Path) -> None:
     done = launch({str(tmp_path / "run"): [*SMALL, "phases.p16.batch.r16=1"]}, 2, tmp_path)
     assert done.returncode != 0
-    assert "phase p16 has a level with 1 rows, which 2 processes cannot share" in done.stderr
+    assert "phase p16 has a level with 1 rows, fewer than 2 processes" in done.stderr
 
 
 def test_one_process_needs_no_launcher() -> None:

@@ -23,10 +23,11 @@ from builders.diffusion.process import DiffusionProcess, eps_loss, v_loss
 from builders.training.distributed import Processes
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
-from builders.training.observers import Observer, Observers, RunFacts, StepReport
+from builders.training.observers import Observer, Observers, RunInfo, StepReport
 from builders.training.phase import Phase
+from builders.training.settings import phase_settings
 from builders.training.start import train
-from builders.training.validation import held_out_losses
+from builders.training.validation import validation_losses
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
 from specs.schemas.recipe import LossSpec
@@ -63,7 +64,7 @@ class Recorder(Observer):
         self.steps: list[StepReport] = []
         self.told: list[str] = []
 
-    def on_start(self, run: RunFacts) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self.told.append("start")
 
     def on_phase(self, name: str, graph: object, steps: int, done: int) -> None:
@@ -173,7 +174,7 @@ def test_damaged_state_is_refused(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_two_runs_in_one_folder(recipe: Recipe, tmp_path: Path) -> None:
     class Second(Observer):
-        def on_start(self, run: RunFacts) -> None:
+        def on_start(self, run: RunInfo) -> None:
             with pytest.raises(CheckpointError, match="another process is training here"):
                 train(recipe, tmp_path)
 
@@ -192,11 +193,11 @@ def test_weights_are_a_checkpoint_of_the_entry(recipe: Recipe, straight: Path) -
 
 def test_outer_phase_starts_with_the_inner_predictions(recipe: Recipe) -> None:
     entry, processes = load_entry("mdm-micro").graph, Processes("cpu")
-    inner = Phase(recipe, entry, "p8", processes)
+    inner = Phase(phase_settings(recipe, entry, "p8"), processes)
     for parameter in inner.model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    outer = Phase(recipe, entry, "p16", processes)
-    outer.initialise("before", inner)
+    outer = Phase(phase_settings(recipe, entry, "p16"), processes)
+    outer.initialize(inner)
     z, classes = [torch.randn(2, 3, 16, 16), torch.randn(2, 3, 8, 8)], torch.tensor([1, 4])
     with torch.no_grad():
         expected = inner.model(z[1:], 300, classes=classes)[0]
@@ -206,10 +207,10 @@ def test_outer_phase_starts_with_the_inner_predictions(recipe: Recipe) -> None:
 
 def test_batch_depends_on_seed_phase_and_step_alone(recipe: Recipe, data: Images) -> None:
     entry, processes = load_entry("mdm-micro").graph, Processes("cpu")
-    plan = Phase(recipe, entry, "p16", processes).plan
+    plan = Phase(phase_settings(recipe, entry, "p16"), processes).plan
     first = plan.draw(2, data)
     torch.manual_seed(123)
-    Phase(recipe, entry, "p16", processes).plan.draw(0, data)
+    Phase(phase_settings(recipe, entry, "p16"), processes).plan.draw(0, data)
     again = plan.draw(2, data)
     assert all(torch.equal(value, again.tensors()[name]) for name, value in first.tensors().items())
     other = plan.draw(3, data)
@@ -220,8 +221,8 @@ def test_batch_depends_on_seed_phase_and_step_alone(recipe: Recipe, data: Images
 
 
 def test_classes_are_dropped_as_often_as_asked(data: Images) -> None:
-    phase = Phase(load_recipe("micro-test", ["drop.classes=0.3", "phases.p8.batch=64"]),
-                  load_entry("mdm-micro").graph, "p8", Processes("cpu"))  # fmt: skip
+    recipe = load_recipe("micro-test", ["drop.classes=0.3", "phases.p8.batch=64"])
+    phase = Phase(phase_settings(recipe, load_entry("mdm-micro").graph, "p8"), Processes("cpu"))
     classes = torch.cat([phase.plan.draw(step, data).classes for step in range(30)])
     assert 0.25 < (classes == 10).float().mean() < 0.35
 
@@ -253,9 +254,9 @@ def test_held_out_loss_is_the_same_whenever_it_is_asked(straight: Path) -> None:
     model, _ = load_checkpoint(straight / "ema.safetensors")
     data = open_data("noto-emoji-64", 16, "val")
     process = DiffusionProcess(model.graph)
-    first = held_out_losses(model, process, data)
+    first = validation_losses(model, process, data)
     torch.manual_seed(5)
-    assert held_out_losses(model, process, data) == first
+    assert validation_losses(model, process, data) == first
     assert list(first) == ["r16", "r8"]
 
 

@@ -20,12 +20,12 @@ from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import build_model
 from builders.text import open as text_encoders
 from builders.text.encode_dataset import encode_dataset
-from builders.training.data_checks import captions, data_changes, data_facts
+from builders.training.checks import captions, data_changes, data_facts
 from builders.training.errors import TrainingError
-from builders.training.loop import Interrupted, NothingHeldOutWarning
-from builders.training.observers import Observer, RunFacts
+from builders.training.loop import Interrupted, NoValidationDataWarning
+from builders.training.observers import Observer, RunInfo
 from builders.training.start import train
-from builders.training.validation import draw_grid, held_out_losses
+from builders.training.validation import draw_grid, validation_losses
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
 from specs.recipe_identity import fingerprint_of_earlier_versions
@@ -43,7 +43,7 @@ class Started(Observer):
     def __init__(self) -> None:
         self.started = False
 
-    def on_start(self, run: RunFacts) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self.started = True
 
 
@@ -77,9 +77,9 @@ def begin(recipe: Recipe, folder: Path, steps: int = 1) -> None:
 @pytest.mark.parametrize(
     ("labels", "changes", "message"),
     [
-        ([""] * 40, TEXT, "mdm-micro.text reads text, but none of the .* training images of .* has a caption: give"),
-        ([""] * 40, [], "mdm-micro has 10 classes, but the data .* names none: give its samples labels"),
-        (list("abc") * 14, [], r"mdm-micro has 10 classes, the data .* has 3; train an entry that extends it with"),
+        ([""] * 40, TEXT, "mdm-micro.text reads text, but none of the .* training images of .* has a caption: add"),
+        ([""] * 40, [], "mdm-micro has 10 classes, but the data .* has none: label its samples"),
+        (list("abc") * 14, [], r"mdm-micro has 10 classes, but the data .* has 3; train an entry that extends it with"),
     ],
 )
 def test_data_without_what_the_entry_reads(labels: list[str], changes: list[str], message: str, tmp_path: Path) -> None:
@@ -91,10 +91,12 @@ def test_data_without_what_the_entry_reads(labels: list[str], changes: list[str]
 
 def test_data_of_which_none_is_held_out(tmp_path: Path) -> None:
     data = write_shard(tmp_path / "data", [""] * 2, caption="a dot")
-    with pytest.warns(NothingHeldOutWarning, match="no images in its val split: no held-out loss is measured") as seen:
+    with pytest.warns(
+        NoValidationDataWarning, match="no images in its val split: no validation loss is measured"
+    ) as seen:
         weights = train(recipe_of(data, *TEXT), tmp_path / "run")
     assert weights.is_file() and not list((tmp_path / "run" / "checkpoints").glob("best-*"))
-    assert len([each for each in seen if each.category is NothingHeldOutWarning]) == 1
+    assert len([each for each in seen if each.category is NoValidationDataWarning]) == 1
 
 
 def test_labels_that_are_none_of_the_card(tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_labels_that_are_none_of_the_card(tmp_path: Path) -> None:
 def test_weights_of_a_later_phase_are_looked_for_first(tmp_path: Path) -> None:
     for source, message in (
         ("no/such.safetensors", "no such weights file"),
-        ("mdm-nano", r"none of whose levels is one of mdm-micro \(r16, r8\)"),
+        ("mdm-nano", r"has no level in common with mdm-micro \(r16, r8\)"),
     ):
         seen = Started()
         with pytest.raises(TrainingError, match=message):
@@ -136,7 +138,7 @@ def test_data_that_changed_while_it_was_trained_on_is_noticed(tmp_path: Path) ->
     data = write_shard(tmp_path / "data", labels)
 
     class Adds(Observer):
-        def on_start(self, run: RunFacts) -> None:
+        def on_start(self, run: RunInfo) -> None:
             write_shard(data, labels[:20], name="b.tar")
 
     with pytest.raises(Interrupted):
@@ -151,9 +153,7 @@ def test_facts_tell_what_changed(tmp_path: Path) -> None:
     turned = open_dataset(write_shard(tmp_path / "two", labels[::-1])).load(8)
     fewer = open_dataset(write_shard(tmp_path / "three", labels[:36])).load(8)
     assert not data_changes(data_facts(one), data_facts(one))
-    assert data_changes(data_facts(one), data_facts(turned)) == [
-        "the labels of its samples, or their order, are others"
-    ]
+    assert data_changes(data_facts(one), data_facts(turned)) == ["the labels of its samples, or their order, changed"]
     assert not data_changes(data_facts(one), data_facts(turned), samples=False)
     told = data_changes(data_facts(one), data_facts(fewer))
     assert f"it has {len(fewer)} training images, not {len(one)}" in told
@@ -234,7 +234,7 @@ def test_weights_of_another_recipe_are_not_written_over(tmp_path: Path) -> None:
     begin(recipe, tmp_path)
     (tmp_path / "state.safetensors").unlink()
     before = (tmp_path / "ema.safetensors").read_bytes()
-    with pytest.raises(CheckpointError, match=r"ema\.safetensors: weights that this recipe did not make"):
+    with pytest.raises(CheckpointError, match=r"ema\.safetensors: weights of another recipe"):
         train(recipe_of("noto-emoji-64", "seed=1"), tmp_path)
     assert (tmp_path / "ema.safetensors").read_bytes() == before
     # As after a kill between the weights and the first state.
@@ -265,7 +265,7 @@ def test_grids_of_many_classes_and_of_no_captions(tmp_path: Path, monkeypatch: p
     process = DiffusionProcess(graph)
     held_out = open_dataset(tmp_path / "bare").load(16, "val")
     assert all(
-        value > 0 for value in held_out_losses(build_model(graph), process, held_out, encoder=Encoder("")).values()
+        value > 0 for value in validation_losses(build_model(graph), process, held_out, encoder=Encoder("")).values()
     )
 
 
@@ -317,7 +317,7 @@ def test_captions_without_kept_states_are_told_first(tmp_path: Path) -> None:
     for which in (other, f"{{{data}: 1, {other}: 1}}"):
         seen = Started()
         with pytest.raises(
-            TrainingError, match=r"states has no states for the caption 'dashes \d+' of .*dashes: they are"
+            TrainingError, match=r"states has no states for the caption 'dashes \d+' of .*dashes: it was"
         ):
             train(recipe_of(which, *kept), tmp_path / "second", observer=seen)
         assert not seen.started
@@ -333,7 +333,9 @@ def test_the_advice_for_a_damaged_state_is_one_that_helps(tmp_path: Path) -> Non
     with state.open("r+b") as file:
         file.seek(-9, 2)
         file.write(b"damaged!")
-    with pytest.raises(CheckpointError, match="to go on from the one before, copy .*state-000000002.safetensors over"):
+    with pytest.raises(
+        CheckpointError, match="to resume from the state before it, copy .*state-000000002.safetensors over"
+    ):
         train(recipe, tmp_path / "run")
     state.unlink()
     shutil.copy(kept / "state-000000002.safetensors", state)

@@ -19,7 +19,7 @@ from builders.training.distributed import Processes
 from builders.training.errors import TrainingError
 from builders.training.json_log import JsonLog, LogError
 from builders.training.loop import Interrupted
-from builders.training.observers import Observer, Observers, RunFacts
+from builders.training.observers import Observer, Observers, RunInfo
 from builders.training.start import train
 from specs.recipe import Recipe, load_recipe
 
@@ -83,7 +83,7 @@ def test_a_full_disk_is_told_with_the_file(
 
 def test_a_log_that_cannot_be_written_ends_training_clearly(recipe: Recipe, tmp_path: Path) -> None:
     class Full(JsonLog):
-        def on_start(self, run: RunFacts) -> None:
+        def on_start(self, run: RunInfo) -> None:
             super().on_start(run)
             self._file.close()
             self._file = open("/dev/full", "w")  # noqa: SIM115
@@ -156,14 +156,14 @@ def test_an_error_in_a_worker_is_the_same_error(
     [
         (
             torch.OutOfMemoryError("CUDA out of memory.\nDetails"),
-            r"memory does not suffice \(CUDA out of memory.\); give",
+            r"out of memory \(CUDA out of memory.\); use a smaller",
         ),
         (
             RuntimeError("[enforce] DefaultCPUAllocator: can't allocate memory"),
-            "memory does not suffice .*smaller batch",
+            "out of memory .*smaller batch",
         ),
-        (MemoryError(), "memory does not suffice; give the phase a smaller batch"),
-        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "a process that reads ahead has ended"),
+        (MemoryError(), "out of memory; use a smaller batch"),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "a data-loading worker died"),
     ],
 )
 def test_lost_memory_is_told(

@@ -94,7 +94,7 @@ def test_after_a_few_bad_steps_training_stops(recipe: Recipe, tmp_path: Path, mo
     message = (
         r"phase p8, step 5: 3 steps in a row were not finite.*"
         r"the loss of level r8 at times t = (0-249|250-499|500-749|750-999).*bad-batch.safetensors.*"
-        r"the last good checkpoint stands"
+        r"the last good checkpoint is intact"
     )
     # A checkpoint that falls among the bad steps holds the weights of before them.
     with pytest.raises(TrainingError, match=message):

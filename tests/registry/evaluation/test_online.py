@@ -6,7 +6,7 @@ import pytest
 
 import zoo
 from builders.text import open as text_encoders
-from builders.training.observers import RunFacts
+from builders.training.observers import RunInfo
 from builders.training.start import train
 from registry.evaluation import evaluate as evaluation
 from registry.evaluation import features
@@ -51,7 +51,7 @@ def test_the_fingerprint_does_not_know_of_it():
 
 
 def facts(folder, first_step):
-    return RunFacts(load_recipe("micro-test"), zoo.get("mdm-micro").architecture, folder, 14, first_step, "cpu", {})
+    return RunInfo(load_recipe("micro-test"), zoo.get("mdm-micro").architecture, folder, 14, first_step, "cpu", {})
 
 
 def test_the_best_survives_a_new_process(tmp_path, monkeypatch):

@@ -1,0 +1,211 @@
+"""Checks before the first step: that entry, data, weights and processes fit, and that resumed data is unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from builders.checkpoints.tensor_file import CheckpointError
+from builders.data.images import Images
+from builders.data.lazy import LazyImages
+from builders.data.mixture import MixtureImages
+from builders.text.encoder import is_empty
+from builders.training.errors import OldStateWarning, TrainingError
+from builders.training.initialize import check_shared, weights_file
+from builders.training.settings import PhaseSettings
+from builders.training.state import TrainingState
+from specs.graph import EntryGraph
+
+__all__ = [
+    "captions",
+    "check_conditions",
+    "check_entry",
+    "check_rows",
+    "check_same_data",
+    "check_sources",
+    "check_states",
+    "data_changes",
+    "data_facts",
+]
+
+
+def check_entry(entry: EntryGraph, classes: int, name: str) -> None:
+    """Check that an entry is for RGB images, and has as many classes as the data.
+
+    Args:
+        entry: Graph of the entry.
+        classes: Number of classes of the data.
+        name: Name of the data.
+
+    Raises:
+        TrainingError: It does not fit.
+    """
+    if entry.levels[0].channels != 3:
+        raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
+    if entry.classes is None or entry.classes == classes:
+        return
+    if not classes:
+        raise TrainingError(
+            f"{entry.name} has {entry.classes} classes, but the data {name} has none: label its samples (zoo data pack "
+            "uses the names of subfolders), or train an entry without classes"
+        )
+    raise TrainingError(
+        f"{entry.name} has {entry.classes} classes, but the data {name} has {classes}; train an entry that "
+        f"extends it with 'inputs: {{classes: {classes}}}' in its innermost level, or one that reads text"
+    )
+
+
+def check_rows(phases: Sequence[PhaseSettings], processes: int) -> None:
+    """Check that every level of every phase has at least one row per process.
+
+    Raises:
+        TrainingError: A level has fewer.
+    """
+    for phase in phases:
+        if min(phase.rows) < processes:
+            raise TrainingError(
+                f"phase {phase.name} has a level with {min(phase.rows)} rows, fewer than {processes} processes; "
+                "raise its batch or start fewer processes"
+            )
+
+
+def check_sources(phases: Sequence[PhaseSettings]) -> None:
+    """Check that the weights files from which phases start exist and fit.
+
+    Raises:
+        TrainingError: There is no such file, or it shares no level with the phase.
+        CheckpointError: A file is damaged.
+    """
+    for phase in phases:
+        if phase.source not in ("before", "fresh"):
+            check_shared(phase.graph, weights_file(phase.source))
+
+
+def check_conditions(entry: EntryGraph, data: Images, name: str) -> None:
+    """Check that at least one image of a split has the caption or the class that the entry reads.
+
+    Images without one are trained as unconditional.
+
+    Raises:
+        TrainingError: No image has one.
+    """
+    if entry.text is not None and all(is_empty(caption) for caption in captions(data)):
+        raise TrainingError(
+            f"{entry.name} reads text, but none of the {len(data)} training images of {name} has a caption: add "
+            "captions (zoo data pack reads NAME.txt beside an image, or a column), or train an entry without text"
+        )
+    if entry.classes is not None and not bool((data.classes < entry.classes).any()):
+        raise TrainingError(
+            f"{entry.name} reads classes, but none of the {len(data)} training images of {name} has one of its "
+            f"{entry.classes} classes: the labels of the samples must be names of classes in dataset.yaml"
+        )
+
+
+def check_states(encoder: object, splits: Sequence[Images]) -> None:
+    """Check that cached text states, if the encoder reads them, cover all captions.
+
+    Raises:
+        TrainingError: A caption has no cached states.
+    """
+    from builders.text.cached import EncodedText
+
+    if not isinstance(encoder, EncodedText):
+        return
+    for split in splits:
+        missing = encoder.missing(captions(split))
+        if missing is not None:
+            raise TrainingError(
+                f"{encoder.folder} has no states for the caption {missing[:80]!r} of {split.card.name}: "
+                f"it was encoded from {encoder.facts.data}; encode this data (zoo data encode), or use the encoder "
+                f"itself ({encoder.facts.encoder})"
+            )
+
+
+def check_same_data(
+    state: TrainingState, facts: Mapping[str, str | int], folder: Path, name: str, *, warn: bool = True
+) -> None:
+    """Check that the data and the text encoder of a resumed run have not changed.
+
+    Args:
+        state: Saved state of the run.
+        facts: Facts of the data now, see :func:`data_facts`.
+        folder: Folder of the run.
+        name: Name of the data.
+        warn: Whether to warn if the state does not tell.
+
+    Raises:
+        CheckpointError: They have changed.
+    """
+    if "data" not in state.facts and warn:
+        text = "the state was written by an earlier version; whether the data has changed since is unknown"
+        warnings.warn(f"{folder}: {text}", OldStateWarning, stacklevel=2)
+    changes = data_changes(json.loads(state.facts.get("data", "{}")), facts, samples=not state.progress.finished)
+    if changes:
+        raise CheckpointError(
+            f"{folder}: the data of this run, {name}, changed since it was stopped: {'; '.join(changes)}. Restore the "
+            "data to resume, or choose another --output to start from scratch"
+        )
+
+
+def captions(data: Images) -> Iterator[str]:
+    """Yield the captions of a split in the order stored, without decoding images where the split has its captions."""
+    if isinstance(data, MixtureImages):
+        for part in data.parts:
+            yield from captions(part)
+    elif isinstance(data, LazyImages):
+        yield from (member.caption for member in data.members)
+    elif hasattr(data, "captions"):
+        yield from data.captions
+    else:
+        for batch in data.in_order(64):
+            yield from batch["caption"]
+
+
+def data_facts(data: Images, encoder: Any = None) -> dict[str, str | int]:
+    """Return facts that identify a split, and the text encoder that reads its captions.
+
+    Args:
+        data: Training split.
+        encoder: Text encoder, if there is one.
+
+    Returns:
+        Number of samples; hashes of their labels, of the class names, and of the names and sizes of the shards; and
+        the encoder's fingerprint.
+    """
+    facts: dict[str, str | int] = {
+        "samples": len(data),
+        "labels": hashlib.sha256(data.classes.cpu().numpy().tobytes()).hexdigest()[:16],
+        "classes": _hash(data.card.classes),
+        "shards": _hash([f"{path.name}:{path.stat().st_size if path.is_file() else 0}" for path in data.shards]),
+    }
+    if encoder is not None:
+        facts["text encoder"] = getattr(encoder, "fingerprint", "")
+    return facts
+
+
+def data_changes(before: Mapping[str, str | int], now: Mapping[str, str | int], *, samples: bool = True) -> list[str]:
+    """Describe the differences between two results of :func:`data_facts`. Facts missing in one are not compared.
+
+    Args:
+        before: Earlier facts.
+        now: Present facts.
+        samples: Whether to compare number and labels of the samples. They may differ between resolutions, because
+            images that cannot be decoded are left out when all images are held in memory.
+    """
+    words = {
+        "classes": "its class names changed",
+        "shards": "its shards have other names or sizes",
+        "text encoder": "the text encoder has other weights, another tokenizer or another precision",
+    }
+    if samples:
+        words["samples"] = f"it has {now.get('samples')} training images, not {before.get('samples')}"
+        words["labels"] = "the labels of its samples, or their order, changed"
+    return [text for key, text in words.items() if key in before and key in now and before[key] != now[key]]
+
+
+def _hash(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""Initial weights of a phase: from a weights file, or from an entry whose weights are in the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builders.checkpoints.shipped import WEIGHTS, shipped_weights
+from builders.checkpoints.tensor_file import CheckpointError
+from builders.checkpoints.weights import read_weights
+from builders.networks.nested_unet import NestedUNet
+from builders.training.errors import TrainingError
+from specs import library
+from specs.errors import did_you_mean
+from specs.graph import EntryGraph
+
+__all__ = ["check_shared", "load_shared", "weights_file"]
+
+#: The name before version 0.2.
+sub_entry = EntryGraph.inner
+
+
+def weights_file(source: str) -> Path:
+    """Return the file that ``initialise`` in a recipe names.
+
+    Args:
+        source: Path of a weights file, folder of a run, or name of an entry with weights in the package.
+
+    Raises:
+        TrainingError: There is no such file, or no such weights.
+    """
+    if library.is_path(source) or source.endswith(".safetensors"):
+        path = Path(source).expanduser()
+        path = path / "ema.safetensors" if path.is_dir() else path
+        if not path.is_file():
+            raise TrainingError(f"initialise: {path}: no such weights file")
+        return path
+    shipped = shipped_weights(source)
+    if shipped is None:
+        names = sorted(each.stem for each in WEIGHTS.glob("*.safetensors"))
+        hint = did_you_mean(source, names)
+        has = f"entries with weights: {', '.join(names)}; or give the path of a .safetensors file"
+        raise TrainingError(f"initialise: the package has no weights of an entry {source!r}{hint} ({has})")
+    return shipped
+
+
+def check_shared(graph: EntryGraph, path: Path) -> tuple[str, ...]:
+    """Return the labels of the levels that an entry and a weights file share, outermost first.
+
+    These are the largest level whose graph hash is the same in both, and all levels inside it.
+
+    Raises:
+        TrainingError: They share no level.
+        CheckpointError: The file is damaged or not a weights file.
+    """
+    return _shared(graph, read_weights(path)[1], path)
+
+
+def load_shared(model: NestedUNet, path: Path) -> tuple[str, ...]:
+    """Load the inputs and the levels that :func:`check_shared` finds, and return the labels, outermost first.
+
+    Raises:
+        TrainingError: There are none. Nothing is loaded.
+        CheckpointError: The file is damaged, lacks a weight or is not a weights file. Nothing is loaded.
+    """
+    tensors, graph, _ = read_weights(path)
+    labels = _shared(model.graph, graph, path)
+    wanted = {name for name in model.state_dict() if not name.startswith("levels.") or name.split(".")[1] in labels}
+    missing = sorted(wanted - set(tensors))
+    if missing:
+        raise CheckpointError(f"{path}: missing {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}")
+    model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
+    return labels
+
+
+def _shared(ours: EntryGraph, theirs: EntryGraph, path: Path) -> tuple[str, ...]:
+    for label in ours.labels:
+        if theirs.graph_hashes.get(label) == ours.graph_hashes[label]:
+            return ours.labels[ours.labels.index(label) :]
+    raise TrainingError(
+        f"initialise: {path} holds {theirs.name} ({', '.join(theirs.labels)}), which has no level in common with "
+        f"{ours.name} ({', '.join(ours.labels)}): levels must be equal in structure, with all levels inside them"
+    )

@@ -1,0 +1,117 @@
+"""Settings of a phase, resolved once from the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builders.training.errors import TrainingError
+from builders.training.learning_rate import learning_rate
+from specs.graph import EntryGraph
+from specs.schemas.recipe import CarrySpec, DropSpec, LossSpec, OptimizerSpec, Recipe, ScheduleSpec
+
+__all__ = ["PhaseSettings", "phase_settings"]
+
+
+@dataclass(frozen=True)
+class PhaseSettings:
+    """Everything a phase needs from its recipe.
+
+    Attributes:
+        name: Name of the phase.
+        graph: Level that is trained, with all levels inside it.
+        rows: Rows of a batch per level, outermost first.
+        steps: Length in steps, or None.
+        hours: Length in hours, or None.
+        source: Where the weights come from: "before" (the previous phase), "fresh", a weights file, or an entry.
+        carry: What is taken from the previous phase besides the weights.
+        freeze: Labels of the levels that are not trained.
+        optimizer: Optimizer and its settings.
+        learning_rate: Learning rate before warm-up and decay.
+        schedule: Warm-up and decay.
+        loss: Space, weighting and weights per level of the loss.
+        ema: Decay of the moving average of the weights.
+        clip: Largest norm of the gradient.
+        drop: Probabilities of dropping the conditions.
+        flip: Whether half of the images are mirrored.
+        seed: Seed of weights, noise and dropout.
+    """
+
+    name: str
+    graph: EntryGraph
+    rows: tuple[int, ...]
+    steps: int | None
+    hours: float | None
+    source: str
+    carry: CarrySpec
+    freeze: tuple[str, ...]
+    optimizer: OptimizerSpec
+    learning_rate: float
+    schedule: ScheduleSpec
+    loss: LossSpec
+    ema: float
+    clip: float
+    drop: DropSpec
+    flip: bool
+    seed: int
+
+    @property
+    def labels_with_loss(self) -> tuple[str, ...]:
+        """Labels of the levels whose loss has a weight."""
+        return tuple(label for label in self.graph.labels if self.loss.weight(label))
+
+    def learning_rate_at(self, step: int, seconds: float) -> float:
+        """Return the learning rate of a step.
+
+        Args:
+            step: Step of the phase, from 0.
+            seconds: Training time of the phase so far.
+        """
+        return learning_rate(
+            self.learning_rate, self.schedule, step, steps=self.steps, hours=self.hours, seconds=seconds
+        )
+
+    def is_last(self, step: int, seconds: float) -> bool:
+        """Return whether the phase ends with a step, from 0, after that many seconds."""
+        return step + 1 == self.steps if self.hours is None else seconds >= 3600 * self.hours
+
+
+def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSettings:
+    """Resolve the settings of a phase.
+
+    Args:
+        recipe: Recipe with the phase.
+        graph: Graph of the recipe's whole entry.
+        name: Name of the phase.
+
+    Raises:
+        TrainingError: The entry has no such level, or the batch names a level that is not trained.
+    """
+    phase = recipe.phases[name]
+    try:
+        graph = graph.inner(phase.train)
+    except ValueError as error:
+        raise TrainingError(f"recipe {recipe.name}, phase {name}: {error}") from None
+    if not isinstance(phase.batch, int) and not set(phase.batch) <= set(graph.labels):
+        raise TrainingError(
+            f"recipe {recipe.name}, phase {name}: 'batch' of a phase that trains {phase.train} may name only the "
+            f"levels {', '.join(graph.labels)}"
+        )
+    return PhaseSettings(
+        name=name,
+        graph=graph,
+        rows=tuple(phase.rows(graph.labels).values()),
+        steps=phase.steps,
+        hours=phase.hours,
+        source=recipe.source_of(name),
+        carry=recipe.carry_of(phase),
+        freeze=phase.freeze,
+        optimizer=recipe.optimizer,
+        learning_rate=phase.learning_rate or recipe.optimizer.learning_rate,
+        schedule=recipe.schedule_of(phase),
+        loss=recipe.loss_of(phase),
+        ema=recipe.ema,
+        clip=recipe.clip,
+        drop=recipe.drop,
+        flip=recipe.flip,
+        seed=recipe.seed,
+    )
