@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from builders.files import check_writable
 from registry.evaluation.evaluate import Progress, _silent, evaluate_images, evaluate_model
-from registry.evaluation.features import EvaluationError, metric_features, open_features
+from registry.evaluation.features import EvaluationError, open_features
 from registry.evaluation.image_sets import ImageSet, open_images
-from registry.evaluation.results import MEASURED, Measurement, measurements, save
+from registry.evaluation.results import MEASURED, Measurement, save
 from registry.weights import data_of, load_weights
 from specs.schemas.evaluation import EvaluationSpec
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["find_measurement", "measure"]
+__all__ = ["measure"]
 
 #: Samples on the contact sheet that is saved with a measurement.
 SHOWN = 60
@@ -69,28 +69,6 @@ def measure(
     path = save(found, folder)
     _save_sheet(drawn, path.with_suffix(".png"))
     return found, path
-
-
-def find_measurement(entry: str, weights: str, spec: EvaluationSpec, folder: Path = MEASURED) -> Measurement | None:
-    """Return the measurement of these weights under this protocol, if the folder holds one.
-
-    Args:
-        entry: Name of the entry.
-        weights: First 16 digits of the weights' content hash.
-        spec: How samples are drawn and compared.
-        folder: Folder of results.
-    """
-    for found in measurements([folder]):
-        protocol = found.protocol
-        drawn = {name: value for name, value in found.sampler.items() if name != "text_encoder"}
-        if (
-            (found.entry, found.weights, drawn) == (entry, weights, spec.drawn)
-            and (protocol.samples, protocol.reference_split) == (spec.samples, spec.split)
-            and protocol.features == metric_features(spec.features)
-            and protocol.resize in (spec.resize, "internal")
-        ):
-            return found
-    return None
 
 
 def _folder_of_images(what: str, resolution: int | None) -> ImageSet | None:

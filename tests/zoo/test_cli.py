@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import zoo
+from specs.blocks import Costs
 from zoo.cli import run
 
 GOOD = """\
@@ -82,6 +83,19 @@ def test_show(zoo_command):
     assert "r16" in zoo_command("show", "-", stdin=GOOD.encode()).out
     card = json.loads(zoo_command("show", "small.yaml", "--set", "stages.r16.width=64", "--json").out)
     assert card["parameters"] > json.loads(zoo_command("show", "small.yaml", "--json").out)["parameters"]
+
+
+def test_show_verify(zoo_command, monkeypatch):
+    result = zoo_command("show", "mdm-micro", "--verify")
+    card = zoo.get("mdm-micro").card()
+    counts = [line.split() for line in result.out.splitlines() if line.startswith(("rules", "fvcore", "torch"))]
+    assert result.code == 0
+    assert counts == [[source, f"{card.parameters:,}", f"{card.macs:,}"] for source in ("rules", "fvcore", "torch")]
+    found = json.loads(zoo_command("show", "mdm-micro", "--verify", "--json").out)["verified"]
+    assert found[1] == {"source": "fvcore", "parameters": card.parameters, "macs": card.macs}
+    monkeypatch.setattr("registry.costs.totals.norm", lambda channels: Costs(parameters=channels))
+    result = zoo_command("show", "mdm-micro", "--verify")
+    assert result.code == 2 and "the cost rule of a block does not match its module" in result.err
 
 
 def test_check(zoo_command):
@@ -165,7 +179,9 @@ def test_help(zoo_command):
 # --- mistakes -------------------------------------------------------------------------------------------------------
 
 MISTAKES = [
-    (["list", "xyz-*"], "no entry matches 'xyz-*'"),
+    (["list", "xyz-*"], "no entry matches 'xyz-*'; 'zoo list' shows all"),
+    (["list", "mdm"], "no entry matches 'mdm'; did you mean 'mdm*'?"),
+    (["list", "nano", "--depth", "3"], "no entry matches 'nano', depth 3; did you mean '*nano*'?"),
     (["list", "--plane"], "--plane"),
     (["list", "a", "b"], "zoo list"),
     (["show", "mdm-s65"], "did you mean 'mdm-s64'"),
@@ -193,7 +209,7 @@ MISTAKES = [
     (["train", "nano-progressive", "--no-track", "--set", "phases.p16.train=r128"], "no level 'r128'"),
     (["train"], "zoo train"),
     (["sample", "mdm-nanu"], "did you mean 'mdm-nano'"),
-    (["sample", "mdm-s64"], "without weights"),
+    (["sample", "mdm-s64"], "mdm-s64 has no pretrained weights"),
     (["sample", "absent.safetensors"], "absent.safetensors"),
     (["sample", "mdm-nano", "--count", "none"], "--count"),
     (["demo", "--fast"], "--fast"),

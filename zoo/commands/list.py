@@ -26,7 +26,7 @@ def list_entries(
     as_json: Json = False,
 ) -> None:
     """List the entries of the zoo."""
-    from registry.catalogue import list_names
+    from registry.catalogue import list_names, wider_pattern
     from zoo.terminal.console import print_json
 
     filters: dict[str, Any] = {"kind": kind, "resolution": resolution, "depth": depth}
@@ -37,7 +37,9 @@ def list_entries(
     if not names and (pattern is not None or filters):
         what = [] if pattern is None else [repr(pattern)]
         what += [f"{name.replace('_', ' ')} {value}" for name, value in filters.items()]
-        raise ValueError(f"no entry matches {', '.join(what)}; 'zoo list' shows all")
+        wider = wider_pattern(pattern, **filters) if pattern is not None else None
+        hint = "'zoo list' shows all" if wider is None else f"did you mean {wider!r}?"
+        raise ValueError(f"no entry matches {', '.join(what)}; {hint}")
     if plain and not as_json:
         print("\n".join(names))
         return

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.commands.options import Json, Name, Overrides, read_entry
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from registry.costs.counters import Counts
 
 
 def show(
@@ -15,15 +21,40 @@ def show(
     sampler: Annotated[str | None, typer.Option(help="Sampler of the counted sample: ddim, ddpm or dpm++.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps of that sample.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Its scale of classifier-free guidance; 1 is none.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Build on meta; compare with the counts of fvcore and torch.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show an entry's levels with their parameters, MACs and FLOPs; nothing is built."""
+    """Show an entry's levels with their parameters, MACs and FLOPs; nothing is built without --verify."""
     from zoo.terminal.console import console, print_json
 
     options = {"sampler": sampler, "num_inference_steps": steps, "guidance_scale": guidance}
     set_options = {name: value for name, value in options.items() if value is not None}
-    card = read_entry(entry, overrides).card(**set_options)
+    found = read_entry(entry, overrides)
+    card = found.card(**set_options)
+    counts: tuple[Counts, ...] = ()
+    if verify:
+        from registry.costs.counters import verify as count
+
+        counts = count(found.architecture)
     if as_json:
-        print_json(card.as_dict())
+        print_json(card.as_dict() | ({"verified": [asdict(each) for each in counts]} if verify else {}))
     else:
         console().print(card)
+        if verify:
+            console().print(_counts_table(counts))
+    if len({(each.parameters, each.macs) for each in counts}) > 1:
+        raise ValueError("the counts differ: the cost rule of a block does not match its module")
+
+
+def _counts_table(counts: tuple[Counts, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("counted by")
+    table.add_column("parameters", justify="right")
+    table.add_column("MACs", justify="right")
+    for each in counts:
+        table.add_row(each.source, f"{each.parameters:,}", f"{each.macs:,}")
+    return table

@@ -55,12 +55,13 @@ def study(
 def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: bool) -> None:
     """Measure the trained weights, unless there is such a measurement already."""
     from builders.checkpoints.shipped import file_facts
-    from registry.evaluation.measure import find_measurement, measure
+    from registry.evaluation.measure import measure
+    from registry.evaluation.results import find
     from registry.weights import find_weights
     from zoo.device import pick_device
     from zoo.terminal.progress import PhaseBar
 
     weights = file_facts(find_weights(str(folder))).get("content", "")[:16]
-    if find_measurement(name, weights, study.evaluation) is None:
+    if find(name, weights, study.evaluation) is None:
         with PhaseBar(quiet) as progress:
             measure(str(folder), study.evaluation, reference=study.data, device=pick_device(device), progress=progress)

@@ -153,6 +153,24 @@ def test_store(tmp_path):
         measurements([tmp_path])
 
 
+def test_an_earlier_measurement_is_found(tmp_path):
+    spec = EvaluationSpec(samples=100, num_inference_steps=10, features="made_up")
+    made = measurement("mdm-micro")
+    made = made.model_copy(update={"sampler": made.sampler | {"text_encoder": "e" * 16}})
+    save(made, tmp_path)
+    assert results.find("mdm-micro", "w" * 16, spec, tmp_path) == made
+    changes = [{"samples": 99}, {"split": "val"}, {"features": "inception"}, {"resize": "bilinear"}, {"seed": 1}]
+    changes += [{"sampler": "dpm++"}, {"eta": 0.5}, {"num_inference_steps": 11}]
+    for change in changes:
+        assert results.find("mdm-micro", "w" * 16, spec.model_copy(update=change), tmp_path) is None
+    assert results.find("mdm-micro", "v" * 16, spec, tmp_path) is None
+    assert results.find("mdm-nano", "w" * 16, spec, tmp_path) is None
+    internal = made.model_copy(update={"protocol": made.protocol.model_copy(update={"resize": "internal"})})
+    save(internal, tmp_path / "internal")
+    bilinear = spec.model_copy(update={"resize": "bilinear"})
+    assert results.find("mdm-micro", "w" * 16, bilinear, tmp_path / "internal") == internal
+
+
 def test_protocols_differ_in_all_that_matters():
     from tests.helpers.measured import PROTOCOL
 
