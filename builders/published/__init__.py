@@ -1,4 +1,4 @@
-"""The paper's own files: configurations and checkpoints, read without running them.
+"""The published networks of the paper: reading their configurations and checkpoints, and converting them.
 
 Imports `builders.networks` and `builders.checkpoints`.
 """

@@ -1,4 +1,4 @@
-"""The published config format: one network's fields, nested by ``inner_config``, read into a spec."""
+"""The published config format, a network's fields nested by ``inner_config``, read into a spec."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PublishedConfigError", "from_config", "to_mapping"]
 
-#: Fields whose other values change the network in ways this zoo does not build, with the value it does build.
+#: Fields with their supported values. Other values give networks that this zoo does not build.
 FIXED = {
     "temporal_mode": (False, None),
     "temporal_spatial_ds": (False, None),
@@ -24,7 +24,7 @@ FIXED = {
 
 
 class PublishedConfigError(ValueError):
-    """A published config cannot be read, or describes a network this zoo does not build."""
+    """A published config cannot be read, or describes a network that this zoo does not build."""
 
 
 def from_config(
@@ -38,18 +38,18 @@ def from_config(
     """Read a network in the published config format.
 
     Args:
-        config: its fields, as in the published JSON.
-        text_width: width of the text encoder's states, which the format leaves open (-1); None for no text.
-        tokens: tokens of a prompt, for costs alone.
-        name: of the entry.
-        resolution: of the innermost level in pixels; None reads it off that level's ``scale`` input.
+        config: Fields, as in the published JSON.
+        text_width: Width of the text encoder's states, which the format leaves open (-1). None for no text.
+        tokens: Number of tokens of a prompt. Used for costs only.
+        name: Name of the entry.
+        resolution: Resolution of the innermost level in pixels. Default: the ``scale`` input of that level.
 
     Returns:
         The spec and its graph, for ``zoo.build``.
 
     Raises:
-        PublishedConfigError: a field is missing, malformed or not supported; the message names it.
-        SpecError: the network itself is impossible.
+        PublishedConfigError: A field is missing, malformed or not supported; the message names it.
+        SpecError: The network cannot be built.
     """
     from specs.load import load_mapping
 
@@ -65,7 +65,7 @@ def to_mapping(
     name: str = "published",
     resolution: int | None = None,
 ) -> dict[str, Any]:
-    """The spec of a published network as plain data, in the form the YAML would have; arguments as ``from_config``."""
+    """Return the spec of a published network as plain data, as in YAML; arguments as :func:`from_config`."""
     configs = list(_chain(config))
     if resolution is None:
         resolution = _innermost_resolution(configs)
@@ -80,9 +80,9 @@ def to_mapping(
 
 
 def _innermost_resolution(configs: list[Mapping[str, Any]]) -> int:
-    """The default of the innermost ``scale``, or, where that does not fit, the smallest side that all stages divide.
+    """Return the default of the innermost ``scale``, or the smallest side that all stages divide if it does not fit.
 
-    The format does not say it, and the network, being convolutional, does not depend on it.
+    The format does not store the resolution, and the network, being convolutional, does not depend on it.
     """
     halvings = [len(_integers(config, "resolution_channels")) - 1 for config in configs]
     smallest = 2 ** halvings[-1]
@@ -155,7 +155,7 @@ def _text(config: Mapping[str, Any], text_width: int, tokens: int) -> dict[str, 
         text["project"] = project
     if config.get("num_lm_head_layers"):
         text["self_attention"] = _integer(config, "num_lm_head_layers")
-    # The published default is to obey the mask.
+    # By default, published networks apply the mask.
     if config.get("masked_cross_attention", 1):
         text["mask_attention"] = True
     return text
@@ -207,7 +207,7 @@ def _refuse_unsupported(config: Mapping[str, Any], *, innermost: bool) -> None:
 
 
 def _micro(config: Mapping[str, Any]) -> dict[str, float]:
-    """Micro inputs, written as ``scale:64,aspect:1``."""
+    """Return the micro inputs with their defaults, written as ``scale:64,aspect:1`` in the config."""
     text = config.get("micro_conditioning")
     if text is not None and not isinstance(text, str):
         raise PublishedConfigError(f"micro_conditioning: expected text such as 'scale:64', got {text!r}")
@@ -231,7 +231,7 @@ def _integer(config: Mapping[str, Any], field: str) -> int:
 
 
 def _integers(config: Mapping[str, Any], field: str, length: int | None = None) -> list[int]:
-    """A list of whole numbers, or the text ``1,2,3``; one number stands for as many as there are stages."""
+    """Return a list of whole numbers, in the config a list, the text ``1,2,3``, or one number for all stages."""
     if field not in config:
         raise PublishedConfigError(f"the field {field} is missing; is this a published network config?")
     value = config[field]

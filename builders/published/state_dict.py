@@ -1,7 +1,4 @@
-"""The paper's published networks: their config format becomes a spec, their state dict our weights.
-
-The published names are read here and nowhere else. ``docs/published.md`` tells the correspondence.
-"""
+"""State dicts of the published networks, loaded under the names of this zoo; ``docs/published.md`` lists both."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PublishedWeightsError", "from_config", "load_state_dict", "parameter_names"]
 
-#: Modules inside a block: published name to ours.
+#: Modules inside a block: published name to name here.
 RESNET = {"time_layer": "time", "conv3": "shortcut"}
 ATTENTION = {
     "qkv": "queries_keys_values",
@@ -51,15 +48,15 @@ INPUTS = {"lm_proj": "inputs.text.project", "cond_emb": "inputs.text.pool"}
 MIDDLE = {("0", "resnets"): "middle0_resnet", ("0", "attn"): "middle1_attention", ("1", "resnets"): "middle2_resnet"}
 
 BLOCK = re.compile(r"(down_blocks|up_blocks|mid_blocks)\.(\d+)\.(resnets|attn|resample)\.?(.*)")
-UNIT = re.compile(r"(r\d+)_(down|up)(\d+)_attention(\d*)")
+UNIT = re.compile(r"(r\d+)_(?:down|up)\d+_attention(\d*)")
 
 
 class PublishedWeightsError(ValueError):
-    """A published state dict does not fit the model; the message lists what differs."""
+    """A published state dict does not fit the model; the message lists the differences."""
 
 
 class _Level:
-    """Names within one level: its stages, finest first, and how many attention blocks a unit of each holds."""
+    """Names within one level: its stages, finest first, and the number of attention blocks in a unit of each."""
 
     def __init__(self, level: LevelGraph) -> None:
         units = [re.match(r"(r\d+)_down\d+_", node.name) for node in level.nodes]
@@ -68,10 +65,10 @@ class _Level:
         for node in level.nodes:
             match = UNIT.fullmatch(node.name)
             if match:
-                self.attention[match[1]] = max(self.attention.get(match[1], 0), int(match[4] or 0) + 1)
+                self.attention[match[1]] = max(self.attention.get(match[1], 0), int(match[2] or 0) + 1)
 
     def block(self, path: str, index: str, kind: str, rest: str) -> str | None:
-        """Our name of what the published dict holds at ``{path}.{index}.{kind}.{rest}``."""
+        """Return the name here of the published ``{path}.{index}.{kind}.{rest}``, or None if there is none."""
         number, _, inside = rest.partition(".")
         if path == "mid_blocks":
             node = MIDDLE.get((index, kind)) if number == "0" else None
@@ -100,7 +97,15 @@ def _inside(name: str, kind: str) -> str:
 
 
 def parameter_names(model: NestedUNet, published: Mapping[str, object]) -> Iterator[tuple[str, str | None]]:
-    """For each published name, ours, or None where the model has no place for it."""
+    """Yield each published name with the name of the same parameter here.
+
+    Args:
+        model: Network to load.
+        published: Published state dict.
+
+    Yields:
+        The published name, and the name here or None if the model has no such parameter.
+    """
     labels = model.labels
     levels = [_Level(level) for level in model.graph.levels]
     for key in published:
@@ -109,7 +114,7 @@ def parameter_names(model: NestedUNet, published: Mapping[str, object]) -> Itera
             name, depth = name.removeprefix("inner_unet."), depth + 1
         ours = _translate(name, levels[depth]) if depth < len(levels) else None
         if ours is None or ours.startswith("inputs."):
-            # Text and its projection belong to the innermost network alone.
+            # Only the innermost network has the text and its projection.
             yield key, ours if depth == len(levels) - 1 else None
         else:
             yield key, f"levels.{labels[depth]}.{ours}"
@@ -134,12 +139,16 @@ def _translate(name: str, level: _Level) -> str | None:
 
 
 def load_state_dict(model: NestedUNet, state_dict: Mapping[str, Any]) -> None:
-    """Load a state dict with the published names: every tensor used, none missing.
+    """Load a state dict with the published names, which must have exactly the model's tensors.
 
-    A 1x1 convolution's weight (out, in, 1, 1) fills the Linear (out, in) that stands for it here.
+    The weight of a 1x1 convolution (out, in, 1, 1) is loaded into the Linear layer (out, in) used here instead.
+
+    Args:
+        model: Network to load.
+        state_dict: Published state dict.
 
     Raises:
-        PublishedWeightsError: with the tensors that are unknown, missing or of another shape; nothing is loaded.
+        PublishedWeightsError: Tensors are unknown, missing or have another shape; nothing is loaded.
     """
     own = model.state_dict()
     translated: dict[str, Tensor] = {}

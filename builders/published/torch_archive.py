@@ -1,73 +1,186 @@
-"""Reading the tensors of a ``.pth`` checkpoint without running what else is in it.
+"""Reading the tensors of a ``.pth`` checkpoint without running the program in it.
 
-A checkpoint written by ``torch.save`` is a zip archive: a pickle that describes objects (read by
-:mod:`builders.published.unpickler`), and one record of raw bytes per storage. Tensors are cut from the records, every
-bound checked, with memory that the size of the file limits.
+A checkpoint of ``torch.save`` is a zip archive of a pickle and one record of raw bytes per storage. It is read by
+``torch.load(weights_only=True)`` after the checks that torch leaves out: on a crafted file, torch alone may run out of
+memory, hang or crash.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
+import pickletools
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from builders.published.unpickler import Placeholder, TensorRecord, unpickle
-
 __all__ = ["ArchiveError", "read_state_dict", "state_dict_names"]
 
 MAX_FILE_BYTES = 64 << 30
 MAX_PICKLE_BYTES = 32 << 20
+MAX_OPERATIONS = 4_000_000
+MAX_NAMES = 1_000
 MAX_RECORDS = 200_000
-#: Tied weights may be stored once and named several times; more repetition than this is no checkpoint.
+#: Largest number of items in a tuple, those of tuples inside it included.
+MAX_TUPLE = 20_000
+#: Tied weights are stored once and named several times. More repetition than this is no checkpoint.
 MAX_REPETITION = 4
+#: Depth to which a checkpoint is searched for state dicts.
 MAX_DEPTH = 4
-CHUNK = 16 << 20
-#: Where a state dict usually stands in a checkpoint, best first.
+#: Usual names of the state dict in a checkpoint, best first.
 USUAL = ("state_dict", "model_state_dict", "model", "module", "net", "unet")
 
 
 class ArchiveError(ValueError):
-    """A checkpoint cannot be read, or is not what it should be; the message says why."""
+    """A checkpoint cannot be read; the message says why."""
 
 
 def read_state_dict(path: str | os.PathLike[str], name: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a checkpoint written by ``torch.save``, by name, on the CPU, each with memory of its own.
+    """Read the tensors of a checkpoint written by ``torch.save``.
 
-    The state dict may be the whole checkpoint or stand inside it; a prefix ``module.`` that all its names share is
-    dropped.
+    The state dict may be the whole checkpoint or a part of it. A prefix ``module.`` shared by all its names is removed.
 
     Args:
-        path: a ``.pth`` or ``.pt`` file in the zip format (torch 1.6 and later).
-        name: which of several state dicts, as :func:`state_dict_names` calls them; default: the most usual one.
+        path: A ``.pth`` or ``.pt`` file in the zip format of torch 1.6 and later.
+        name: Name of one of several state dicts, as in :func:`state_dict_names`. Default: the most usual one.
+
+    Returns:
+        Tensors by name, on the CPU, contiguous, each with its own memory.
 
     Raises:
-        ArchiveError: the file is missing, truncated, compressed, in an old format, inconsistent, or holds no
-            tensors.
+        ArchiveError: The file is missing, truncated, compressed, in an old format, inconsistent, or has no tensors.
     """
-    with _open(path) as archive:
-        found = _state_dicts(archive.unpickle())
-        if not found:
-            raise ArchiveError(f"{path}: no tensors in this checkpoint")
-        chosen = _choose(found, name, path)
-        return archive.materialize(_clean(found[chosen], path))
+    found = _state_dicts(_load(path))
+    if not found:
+        raise ArchiveError(f"{path}: no tensors in this checkpoint")
+    tensors = dict(_tensors(found[_choose(found, name, path)], path))
+    wanted = sum(tensor.nbytes for tensor in tensors.values())
+    size = os.path.getsize(path)
+    if wanted > MAX_REPETITION * size:
+        raise ArchiveError(f"{path}: its tensors take {wanted} bytes, but it stores only {size}")
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
 
 
 def state_dict_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Where the state dicts of a checkpoint stand in it, such as ``state_dict``; ``""`` is the whole of it.
+    """Return the names of the state dicts in a checkpoint, such as ``state_dict``; ``""`` for the whole checkpoint.
 
     Raises:
-        ArchiveError: as :func:`read_state_dict`.
+        ArchiveError: As :func:`read_state_dict`.
     """
-    with _open(path) as archive:
-        return tuple(_state_dicts(archive.unpickle()))
+    return tuple(_state_dicts(_load(path)))
 
 
-def _open(path: str | os.PathLike[str]) -> _Archive:
+def _load(path: str | os.PathLike[str]) -> Any:
+    """Return the contents of a checkpoint with mapped tensors, and an empty object for each foreign object."""
+    program = _read_pickle(path)
+    try:
+        names = _inspect(program)
+        with _stand_ins(names):
+            return torch.load(os.fspath(path), map_location="cpu", mmap=True, weights_only=True)
+    except (MemoryError, RecursionError):
+        raise ArchiveError(f"{path}: its pickle is nested too deeply") from None
+    except Exception as error:  # a damaged pickle raises almost anything
+        # The context is the reason without torch's advice to run the file.
+        reason = str(error.__context__ or error).strip().partition("\n")[0].partition(". ")[0]
+        raise ArchiveError(f"{path}: its pickle cannot be read ({reason[:200]})") from None
+
+
+class _Foreign:
+    """Stand-in for an object of a class that is not torch's: takes any arguments and state, and ignores them."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> _Foreign:
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+@contextmanager
+def _stand_ins(names: set[tuple[str, str]]) -> Iterator[None]:
+    """Let ``torch.load`` create stand-ins for these classes and functions; those that torch knows are its own."""
+    before = torch.serialization.get_safe_globals()
+    kinds: list[Any] = [type(name, (_Foreign,), {"__module__": module}) for module, name in names]
+    torch.serialization.add_safe_globals(kinds)
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
+def _inspect(program: bytes) -> set[tuple[str, str]]:
+    """Return the classes and functions, (module, name), that a pickle names.
+
+    Raises:
+        Exception: Of almost any kind: the pickle is damaged, or reading it takes too much time or memory.
+    """
+    names: set[tuple[str, str]] = set()
+    sizes = _Sizes()
+    for count, (operation, argument, _) in enumerate(pickletools.genops(program)):
+        if count > MAX_OPERATIONS:
+            raise pickle.UnpicklingError(f"more than {MAX_OPERATIONS} instructions")
+        if operation.name == "PROTO" and argument != 2:
+            raise pickle.UnpicklingError(f"pickle protocol {argument}; torch reads its own default alone, which is 2")
+        if operation.name == "GLOBAL":
+            module, _, name = str(argument).partition(" ")
+            # Protocol 2 has the names of Python 2.
+            names.add(NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name)))
+            if len(names) > MAX_NAMES:
+                raise pickle.UnpicklingError(f"more than {MAX_NAMES} names")
+        sizes.run(operation, argument)
+    return names
+
+
+class _Sizes:
+    """The stack of an unpickler with the size of each item: 1, or for a tuple the items in it at any depth.
+
+    Hashing a tuple takes time in proportion to this size, which doubles with every (t, t), and stack space in
+    proportion to the depth.
+    """
+
+    def __init__(self) -> None:
+        self.stack: list[int] = []
+        self.marks: list[list[int]] = []
+        self.memo: dict[Any, int] = {}
+
+    def run(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
+        """Run an instruction.
+
+        Raises:
+            UnpicklingError: It makes a tuple that is too large.
+        """
+        if operation.name == "MARK":
+            self.marks.append(self.stack)
+            self.stack = []
+        elif operation.name.endswith("PUT"):
+            self.memo[argument] = self.stack[-1]
+        elif operation.name.endswith("GET"):
+            self.stack.append(self.memo[argument])
+        else:
+            items, taken = [], operation.stack_before
+            if pickletools.markobject in taken:
+                items, self.stack = self.stack, self.marks.pop()
+                taken = taken[: taken.index(pickletools.markobject)]
+            items += [self.stack.pop() for _ in taken]
+            size = 1 + sum(items) if operation.name.startswith("TUPLE") else 1
+            if size > MAX_TUPLE:
+                raise pickle.UnpicklingError(f"a tuple of more than {MAX_TUPLE} items")
+            self.stack += [size] * len(operation.stack_after)
+
+
+def _read_pickle(path: str | os.PathLike[str]) -> bytes:
+    """Check the zip file of a checkpoint, and return the pickle in it."""
     file = Path(path)
     if file.is_dir():
         raise ArchiveError(f"{path}: a directory, not a checkpoint")
@@ -82,12 +195,48 @@ def _open(path: str | os.PathLike[str]) -> _Archive:
     if not start.startswith(b"PK"):
         raise ArchiveError(f"{path}: {_what_instead(start)}")
     try:
-        return _Archive(path, zipfile.ZipFile(file), size)
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OSError) as error:
+        with zipfile.ZipFile(file) as archive:
+            _check_records(archive.infolist(), size)
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise ArchiveError(f"record {damaged!r} is damaged")
+            return archive.read(_program(archive.namelist()))
+    except ArchiveError as error:
+        raise ArchiveError(f"{path}: {error}") from None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeDecodeError, EOFError, OSError) as error:
         raise ArchiveError(f"{path}: a damaged or truncated checkpoint ({error})") from None
 
 
+def _check_records(records: list[zipfile.ZipInfo], size: int) -> None:
+    """Check that the records of a file of ``size`` bytes are stored one after another, each with its own name."""
+    if len(records) > MAX_RECORDS:
+        raise ArchiveError(f"{len(records)} records, more than the limit of {MAX_RECORDS}")
+    if len({record.filename for record in records}) < len(records):
+        raise ArchiveError("two records have one name")
+    end = 0
+    for record in sorted(records, key=lambda record: record.header_offset):
+        if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
+            raise ArchiveError(f"record {record.filename!r} is compressed, which torch.save never does")
+        if record.header_offset < end:
+            raise ArchiveError(f"record {record.filename!r} overlaps the one before it")
+        end = record.header_offset + 30 + record.file_size
+        if end > size:
+            raise ArchiveError(f"record {record.filename!r} reaches beyond the file; is it truncated?")
+        if record.filename.endswith("/data.pkl") and record.file_size > MAX_PICKLE_BYTES:
+            raise ArchiveError(f"record {record.filename!r} is larger than {MAX_PICKLE_BYTES} bytes")
+
+
+def _program(names: list[str]) -> str:
+    """Return the name of the record that holds the pickle."""
+    programs = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(programs) != 1:
+        has = "TorchScript code" if any("/code/" in name for name in names) else "no data.pkl"
+        raise ArchiveError(f"a zip file, but not a checkpoint written by torch.save ({has})")
+    return programs[0]
+
+
 def _what_instead(start: bytes) -> str:
+    """Describe a file that is no zip archive by its first 512 bytes."""
     again = "load it where you trust it and write it again with torch.save"
     if not start:
         return "an empty file"
@@ -96,133 +245,14 @@ def _what_instead(start: bytes) -> str:
     if start[257:262] == b"ustar":
         return f"a checkpoint in the tar format of torch before 0.4; {again}"
     if start[8:9] == b"{":
-        return "a safetensors file; it holds tensors alone and needs no conversion of its format"
+        return "a safetensors file, which needs no conversion"
     if start.lstrip()[:1] in (b"<", b"v") and (b"<html" in start.lower() or b"git-lfs" in start):
         return "a web page or a pointer to a file, not the file itself; download it again"
     return "not a checkpoint written by torch.save"
 
 
-class _Archive:
-    """The zip file of a checkpoint: stored records, none compressed, none overlapping, none named twice."""
-
-    def __init__(self, path: str | os.PathLike[str], file: zipfile.ZipFile, size: int) -> None:
-        self.path, self.file = path, file
-        try:
-            self._check(size)
-        except ArchiveError:
-            file.close()
-            raise
-
-    def __enter__(self) -> _Archive:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
-
-    def _fail(self, message: str) -> ArchiveError:
-        return ArchiveError(f"{self.path}: {message}")
-
-    def _check(self, size: int) -> None:
-        entries = self.file.infolist()
-        if len(entries) > MAX_RECORDS:
-            raise self._fail(f"{len(entries)} records, more than the limit of {MAX_RECORDS}")
-        end = 0
-        for entry in sorted(entries, key=lambda entry: entry.header_offset):
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-                raise self._fail(f"record {entry.filename!r} is compressed, which torch.save never does")
-            if entry.header_offset < end:
-                raise self._fail(f"record {entry.filename!r} overlaps the one before it")
-            end = entry.header_offset + 30 + entry.file_size
-            if end > size:
-                raise self._fail(f"record {entry.filename!r} reaches beyond the file; is it truncated?")
-        self.records = {entry.filename: entry for entry in entries}
-        if len(self.records) < len(entries):
-            raise self._fail("two records have one name")
-        programs = [name for name in self.records if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(programs) != 1:
-            has = "TorchScript code" if any("/code/" in name for name in self.records) else "no data.pkl"
-            raise self._fail(f"a zip file, but not a checkpoint written by torch.save ({has})")
-        self.program = programs[0]
-        self.folder = self.program.removesuffix("data.pkl")
-        order = self.folder + "byteorder"
-        if order in self.records and self._read(order, 16) != b"little":
-            raise self._fail("written on a big-endian machine")
-
-    def _read(self, name: str, limit: int) -> bytearray:
-        size = self.records[name].file_size
-        if size > limit:
-            raise self._fail(f"record {name!r} is larger than {limit} bytes")
-        data = bytearray(size)
-        try:
-            with self.file.open(name) as stream:
-                # In pieces, so that a record is in memory once; reading to its end checks its checksum.
-                for start in range(0, size, CHUNK):
-                    piece = stream.read(min(CHUNK, size - start))
-                    if len(piece) != min(CHUNK, size - start):
-                        raise EOFError("it ends early")
-                    data[start : start + len(piece)] = piece
-            return data
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise self._fail(f"record {name!r} is damaged ({error})") from None
-
-    def unpickle(self) -> Any:
-        """What the pickle describes, with records for tensors and placeholders for all that is unknown."""
-        program = bytes(self._read(self.program, MAX_PICKLE_BYTES))
-        try:
-            return unpickle(program)
-        except (MemoryError, RecursionError):
-            raise self._fail("its pickle is nested too deeply") from None
-        except Exception as error:  # a damaged pickle raises almost anything
-            raise self._fail(f"its pickle cannot be read ({error})") from None
-
-    def materialize(self, records: Mapping[str, TensorRecord]) -> dict[str, Tensor]:
-        """The tensors, storage by storage, each bound checked before any memory is taken."""
-        storages: dict[str, list[str]] = {}
-        for name, record in records.items():
-            self._check_tensor(name, record)
-            storages.setdefault(record.storage.key, []).append(name)
-        wanted = sum(record.elements * record.storage.dtype.itemsize for record in records.values())
-        stored = sum(self.records[self._storage(key)].file_size for key in storages)
-        if wanted > MAX_REPETITION * stored:
-            raise self._fail(f"its tensors name {wanted} bytes, but it stores only {stored}")
-        result: dict[str, Tensor] = {}
-        for key, names in storages.items():
-            data = self._read(self._storage(key), MAX_FILE_BYTES)
-            for name in names:
-                result[name] = _cut(data, records[name], alone=len(names) == 1)
-        return {name: result[name] for name in records}
-
-    def _storage(self, key: str) -> str:
-        return f"{self.folder}data/{key}"
-
-    def _check_tensor(self, name: str, record: TensorRecord) -> None:
-        storage = record.storage
-        place = self.records.get(self._storage(storage.key))
-        if place is None:
-            raise self._fail(f"tensor {name!r}: its storage {storage.key} is missing")
-        if storage.length * storage.dtype.itemsize != place.file_size:
-            raise self._fail(
-                f"tensor {name!r}: its storage has {place.file_size} bytes, not {storage.length} {storage.dtype}"
-            )
-        last = record.offset + sum((n - 1) * step for n, step in zip(record.shape, record.strides, strict=True))
-        if record.elements and last >= storage.length:
-            raise self._fail(f"tensor {name!r} of shape {record.shape} reaches beyond its storage")
-        if record.elements > storage.length:
-            raise self._fail(f"tensor {name!r} of shape {record.shape} repeats its storage")
-
-
-def _cut(data: bytearray, record: TensorRecord, alone: bool) -> Tensor:
-    if not record.elements:
-        return torch.empty(record.shape, dtype=record.storage.dtype)
-    whole = torch.frombuffer(data, dtype=record.storage.dtype)
-    view = whole.as_strided(record.shape, record.strides, record.offset)
-    if alone and view.is_contiguous() and view.numel() == whole.numel():
-        return view
-    return view.clone(memory_format=torch.contiguous_format)
-
-
 def _state_dicts(root: Any) -> dict[str, Mapping[Any, Any]]:
-    """Mappings that hold tensors directly, by the path of keys that leads to them; optimizers are passed over."""
+    """Return the mappings that hold tensors directly, by their dotted path of keys, without those of optimizers."""
     found: dict[str, Mapping[Any, Any]] = {}
     seen: set[int] = set()
 
@@ -230,7 +260,7 @@ def _state_dicts(root: Any) -> dict[str, Mapping[Any, Any]]:
         if not isinstance(value, Mapping) or id(value) in seen or len(path) > MAX_DEPTH:
             return
         seen.add(id(value))
-        if any(isinstance(item, TensorRecord) for item in value.values()):
+        if any(isinstance(item, Tensor) for item in value.values()):
             found[".".join(path)] = value
             return
         for key, item in value.items():
@@ -251,18 +281,15 @@ def _choose(found: Mapping[str, object], name: str | None, path: object) -> str:
     return usual[0] if usual else next(iter(found))
 
 
-def _clean(state: Mapping[Any, Any], path: object) -> dict[str, TensorRecord]:
-    tensors = dict(_tensors(state, path))
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def _tensors(state: Mapping[Any, Any], path: object) -> Iterator[tuple[str, TensorRecord]]:
-    for key, value in state.items():
-        if isinstance(value, TensorRecord):
-            if not isinstance(key, str):
-                raise ArchiveError(f"{path}: a tensor without a name (its key is a {type(key).__name__})")
-            yield key, value
-        elif isinstance(value, Placeholder) and value.origin.startswith("torch."):
-            raise ArchiveError(f"{path}: {str(key)[:80]!r} is a {value.origin}, which is not read here")
+def _tensors(state: Mapping[Any, Any], path: object) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a state dict with their names; other values are ignored."""
+    for name, tensor in state.items():
+        if not isinstance(tensor, Tensor):
+            continue
+        if not isinstance(name, str):
+            raise ArchiveError(f"{path}: a tensor without a name (its key is a {type(name).__name__})")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise ArchiveError(
+                f"{path}: {name[:80]!r} is a sparse, quantized or meta tensor, which cannot be converted"
+            )
+        yield name, tensor.detach()
