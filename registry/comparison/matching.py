@@ -1,11 +1,13 @@
-"""The variant of one entry whose cost is nearest to another's, for baselines that are fair."""
+"""Scale the widths of one entry until its cost is nearest to that of another, for fair baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from registry.catalogue import get
 from registry.costs.card import make_card
@@ -19,21 +21,47 @@ if TYPE_CHECKING:
 
 __all__ = ["COSTS", "Match", "match"]
 
-#: What can be matched: names of fields of a card.
+#: Costs that can be matched: names of attributes of a card.
 COSTS = ("flops", "parameters")
+#: Largest factor for the widths.
 LARGEST = 16
+
+
+class _Width(NamedTuple):
+    """Path, value and group size of a width."""
+
+    path: str
+    value: int
+    groups: int
+
+
+class _Variant(NamedTuple):
+    """Widths by path, graph and cost of a variant."""
+
+    widths: tuple[tuple[str, int], ...]
+    graph: EntryGraph
+    cost: int
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A variant of ``base``, and how near its cost came to the one of ``like``."""
+    """A variant of an entry whose cost is near that of another.
+
+    Attributes:
+        base: Name of the entry that was scaled.
+        extends: What the variant extends: the name of the entry, or the path of its file.
+        like: Name of the other entry.
+        by: Name of the cost.
+        widths: Pairs of a path, such as ``nest.stages.r16.width``, and a width.
+        graph: Graph of the variant.
+        cost: Cost of the variant.
+        target: Cost of the other entry.
+    """
 
     base: str
-    #: What the variant extends: the entry's name, or the file it was read from.
     extends: str
     like: str
     by: str
-    #: Widths by path, such as ``nest.stages.r16.width``.
     widths: tuple[tuple[str, int], ...]
     graph: EntryGraph
     cost: int
@@ -41,102 +69,91 @@ class Match:
 
     @property
     def ratio(self) -> float:
-        """Cost of the variant over the cost that was wanted."""
+        """Cost of the variant divided by the target."""
         return self.cost / self.target
 
     @property
     def yaml(self) -> str:
-        """The variant as a file of its own."""
-        name = f"{self.base}-like-{self.like}".replace(".", "-")
-        lines = [
-            f"name: {name}",
-            f"summary: {self.base} with the {self.by} of {self.like}.",
-            f"extends: {self.extends}",
-        ]
-        before: tuple[str, ...] = ()
+        """The variant as the text of a spec."""
+        import yaml
+
+        spec: dict[str, Any] = {
+            "name": f"{self.base}-like-{self.like}".replace(".", "-"),
+            "summary": f"{self.base} with the {self.by} of {self.like}.",
+            "extends": self.extends,
+        }
         for path, width in self.widths:
-            *parents, member, _ = path.split(".")
-            shared = 0
-            while shared < min(len(parents), len(before)) and parents[shared] == before[shared]:
-                shared += 1
-            lines += [f"{'  ' * depth}{parents[depth]}:" for depth in range(shared, len(parents))]
-            lines.append(f"{'  ' * len(parents)}{member}: {{width: {width}}}")
-            before = tuple(parents)
-        return "\n".join(lines) + "\n"
+            *parents, last = path.split(".")
+            functools.reduce(lambda level, key: level.setdefault(key, {}), parents, spec)[last] = width
+        # This style puts the innermost mappings on one line: ``r16: {width: 32}``.
+        return str(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None))
 
 
 def match(base: str, like: str, by: str = "flops", *, inner: bool = False) -> Match:
-    """Scale the widths of ``base`` until its cost is nearest to that of ``like``.
+    """Scale the widths of one entry until its cost is nearest to that of another.
 
-    Every width is scaled by one factor and rounded to the groups of the norms.
+    All widths are multiplied by one factor and rounded to the group size of their norms.
 
     Args:
-        base: name of the entry to scale, or path of its file.
-        like: name of the entry, or path of the file, to come near.
-        by: "flops" or "parameters", of one forward pass, inner levels included.
-        inner: scale the levels inside too; else they stay as they are.
+        base: Name of the entry to scale, or path of its file.
+        like: Name of the other entry, or path of its file.
+        by: Cost to match, of one forward pass including inner levels: "flops" or "parameters".
+        inner: Whether to scale the inner levels too.
 
     Raises:
-        LookupError, SpecError: an entry is not there or wrong.
-        ValueError: no such cost, or no width comes within a factor of two.
+        LookupError: An entry does not exist.
+        SpecError: An entry is wrong.
+        ValueError: There is no such cost, or no factor brings the costs within a factor of two.
     """
     if by not in COSTS:
         raise ValueError(f"no cost {by!r}; there are {' and '.join(COSTS)}")
-    target = getattr(make_card(get(like).architecture), by)
-    found = get(base)
-    scaler = _Scaler(base, list(_widths(found.spec, inner)), by)
-    best = scaler.nearest(target)
-    if best is None or not 0.5 <= best[2] / target <= 2:
-        hint = "" if inner or len(found.labels) == 1 else "; --inner scales the levels inside too"
+    found, other = get(base), get(like)
+    target = getattr(make_card(other.architecture), by)
+    best = _nearest(base, list(_widths(found.spec, inner)), by, target)
+    if best is None or not 0.5 <= best.cost / target <= 2:
+        hint = "" if inner or len(found.labels) == 1 else "; --inner scales the inner levels too"
         raise ValueError(f"no widths of {base} bring its {by} near those of {like} ({target:,}){hint}")
-    widths, graph, cost = best
     extends = str(Path(base).expanduser().absolute()) if is_path(base) else found.name
-    return Match(found.name, extends, get(like).name, by, widths, graph, cost, target)
+    return Match(found.name, extends, other.name, by, *best, target)
 
 
-def _widths(level: LevelSpec, inner: bool, path: str = "") -> Iterator[tuple[str, int, int]]:
-    """Path, width and group size of every stage or node that has a width of its own."""
+def _widths(level: LevelSpec, inner: bool, path: str = "") -> Iterator[_Width]:
+    """Yield the widths of all stages or nodes that have their own."""
     groups = DEFAULT_GROUPS
     for arguments in (level.defaults or {}).values():
         groups = arguments.get("groups", groups) if isinstance(arguments, dict) else groups
     for name, stage in (level.stages or {}).items():
-        yield f"{path}stages.{name}.width", stage.width, groups
+        yield _Width(f"{path}stages.{name}.width", stage.width, groups)
     if level.graph is not None:
-        yield f"{path}graph.stem.width", level.graph.stem.width, groups
+        yield _Width(f"{path}graph.stem.width", level.graph.stem.width, groups)
         for name, node in level.graph.others.items():
             if node.width is not None:
-                yield f"{path}graph.{name}.width", node.width, groups
+                yield _Width(f"{path}graph.{name}.width", node.width, groups)
     if inner and level.nest is not None:
         yield from _widths(level.nest, inner, f"{path}nest.")
 
 
-class _Scaler:
-    """Costs of an entry by the number of groups that its widest stage has."""
+def _nearest(base: str, widths: Sequence[_Width], by: str, target: int) -> _Variant | None:
+    """Return the variant whose cost is nearest to the target; None if no variant is valid."""
+    widest, step = max(width.value for width in widths), max(width.groups for width in widths)
 
-    def __init__(self, name: str, widths: list[tuple[str, int, int]], by: str) -> None:
-        self.name, self.widths, self.by = name, widths, by
-        self.widest = max(width for _, width, _ in widths)
-        self.step = max(groups for _, _, groups in widths)
-        self.known: dict[int, tuple[tuple[tuple[str, int], ...], EntryGraph, int] | None] = {}
+    @functools.cache
+    def variant(number: int) -> _Variant | None:
+        """Return the variant whose widest stage has ``number`` groups, or None if it is not valid."""
+        factor = number * step / widest
+        scaled = tuple((w.path, max(1, round(w.value * factor / w.groups)) * w.groups) for w in widths)
+        try:
+            graph = get(base, [f"{path}={width}" for path, width in scaled]).architecture
+        except SpecError:
+            return None
+        return _Variant(scaled, graph, getattr(make_card(graph), by))
 
-    def at(self, number: int) -> tuple[tuple[tuple[str, int], ...], EntryGraph, int] | None:
-        """Widths, graph and cost with the widest stage at ``number`` groups; None if it is not a valid entry."""
-        if number not in self.known:
-            factor = number * self.step / self.widest
-            widths = tuple((p, max(1, round(width * factor / groups)) * groups) for p, width, groups in self.widths)
-            try:
-                graph = get(self.name, [f"{path}={width}" for path, width in widths]).architecture
-                self.known[number] = (widths, graph, getattr(make_card(graph), self.by))
-            except SpecError:
-                self.known[number] = None
-        return self.known[number]
+    def cost(number: int) -> int:
+        found = variant(number)
+        return found.cost if found is not None else 0
 
-    def nearest(self, target: int) -> tuple[tuple[tuple[str, int], ...], EntryGraph, int] | None:
-        """The nearest cost; costs rise with the width, so a bisection finds where to look."""
-        low, high = 1, max(2, LARGEST * self.widest // self.step)
-        while low < high:
-            middle = (low + high) // 2
-            found = self.at(middle)
-            low, high = (middle + 1, high) if found is None or found[2] < target else (low, middle)
-        near = [found for number in range(max(1, low - 3), low + 3) if (found := self.at(number)) is not None]
-        return min(near, key=lambda found: abs(found[2] - target), default=None)
+    # Costs rise with the width. Rounding can make a neighbor nearer than the variant that bisection finds.
+    numbers = range(1, max(2, LARGEST * widest // step))
+    place = 1 + bisect_left(numbers, target, key=cost)
+    near = [found for number in range(max(1, place - 3), place + 3) if (found := variant(number)) is not None]
+    return min(near, key=lambda found: abs(found.cost - target), default=None)
