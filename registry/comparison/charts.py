@@ -1,4 +1,4 @@
-"""Charts of a comparison as SVG, drawn by matplotlib; one colour an entry throughout."""
+"""Charts of a comparison as SVG, drawn by matplotlib; an entry has the same color in all of them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,133 @@ from registry.costs.units import short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bar_chart", "cost_bars", "scatter_chart", "training_chart"]
+    from registry.evaluation.results import Metric
+
+__all__ = ["bar_chart", "color", "cost_bars", "scatter_chart", "training_chart"]
 
 COLORS = ("#1f6fb4", "#c8102e", "#2a8f4e", "#a65e00", "#7b3fa0", "#0c8c96", "#b0487a", "#5b6770", "#8a8d00", "#d9541e")
 
 
 def color(index: int) -> str:
-    """The colour of an entry, by its place in the comparison."""
+    """Return the color of an entry by its place in the comparison."""
     return COLORS[index % len(COLORS)]
 
 
-def _svg(title: str, draw: Callable[[Axes], object], width: float, height: float) -> str:
+def scatter_chart(comparison: Comparison, x: Callable[[Row], float], x_title: str, metric: str) -> str:
+    """Return a chart of a distance, with its 95 % interval, over a cost on a logarithmic axis.
+
+    Args:
+        comparison: Entries to draw. Those without the metric are left out.
+        x: Function that returns the cost of an entry.
+        x_title: Title of the axis of the cost.
+        metric: Name of the distance.
+    """
+
+    def draw(axes: Axes) -> None:
+        costs = []
+        for index, row in enumerate(comparison.rows):
+            found = row.metric(metric)
+            if found is None:
+                continue
+            costs.append(x(row))
+            style: dict[str, Any] = {"fmt": "o" if row.nested else "s", "capsize": 3, "markersize": 8}
+            axes.errorbar(costs[-1], found.value, yerr=_errors(found), color=color(index), **style)
+            place: dict[str, Any] = {"xytext": (8, 5), "textcoords": "offset points"}
+            axes.annotate(row.entry.name, (costs[-1], found.value), fontsize=9, **place)
+        _log_axis(axes, costs)
+        axes.set_xlabel(x_title)
+        axes.set_ylabel(metric)
+        axes.margins(x=0.18, y=0.12)
+
+    return _svg(f"{x_title} {metric}", draw, 4.2)
+
+
+def bar_chart(comparison: Comparison, metric: str) -> str:
+    """Return a bar chart of a distance with its intervals, the lowest at the top; missing values are marked."""
+
+    def draw(axes: Axes) -> None:
+        order = list(enumerate(comparison.rows))
+        order.sort(key=lambda item: math.inf if (value := item[1].value(metric)) is None else value, reverse=True)
+        for place, (index, row) in enumerate(order):
+            found = row.metric(metric)
+            if found is None:
+                axes.text(0, place, " not measured", va="center", color="#888888", style="italic")
+                continue
+            style: dict[str, Any] = {"color": color(index), "height": 0.65, "capsize": 3, "ecolor": "#333333"}
+            axes.barh(place, found.value, xerr=_errors(found), **style)
+            _label_bar(axes, place, found.value if found.high is None else found.high, f"{found.value:.4g}")
+        _name_bars(axes, [row.entry.name for _, row in order])
+        axes.set_xlabel(f"{metric} (lower is better)")
+        axes.margins(x=0.12)
+
+    return _svg(metric, draw, _bars_height(comparison))
+
+
+def cost_bars(comparison: Comparison, value: Callable[[Any], float], title: str, shown: Callable[[float], str]) -> str:
+    """Return a bar chart of a cost, stacked by level with the innermost level darkest.
+
+    Args:
+        comparison: Entries to draw.
+        value: Function that returns the cost of a level.
+        title: Title of the axis.
+        shown: Function that formats the total of an entry, which is printed beside its bar.
+    """
+
+    def draw(axes: Axes) -> None:
+        order = list(reversed(list(enumerate(comparison.rows))))
+        largest = max(sum(map(value, row.card.levels)) for row in comparison.rows)
+        for place, (index, row) in enumerate(order):
+            start = 0.0
+            for depth, level in enumerate(reversed(row.card.levels)):
+                size = value(level)
+                style: dict[str, Any] = {"color": color(index), "alpha": max(0.25, 1 - 0.3 * depth), "height": 0.65}
+                axes.barh(place, size, left=start, edgecolor="white", **style)
+                if size > 0.12 * largest:
+                    axes.text(start + size / 2, place, level.label, ha="center", va="center", color="white", fontsize=8)
+                start += size
+            _label_bar(axes, place, start, shown(start))
+        axes.margins(x=0.2)
+        _name_bars(axes, [row.entry.name for _, row in order])
+        axes.set_xlabel(title)
+
+    return _svg(title, draw, _bars_height(comparison))
+
+
+def training_chart(comparison: Comparison) -> str | None:
+    """Return a chart of the validation loss of the finest level over training FLOPs; None if no entry has a curve."""
+    if not any(row.curve for row in comparison.rows):
+        return None
+
+    def draw(axes: Axes) -> None:
+        for index, row in enumerate(comparison.rows):
+            if row.curve is not None:
+                x, y = zip(*row.curve.points, strict=True)
+                label = f"{row.entry.name} ({row.curve.level})"
+                axes.plot(x, y, "-" if row.nested else "--", color=color(index), marker=".", label=label)
+        axes.set_yscale("log")
+        axes.set_xlabel("training FLOPs (forward and backward, all phases)")
+        axes.set_ylabel("validation v loss, finest level")
+        axes.legend(fontsize=8, frameon=False)
+
+    return _svg("training", draw, 4.2)
+
+
+def _svg(title: str, draw: Callable[[Axes], object], height: float) -> str:
+    """Return a chart as an ``<svg>`` element.
+
+    Args:
+        title: Text that no other chart of a page has.
+        draw: Function that draws the chart.
+        height: Height in inches.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
-    # The salt keeps the ids of charts in one page apart, and those of one chart the same.
+    # With the salt, charts in one page have different ids, and equal charts have equal ones.
     with matplotlib.rc_context(
         {"svg.hashsalt": title, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
     ):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(6.4, height), layout="constrained")
         axes = figure.subplots()
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -39,37 +147,21 @@ def _svg(title: str, draw: Callable[[Axes], object], width: float, height: float
         axes.set_axisbelow(True)
         draw(axes)
         text = io.StringIO()
-        # No date, so that equal charts are equal files.
+        # Without a date, equal charts are equal files.
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
 
 
-def scatter_chart(comparison: Comparison, x: Callable[[Row], float], x_title: str, metric: str) -> str:
-    """A cost on a logarithmic axis against a distance with its 95 % interval; entries without it are left out."""
-
-    def draw(axes: Axes) -> None:
-        for index, row in enumerate(comparison.rows):
-            value = row.value(metric)
-            if value is None or row.measured is None:
-                continue
-            found = row.measured.metrics[metric]
-            span = None if found.low is None or found.high is None else [[value - found.low], [found.high - value]]
-            nested = len(row.entry.labels) > 1
-            axes.errorbar(
-                x(row), value, yerr=span, fmt="o" if nested else "s", color=color(index), capsize=3, markersize=8
-            )
-            axes.annotate(row.entry.name, (x(row), value), xytext=(8, 5), textcoords="offset points", fontsize=9)
-        _log_axis(axes, [x(row) for row in comparison.rows if row.value(metric) is not None])
-        axes.set_xlabel(x_title)
-        axes.set_ylabel(metric)
-        axes.margins(x=0.18, y=0.12)
-
-    return _svg(f"{x_title} {metric}", draw, 6.4, 4.2)
+def _errors(metric: Metric) -> list[list[float]] | None:
+    """Return the distances from a value to the ends of its interval, as matplotlib takes them."""
+    if metric.low is None or metric.high is None:
+        return None
+    return [[metric.value - metric.low], [metric.high - metric.value]]
 
 
 def _log_axis(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic x axis with labels that are few enough to be read: 20.00 M."""
+    """Make the x axis logarithmic, with few enough labels to be readable: ``20 M``."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
@@ -80,73 +172,15 @@ def _log_axis(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def bar_chart(comparison: Comparison, metric: str) -> str:
-    """A distance of every entry with its interval, least first; an entry without it says so."""
-
-    def draw(axes: Axes) -> None:
-        order = sorted(range(len(comparison.rows)), key=lambda i: -(_or_last(comparison.rows[i].value(metric))))
-        for place, index in enumerate(order):
-            row = comparison.rows[index]
-            value = row.value(metric)
-            if value is None or row.measured is None:
-                axes.text(0, place, " not measured", va="center", color="#888888", style="italic")
-                continue
-            found = row.measured.metrics[metric]
-            span = None if found.low is None or found.high is None else [[value - found.low], [found.high - value]]
-            axes.barh(place, value, xerr=span, color=color(index), height=0.65, capsize=3, ecolor="#333333")
-            end = value if found.high is None else found.high
-            axes.annotate(f"{value:.4g}", (end, place), xytext=(5, 0), textcoords="offset points", va="center")
-        axes.set_ylim(-0.6, len(order) - 0.4)
-        axes.set_yticks(range(len(order)), [comparison.rows[i].entry.name for i in order])
-        axes.set_xlabel(f"{metric} (less is better)")
-        axes.margins(x=0.12)
-        axes.grid(visible=False, axis="y")
-
-    return _svg(metric, draw, 6.4, 0.6 + 0.42 * len(comparison.rows))
+def _bars_height(comparison: Comparison) -> float:
+    return 0.6 + 0.42 * len(comparison.rows)
 
 
-def cost_bars(comparison: Comparison, value: Callable[[Any], float], title: str, shown: Callable[[float], str]) -> str:
-    """A cost of every entry, split by level, the innermost darkest, with its sum: small ones have no bar to be seen."""
-
-    def draw(axes: Axes) -> None:
-        rows = list(reversed(list(enumerate(comparison.rows))))
-        for place, (index, row) in enumerate(rows):
-            start = 0.0
-            for depth, level in enumerate(reversed(row.card.levels)):
-                size = value(level)
-                alpha = max(0.25, 1 - 0.3 * depth)
-                axes.barh(place, size, left=start, color=color(index), alpha=alpha, height=0.65, edgecolor="white")
-                if size > 0.12 * max(sum(value(part) for part in r.card.levels) for r in comparison.rows):
-                    axes.text(start + size / 2, place, level.label, ha="center", va="center", color="white", fontsize=8)
-                start += size
-            axes.annotate(shown(start), (start, place), xytext=(5, 0), textcoords="offset points", va="center")
-        axes.margins(x=0.2)
-        axes.set_ylim(-0.6, len(rows) - 0.4)
-        axes.set_yticks(range(len(rows)), [row.entry.name for _, row in rows])
-        axes.set_xlabel(title)
-        axes.grid(visible=False, axis="y")
-
-    return _svg(title, draw, 6.4, 0.6 + 0.42 * len(comparison.rows))
+def _label_bar(axes: Axes, place: int, end: float, text: str) -> None:
+    axes.annotate(text, (end, place), xytext=(5, 0), textcoords="offset points", va="center")
 
 
-def training_chart(comparison: Comparison) -> str | None:
-    """Held-out loss of the finest level by training compute; None without any curve."""
-    if not any(row.curve for row in comparison.rows):
-        return None
-
-    def draw(axes: Axes) -> None:
-        for index, row in enumerate(comparison.rows):
-            if row.curve is not None:
-                x, y = zip(*row.curve.points, strict=True)
-                style = "-" if len(row.entry.labels) > 1 else "--"
-                axes.plot(x, y, style, color=color(index), marker=".", label=f"{row.entry.name} ({row.curve.level})")
-        axes.set_yscale("log")
-        axes.set_xlabel("training FLOPs spent (forward and backward, all phases)")
-        axes.set_ylabel("held-out v loss, finest level")
-        axes.legend(fontsize=8, frameon=False)
-
-    return _svg("training", draw, 6.4, 4.2)
-
-
-def _or_last(value: float | None) -> float:
-    return float("inf") if value is None else value
+def _name_bars(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_yticks(range(len(names)), names)
+    axes.grid(visible=False, axis="y")

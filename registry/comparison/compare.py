@@ -1,4 +1,4 @@
-"""Entries side by side: costs, architecture choices, and the distances that were measured under one protocol."""
+"""Entries side by side: costs, architecture choices, and distances measured under the same conditions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from registry.catalogue import get
 from registry.comparison.curves import Curve, training_curve
 from registry.costs.card import Card
 from registry.entry import Entry
-from registry.evaluation.results import Measurement, Protocol, Reported, best_value, results_of
+from registry.evaluation.results import Measurement, Metric, Protocol, Reported, best_value, results_of
 from registry.facts import architecture_params
 
 __all__ = ["Comparison", "Row", "compare_entries"]
@@ -20,7 +20,16 @@ __all__ = ["Comparison", "Row", "compare_entries"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry of a comparison. ``measured`` is None where nothing was measured under the common conditions."""
+    """One entry of a comparison.
+
+    Attributes:
+        entry: The entry.
+        card: Its costs.
+        params: Its architecture choices.
+        measured: Its measurement under the conditions of the comparison, or None.
+        reported: Its results reported by others.
+        curve: Its training curve, or None.
+    """
 
     entry: Entry
     card: Card
@@ -29,44 +38,61 @@ class Row:
     reported: tuple[Reported, ...]
     curve: Curve | None
 
-    def value(self, metric: str) -> float | None:
-        """A measured value, or None: a number that is missing is never made up."""
-        found = self.measured.metrics.get(metric) if self.measured is not None else None
-        return found.value if found is not None and math.isfinite(found.value) else None
+    @property
+    def nested(self) -> bool:
+        """Whether the entry has more than one level."""
+        return len(self.entry.labels) > 1
+
+    def metric(self, name: str) -> Metric | None:
+        """Return a measured metric, or None if it was not measured or is not finite."""
+        found = self.measured.metrics.get(name) if self.measured is not None else None
+        return found if found is not None and math.isfinite(found.value) else None
+
+    def value(self, name: str) -> float | None:
+        """Return the value of a measured metric, or None."""
+        found = self.metric(name)
+        return found.value if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Entries, and the conditions under which they were measured: a protocol, and how samples were drawn."""
+    """Entries, and the conditions of their measurements: a protocol and the settings of the sampler.
+
+    Attributes:
+        rows: One row per entry.
+        protocol: Protocol of the measurements, or None if nothing was measured.
+        title: Conditions in one line, or None if nothing was measured.
+        metrics: Names of the metrics that any entry has under the conditions.
+        notes: Warnings about the measurements, and entries without any.
+    """
 
     rows: tuple[Row, ...]
     protocol: Protocol | None
-    #: The conditions in a line; None where nothing was measured.
     title: str | None
-    #: Names of the metrics that any entry has under the conditions.
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
     def differing(self) -> tuple[str, ...]:
-        """Architecture choices that are not alike in all entries."""
+        """Names of the architecture choices in which the entries differ."""
         names = dict.fromkeys(name for row in self.rows for name in row.params)
         return tuple(name for name in names if len({row.params.get(name) for row in self.rows}) > 1)
 
     def best(self, metric: str) -> float | None:
-        """The best value that an entry has, or None."""
+        """Return the best value of a metric over all entries, or None."""
         return best_value(metric, [value for row in self.rows if (value := row.value(metric)) is not None])
 
 
 def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparison:
-    """Compare entries under the conditions that most of them were measured under, the newest where several are.
+    """Compare entries under the conditions that most of them share; of several, under the newest.
 
     Args:
-        names: of the entries, or paths.
-        runs: folder of training runs, for their curves.
+        names: Names of entries, or paths of their files.
+        runs: Folder of training runs, for the training curves.
 
     Raises:
-        LookupError, SpecError: an entry is not there or wrong.
+        LookupError: An entry does not exist.
+        SpecError: An entry is wrong.
     """
     entries = list(dict.fromkeys(get(name) for name in names))
     found = {entry: results_of(entry) for entry in entries}
@@ -75,7 +101,7 @@ def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparis
     for entry in entries:
         measured, quoted = found[entry]
         same = [m for m in measured if common is not None and m.conditions == common.conditions]
-        # The last of a training, or the newest where several trainings ended alike.
+        # The last measurement of a training, or the newest of several trainings that ended at the same step.
         best = max(same, key=lambda m: (m.training_step or 0, m.date), default=None)
         params = architecture_params(entry.architecture)
         rows.append(Row(entry, entry.card(), params, best, quoted, training_curve(entry, Path(runs))))
@@ -84,12 +110,12 @@ def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparis
     missing = [row.entry.name for row in rows if row.measured is None]
     lacking = [f"not measured under this protocol: {', '.join(missing)}"] if missing and common else []
     if common is None:
-        return Comparison(tuple(rows), None, None, (), ("no distance has been measured; 'zoo evaluate' measures",))
+        return Comparison(tuple(rows), None, None, (), ("no distance has been measured; run 'zoo evaluate'",))
     return Comparison(tuple(rows), common.protocol, common.title, tuple(metrics), (*notes, *lacking))
 
 
 def _common(measured: Sequence[Sequence[Measurement]]) -> Measurement | None:
-    """The newest measurement under the conditions that most entries share."""
+    """Return the newest measurement under the conditions that most entries share."""
     counts: Counter[str] = Counter()
     newest: dict[str, Measurement] = {}
     for group in measured:

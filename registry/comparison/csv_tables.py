@@ -1,4 +1,4 @@
-"""Everything known of all entries as CSV files: costs, costs by level, measured results, reported results."""
+"""CSV files of all entries: costs, costs per level, measured results and reported results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from builders.files import write_text
 from registry.catalogue import get, list_names, readable
-from registry.costs.card import STEPS, Card
+from registry.costs.card import STEPS, Card, LevelRow
 from registry.evaluation.results import Protocol, Reported, measurements, reported
 from registry.facts import conditioning_of, family_of, kind_of
 from specs.graph import EntryGraph
@@ -19,6 +19,7 @@ from specs.schemas.evaluation import EvaluationSpec
 __all__ = ["write_tables"]
 
 Row = Mapping[str, Any]
+#: Columns of the sampler settings.
 DRAWN = (
     *("sampler", "num_inference_steps", "guidance_scale", "guidance_interval"),
     *("eta", "clip", "dynamic_threshold", "seed", "text_encoder"),
@@ -32,11 +33,11 @@ MEASURED_COLUMNS = (
 
 
 def write_tables(folder: str | Path = "results", names: Sequence[str] | None = None) -> tuple[Path, ...]:
-    """Write ``costs.csv``, ``levels.csv``, ``measured.csv`` and ``reported.csv``; nothing is built.
+    """Write ``costs.csv``, ``levels.csv``, ``measured.csv`` and ``reported.csv``, without building a network.
 
     Args:
-        folder: where to write.
-        names: of the entries; by default all.
+        folder: Folder to write to.
+        names: Names of the entries of the first two files. The default is all entries.
 
     Returns:
         The paths of the files.
@@ -61,16 +62,11 @@ def _costs(graph: EntryGraph, card: Card) -> Row:
         "resolution": card.resolution,
         "levels": " ".join(graph.labels),
         "conditioning": conditioning_of(graph),
-        "parameters": card.parameters,
-        "macs": card.macs,
-        "flops": card.flops,
-        "step_flops": card.step_flops,
+        **_work(card),
         "training_flops": card.training_flops,
         f"sampling_flops_{STEPS}": card.sampling_flops(STEPS),
         f"sampling_flops_{STEPS}_guided": card.sampling_flops(STEPS, guided=True),
-        "activation_bytes_inference": card.memory.inference,
-        "activation_bytes_training": card.memory.training,
-        "activation_bytes_checkpointed": card.memory.checkpointed,
+        **_memory(card),
         "hash": card.hash,
         "graph_hash": card.graph_hash,
     }
@@ -82,20 +78,24 @@ def _levels(card: Card) -> Iterable[Row]:
             "entry": card.name,
             "level": level.label,
             "resolution": level.resolution,
-            "parameters": level.parameters,
-            "macs": level.macs,
-            "flops": level.flops,
-            "step_flops": level.step_flops,
+            **_work(level),
             "share": f"{level.share:.6f}",
-            "activation_bytes_inference": level.memory.inference,
-            "activation_bytes_training": level.memory.training,
-            "activation_bytes_checkpointed": level.memory.checkpointed,
+            **_memory(level),
             "graph_hash": level.graph_hash,
         }
 
 
+def _work(part: Card | LevelRow) -> Row:
+    return {name: getattr(part, name) for name in ("parameters", "macs", "flops", "step_flops")}
+
+
+def _memory(part: Card | LevelRow) -> Row:
+    kinds = ("inference", "training", "checkpointed")
+    return {f"activation_bytes_{kind}": getattr(part.memory, kind) for kind in kinds}
+
+
 def _measured() -> Iterable[Row]:
-    """A row a metric; ``conditions``, a key of protocol and sampler, says which rows compare."""
+    """Yield one row per metric. Rows can be compared if their ``conditions``, a hash, are equal."""
     for found in measurements():
         protocol = found.protocol.model_dump()
         for name, metric in found.metrics.items():
@@ -115,7 +115,7 @@ def _measured() -> Iterable[Row]:
 
 
 def _drawn(settings: Mapping[str, Any]) -> Row:
-    """How samples were drawn; nothing for a folder of images."""
+    """Return the settings of the sampler; empty for a folder of images."""
     if not settings:
         return dict.fromkeys(DRAWN, "")
     every = {name: field.default for name, field in EvaluationSpec.model_fields.items()} | dict(settings)
@@ -126,7 +126,7 @@ def _drawn(settings: Mapping[str, Any]) -> Row:
 
 def _write(path: Path, rows: Sequence[Row], head: Sequence[str] | None = None) -> Path:
     text = io.StringIO()
-    # A table without rows still says what its columns are.
+    # A table without rows still has its header.
     writer = csv.DictWriter(text, fieldnames=head or list(rows[0] if rows else ()), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

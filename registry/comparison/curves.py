@@ -1,4 +1,4 @@
-"""Training curves of a run, by training FLOPs."""
+"""Training curves: validation loss over training FLOPs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from specs.schemas.recipe import PhaseSpec
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A training's held-out v loss of the finest level, by training FLOPs spent: points (flops, loss)."""
+    """The validation v loss of the finest level of a training.
+
+    Attributes:
+        level: Label of the level.
+        points: Pairs of the training FLOPs so far and the loss.
+    """
 
     level: str
     points: tuple[tuple[float, float], ...]
 
 
 def training_curve(entry: Entry, runs: Path) -> Curve | None:
-    """The held-out loss of the finest level from the log of the newest run that trained this entry."""
+    """Return the curve of the newest run that trained this entry, or None."""
     logs = sorted((*runs.glob("*/log.jsonl"), *runs.glob("*/*/log.jsonl")), key=lambda path: path.stat().st_mtime)
     for log in reversed(logs):
         try:
@@ -39,7 +44,7 @@ def training_curve(entry: Entry, runs: Path) -> Curve | None:
 
 
 def _step_flops(entry: Entry, phase: PhaseSpec) -> float:
-    """Training FLOPs of a step: of every level, three times the forward FLOPs of each of its rows."""
+    """Return the training FLOPs of a step: forward and backward, for each level the number of its rows."""
     labels = entry.labels[entry.labels.index(phase.train) :]
     rows = phase.rows(labels)
     return sum((1 + BACKWARD) * level.flops * rows[level.label] for level in entry.card().levels if level.label in rows)
@@ -49,7 +54,7 @@ def _read_curve(entry: Entry, phases: Mapping[str, object], log: Path) -> Curve 
     level = entry.labels[0]
     try:
         flops = {name: _step_flops(entry, PhaseSpec.model_validate(phase)) for name, phase in phases.items()}
-    except ValueError:  # a recipe of another version: what it spent is not known
+    except ValueError:  # the recipe of another version, whose FLOPs are not known
         return None
     spent, points = 0.0, []
     for line in log.read_text(errors="replace").splitlines():
@@ -60,7 +65,7 @@ def _read_curve(entry: Entry, phases: Mapping[str, object], log: Path) -> Curve 
             # Logs of version 0.1 say held_out_v_loss.
             losses = record.get("val_v_loss") or record.get("held_out_v_loss") or {}
             value = float(losses.get(level, math.nan))
-        except (ValueError, TypeError, AttributeError, KeyError):  # what a kill cut short, or others wrote
+        except (ValueError, TypeError, AttributeError, KeyError):  # incomplete, or not of this format
             continue
         if math.isfinite(value) and spent:
             points.append((spent, value))

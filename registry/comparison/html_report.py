@@ -1,10 +1,10 @@
-"""A comparison as one HTML file that needs nothing else: tables, charts, pictures."""
+"""A comparison as one self-contained HTML file with tables, charts and pictures."""
 
 from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from builders.files import write_text
@@ -36,10 +36,15 @@ ul.notes { color: #664; }
 
 
 def write_report(comparison: Comparison, path: str | Path) -> Path:
-    """Write the report, whole or not at all.
+    """Write the report to a file.
+
+    Args:
+        comparison: Entries to report.
+        path: File to write, an .html file.
 
     Raises:
-        ValueError: the path is no .html file.
+        ValueError: The path is not an .html file.
+        OSError: The file cannot be written and is unchanged.
     """
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
@@ -49,14 +54,14 @@ def write_report(comparison: Comparison, path: str | Path) -> Path:
 
 
 def report_html(comparison: Comparison) -> str:
-    """The report as HTML."""
+    """Return the report as HTML."""
     names = ", ".join(row.entry.name for row in comparison.rows)
-    protocol = comparison.title or "none was measured"
+    protocol = comparison.title or "none measured"
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in comparison.notes)
     sections = [
         f"<h1>Comparison of {len(comparison.rows)} entries</h1>",
-        f'<p class="lead">{html.escape(names)}. Distances: {html.escape(protocol)}. Costs are of one sample; FLOPs '
-        "are two per multiply-add.</p>",
+        f'<p class="lead">{html.escape(names)}. Distances: {html.escape(protocol)}. Costs are per sample; one '
+        "multiply-add is two FLOPs.</p>",
         f'<ul class="notes">{notes}</ul>' if notes else "",
         f'<div class="scroll">{_main_table(comparison)}</div>',
         _charts(comparison),
@@ -64,7 +69,7 @@ def report_html(comparison: Comparison) -> str:
         f'<div class="scroll">{_choices(comparison)}</div>',
         _reported(comparison),
         _samples(comparison),
-        _pictures(comparison),
+        _diagrams(comparison),
         _origins(comparison),
     ]
     body = "\n".join(section for section in sections if section)
@@ -75,9 +80,11 @@ def report_html(comparison: Comparison) -> str:
     )
 
 
-def _name(comparison: Comparison, row: Row) -> str:
-    index = comparison.rows.index(row)
-    return f'<td><i class="dot" style="background:{color(index)}"></i>{html.escape(row.entry.name)}</td>'
+def _row(comparison: Comparison, row: Row, cells: Iterable[str]) -> str:
+    """Return the cells of a table row, the entry's name with its color first."""
+    dot = f'<i class="dot" style="background:{color(comparison.rows.index(row))}"></i>'
+    texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return f"<td>{dot}{html.escape(row.entry.name)}</td>{texts}"
 
 
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
@@ -85,9 +92,15 @@ def _table(head: Sequence[str], rows: Sequence[str]) -> str:
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
 
 
+def _figures(kind: str, figures: Sequence[tuple[str, str]]) -> str:
+    """Return titles and pictures as a grid of figures."""
+    texts = (f"<figure><figcaption>{html.escape(title)}</figcaption>{picture}</figure>" for title, picture in figures)
+    return f'<div class="{kind}">{"".join(texts)}</div>'
+
+
 def _main_table(comparison: Comparison) -> str:
     head = ["entry", "levels", "parameters", "MACs", "FLOPs", f"FLOPs, {STEPS} steps", "activations, training"]
-    leading = {metric: comparison.best(metric) for metric in comparison.metrics}
+    best = {metric: comparison.best(metric) for metric in comparison.metrics}
     rows = []
     for row in comparison.rows:
         card = row.card
@@ -99,19 +112,16 @@ def _main_table(comparison: Comparison) -> str:
             short(card.sampling_flops(STEPS)),
             short_bytes(card.memory.training),
         ]
-        text = _name(comparison, row) + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        for metric in comparison.metrics:
-            found = row.measured.metrics.get(metric) if row.measured else None
-            text += _metric(found, best=row.value(metric) is not None and row.value(metric) == leading[metric])
-        rows.append(text)
+        metrics = (_metric(row.metric(metric), best[metric]) for metric in comparison.metrics)
+        rows.append(_row(comparison, row, cells) + "".join(metrics))
     return _table([*head, *comparison.metrics], rows)
 
 
-def _metric(found: Metric | None, best: bool) -> str:
+def _metric(found: Metric | None, best: float | None) -> str:
     if found is None:
         return '<td class="none">not measured</td>'
     span = "" if found.low is None else f"<br><small>{found.low:.4g} to {found.high:.4g}</small>"
-    return f"<td{' class=best' if best else ''}>{found.value:.4g}{span}</td>"
+    return f"<td{' class=best' if found.value == best else ''}>{found.value:.4g}{span}</td>"
 
 
 def _charts(comparison: Comparison) -> str:
@@ -124,43 +134,37 @@ def _charts(comparison: Comparison) -> str:
         charts.append((f"Parameters against {metric}", by_parameters))
         charts.append((f"{metric}, with 95 % intervals", bar_chart(comparison, metric)))
     costs: list[tuple[str, Callable[..., float], str, Callable[[float], str]]] = [
-        ("FLOPs by level", lambda level: level.flops, "FLOPs of one forward pass", lambda sum: short(round(sum))),
-        ("Parameters by level", lambda level: level.parameters, "parameters", lambda sum: short(round(sum))),
+        ("FLOPs by level", lambda level: level.flops, "FLOPs of one forward pass", lambda total: short(round(total))),
+        ("Parameters by level", lambda level: level.parameters, "parameters", lambda total: short(round(total))),
         (
             "Memory by level",
             lambda level: level.memory.training / 2**20,
-            "MiB of activations kept for training",
-            lambda sum: short_bytes(round(sum * 2**20)),
+            "MiB of activations saved for the backward pass",
+            lambda total: short_bytes(round(total * 2**20)),
         ),
     ]
     charts += [(title, cost_bars(comparison, value, axis, shown)) for title, value, axis, shown in costs]
     curves = training_chart(comparison)
     if curves is not None:
         charts.append(("Training: nested entries solid, flat ones dashed", curves))
-    figures = "".join(f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in charts)
-    return f'<h2>Charts</h2><div class="charts">{figures}</div>'
+    return "<h2>Charts</h2>" + _figures("charts", charts)
 
 
 def _choices(comparison: Comparison) -> str:
     names = comparison.differing
-    rows = [
-        _name(comparison, row) + "".join(f"<td>{html.escape(row.params.get(name, ''))}</td>" for name in names)
-        for row in comparison.rows
-    ]
+    rows = [_row(comparison, row, [row.params.get(name, "") for name in names]) for row in comparison.rows]
     return _table(["entry", *names], rows)
 
 
 def _reported(comparison: Comparison) -> str:
     rows = [
-        _name(comparison, row)
-        + f"<td>{html.escape(item.metric)} {item.value:g}</td><td>{html.escape(item.data)}</td>"
-        + f"<td>{html.escape(item.source)}; {html.escape(item.note)}</td>"
+        _row(comparison, row, [f"{item.metric} {item.value:g}", item.data, f"{item.source}; {item.note}"])
         for row in comparison.rows
         for item in row.reported
     ]
     if not rows:
         return ""
-    return "<h2>Reported by others, under protocols of theirs</h2>" + _table(["entry", "value", "data", "source"], rows)
+    return "<h2>Reported by others, under other protocols</h2>" + _table(["entry", "value", "data", "source"], rows)
 
 
 def _samples(comparison: Comparison) -> str:
@@ -169,35 +173,28 @@ def _samples(comparison: Comparison) -> str:
         path = grid_path(row.measured) if row.measured else None
         if path is not None:
             content = base64.b64encode(path.read_bytes()).decode()
-            image = f'<img alt="samples of {html.escape(row.entry.name)}" src="data:image/png;base64,{content}">'
-            figures.append(f"<figure><figcaption>{html.escape(row.entry.name)}</figcaption>{image}</figure>")
-    return f'<h2>Samples</h2><div class="pictures">{"".join(figures)}</div>' if figures else ""
+            name = html.escape(row.entry.name)
+            image = f'<img alt="samples of {name}" src="data:image/png;base64,{content}">'
+            figures.append((row.entry.name, image))
+    return "<h2>Samples</h2>" + _figures("pictures", figures) if figures else ""
 
 
-def _pictures(comparison: Comparison) -> str:
+def _diagrams(comparison: Comparison) -> str:
     from registry.publishing.diagram import draw_svg
 
-    figures = []
-    for row in comparison.rows:
-        svg = draw_svg(row.entry.architecture)
-        figures.append(f"<figure><figcaption>{html.escape(row.entry.name)}</figcaption>{svg}</figure>")
-    return f'<h2>Architectures</h2><div class="charts">{"".join(figures)}</div>'
+    figures = [(row.entry.name, draw_svg(row.entry.architecture)) for row in comparison.rows]
+    return "<h2>Architectures</h2>" + _figures("charts", figures)
 
 
 def _origins(comparison: Comparison) -> str:
-    """Hashes, and what the numbers were measured with."""
+    """Return a table of hashes and of what the numbers were measured with."""
     rows = []
     for row in comparison.rows:
-        measured = row.measured
-        facts = [row.card.hash, row.card.graph_hash, measured.weights if measured else "", _sampler(row)]
-        facts.append(measured.environment.get("hardware", "") if measured else "")
-        facts.append(measured.date if measured else "")
-        rows.append(_name(comparison, row) + "".join(f"<td>{html.escape(fact)}</td>" for fact in facts))
+        cells = [row.card.hash, row.card.graph_hash]
+        if (m := row.measured) is not None:
+            cells += [m.weights, how_drawn(m.sampler), m.environment.get("hardware", ""), m.date]
+        else:
+            cells += [""] * 4
+        rows.append(_row(comparison, row, cells))
     head = ["entry", "hash", "graph hash", "weights", "sampler", "hardware", "measured"]
-    return "<h2>Where the numbers come from</h2>" + f'<div class="scroll">{_table(head, rows)}</div>'
-
-
-def _sampler(row: Row) -> str:
-    if row.measured is None:
-        return ""
-    return how_drawn(row.measured.sampler)
+    return "<h2>Origin of the numbers</h2>" + f'<div class="scroll">{_table(head, rows)}</div>'
