@@ -168,7 +168,7 @@ def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
                 macs=level.total.total_macs,
                 flops=level.total.flops,
                 step_flops=2 * level.total.macs,
-                share=level.total.flops / total.flops if total.flops else 0.0,
+                share=level.total.flops / total.flops,
                 memory=by_level[level.label],
                 stages=_stage_rows(level),
             )
@@ -262,8 +262,7 @@ def _line(depth: int, cells: Sequence[str], style: str = "") -> Table:  # pragma
 
 
 def _numbers(row: Card | LevelRow | StageRow, card: Card) -> tuple[str, ...]:
-    share = f"{100 * row.flops / card.flops:.1f} %" if card.flops else ""
-    return f"{row.parameters:,}", short(row.macs), short(row.flops), share
+    return f"{row.parameters:,}", short(row.macs), short(row.flops), f"{100 * row.flops / card.flops:.1f} %"
 
 
 def _stage_title(stage: StageRow) -> str:
