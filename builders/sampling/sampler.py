@@ -44,7 +44,6 @@ class LevelState:
         return _noise(self.generators, self.z.shape[1:], self.z.device)
 
 
-@torch.no_grad()
 def sample(
     model: nn.Module,
     context: Context,
@@ -90,7 +89,7 @@ def sample(
     levels = _start(process, seeds, next(model.parameters()).device)
     predict = _Guided(model, context, unconditional, settings.guidance_scale, len(seeds))
     step = STEPS[settings.sampler]
-    with _evaluating(model):
+    with torch.no_grad(), _evaluating(model):
         for number, (t, s) in enumerate(pairwise(times), 1):
             # The network counts time from 0 where the schedule counts from 1.
             v = predict([level.z for level in levels], t - 1, guided=settings.guides_at(t / process.steps))

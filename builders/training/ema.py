@@ -50,16 +50,16 @@ class EMA:
                 pair[0].append(averages[name])
                 pair[1].append(weight)
 
-    @torch.no_grad()
     def update(self, step: int) -> None:
         """Move the average of the trained levels towards the weights.
 
         Args:
             step: Step of the phase, from 0.
         """
-        for label, (averages, weights) in self._pairs.items():
-            if weights:
-                torch._foreach_lerp_(averages, weights, 1 - ema_decay(self.decay, self.ages[label] + step))
+        with torch.no_grad():
+            for label, (averages, weights) in self._pairs.items():
+                if weights:
+                    torch._foreach_lerp_(averages, weights, 1 - ema_decay(self.decay, self.ages[label] + step))
 
     def restart(self) -> None:
         """Set the average to the current weights."""
