@@ -71,8 +71,11 @@ def main() -> int:
         shutil.rmtree(ROOT / "mutants", ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [Path(sys.executable).with_name("mutmut"), "run", "--max-children", str(options.jobs)]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    # A log has no use for the bar that moves: a line of it begins with a Braille pattern.
+    output, errors = (None, None) if sys.stdout.isatty() else (subprocess.PIPE, subprocess.STDOUT)
+    ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=errors, text=True, check=False)
     if ended.returncode:
+        print(*(line for line in (ended.stdout or "").splitlines() if not "\u2800" <= line[:1] <= "\u28ff"), sep="\n")
         return ended.returncode
     results = list(read_results())
     reasons = read_reasons(LIST.read_text()) if LIST.exists() else {}
