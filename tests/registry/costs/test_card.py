@@ -96,6 +96,12 @@ def test_stages_go_from_fine_to_coarse_whatever_the_order_of_nodes():
     assert [row.resolution for row in make_card(graph).levels[0].stages] == [None, 8, 4, 2]
 
 
+def test_the_nest_comes_last_even_where_a_level_goes_deeper():
+    outer = plain_level(8, node("nest", "nest", 4, "stem"), node("d", "down", 4, "nest"), head="d")
+    graph = type(GRAPH)("deep", (outer, plain_level(8, label="inner")), time_width=16)
+    assert [row.name for row in make_card(graph).levels[0].stages] == ["embeddings", "8 px", "4 px", "nest"]
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -203,11 +209,11 @@ def test_what_guides_a_sample():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sampler": "ddin"}, "no sampler 'ddin'; did you mean 'ddim'.*ddim, ddpm, dpm"),
+        ({"sampler": "ddin"}, "'ddim', 'ddpm' or 'dpm.*not the text 'ddin'; did you mean 'ddim'"),
         ({"num_inference_steps": 0}, "not 0"),
         ({"num_inference_steps": 101}, "not 101"),
-        ({"guidance_scale": float("inf")}, "finite number, not inf"),
-        ({"guidance_scale": float("nan")}, "finite number, not nan"),
+        ({"guidance_scale": float("inf")}, "'guidance_scale'.*finite number"),
+        ({"guidance_scale": float("nan")}, "'guidance_scale'.*finite number"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

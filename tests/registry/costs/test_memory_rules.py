@@ -134,6 +134,29 @@ def test_an_inner_level_runs_while_the_outer_waits():
     assert levels["r8"].training == FLOAT * (image + TIME + stem + a + d + 7 * 64 + 5 * 64 + 5 * 64 + head)
 
 
+def test_the_convolutions_around_an_inner_level_hold_their_outputs():
+    outer = plain_level(8, node("nest", "nest", 10, "stem"), node("a", "conv", 2, "nest"), head="a", stem_width=10)
+    levels = activation_memory(entry(outer, plain_level(8, label="inner")))[1]
+    # The stem, both convolutions, and the sum.
+    assert levels["r8"].inference == FLOAT * 64 * (10 + 2 * 10 + 10)
+
+
+def test_all_outer_levels_wait():
+    """Each with its stem alone, which its last block adds."""
+    levels = [
+        plain_level(
+            side, node("d", "down", 4, "stem"), node("nest", "nest", 4, "d"), node("u", "up", 4, "nest"),
+            node("a", "conv", 4, "u", "stem", merge="add"), head="a",
+        )
+        for side in (16, 8)
+    ]  # fmt: skip
+    memory, by_level = activation_memory(entry(*levels, plain_level(4, node("a", "conv", 900, "stem"), head="a")))
+    waiting = [FLOAT * 4 * (side**2 + (side // 2) ** 2) for side in (16, 8)]
+    assert memory.inference == sum(waiting) + by_level["r4"].inference
+    for found in (memory, *by_level.values()):
+        assert {type(value) for value in (found.inference, found.training, found.checkpointed)} == {int}
+
+
 def test_an_entry_checkpoints_every_level_and_computes_one_block_again():
     memory, levels = activation_memory(rich_entry())
     inputs = [level.checkpointed for level in levels.values()]

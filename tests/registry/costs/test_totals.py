@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from registry.costs.totals import EntryCosts, LevelCosts, Part, count
+from registry.costs.totals import EntryCosts, LevelCosts, Part, _once, count
 from specs.blocks import Costs
-from specs.graph import TextInput
-from tests.helpers.graphs import plain_entry, rich_entry
+from specs.graph import EntryGraph, TextInput
+from tests.helpers.graphs import node, plain_entry, plain_level, rich_entry
 
 
 def conv(width, out, kernel, side):
@@ -115,8 +115,24 @@ def test_a_level_without_blocks_reads_its_stem():
 
 
 def test_three_levels_nest_each_in_the_next():
-    levels = count(plain_entry(8, 4, 2)).levels
-    assert [(level.label, level.resolution) for level in levels] == [("r8", 8), ("r4", 4), ("r2", 2)]
+    def nesting(side, stem_width):
+        return plain_level(side, node("nest", "nest", stem_width, "stem"), head="nest", stem_width=stem_width)
+
+    graph = EntryGraph("three", (nesting(8, 4), nesting(6, 10), plain_level(2, stem_width=22)), time_width=16)
+    levels = count(graph).levels
+    assert [(level.label, level.resolution) for level in levels] == [("r8", 8), ("r6", 6), ("r2", 2)]
+    nests = [level.parts[-1].costs for level in levels]
+    assert nests[:2] == [conv(4, 10, 3, 8) + conv(10, 4, 3, 8), conv(10, 22, 3, 6) + conv(22, 10, 3, 6)]
+
+
+def test_what_is_paid_once_is_paid_once():
+    assert _once(Costs(1, 20, 300)) == Costs(1, 0, 320)
+
+
+def test_costs_are_whole_numbers():
+    for level in count(rich_entry()).levels:
+        for part in level.parts:
+            assert {type(value) for value in (part.costs.parameters, part.costs.macs, part.costs.encode_macs)} == {int}
 
 
 def test_totals_are_sums():
