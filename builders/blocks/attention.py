@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from builders.blocks.initialization import zero
 from specs.blocks.attention import AttentionArguments
 
-__all__ = ["Attention", "TextKeysValues"]
+__all__ = ["Attention", "TextKeysValues", "masked_attention", "split_heads"]
 
 
 class TextKeysValues(nn.Module):
@@ -85,19 +85,34 @@ class Attention(nn.Module):
 
     def _attend(self, pixels: Tensor, text: Tensor | None, mask: Tensor | None) -> Tensor:
         # A separate function, so that queries, keys and values are freed before the feed-forward.
-        joined = self.queries_keys_values(self.norm(pixels).transpose(1, 2))  # (batch, pixels, 3 * channels)
-        joined = joined.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
-        queries, keys, values = joined.unbind(0)  # each (batch, heads, pixels, channels / heads)
-        h = scaled_dot_product_attention(queries, keys, values)
+        normed = self.norm(pixels).transpose(1, 2)  # (batch, pixels, channels)
+        queries, keys, values = split_heads(self.queries_keys_values(normed), self.heads)
+        h = scaled_dot_product_attention(queries, keys, values)  # (batch, heads, pixels, channels / heads)
         if text is not None:
-            h = h + self._attend_to_text(queries, text, mask)
+            text_keys, text_values = text.unbind(1)  # each (batch, heads, tokens, channels / heads)
+            h = h + masked_attention(queries, text_keys, text_values, mask)
         return self.out(h.transpose(1, 2).flatten(2)).transpose(1, 2)  # (batch, channels, pixels)
 
-    @staticmethod
-    def _attend_to_text(queries: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
-        keys, values = text.unbind(1)  # each (batch, heads, tokens, channels / heads)
-        if mask is None:
-            return scaled_dot_product_attention(queries, keys, values)
-        # A large negative but finite bias keeps a row without tokens finite; the factor then makes it zero.
-        bias = (1 - mask.to(queries.dtype)) * (-1e4)
-        return scaled_dot_product_attention(queries, keys, values, attn_mask=bias) * mask.amax(-1, keepdim=True)
+
+def split_heads(joined: Tensor, heads: int) -> tuple[Tensor, ...]:
+    """Split (batch, items, 3 * channels) into queries, keys and values (batch, heads, items, channels / heads)."""
+    return joined.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+
+
+def masked_attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Attend to tokens, of which some are padding.
+
+    Args:
+        queries: Queries (batch, heads, items, channels / heads).
+        keys: Keys (batch, heads, tokens, channels / heads).
+        values: Values in the shape of ``keys``.
+        mask: Token mask (batch, 1, 1, tokens), 1 for a token and 0 for padding. None for no padding.
+
+    Returns:
+        Result in the shape of ``queries``; zero for a row without tokens.
+    """
+    if mask is None:
+        return scaled_dot_product_attention(queries, keys, values)
+    # A large negative but finite bias keeps a row without tokens finite; the factor then makes it zero.
+    bias = (1 - mask.to(queries.dtype)) * (-1e4)
+    return scaled_dot_product_attention(queries, keys, values, attn_mask=bias) * mask.amax(-1, keepdim=True)

@@ -1,9 +1,9 @@
-"""From a level's graph to a torch.fx GraphModule, and the split into what depends on the prompt alone and the rest."""
+"""Building a level as a torch.fx GraphModule, and splitting it into encoder and denoiser."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,16 +17,17 @@ from specs.graph import LevelGraph, Node, input_channels
 
 __all__ = ["build_level", "split_level"]
 
-#: Inputs that change at every step of sampling. All others belong to the prompt.
+#: Inputs that change at every step of sampling. All others depend only on the prompt.
 DYNAMIC = ("z", "t", "features", "inner")
 
 
 class LevelBuilder:
     """Writes the fx graph of one level, node by node, and collects its modules.
 
-    The graph's inputs are ``z`` (the noisy input), ``t``, ``features`` if the level is nested, ``condition``
-    (batch, E), ``tokens`` and ``text_mask`` where a block attends to text, one value a micro input, and ``inner``, a
-    function from features to (predictions, features), if the level nests. It returns (predictions, features).
+    The graph's inputs are ``z`` (rows, channels, height, width), ``t`` (batch,), ``features`` in the shape of the stem
+    if the level is nested, ``condition`` (batch, E), ``tokens`` (batch, tokens, D) and ``text_mask`` (batch, tokens) if
+    a block attends to text, each micro input (batch,), and ``inner``, a function from features to (predictions,
+    features), if the level nests another. It returns (predictions, features).
     """
 
     def __init__(self, level: LevelGraph, scene: Scene, *, nested: bool, inner: LevelGraph | None, masked: bool):
@@ -37,7 +38,7 @@ class LevelBuilder:
         self.channels: dict[str, int] = {"stem": level.stem_width}
 
     def build(self) -> fx.GraphModule:
-        """Write the whole level."""
+        """Build the level."""
         self._write_inputs()
         self._write_stem()
         predictions: fx.Node | None = None
@@ -57,20 +58,28 @@ class LevelBuilder:
         return fx.GraphModule(self.root, self.graph, class_name=f"Level_{self.level.label}")
 
     def _apply(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], **options: Any) -> fx.Node:
-        """A node that calls a function; fx makes its name unique among those that a spec gives."""
+        """Add a node that calls a function; fx makes its name unique among those of the spec."""
         return self.graph.create_node("call_function", function, args, options, name=name)
 
     def _call(self, name: str, module: nn.Module, *args: fx.Node, at: str | None = None) -> fx.Node:
-        """A node that calls ``module``, registered under ``name`` unless it stands at ``at`` already."""
+        """Add a node that calls ``module``, and register it as ``name`` unless it is registered as ``at`` already."""
         if at is None:
             self.root.add_module(name, module)
         return self.graph.create_node("call_module", at or name, tuple(args), {}, name=name)
 
     def _write_inputs(self) -> None:
         attends = [node for node in self.level.nodes if self._reads_text(node)]
-        names = ["z", "t"] + ["features"] * self.nested + ["condition"]
-        names += ["tokens"] * bool(attends) + ["text_mask"] * bool(attends and self.masked)
-        names += [micro.name for micro in self.level.micro] + ["inner"] * (self.inner is not None)
+        names = ["z", "t"]
+        if self.nested:
+            names.append("features")
+        names.append("condition")
+        if attends:
+            names.append("tokens")
+        if attends and self.masked:
+            names.append("text_mask")
+        names += [micro.name for micro in self.level.micro]
+        if self.inner is not None:
+            names.append("inner")
         self.inputs = {name: self.graph.placeholder(name) for name in names}
         self.cut = CutRows()
         condition = self.inputs["condition"]
@@ -147,49 +156,52 @@ class LevelBuilder:
 def build_level(
     level: LevelGraph, scene: Scene, *, nested: bool, inner: LevelGraph | None, masked: bool
 ) -> fx.GraphModule:
-    """The GraphModule of a level that stands inside another (``nested``) or holds one (``inner``)."""
+    """Build a level as a GraphModule.
+
+    Args:
+        level: Graph of the level.
+        scene: Widths of the time embedding and the text tokens.
+        nested: Whether the level is inside another.
+        inner: Graph of the level inside it, if any.
+        masked: Whether attention applies the token mask.
+    """
     return LevelBuilder(level, scene, nested=nested, inner=inner, masked=masked).build()
 
 
 def split_level(level: fx.GraphModule) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """Split a level by data flow: what the prompt alone decides, and what changes with the noisy input or the time.
+    """Split a level into the part that depends only on the prompt, and the part that runs at every step.
+
+    A node is dynamic if it reads an input named in ``DYNAMIC``, directly or through other nodes. All others are static.
 
     Returns:
         The encoder, from the level's static inputs to a tuple of values, and the denoiser, from its dynamic inputs
-        followed by those values to the level's result. Both share the level's modules.
+        followed by these values to the level's result. Both share the level's modules.
     """
     dynamic: set[fx.Node] = set()
     for node in level.graph.nodes:
         if (node.op == "placeholder" and node.target in DYNAMIC) or any(n in dynamic for n in node.all_input_nodes):
             dynamic.add(node)
-    static = [node for node in level.graph.nodes if node not in dynamic and node.op != "output"]
-    handed = [node for node in static if any(user in dynamic for user in node.users)]
-    encoder, denoiser = fx.Graph(), fx.Graph()
+    static = [node for node in level.graph.nodes if node not in dynamic]
+    # Static values that dynamic nodes read: the outputs of the encoder, and inputs of the denoiser.
+    shared = [node for node in static if any(user in dynamic for user in node.users)]
+
+    encoder = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in static:
         copies[node] = encoder.node_copy(node, copies.__getitem__)
-    encoder.output(tuple(copies[node] for node in handed))
+    encoder.output(tuple(copies[node] for node in shared))
 
-    copies = {}
-    placeholders = [node for node in level.graph.nodes if node.op == "placeholder" and node in dynamic]
-    for node in placeholders:
-        copies[node] = denoiser.node_copy(node)
-    for node in handed:
-        copies[node] = denoiser.placeholder(node.name)
+    denoiser = fx.Graph()
+    inputs = [node for node in level.graph.nodes if node in dynamic and node.op == "placeholder"]
+    copies = {node: denoiser.node_copy(node) for node in inputs}
+    copies |= {node: denoiser.placeholder(node.name) for node in shared}
     for node in level.graph.nodes:
-        if node in dynamic and node.op not in ("placeholder", "output"):
+        if node in dynamic and node not in copies:
             copies[node] = denoiser.node_copy(node, copies.__getitem__)
-    (result,) = (node for node in level.graph.nodes if node.op == "output")
-    denoiser.output(fx.node.map_arg(result.args[0], copies.__getitem__))
     name = type(level).__name__
     return fx.GraphModule(level, encoder, f"{name}_encoder"), fx.GraphModule(level, denoiser, f"{name}_denoiser")
 
 
 def input_names(module: fx.GraphModule) -> tuple[str, ...]:
-    """Names of a GraphModule's inputs, in order."""
+    """Return the names of a GraphModule's inputs, in order."""
     return tuple(str(node.target) for node in module.graph.nodes if node.op == "placeholder")
-
-
-def select(values: Mapping[str, Any], module: fx.GraphModule) -> list[Any]:
-    """Of named values, those a GraphModule takes, in its order."""
-    return [values[name] for name in input_names(module)]

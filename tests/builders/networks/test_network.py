@@ -175,7 +175,7 @@ def test_gradients_reach_every_parameter(nested):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: m.encode(text=torch.zeros(1, 2, 3)), "takes no input 'text'; its inputs: classes, scale"),
+        (lambda m: m.encode(text=torch.zeros(1, 2, 3)), "has no input 'text'; its inputs: classes, scale"),
         (lambda m: m.encode(classes=torch.zeros(2), scale=torch.ones(3)), "different batch sizes: classes 2, scale 3"),
         (lambda m: m([torch.zeros(1, 3, 32, 32)], 0), "has 2 levels (r32, r8), got 1"),
         (lambda m: m(noise(m.graph, [3, 2]), 0), "level r32 has 3 rows, more than r8 (2)"),
@@ -265,7 +265,7 @@ def test_swapped_modules_are_taken_up_by_refresh(nested):
             "the input of level r32 has shape (1, 4, 32, 32), not (rows, 3, height, width)",
         ),
         ([(1, 3, 34, 34), (1, 3, 8, 8)], 0, "level r32 needs sides that are multiples of 4, not 34x34"),
-        ([(2, 3, 32, 32), (2, 3, 8, 8)], torch.zeros(3), "t has shape (3,); a number or one a row"),
+        ([(2, 3, 32, 32), (2, 3, 8, 8)], torch.zeros(3), "t has shape (3,); it is a number, or one per row"),
     ],
 )
 def test_shapes_that_do_not_fit_say_why(nested, z, t, message):
