@@ -1,7 +1,8 @@
 """A comparison of entries on MLflow's page, stored as a shared view of the experiment with its charts set up.
 
 MLflow keeps a shared view as JSON in the tag ``mlflow.sharedViewState.KEY`` of an experiment. The format is not
-documented; this one was tested with MLflow 3.17 in a browser.
+documented; this one was tested with MLflow 3.17 in a browser. ``dashboard_view.json`` has the parts of it that are the
+same for all views.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,37 +29,6 @@ MAX_TAG = 5000
 CHOICES = ("levels", "innermost_resolution", "narrowest_width", "widest_width", "resnet_blocks", "attention_blocks")
 COSTS = ("params", "flops", "training_flops", "activation_bytes_training", "latency_ms")
 LOSSES = ("val_v_loss", "loss")
-#: Key, title and number of columns of the sections.
-SECTIONS = (
-    ("distance", "Cost against distance", 3),
-    ("architecture", "Architecture", 1),
-    ("costs", "Costs", 3),
-    ("training", "Training", 3),
-    ("samples", "Samples", 1),
-)
-#: The part of the page's state that is the same for all views.
-PAGE: dict[str, Any] = {
-    "orderByKey": "metrics.`flops`",
-    "orderByAsc": True,
-    "startTime": "ALL",
-    "lifecycleFilter": "Active",
-    "modelVersionFilter": "All Runs",
-    "datasetsFilter": [],
-    "runsHiddenMode": "SHOW_ALL",
-    "runsPinned": [],
-    "runsHidden": [],
-    "runsVisibilityMap": {},
-    "runsExpanded": {},
-    "isAccordionReordered": True,
-    "viewMaximized": False,
-    "runListHidden": False,
-    "groupBy": None,
-    "groupsExpanded": {},
-    "useGroupedValuesInCharts": True,
-    "hideEmptyCharts": True,
-    "autoRefreshEnabled": False,
-    "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-}
 
 
 class NotTracked(LookupError):
@@ -75,24 +47,62 @@ def view_state(run_ids: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]
     distances = sorted(name for name in present if is_distance(name) and not name.endswith("_best") and "/" not in name)
     charts = _charts(present, distances)
     filled = {chart["metricSectionId"] for chart in charts}
-    return PAGE | {
+    template = _template()
+    sections = [template["section"] | section for section in template["sections"] if section["uuid"] in filled]
+    return template["page"] | {
         "searchFilter": _filter(run_ids),
         "selectedColumns": [f"metrics.`{name}`" for name in ("params", "flops", *distances)],
         "compareRunCharts": charts,
-        "compareRunSections": [_section(*section) for section in SECTIONS if section[0] in filled],
+        "compareRunSections": sections,
     }
+
+
+@cache
+def _template() -> dict[str, Any]:
+    return dict(json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8")))
 
 
 def _charts(present: set[str], distances: Sequence[str]) -> list[dict[str, Any]]:
     """Return the charts of all sections for the metrics that there are."""
+    charts = []
+    for name in distances:
+        for cost in ("log10_flops", "log10_params"):
+            axes = {"xaxis": {"key": cost, "type": "METRIC"}, "yaxis": {"key": name, "type": "METRIC"}}
+            charts.append(_chart("SCATTER", "distance", f"{cost}-{name}", f"{cost} against {name}", **axes))
+    charts += [_chart("BAR", "distance", name, name, metricKey=name) for name in distances]
+    choices = {"selectedParams": [*CHOICES], "selectedMetrics": ["log10_flops", *distances[:2]], "showAllRuns": False}
+    charts.append(_chart("PARALLEL", "architecture", "choices", "Architecture choices", **choices))
+    charts += [_chart("BAR", "costs", name, name, metricKey=name) for name in COSTS if name in present]
+    for name in _curves(present):
+        charts.append(_chart("LINE", "training", name, name, metricKey=name, selectedMetricKeys=[name]))
+    charts.append(_chart("IMAGE", "samples", "samples", "Samples", imageKeys=["samples"], step=0, showRunParams=False))
+    return charts
+
+
+def _chart(kind: str, section: str, key: str, title: str, **settings: Any) -> dict[str, Any]:
+    """Return a chart.
+
+    Args:
+        kind: MLflow's name of the kind of chart.
+        section: Key of the section.
+        key: Text that no other chart of this kind has in the section.
+        title: Title of the chart.
+        settings: Settings of this chart, beside those of all charts of its kind.
+    """
+    identity = {"type": kind, "uuid": f"{section}-{kind.lower()}-{key}", "metricSectionId": section}
+    return {**_template()["chart"], **_template().get(kind, {}), **identity, "displayName": title, **settings}
+
+
+def _curves(present: set[str]) -> list[str]:
+    """Return the metrics drawn over steps: distances, validation losses, training losses; the finest level first."""
+
+    def order(name: str) -> tuple[int, str, int]:
+        kind, _, label = name.partition("/")
+        digits = "".join(filter(str.isdigit, label))
+        return 0 if is_distance(kind) else 1 + LOSSES.index(kind), kind, -int(digits or 0)
+
     curves = [name for name in present if "/" in name and not name.endswith("_best")]
-    curves = [name for name in curves if is_distance(name) or name.partition("/")[0] in LOSSES]
-    charts = [_scatter("distance", cost, name) for name in distances for cost in ("log10_flops", "log10_params")]
-    charts += [_bars("distance", name) for name in distances]
-    charts.append(_parallel("architecture", CHOICES, ["log10_flops", *distances[:2]]))
-    charts += [_bars("costs", name) for name in COSTS if name in present]
-    charts += [_lines("training", name) for name in sorted(curves, key=_curve_order)]
-    return [*charts, _images("samples")]
+    return sorted((name for name in curves if is_distance(name) or name.partition("/")[0] in LOSSES), key=order)
 
 
 def store_view(client: Any, experiment: str, names: Sequence[str]) -> str:
@@ -150,64 +160,3 @@ def _search(client: Any, experiment: str) -> Iterator[Any]:
 def _filter(run_ids: Sequence[str]) -> str:
     """Return a filter of runs by their identifiers: MLflow's filters have IN for attributes only, not for tags."""
     return f"attributes.run_id IN ({', '.join(repr(run_id) for run_id in run_ids)})" if run_ids else ""
-
-
-def _section(key: str, title: str, columns: int) -> dict[str, Any]:
-    return {"uuid": key, "name": title, "display": True, "isReordered": True, "columns": columns, "cardHeight": 360}
-
-
-def _card(kind: str, section: str, name: str, **more: Any) -> dict[str, Any]:
-    return {
-        "type": kind,
-        "uuid": f"{section}-{kind.lower()}-{name}",
-        "metricSectionId": section,
-        "isGenerated": False,
-        "deleted": False,
-        "runsCountToCompare": 100,
-        **more,
-    }
-
-
-def _scatter(section: str, x: str, y: str) -> dict[str, Any]:
-    axes = {"xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
-    return _card("SCATTER", section, f"{x}-{y}", displayName=f"{x} against {y}", **axes)
-
-
-def _bars(section: str, name: str) -> dict[str, Any]:
-    return _card("BAR", section, name, metricKey=name, displayName=name)
-
-
-def _lines(section: str, name: str) -> dict[str, Any]:
-    return _card(
-        "LINE",
-        section,
-        name,
-        metricKey=name,
-        selectedMetricKeys=[name],
-        displayName=name,
-        scaleType="log",
-        xAxisKey="step",
-        xAxisScaleType="linear",
-        lineSmoothness=0,
-        yAxisKey="metric",
-        yAxisExpressions=[],
-        useGlobalXaxisKey=True,
-        useGlobalLineSmoothing=True,
-        range={},
-    )
-
-
-def _parallel(section: str, params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
-    chosen = {"selectedParams": list(params), "selectedMetrics": list(metrics), "showAllRuns": False}
-    return _card("PARALLEL", section, "choices", displayName="Architecture choices", **chosen)
-
-
-def _images(section: str) -> dict[str, Any]:
-    return _card("IMAGE", section, "samples", imageKeys=["samples"], step=0, displayName="Samples", showRunParams=False)
-
-
-def _curve_order(name: str) -> tuple[int, str, int]:
-    """Sort key: distances, validation losses, training losses; the finest level first."""
-    kind, _, label = name.partition("/")
-    digits = "".join(filter(str.isdigit, label))
-    return 0 if is_distance(kind) else 1 + LOSSES.index(kind), kind, -int(digits or 0)
