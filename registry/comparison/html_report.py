@@ -16,24 +16,6 @@ from registry.evaluation.results import Metric, grid_path, how_drawn, is_distanc
 
 __all__ = ["report_html", "write_report"]
 
-STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; margin: 2rem auto; max-width: 1500px; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-p.lead { color: #556; margin: 0 0 1rem; max-width: 75em; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid #e3e6ea; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: #445; }
-td small { color: #778; } td.none { color: #99a; font-style: italic; } td.best { font-weight: 700; }
-i.dot { display: inline-block; width: .75em; height: .75em; border-radius: 50%; margin-right: .5em; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 1.2rem; }
-.charts figure, .pictures figure { margin: 0; border: 1px solid #e3e6ea; border-radius: 8px; padding: .8rem; }
-.charts svg { width: 100%; height: auto; } figcaption { color: #445; margin-bottom: .4rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 1.2rem; }
-.pictures img { width: 100%; height: auto; image-rendering: pixelated; } .scroll { overflow-x: auto; }
-ul.notes { color: #664; }
-"""
-
 
 def write_report(comparison: Comparison, path: str | Path) -> Path:
     """Write the report to a file.
@@ -73,10 +55,11 @@ def report_html(comparison: Comparison) -> str:
         _origins(comparison),
     ]
     body = "\n".join(section for section in sections if section)
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(names)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{html.escape(names)}</title><style>\n{style}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 
