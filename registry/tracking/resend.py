@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.files import file_lock
-from registry.tracking.sender import RunDeletedError, Sender
-from registry.tracking.spool import Spool
+from registry.tracking.sender import RunDeletedError, Sender, open_sender
+from registry.tracking.spool import SentState, Spool
 from registry.tracking.spool_history import SpoolHistory
-from registry.tracking.store import absolute_uri, connect, explained, shown_uri, tracking_uri
+from registry.tracking.store import absolute_uri, explained, shown_uri, tracking_uri
 
 __all__ = ["SendReport", "TrackingError", "send_spool"]
 
@@ -104,9 +104,7 @@ def _send(spool: Spool, uri: str, status: str) -> SendReport:
     failure = None
     for attempt in range(TRIES):
         try:
-            if sender is None:
-                sender = Sender(spool, connect(uri), uri, warnings.append)
-                sender.send_rejected()
+            sender = sender or open_sender(spool, uri, warnings.append)
             while sender.send_next():
                 pass
             failure = None
@@ -119,14 +117,14 @@ def _send(spool: Spool, uri: str, status: str) -> SendReport:
             if attempt + 1 < TRIES:
                 time.sleep(PAUSE * 2**attempt)
     store = shown_uri(uri)
-    state = sender.state if sender else spool.sent(store)
+    state = sender.state if sender else spool.sent(store) or SentState("")
     return SendReport(
-        store,
-        (state.run_id or None) if state else None,
-        status,
-        sender.records if sender else 0,
-        sum(1 for _ in spool.lines(state.offset if state else 0)),
-        len(state.refused) if state else 0,
-        failure,
-        tuple(warnings),
+        uri=store,
+        run_id=state.run_id or None,
+        status=status,
+        records=sender.records if sender else 0,
+        left=sum(1 for _ in spool.lines(state.offset)),
+        refused=len(state.refused),
+        failure=failure,
+        warnings=tuple(warnings),
     )

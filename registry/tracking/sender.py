@@ -11,9 +11,9 @@ from typing import Any
 from builders.files import write_text
 from registry.tracking.metric_names import MetricNames
 from registry.tracking.spool import Line, SentState, Spool
-from registry.tracking.store import entry_run, experiment_id, explained, is_refusal, shown_uri
+from registry.tracking.store import connect, entry_run, experiment_id, explained, is_refusal, shown_uri
 
-__all__ = ["RUN_KEY", "RunDeletedError", "Sender"]
+__all__ = ["RUN_KEY", "RunDeletedError", "Sender", "open_sender"]
 
 #: Tag of a run in the store: the key of the run in the spool.
 RUN_KEY = "zoo.run_key"
@@ -240,6 +240,13 @@ class Sender:
         for run in self._runs_of(key):
             if run.info.run_id != self.state.run_id and not run.data.metrics:
                 self.client.delete_run(run.info.run_id)
+
+
+def open_sender(spool: Spool, uri: str, warn: Callable[[str], None]) -> Sender:
+    """Connect to a store, send it again what it rejected before, and return the sender of a spool."""
+    sender = Sender(spool, connect(uri), uri, warn)
+    sender.send_rejected()
+    return sender
 
 
 def _batch_of(line: Line) -> _Batch:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from builders.files import file_lock
-from registry.tracking.sender import RunDeletedError, Sender
+from registry.tracking.sender import RunDeletedError, Sender, open_sender
 from registry.tracking.spool import Spool
-from registry.tracking.store import connect, explained, shown_uri
+from registry.tracking.store import explained, shown_uri
 
 __all__ = ["SenderThread"]
 
@@ -59,51 +59,42 @@ class SenderThread:
                     if mine:
                         self._send_all()
                         return
-                self._failed("another process is sending this run")
-                if self._stop_after_failure():
+                if not self._retry("another process is sending this run"):
                     return
         except Exception as error:  # no failure of tracking may end training
-            self._failed(explained(error))
+            self.failure = explained(error)
 
     def _send_all(self) -> None:
         while not self._given_up.is_set():
             try:
-                if self.sender is None:
-                    self.sender = Sender(self.spool, connect(self.uri), self.uri, self.warn)
-                    self.sender.send_rejected()
+                self.sender = self.sender or open_sender(self.spool, self.uri, self.warn)
                 # Read before sending, so that records appended before `close` are sent.
                 closing = self._closing.is_set()
                 sent = self.sender.send_next()
             except RunDeletedError:
-                self._failed("the run was deleted there")
+                self.failure = "the run was deleted there"
                 return
             except Exception as error:
-                self._failed(explained(error))
-                if self._stop_after_failure():
-                    return
-                continue
+                if self._retry(explained(error)):
+                    continue
+                return
             self.failure, self._failures = None, 0
             if closing and not sent:
                 return
             self._closing.wait(SECONDS)
 
-    def _failed(self, why: str) -> None:
-        self.failure = why
+    def _retry(self, failure: str) -> bool:
+        """Pause after a failure; return False if training has ended and there are to be no more attempts."""
+        self.failure = failure
         self._failures += 1
-        if self._failures == 3 and not self._closing.is_set():
-            self.warn(
-                f"MLflow at {shown_uri(self.uri)} is not available ({why}); training continues, and records are saved "
-                f"in {self.spool.folder} and sent later"
-            )
-
-    def _stop_after_failure(self) -> bool:
-        """Pause before the next attempt; return True if training has ended and there is to be none."""
         if self._closing.is_set():
-            if self._failures >= CLOSING_FAILURES:
-                return True
             time.sleep(CLOSING_PAUSE)
-            return False
-        pause = min(LAST_PAUSE, FIRST_PAUSE * 2 ** (self._failures - 1))
-        if self._closing.wait(pause):
+            return self._failures < CLOSING_FAILURES
+        if self._failures == 3:
+            self.warn(
+                f"MLflow at {shown_uri(self.uri)} is not available ({failure}); training continues, and records are "
+                f"saved in {self.spool.folder} and sent later"
+            )
+        if self._closing.wait(min(LAST_PAUSE, FIRST_PAUSE * 2 ** (self._failures - 1))):
             self._failures = 0
-        return False
+        return True

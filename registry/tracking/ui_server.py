@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +40,10 @@ def find_server(uri: str) -> Server | None:
         return Server(uri.rstrip("/"))
     try:
         facts = json.loads(_server_file(uri).read_text())
-        server = Server(facts["address"], int(facts["process"]))
+        address, process = str(facts["address"]), int(facts["process"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return server if _answers(server.address) and _is_alive(server.process) else None
+    return Server(address, process) if _answers(address) and _is_alive(process) else None
 
 
 def start_server(uri: str, port: int | None = None) -> Server:
@@ -57,25 +56,12 @@ def start_server(uri: str, port: int | None = None) -> Server:
     Raises:
         ServerError: The port is in use, or MLflow does not start.
     """
-    if port is not None and not _is_free(port):
+    free = _free_port(port) if port is not None else _free_port(5000) or _free_port(0)
+    if free is None:
         raise ServerError(f"port {port} is in use; choose another one with --port")
-    port = port or _free_port()
     log = _server_file(uri).with_name(LOG)
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1"]
-    with log.open("ab") as output:
-        # A new process group, because MLflow leaves workers behind when only its parent process is stopped.
-        process = subprocess.Popen(
-            command,
-            env=settings | dict(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd=log.parent,
-        )
-    server = Server(f"http://127.0.0.1:{port}", process.pid)
+    process = _launch(uri, free, log)
+    server = Server(f"http://127.0.0.1:{free}", process.pid)
     deadline = time.monotonic() + PATIENCE
     try:
         while not _answers(server.address):
@@ -85,7 +71,7 @@ def start_server(uri: str, port: int | None = None) -> Server:
                 raise ServerError(f"MLflow's page did not answer within {PATIENCE:.0f} s; see {log}")
             time.sleep(0.2)
     except BaseException:
-        _end(process.pid)
+        _stop(process.pid)
         raise
     write_text(_server_file(uri), json.dumps({"address": server.address, "process": server.process}) + "\n")
     return server
@@ -96,7 +82,7 @@ def stop_server(uri: str) -> bool:
     server = find_server(uri)
     if server is None or server.process is None:
         return False
-    _end(server.process)
+    _stop(server.process)
     _server_file(uri).unlink(missing_ok=True)
     return True
 
@@ -107,23 +93,40 @@ def _server_file(uri: str) -> Path:
     return path.with_name(".mlflow-ui.json")
 
 
+def _launch(uri: str, port: int, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*command, "--port", str(port), "--workers", "1"],
+            env=settings | dict(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # A new process group, because MLflow leaves workers behind when only its parent process is stopped.
+            start_new_session=True,
+            cwd=log.parent,
+        )
+
+
 def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
+    except (OSError, ValueError):
         return False
 
 
-def _is_alive(process: int | None) -> bool:
+def _is_alive(process: int) -> bool:
     try:
-        os.kill(process or 0, 0)
-        return process is not None
+        os.kill(process, 0)
     except OSError:
         return False
+    return True
 
 
-def _end(process: int) -> None:
+def _stop(process: int) -> None:
+    """Stop a process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process, number)
@@ -132,19 +135,12 @@ def _end(process: int) -> None:
         time.sleep(1.0)
 
 
-def _is_free(port: int) -> bool:
+def _free_port(port: int) -> int | None:
+    """Return the port if it is free, or None; for port 0, return any free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-            return True
         except (OSError, OverflowError):
-            return False
-
-
-def _free_port() -> int:
-    if _is_free(5000):
-        return 5000
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+            return None
         return int(probe.getsockname()[1])
