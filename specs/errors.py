@@ -1,4 +1,4 @@
-"""What can be wrong with a spec, and how it is told: positions, problems, codes and their rendering."""
+"""Errors in specs: codes, positions, problems, and the report that lists them."""
 
 from __future__ import annotations
 
@@ -20,61 +20,61 @@ __all__ = [
     "quote",
 ]
 
-#: Every code that stands in brackets after ``error``, and what it means. Codes are stable.
+#: Meaning of every code that a report shows in brackets after ``error``. Codes are stable.
 CODES: dict[str, str] = {
     # the file as a whole
     "missing-file": "the file does not exist",
     "not-a-file": "the path is a directory, a pipe or a device",
     "unreadable": "the file cannot be opened",
     "not-text": "the file is not UTF-8 text",
-    "empty": "the file holds no value",
-    "too-large": "the file, or what it describes, exceeds a limit",
+    "empty": "the file is empty",
+    "too-large": "the file, or the graph that it describes, exceeds a limit",
     # the text
-    "syntax": "not YAML",
+    "syntax": "the text is not valid YAML",
     "too-deep": "brackets or indentation are nested too deeply",
     "duplicate-key": "a mapping has the same key twice",
     "bad-key": "a key is not a plain string",
-    "anchor": "anchors, aliases and merge keys are refused; use extends or defaults",
-    "tag": "YAML tags are refused",
-    "document": "a file holds one document",
-    "bad-number": "a number is infinite, not a number or too large",
+    "anchor": "anchors, aliases and merge keys are not allowed; use extends or defaults",
+    "tag": "YAML tags are not allowed",
+    "document": "the file has more than one YAML document",
+    "bad-number": "a number is infinite, NaN or too large",
     "null": "a value is missing, or null has no inherited key to remove",
     # the keys and their values
-    "unknown-key": "a key that the language does not have",
-    "missing-key": "a key that must be given",
+    "unknown-key": "a key that does not exist",
+    "missing-key": "a required key is missing",
     "wrong-type": "a value of the wrong type",
-    "out-of-range": "a number beyond its limits",
-    "bad-value": "a value that is not one of those allowed",
-    "conflict": "two keys that exclude each other",
-    "misplaced": "a key that only another level may have",
+    "out-of-range": "a number outside its range",
+    "bad-value": "a value that is not allowed",
+    "conflict": "keys that exclude each other",
+    "misplaced": "a key that belongs to another level",
     # references
     "unknown-entry": "no entry has this name",
     "unknown-tag": "no tag has this name",
     "name-mismatch": "the file's name and the entry's name differ",
-    "cyclic-reference": "entries that nest or extend each other in a circle",
-    "bad-override": "an override that is not PATH=VALUE or whose path leads nowhere",
+    "cyclic-reference": "entries that nest or extend each other in a cycle",
+    "bad-override": "an override that is not PATH=VALUE, or whose path does not exist",
     # the graph
     "unknown-block": "no block has this name",
-    "unknown-node": "a node reads one that does not exist",
+    "unknown-node": "a node reads a node that does not exist",
     "duplicate-node": "two nodes of a level have the same name",
-    "bad-name": "a name that is reserved or badly formed",
-    "graph-cycle": "nodes that read each other in a circle",
-    "dead-node": "a node whose output reaches nothing",
-    "nest-node": "a level that nests has one node called nest, and only such a level",
-    "size-mismatch": "tensors of unequal size meet",
-    "bad-width": "a width that does not fit the block",
+    "bad-name": "a name that is reserved or malformed",
+    "graph-cycle": "nodes that read each other in a cycle",
+    "dead-node": "a node whose output is never used",
+    "nest-node": "a graph has the node nest if and only if its level nests another one",
+    "size-mismatch": "tensors of different sizes or widths are merged",
+    "bad-width": "a width that the block does not accept",
     "bad-resolution": "a resolution that does not fit",
-    "bad-nesting": "resolutions that do not nest",
+    "bad-nesting": "levels that do not fit into each other",
 }
 
-#: A report lists this many problems and counts the rest.
+#: A report lists this many problems and only counts the rest.
 MAX_REPORTED = 20
 _MAX_LINE = 110
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a value was written: file, line and column from 1, and how many characters it spans."""
+    """Where a value is written: file, line and column (both from 1), and its length in characters."""
 
     file: str
     line: int
@@ -89,13 +89,13 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. A problem of a file as a whole has ``file`` and no position."""
+    """One error. A problem with a file as a whole has a ``file`` and no position."""
 
     code: str
     message: str
     position: Position | None = None
     file: str | None = None
-    #: References that led to the file, outermost first.
+    #: References through which the file was reached, outermost first.
     reached: tuple[Position, ...] = ()
 
     def __str__(self) -> str:
@@ -110,7 +110,7 @@ class Problem:
 
 
 class SpecError(ValueError):
-    """A spec is wrong; ``problems`` says where and why, ``str()`` is the whole report."""
+    """A spec has errors. ``problems`` lists them; ``str()`` is the whole report."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
@@ -125,27 +125,25 @@ class SpecError(ValueError):
 
 
 class UnknownName(LookupError):
-    """No entry has the name that was asked for; ``suggestions`` are the closest ones."""
+    """No entry has this name; ``suggestions`` are the closest names."""
 
     def __init__(self, name: str, suggestions: Sequence[str] = (), what: str = "entry") -> None:
         self.name, self.suggestions, self.what = name, tuple(suggestions), what
         super().__init__(name, self.suggestions, what)
 
     def __str__(self) -> str:
-        if not self.suggestions:
-            return f"no {self.what} is called {quote(self.name)}"
-        return f"no {self.what} is called {quote(self.name)}; did you mean {_either(self.suggestions)}?"
+        return f"no {self.what} is called {quote(self.name)}{_suggestion(self.suggestions)}"
 
 
 class AmbiguousName(UnknownName):
-    """A part of several names was given where one is needed; ``suggestions`` are those names."""
+    """The name is part of several names; ``suggestions`` are these names."""
 
     def __str__(self) -> str:
-        return f"{quote(self.name)} may be any of {', '.join(self.suggestions)}; give the whole name"
+        return f"{quote(self.name)} matches {', '.join(self.suggestions)}; give the full name"
 
 
 class Problems:
-    """The problems of one pass, collected so that all of them are reported together."""
+    """The problems of a pass, collected so that they are all reported together."""
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
@@ -158,7 +156,7 @@ class Problems:
 
     @property
     def full(self) -> bool:
-        """Whether more than a report shows has been found, so that suggestions are no longer worth their time."""
+        """Whether there are more problems than a report shows, so that suggestions are not worth computing."""
         return len(self._found) > MAX_REPORTED
 
     def add(self, code: str, message: str, position: Position | None = None, file: str | None = None) -> None:
@@ -166,8 +164,17 @@ class Problems:
         assert code in CODES, code
         self._found.setdefault(Problem(code, message, position, file), None)
 
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Record problems that another pass has reported."""
+        for problem in problems:
+            self.add(problem.code, problem.message, problem.position, problem.file)
+
     def raise_if_any(self, reached: Mapping[str, tuple[Position, ...]] | None = None) -> None:
-        """Raise :class:`SpecError` if anything was recorded; ``reached`` says how each file was come by."""
+        """Raise :class:`SpecError` if there are problems.
+
+        Args:
+            reached: For each file, the references through which it was reached.
+        """
         if not self._found:
             return
         files: dict[str | None, int] = {}
@@ -178,12 +185,12 @@ class Problems:
 
 
 def fail(code: str, message: str, position: Position | None = None, file: str | None = None) -> SpecError:
-    """A :class:`SpecError` of a single problem, to raise."""
+    """Return a :class:`SpecError` with a single problem."""
     return SpecError((Problem(code, message, position, file),))
 
 
 def quote(value: object, limit: int = 60) -> str:
-    """A value as it stands in messages: quoted if text, shortened if long, control characters escaped."""
+    """Return a value as messages show it: text in quotes, long values shortened, control characters escaped."""
     if isinstance(value, str) and len(value) > limit:
         value = value[: limit - 3] + "..."
     text = repr(value)
@@ -191,7 +198,7 @@ def quote(value: object, limit: int = 60) -> str:
 
 
 def closest(name: str, choices: Iterable[str], count: int = 1) -> list[str]:
-    """The ``count`` choices that look most like ``name``, best first."""
+    """Return the ``count`` choices most similar to ``name``, best first."""
     if len(name) > 64:
         return []
     from difflib import get_close_matches
@@ -201,14 +208,15 @@ def closest(name: str, choices: Iterable[str], count: int = 1) -> list[str]:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """``"; did you mean 'depth'?"``, or nothing if no choice is close."""
-    matches = closest(name, choices)
-    return f"; did you mean {quote(matches[0])}?" if matches else ""
+    """Return ``"; did you mean 'depth'?"`` with the most similar choice, or an empty string if none is similar."""
+    return _suggestion(closest(name, choices))
 
 
-def _either(names: Sequence[str]) -> str:
-    quoted = [quote(name) for name in names]
-    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
+def _suggestion(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    *others, last = map(quote, names)
+    return f"; did you mean {', '.join(others)} or {last}?" if others else f"; did you mean {last}?"
 
 
 def _file(problem: Problem) -> str | None:
@@ -220,18 +228,18 @@ def _place(problem: Problem) -> tuple[int, int]:
 
 
 def _clean(text: str) -> str:
-    """Text that cannot move the cursor of a terminal."""
+    """Replace characters that could control a terminal by spaces."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _columns(text: str) -> int:
-    """Width of a text in a terminal."""
+    """Return the width of a text in a terminal."""
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(bool(unicodedata.combining(char)) for char in text)
 
 
 def _excerpt(position: Position) -> list[str]:
-    """The source line and the carets under the value, cut to a window where the line is long."""
+    """Return the source line, cut if it is long, and a line of carets under the value."""
     text = _clean(position.text)
     start = position.column - 1
     first = len(text) - len(text.lstrip())

@@ -1,7 +1,4 @@
-"""One form for what a graph is: canonical JSON, the hashes taken of it, and the YAML that loads to it again.
-
-Whatever equals its default is left out, so that a later field with a default changes no hash.
-"""
+"""Write a graph as YAML that loads to the same graph. Values equal to their default are omitted."""
 
 from __future__ import annotations
 
@@ -10,17 +7,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from specs.errors import SpecError
 from specs.graph import EntryGraph, Node, canonical_inputs, changed_fields
+from specs.syntax.yaml_tree import core_scalar
 
 __all__ = ["expanded_yaml", "json_text"]
 
-#: Texts that may stand without quotes, unless they read as something else.
+#: Strings that need no quotes, unless YAML reads them as another type.
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def expanded_yaml(graph: EntryGraph) -> str:
-    """The entry as an explicit graph in YAML; it loads again to the same hash."""
+    """Return an entry as an explicit graph in YAML, which loads to the same hash."""
     lines = [f"name: {_flow(graph.name)}"]
     if graph.summary:
         lines.append(f"summary: {_flow(graph.summary)}")
@@ -37,8 +36,9 @@ def expanded_yaml(graph: EntryGraph) -> str:
 
 def _level_lines(graph: EntryGraph, index: int) -> list[str]:
     level, innermost = graph.levels[index], index == len(graph.levels) - 1
+    changed = changed_fields(level, "channels", "normalize_input", "head_groups")
     lines = [f"resolution: {level.resolution}"]
-    if level.channels != 3:
+    if "channels" in changed:
         lines.append(f"channels: {level.channels}")
     inputs = canonical_inputs(graph) if innermost else {}
     inputs |= {micro.name: {"default": micro.default} for micro in level.micro}
@@ -46,13 +46,13 @@ def _level_lines(graph: EntryGraph, index: int) -> list[str]:
         lines += ["inputs:", *(f"  {_flow(name)}: {_flow(value)}" for name, value in inputs.items())]
     if innermost and graph.time_width != 4 * level.stem_width:
         lines.append(f"time: {_flow({'width': graph.time_width})}")
-    if level.normalize_input != "auto":
+    if "normalize_input" in changed:
         lines.append(f"normalize_input: {_flow(level.normalize_input)}")
     lines += ["graph:", f"  stem: {_flow({'width': level.stem_width})}"]
     for node in level.nodes:
         lines.append(f"  {_flow(node.name)}: {_flow(_use(node))}")
     head: dict[str, Any] = {"from": level.head}
-    if level.head_groups != 32:
+    if "head_groups" in changed:
         head["groups"] = level.head_groups
     return [*lines, f"  head: {_flow(head)}"]
 
@@ -66,19 +66,16 @@ def _use(node: Node) -> dict[str, Any]:
 
 
 def _flow(value: Any) -> str:
-    """A value in YAML's flow style."""
+    """Return a value in YAML's flow style."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
-    return value if isinstance(value, str) and _stands_plain(value) else json_text(value)
+    return value if isinstance(value, str) and _is_plain(value) else json_text(value)
 
 
-def _stands_plain(text: str) -> bool:
-    """Whether a text without quotes is read as that text."""
-    from specs.errors import SpecError
-    from specs.syntax.yaml_tree import core_scalar
-
+def _is_plain(text: str) -> bool:
+    """Return whether YAML reads a text without quotes as the same text."""
     try:
         return _WORD.fullmatch(text) is not None and core_scalar(text) == text
     except SpecError:
@@ -86,6 +83,6 @@ def _stands_plain(text: str) -> bool:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON that YAML reads as the same value: what YAML may not hold as it is, or would fold, is escaped."""
+    """Return JSON that YAML reads as the same value: characters that YAML forbids or folds are escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,7 +1,7 @@
-"""The explicit graph of an entry: what the language means once every short form has been written out.
+"""The explicit graph of an entry, in which every short form of the language is expanded.
 
-The passes of ``specs`` end in an :class:`EntryGraph`; everything after them (costs, networks, training) reads it and
-nothing else. All of it is frozen, hashable and free of torch.
+The passes of ``specs`` return an :class:`EntryGraph`. Costs, networks and training read only this graph. Its classes
+are frozen, hashable and free of torch.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ __all__ = [
     "shapes",
 ]
 
-#: Node names with a meaning of their own; a level's blocks may not use them.
+#: Names of a level's fixed nodes, which its blocks may not use.
 RESERVED = ("stem", "nest", "head")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One block of a level: what it is, what it reads and how many channels it gives."""
+    """One block of a level: its type, arguments, inputs and output channels."""
 
     name: str
     block: str
     width: int
-    #: Sorted by name; only the arguments that differ from the block's defaults.
+    #: Arguments that differ from the block's defaults, sorted by name.
     args: tuple[tuple[str, Any], ...]
     inputs: tuple[str, ...]
     merge: Literal["cat", "add", "mean"] | None = None
@@ -49,7 +49,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class MicroInput:
-    """A scalar per sample that joins the time embedding; ``default`` stands in where none is given."""
+    """A number per sample that is added to the time embedding; ``default`` is used if it is omitted."""
 
     name: str
     default: float
@@ -57,13 +57,13 @@ class MicroInput:
 
 @dataclass(frozen=True, slots=True)
 class LevelGraph:
-    """One resolution of the nest, its blocks in topological order (ties by name), without stem and head."""
+    """One resolution of an entry. ``nodes`` are its blocks in topological order, without stem and head."""
 
     label: str
     resolution: int
     stem_width: int
     nodes: tuple[Node, ...]
-    #: The node whose output is the level's feature map: what the head reads and an outer level gets back.
+    #: Node whose output is the level's feature map, which the head reads and an outer level receives.
     head: str
     head_groups: int = 32
     normalize_input: Literal["auto"] | bool = "auto"
@@ -83,7 +83,7 @@ class LevelGraph:
 
 @dataclass(frozen=True, slots=True)
 class TextInput:
-    """Tokens of an outside encoder: ``(batch, tokens, width)``, projected once for all levels."""
+    """Token states of a text encoder, ``(batch, tokens, width)``, projected once for all levels."""
 
     width: int
     tokens: int
@@ -94,13 +94,16 @@ class TextInput:
 
     @property
     def inner_width(self) -> int:
-        """Width of the tokens that attention blocks read."""
+        """Width of the token states that attention blocks read."""
         return self.project or self.width
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The diffusion process an entry was made for; a level ``s`` times the innermost's side uses SNR / s^shift."""
+    """The diffusion process of an entry.
+
+    A level whose side is ``s`` times that of the innermost level uses SNR / s^shift.
+    """
 
     schedule: Literal["cosine", "linear", "cosine_logsnr"] = "cosine"
     steps: int = 1000
@@ -110,7 +113,7 @@ class Process:
 
 @dataclass(frozen=True)
 class EntryGraph:
-    """A whole entry, outermost level (highest resolution) first."""
+    """A whole entry. ``levels`` start with the outermost one, which has the highest resolution."""
 
     name: str
     levels: tuple[LevelGraph, ...]
@@ -122,12 +125,12 @@ class EntryGraph:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What the entry is steered by: "text", "classes", both or nothing."""
+        """Conditions of the entry: "text", "classes", both or none."""
         return tuple(kind for kind in ("text", "classes") if getattr(self, kind) is not None)
 
     @property
     def resolution(self) -> int:
-        """Side of the outermost level in pixels."""
+        """Side length of the outermost level in pixels."""
         return self.levels[0].resolution
 
     @property
@@ -164,7 +167,7 @@ class EntryGraph:
 
     @property
     def graph_hash(self) -> str:
-        """Hash of structure and inputs: equal hashes mean that weights fit."""
+        """Hash of structure and inputs. Weights fit any entry with the same hash."""
         return self.graph_hashes[self.levels[0].label]
 
     @cached_property
@@ -174,13 +177,13 @@ class EntryGraph:
 
 
 def input_channels(node: Node, channels: Mapping[str, int]) -> int:
-    """Channels a node receives after merging, given those of the nodes it reads."""
+    """Return the input channels of a node after merging, from the channels of the nodes that it reads."""
     widths = [channels[name] for name in node.inputs]
     return sum(widths) if node.merge == "cat" else widths[0]
 
 
 def shapes(level: LevelGraph) -> dict[str, tuple[int, int]]:
-    """``(channels, resolution)`` of the stem and of every node, for a level that has passed ``check``."""
+    """Return ``(channels, resolution)`` of the stem and every node of a checked level."""
     result = {"stem": (level.stem_width, level.resolution)}
     for node in level.nodes:
         resolution = result[node.inputs[0]][1]
@@ -196,21 +199,16 @@ HASH_LENGTH = 16
 
 def canonical_level(level: LevelGraph) -> dict[str, Any]:
     """Return a level as plain data without its defaults. Nodes are keyed by name: their order does not matter."""
-    result: dict[str, Any] = {
+    result = {
         "label": level.label,
         "resolution": level.resolution,
         "stem": level.stem_width,
         "nodes": {node.name: _node(node) for node in level.nodes},
         "head": level.head,
+        **changed_fields(level, "head_groups", "normalize_input", "channels"),
     }
-    if level.head_groups != 32:
-        result["head_groups"] = level.head_groups
-    if level.normalize_input != "auto":
-        result["normalize_input"] = level.normalize_input
     if level.micro:
         result["micro"] = {micro.name: float(micro.default) for micro in level.micro}
-    if level.channels != 3:
-        result["channels"] = level.channels
     return result
 
 
@@ -223,10 +221,10 @@ def _node(node: Node) -> dict[str, Any]:
     return result
 
 
-def changed_fields(value: TextInput | Process) -> dict[str, Any]:
-    """Return the fields of a dataclass that differ from their defaults."""
-    items = {field.name: (getattr(value, field.name), field.default) for field in fields(value)}
-    return {name: float(now) if isinstance(now, float) else now for name, (now, usual) in items.items() if now != usual}
+def changed_fields(value: TextInput | Process | LevelGraph, *names: str) -> dict[str, Any]:
+    """Return the fields of a dataclass, all or those named, that differ from their defaults."""
+    defaults = {field.name: field.default for field in fields(value) if not names or field.name in names}
+    return {name: getattr(value, name) for name, default in defaults.items() if getattr(value, name) != default}
 
 
 def canonical_inputs(graph: EntryGraph) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The passes in a row: parse, resolve, override, validate, expand, check."""
+"""Load an entry: run the passes parse, resolve, override, validate, expand and check."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from specs import expanded_yaml as canonical
 from specs import library
 from specs.errors import Problems, UnknownName, quote
 from specs.graph import EntryGraph
@@ -15,6 +16,7 @@ from specs.library import list_names
 from specs.passes.expand import expand
 from specs.passes.resolve import Resolved, resolve
 from specs.schemas.entry import EntrySpec
+from specs.syntax.merge import drop
 from specs.syntax.overrides import apply_overrides
 from specs.syntax.validation import validate_into
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, parse_text
@@ -33,13 +35,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An entry after all passes."""
+    """A loaded entry: its spec, its graph and where it came from."""
 
     spec: EntrySpec
     graph: EntryGraph
-    #: The files it was made from, its own first.
+    #: Files that it was read from, its own first.
     sources: tuple[Path, ...] = ()
-    #: What a reader should know, such as widths that were rounded.
+    #: Notes for the user, such as widths that were rounded.
     notes: tuple[str, ...] = ()
 
     @property
@@ -51,67 +53,66 @@ class Loaded:
 def load_entry(
     name_or_path: str | Path, *, overrides: Sequence[str] = (), search: Sequence[Path] | None = None
 ) -> Loaded:
-    """Load an entry of the zoo by name, or one in a file.
+    """Load an entry by name or from a file.
 
     Args:
-        name_or_path: a name such as ``mdm-s64`` or ``mdm-s64.in1k``, or a path (it has a slash or ends in .yaml).
-        overrides: changes such as ``stages.r64.width=96``.
-        search: folders to look names up in, by default those of ``ZOO_PATH`` and the packaged one.
+        name_or_path: A name such as ``mdm-s64`` or ``mdm-s64.in1k``, or a path (it has a slash or ends in ``.yaml``).
+        overrides: Changes such as ``stages.r64.width=96``.
+        search: Folders in which names are looked up; default those of ``ZOO_PATH`` and the packaged one.
 
     Raises:
-        UnknownName: no entry has this name; a ``LookupError`` with suggestions.
-        SpecError: the entry is wrong; a ``ValueError`` whose text is the whole report.
+        UnknownName: No entry has this name; a ``LookupError`` with suggestions.
+        SpecError: The entry has errors; a ``ValueError`` whose text is the whole report.
     """
-    folders = library.folders() if search is None else tuple(search)
-    problems = Problems()
+    folders = library.folders() if search is None else search
     try:
-        wanted = Path(name_or_path) if library.is_path(name_or_path) else name_or_path
-        resolved = resolve(wanted, folders, problems)
+        resolved = resolve(Path(name_or_path) if library.is_path(name_or_path) else name_or_path, folders)
     except UnknownName:
         if not name_or_path or not Path(name_or_path).exists():
             raise
-        resolved = resolve(Path(name_or_path), folders, problems)
-    return _finish(resolved, overrides, problems)
+        resolved = resolve(Path(name_or_path), folders)
+    return _finish(resolved, overrides)
 
 
 def load_text(
     text: str, filename: str = "<stdin>", *, overrides: Sequence[str] = (), search: Sequence[Path] | None = None
 ) -> Loaded:
-    """Load an entry from YAML text; ``filename`` is what messages call it, ``search`` as for ``load_entry``.
+    """Load an entry from YAML text.
+
+    Args:
+        text: YAML of the entry.
+        filename: Name of the text in messages.
+        overrides: Changes such as ``stages.r64.width=96``.
+        search: Folders in which names are looked up; default those of ``ZOO_PATH`` and the packaged one.
 
     Raises:
-        SpecError: the entry is wrong.
+        SpecError: The entry has errors.
     """
-    problems = Problems()
-    return _finish(
-        resolve(parse_text(text, filename), library.folders() if search is None else tuple(search), problems),
-        overrides,
-        problems,
-    )
+    folders = library.folders() if search is None else search
+    return _finish(resolve(parse_text(text, filename), folders), overrides)
 
 
 def load_mapping(mapping: PlainMapping[str, Any], filename: str = "<mapping>") -> Loaded:
-    """Load an entry from plain data, as YAML would give it.
+    """Load an entry from dicts, lists and scalars.
 
     Raises:
-        SpecError: the entry is wrong.
+        SpecError: The entry has errors.
     """
-    from specs.expanded_yaml import json_text
-
-    return load_text(json_text(mapping, indent=1), filename)
+    return load_text(canonical.json_text(mapping, indent=1), filename)
 
 
 def load_spec(spec: EntrySpec) -> Loaded:
-    """Expand and check a spec that was made or changed in Python.
+    """Load a spec that was created or changed in Python.
 
     Raises:
-        SpecError: the entry is wrong.
+        SpecError: The entry has errors.
     """
     return load_mapping(spec.model_dump(mode="json", by_alias=True, exclude_defaults=True), f"<spec {spec.name}>")
 
 
-def _finish(resolved: Resolved, overrides: Sequence[str], problems: Problems) -> Loaded:
-    tree = _named(apply_overrides(resolved.tree, overrides))
+def _finish(resolved: Resolved, overrides: Sequence[str]) -> Loaded:
+    problems = Problems()
+    tree = drop(apply_overrides(resolved.tree, overrides), "variants")
     _check_null(tree, problems)
     problems.raise_if_any(resolved.reached)
     spec = validate_into(EntrySpec, tree, problems)
@@ -124,40 +125,32 @@ def _finish(resolved: Resolved, overrides: Sequence[str], problems: Problems) ->
 
 
 def _check_null(tree: Tree, problems: Problems, key: str = "") -> None:
-    """Null removes what is inherited; where nothing was, a value is missing."""
+    """Check that no value is null: a null that removed an inherited key is gone by now."""
     if isinstance(tree, Mapping):
         for name, entry in tree.entries.items():
             _check_null(entry.value, problems, name)
     elif isinstance(tree, Scalar) and tree.value is None:
-        message = f"{quote(key)} has no value; null removes an inherited key, and there is none"
+        message = f"{quote(key)} has no value, and there is no inherited key for null to remove"
         problems.add("null", message, tree.position)
 
 
-def _named(tree: Tree) -> Mapping:
-    """The entry with its variants left out: they are entries of their own."""
-    assert isinstance(tree, Mapping)
-    return Mapping({key: entry for key, entry in tree.entries.items() if key != "variants"}, tree.position)
-
-
 def expanded_yaml(loaded: Loaded | EntryGraph) -> str:
-    """The entry as an explicit graph, which loads again to the same hash."""
-    from specs import expanded_yaml as canonical
-
+    """Return an entry as an explicit graph in YAML, which loads to the same hash."""
     return canonical.expanded_yaml(loaded.graph if isinstance(loaded, Loaded) else loaded)
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of an entry's file, for editors."""
+    """Return the JSON Schema of an entry's file, for editors."""
     schema = EntrySpec.model_json_schema()
-    reference = {"type": "string", "description": "the name of an entry, or a path to one"}
+    reference = {"type": "string", "description": "name of an entry, or path to one"}
     level = schema["$defs"]["LevelSpec"]
     for owner in (schema, level):
         owner["properties"]["extends"] = reference
         nest = {"anyOf": [reference, {"$ref": "#/$defs/LevelSpec"}, {"type": "null"}]}
         owner["properties"]["nest"] = nest
-        # What a level extends may give the rest.
+        # Nothing is required: a level may inherit any key from the entry it extends.
         owner["required"] = []
-    # A stage of an entry that extends another says what it changes alone.
+    # A stage may inherit its width, too.
     schema["$defs"]["StageSpec"]["required"] = []
     schema["properties"]["variants"] = {"type": "object", "additionalProperties": {"type": "object"}}
     schema["required"] = ["name"]

@@ -1,6 +1,6 @@
-"""The table of blocks: one file per block, with everything the language needs to know about it.
+"""The table of blocks. Each file defines one block: its arguments, checks, costs and activations.
 
-Imports nothing of the project.
+Imports nothing else of the project.
 """
 
 from __future__ import annotations

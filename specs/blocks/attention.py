@@ -1,4 +1,4 @@
-"""Self-attention over pixels, with cross-attention to text where the entry has text."""
+"""Self-attention over pixels, with cross-attention to text if the entry has text."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class AttentionArguments(Arguments):
     """Arguments of ``attention``."""
 
     groups: int = Field(default=DEFAULT_GROUPS, ge=1, le=4096, description="groups of the group norms")
-    heads: int = Field(default=8, ge=1, le=1024, description="attention heads, contiguous groups of channels")
-    feed_forward: bool = Field(default=False, description="whether a 4x GELU feed-forward follows")
-    text: Literal["auto"] | bool = Field(default="auto", description="attend to text; auto: where the entry has text")
+    heads: int = Field(default=8, ge=1, le=1024, description="attention heads")
+    feed_forward: bool = Field(default=False, description="add a feed-forward of four times the width with GELU")
+    text: Literal["auto"] | bool = Field(default="auto", description="attend to text; auto: if the entry has text")
 
 
 class Attention(Block):
-    """GroupNorm, heads over pixels and, with the same queries, over text; then optionally a feed-forward."""
+    """GroupNorm, attention over pixels and, with the same queries, over text; then an optional feed-forward."""
 
     name = "attention"
     summary = "multi-head attention over pixels and, with the same queries, over text tokens"
@@ -39,7 +39,6 @@ class Attention(Block):
     source = "arXiv 2310.15111, appendix B"
     Args: ClassVar = AttentionArguments
     ports = frozenset({"text"})
-    keeps_width = True
 
     @classmethod
     def reads_text(cls, args: AttentionArguments, scene: Scene) -> bool:
@@ -49,7 +48,7 @@ class Attention(Block):
     def check(cls, args: AttentionArguments, in_channels: int, width: int, resolution: int) -> list[Complaint]:
         problems = divisible("width", width, "groups", args.groups) + divisible("width", width, "heads", args.heads)
         if in_channels != width:
-            message = f"attention keeps its width: it reads {in_channels} channels and cannot give {width}"
+            message = f"attention does not change the width, but it reads {in_channels} channels and has width {width}"
             problems.append(("bad-width", message))
         return problems
 
@@ -78,13 +77,13 @@ class Attention(Block):
         saved = 5 * one + args.heads * pixels + 2 * args.groups
         if cls.reads_text(args, scene):
             assert scene.text_width is not None
-            # The norm of the text, its keys and values; the second result, and the sum of both.
+            # Norm of the text with its statistics, keys and values; a second result, and the sum of both.
             saved += scene.tokens * (scene.text_width + 2 * width + 2) + 2 * one + args.heads * pixels
         elif args.heads > 1:
             saved += one  # the result with the heads joined
         workspace = 6 * one
         if args.feed_forward:
-            # What it adds to, the norm of that, and both sides of the activation.
+            # Input of the feed-forward, its norm, and both sides of the activation.
             saved += 2 * one + 8 * one + 2 * args.groups
             workspace = 9 * one
         return Activations(saved, workspace)

@@ -13,19 +13,19 @@ __all__ = ["Activations", "Arguments", "Block", "Complaint", "Costs", "Scene"]
 
 #: Groups of group norms, where a spec names none.
 DEFAULT_GROUPS = 32
-#: An error code and a message.
+#: Code and message of an error.
 Complaint = tuple[str, str]
 
 
 class Arguments(BaseModel):
-    """Arguments of a block; every one has a default, so that a bare block name is a complete use."""
+    """Arguments of a block. All have defaults, so that a block may be used by its name alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What surrounds a block: width of the time embedding, and of the text tokens if the entry has text."""
+    """Inputs that blocks share: width of the time embedding, and width and number of text tokens if there is text."""
 
     time_width: int
     text_width: int | None = None
@@ -34,7 +34,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Costs of one sample: parameters, multiply-adds of each forward, multiply-adds done once per prompt."""
+    """Parameters, and multiply-adds of one sample: per forward pass, and once per prompt."""
 
     parameters: int = 0
     macs: int = 0
@@ -56,14 +56,16 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """Values of one sample that a block holds, in numbers of elements (four bytes each in float32).
+    """Activations of one sample in a block, in elements (4 bytes each in float32).
 
-    ``saved`` are those it makes and keeps for the backward pass; ``keeps_input`` says whether it keeps its input
-    too, which others may share. ``workspace`` is the most it holds at once in inference beside input and output.
+    Attributes:
+        saved: Elements that the block creates and that autograd saves for the backward pass.
+        workspace: Peak of elements in inference, beside input and output.
+        keeps_input: Whether autograd also saves the input, which other blocks may share.
     """
 
-    saved: int
-    workspace: int
+    saved: int = 0
+    workspace: int = 0
     keeps_input: bool = True
 
 
@@ -73,70 +75,68 @@ def _validated(model: type[Arguments], args: tuple[tuple[str, Any], ...]) -> Any
 
 
 class Block:
-    """One row of the closed table of blocks. Subclasses are never instantiated with state: they are rules."""
+    """Rules of one type of block. Subclasses are not instantiated."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    #: What it computes, and where that comes from.
+    #: What the block computes, and the paper that defines it.
     equation: ClassVar[str]
     source: ClassVar[str]
     Args: ClassVar[type[Arguments]]
-    #: Of "time" and "text": what the level hands to the block beside its input.
+    #: Further inputs of the block, of "time" and "text".
     ports: ClassVar[frozenset[str]] = frozenset()
-    #: Whether the output must be as wide as the (merged) input, and is so when no width is written.
-    keeps_width: ClassVar[bool] = False
 
     @classmethod
     def arguments(cls, args: Iterable[tuple[str, Any]]) -> Any:
-        """The validated arguments of a node (an instance of ``Args``)."""
+        """Return the validated arguments of a node, an instance of ``Args``."""
         return _validated(cls.Args, tuple(args))
 
     @classmethod
     def reads_text(cls, args: Any, scene: Scene) -> bool:
-        """Whether the block attends to text where the entry has some."""
+        """Return whether the block attends to text."""
         return False
 
     @classmethod
     def output_resolution(cls, args: Any, resolution: int) -> int:
-        """Side of the output in pixels for an input of ``resolution`` pixels."""
+        """Return the side length of the output in pixels, for an input of ``resolution`` pixels."""
         return resolution
 
     @classmethod
     def check(cls, args: Any, in_channels: int, width: int, resolution: int) -> list[Complaint]:
-        """What is wrong with this use of the block: pairs of an error code and a message; empty if nothing is."""
+        """Return the errors of this use of the block."""
         return []
 
     @classmethod
     def costs(cls, args: Any, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
-        """Parameters and multiply-adds for one sample of ``(in_channels, resolution, resolution)``."""
+        """Return parameters and multiply-adds for one sample of ``(in_channels, resolution, resolution)``."""
         raise NotImplementedError
 
     @classmethod
     def activations(cls, args: Any, in_channels: int, width: int, resolution: int, scene: Scene) -> Activations:
-        """What it keeps for the backward pass and what it needs at once, for one sample."""
-        raise NotImplementedError
+        """Return the activations of one sample of ``(in_channels, resolution, resolution)``."""
+        return Activations()
 
 
 def convolution(in_channels: int, width: int, kernel: int, pixels: int) -> Costs:
-    """Costs of a square convolution with bias that gives ``pixels`` output positions."""
+    """Return the costs of a square convolution with bias and ``pixels`` output positions."""
     weights = in_channels * width * kernel * kernel
     return Costs(parameters=weights + width, macs=weights * pixels)
 
 
 def linear(in_features: int, out_features: int, rows: int = 1, bias: bool = True) -> Costs:
-    """Costs of a Linear layer applied to ``rows`` vectors a sample."""
+    """Return the costs of a linear layer applied to ``rows`` vectors per sample."""
     weights = in_features * out_features
     return Costs(parameters=weights + (out_features if bias else 0), macs=weights * rows)
 
 
 def norm(channels: int) -> Costs:
-    """Costs of a normalisation with gain and bias; its arithmetic is not counted, as in torch's counter."""
+    """Return the costs of a norm with scale and bias: its arithmetic is not counted, as in torch's FLOP counter."""
     return Costs(parameters=2 * channels)
 
 
 def divisible(what: str, channels: int, by: str, number: int) -> list[Complaint]:
-    """The complaint that ``channels`` do not divide, with the nearest width that does, if they do not."""
+    """Return an error with the nearest valid width if ``channels`` is not divisible by ``number``."""
     if channels % number == 0:
         return []
     near = max(1, round(channels / number)) * number
-    return [("bad-width", f"{what} {channels} is not divisible by {number} {by}; the nearest that is: {near}")]
+    return [("bad-width", f"{what} {channels} is not divisible by {number} {by}; the nearest valid width is {near}")]

@@ -1,4 +1,4 @@
-"""A bare convolution."""
+"""Convolution."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from specs.blocks.base import Activations, Arguments, Block, Costs, Scene, convolution
+from specs.blocks.base import Arguments, Block, Costs, Scene, convolution
 
 
 class ConvArguments(Arguments):
     """Arguments of ``conv``."""
 
-    kernel: int = Field(default=3, ge=1, le=31, description="side of the kernel in pixels, odd")
+    kernel: int = Field(default=3, ge=1, le=31, description="side length of the kernel in pixels, odd")
 
     @field_validator("kernel")
     @classmethod
     def _odd(cls, value: int) -> int:
         if value % 2 == 0:
-            raise ValueError("a kernel has an odd side")
+            raise ValueError("the side length of a kernel must be odd")
         return value
 
 
@@ -34,9 +34,3 @@ class Conv(Block):
     @classmethod
     def costs(cls, args: ConvArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
         return convolution(in_channels, width, args.kernel, resolution * resolution)
-
-    @classmethod
-    def activations(
-        cls, args: ConvArguments, in_channels: int, width: int, resolution: int, scene: Scene
-    ) -> Activations:
-        return Activations(saved=0, workspace=0)

@@ -1,4 +1,4 @@
-"""Downsampling by a strided convolution."""
+"""Downsampling by a convolution with stride."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Activations, Arguments, Block, Complaint, Costs, Scene, convolution
+from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution
 
 
 class DownArguments(Arguments):
@@ -16,7 +16,7 @@ class DownArguments(Arguments):
 
 
 class Down(Block):
-    """3x3 convolution with a stride of ``factor`` and a padding of 1."""
+    """3x3 convolution with stride ``factor`` and padding 1."""
 
     name = "down"
     summary = "downsampling: 3x3 convolution with stride"
@@ -31,15 +31,9 @@ class Down(Block):
     @classmethod
     def check(cls, args: DownArguments, in_channels: int, width: int, resolution: int) -> list[Complaint]:
         if resolution % args.factor:
-            return [("bad-resolution", f"{resolution} pixels cannot be divided by {args.factor}")]
+            return [("bad-resolution", f"{resolution} pixels are not divisible by {args.factor}")]
         return []
 
     @classmethod
     def costs(cls, args: DownArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
         return convolution(in_channels, width, 3, (resolution // args.factor) ** 2)
-
-    @classmethod
-    def activations(
-        cls, args: DownArguments, in_channels: int, width: int, resolution: int, scene: Scene
-    ) -> Activations:
-        return Activations(saved=0, workspace=0)

@@ -29,10 +29,10 @@ class ResnetArguments(Arguments):
 
 
 class Resnet(Block):
-    """GroupNorm, SiLU, 3x3; GroupNorm, scale and shift by time, SiLU, dropout, 3x3; plus a shortcut."""
+    """GroupNorm, SiLU, 3x3 convolution; GroupNorm, scale and shift, SiLU, dropout, 3x3 convolution; plus a shortcut."""
 
     name = "resnet"
-    summary = "residual block of two 3x3 convolutions, scaled and shifted by the time embedding"
+    summary = "residual block of two 3x3 convolutions with scale and shift by the time embedding"
     equation = "y = shortcut(x) + conv(silu(norm(conv(silu(norm(x)))) * (1 + a) + b)), (a, b) = linear(silu(time))"
     source = "arXiv 2310.15111, appendix B; Dhariwal and Nichol, arXiv 2105.05233"
     Args: ClassVar = ResnetArguments
@@ -60,7 +60,7 @@ class Resnet(Block):
         cls, args: ResnetArguments, in_channels: int, width: int, resolution: int, scene: Scene
     ) -> Activations:
         pixels = resolution * resolution
-        # Of the first half norm and SiLU, of the second convolution, norm, scale and shift, and SiLU.
+        # First half: norm, SiLU. Second half: convolution, norm, scale and shift, SiLU. Statistics of the norms.
         saved = (2 * in_channels + 4 * width) * pixels + width + 2 * 2 * args.groups
         if args.dropout:
             saved += width * pixels

@@ -1,4 +1,4 @@
-"""Upsampling by repetition and a convolution."""
+"""Nearest-neighbor upsampling, then a convolution."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class UpArguments(Arguments):
 
 
 class Up(Block):
-    """Nearest-neighbour upsampling by ``factor``, then a 3x3 convolution."""
+    """Nearest-neighbor upsampling by ``factor``, then a 3x3 convolution."""
 
     name = "up"
-    summary = "upsampling: nearest neighbour, then a 3x3 convolution"
+    summary = "upsampling: nearest neighbor, then a 3x3 convolution"
     equation = "y = w * repeat(x) + b"
     source = "arXiv 2310.15111, appendix B"
     Args: ClassVar = UpArguments
@@ -34,6 +34,6 @@ class Up(Block):
 
     @classmethod
     def activations(cls, args: UpArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Activations:
-        # The repeated input is what the convolution reads.
+        # The convolution reads the upsampled input, not the input itself.
         repeated = in_channels * (resolution * args.factor) ** 2
         return Activations(saved=repeated, workspace=repeated, keeps_input=False)

@@ -1,4 +1,4 @@
-"""From a resolved spec to an explicit graph: every level's nodes, and what the levels share."""
+"""Expand an entry into its explicit graph: the nodes of every level, and the inputs that levels share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from specs.syntax.yaml_tree import Entry, Mapping, Scalar, locate
 
 __all__ = ["expand"]
 
-#: Levels of an entry; a chain of nests beyond it is a mistake.
+#: Most levels of an entry.
 MAX_LEVELS = 16
 #: Code and message of an error, and the path of the key that it points at.
 Complaint = tuple[str, str, tuple[str, ...]]
@@ -35,7 +35,7 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
     levels, trees = spec.levels, _level_trees(tree)
     innermost = levels[-1]
     if len(levels) > MAX_LEVELS:
-        problems.add("too-large", f"{len(levels)} levels, where an entry has at most {MAX_LEVELS}", trees[0].position)
+        problems.add("too-large", f"{len(levels)} levels, but an entry has at most {MAX_LEVELS}", trees[0].position)
         return None
     for level, own in zip(levels, trees, strict=True):
         _check_keys(level, own, innermost.inputs, problems)
@@ -46,8 +46,7 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
     drafts = [draft for draft in written if draft is not None]
     if len(drafts) < len(levels):
         return None
-    triples = list(zip(levels, drafts, trees, strict=True))
-    nodes = [check_level(draft, own, level.nest, problems) for level, draft, own in triples]
+    nodes = [check_level(draft, level.nest, problems) for level, draft in zip(levels, drafts, strict=True)]
     time_width = _time_width(innermost, drafts[-1], trees[-1], problems)
     _check_text(innermost, trees[-1], problems)
     if problems:
@@ -78,7 +77,7 @@ def _draft(level: LevelSpec, tree: Mapping, problems: Problems) -> LevelDraft | 
 def _time_width(level: LevelSpec, draft: LevelDraft, tree: Mapping, problems: Problems) -> int:
     width = level.time.width if level.time else 4 * draft.stem_width
     if width % 8:
-        message = f"the time embedding is {width} wide (four times the first width); it must be a multiple of 8"
+        message = f"the width of the time embedding, {width} (four times the first width), must be a multiple of 8"
         problems.add("bad-width", message, tree.position)
     return width
 
@@ -92,22 +91,22 @@ def _check_keys(level: LevelSpec, tree: Mapping, shared: InputsSpec, problems: P
 
 
 def _conflicts(level: LevelSpec) -> Iterator[Complaint]:
-    """Yield keys that exclude each other, and values that no level may have."""
+    """Yield keys that exclude each other, and values that are not allowed."""
     if level.stages is not None and level.graph is not None:
         yield "conflict", "a level has 'stages' or 'graph', not both", ("graph",)
     if level.stages is None and level.graph is None:
         yield "missing-key", "a level needs 'stages' or 'graph'", ()
     if level.stages == {}:
-        yield "bad-value", "'stages' holds at least one stage", ("stages",)
+        yield "bad-value", "'stages' needs at least one stage", ("stages",)
     if level.middle is not None and level.graph is not None:
-        yield "conflict", "'middle' belongs to 'stages'; a graph names all its blocks", ("middle",)
+        yield "conflict", "'middle' belongs to 'stages'; a graph lists all its blocks", ("middle",)
     for name, stage in (level.stages or {}).items():
         if stage.blocks is not None and stage.attention is not None:
             message = f"stage '{name}' has 'blocks' or its short form 'attention', not both"
             yield "conflict", message, ("stages", name, "attention")
     scale = level.inputs.others.get("scale")
     if scale is not None and scale.default == 0:
-        message = "the default of 'scale' is a size in pixels, more than 0"
+        message = "the default of 'scale' is a size in pixels, so it must be more than 0"
         yield "out-of-range", message, ("inputs", "scale", "default")
 
 
@@ -116,7 +115,7 @@ def _misplaced(level: LevelSpec, shared: InputsSpec) -> Iterator[Complaint]:
     if level.nest is None:
         return
     if level.middle is not None:
-        message = "a level that nests has the nested level for its middle; 'middle' belongs to the innermost level"
+        message = "'middle' belongs to the innermost level; the middle of the others is the nested level"
         yield "misplaced", message, ("middle",)
     if level.time is not None:
         yield "misplaced", "'time' belongs to the innermost level; all levels share its width", ("time",)
@@ -143,7 +142,7 @@ def _check_defaults(tree: Mapping, problems: Problems) -> None:
 def _check_text(level: LevelSpec, tree: Mapping, problems: Problems) -> None:
     text = level.inputs.text
     if text is not None and text.self_attention and (text.project or text.width) % 8:
-        message = f"text of width {text.project or text.width} cannot attend to itself with 8 heads"
+        message = f"the width of text with self-attention, {text.project or text.width}, must be a multiple of 8"
         problems.add("bad-width", message, locate(tree, "inputs", "text", "self_attention"))
 
 
@@ -152,7 +151,7 @@ def _level_graph(level: LevelSpec, draft: LevelDraft, nodes: tuple[Node, ...], s
     micro = []
     for name, declared in shared.others.items():
         written = own[name].default if name in own else None
-        # A scale defaults to each level's own resolution; any other input to the innermost's, or to 1.
+        # Default of a scale: the level's own resolution; of other inputs: the innermost level's default, or 1.
         usual = float(level.resolution) if name == "scale" else 1.0 if declared.default is None else declared.default
         micro.append(MicroInput(name, written if written is not None else usual))
     return LevelGraph(

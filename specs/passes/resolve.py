@@ -1,4 +1,4 @@
-"""References followed: ``extends``, ``nest``, variants and tags, until an entry is one positioned tree."""
+"""Resolve the references of an entry (``extends``, ``nest``, variants, tags) into one tree with positions."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ from pathlib import Path
 from specs.errors import Position, Problems, SpecError, UnknownName, closest, did_you_mean, fail, quote
 from specs.library import Reference, find, find_tag, is_path, list_names
 from specs.passes.variants import check_variants, multiply
-from specs.syntax.merge import drop, merge, put
+from specs.schemas.entry import TagSpec
+from specs.syntax.merge import drop, is_null, merge, put
+from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree, display_name, parse
 from specs.syntax.yaml_tree import Sequence as TreeSequence
 
 __all__ = ["Resolved", "Resolver"]
 
-#: Keys that stay with the entry that has them.
+#: Keys that are not inherited.
 _OWN = ("name", "summary", "variants")
-#: Entries that may stand between the one asked for and the last one that it extends or nests.
+#: Longest chain of entries that extend or nest each other.
 MAX_REFERENCES = 50
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """An entry's tree without references, and the files it was made from."""
+    """The tree of an entry without references, and the files it was read from."""
 
     tree: Mapping
     sources: tuple[Path, ...]
-    #: How each file that a reference led to was reached.
+    #: For each file, the references through which it was reached.
     reached: dict[str, tuple[Position, ...]]
-    #: What a reader should know, such as widths that were rounded.
+    #: Notes for the user, such as widths that were rounded.
     notes: tuple[str, ...] = ()
 
 
 @dataclass
 class Resolver:
-    """Follows the references of one entry; keeps the way it went, for messages and against circles.
+    """Follows the references of one entry and records the path taken, for messages and to detect cycles.
 
     Args:
-        search: folders that names are looked up in.
+        search: Folders in which names are looked up.
     """
 
     search: tuple[Path, ...]
     sources: dict[Path, None] = field(default_factory=dict)
-    #: Where the file that is being read was asked for, by its name in messages.
+    #: For each file, by its name in messages, the references through which it was first reached.
     reached: dict[str, tuple[Position, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _way: list[tuple[Path, str | None]] = field(default_factory=list)
@@ -51,11 +53,11 @@ class Resolver:
     _known: dict[tuple[tuple[Path, str | None], tuple[Path, ...]], Mapping] = field(default_factory=dict)
 
     def name(self, name: str) -> Mapping:
-        """The entry of this name.
+        """Resolve the entry of this name.
 
         Raises:
-            UnknownName: there is none.
-            SpecError: it is wrong.
+            UnknownName: No entry has this name.
+            SpecError: The entry has errors.
         """
         reference = find(name, self.search)
         if reference is None:
@@ -63,20 +65,20 @@ class Resolver:
         tree = self.reference(reference, self.search)
         written = tree.get("name")
         if isinstance(written, Scalar) and isinstance(written.value, str) and written.value != reference.name:
-            problem = f"this file is found as {quote(reference.name)} but says its name is {quote(written.value)}"
+            problem = f"the file's name is {quote(reference.name)}, but its key 'name' is {quote(written.value)}"
             raise fail("name-mismatch", problem, written.position)
         return tree
 
     def path(self, path: Path) -> Mapping:
-        """The entry in a file; names in it are looked up beside it first."""
+        """Resolve the entry in a file. Names in it are first looked up in its folder."""
         return self.reference(Reference(path), (path.parent, *self.search))
 
     def text(self, tree: Tree) -> Mapping:
-        """An entry that came from no file."""
+        """Resolve an entry that has no file."""
         return self.completed(_mapping(tree), self.search)
 
     def reference(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
-        """The entry, variant or tagged entry that a reference leads to, its own references followed."""
+        """Resolve the entry, variant or tagged entry of a reference."""
         key = (reference.path.resolve(), reference.variant)
         known = self._known.get((key, search))
         if known is None:
@@ -90,50 +92,50 @@ class Resolver:
         return known if reference.tag is None else self.tagged(known, reference, search)
 
     def check_way(self, key: tuple[Path, str | None]) -> None:
-        """References neither return to where they came from nor go on for ever."""
+        """Check that references do not form a cycle or too long a chain."""
         where = self._steps[-1] if self._steps else None
         if key in self._way:
             names = [path.stem if variant is None else variant for path, variant in [*self._way, key]]
-            circle = " -> ".join(names[self._way.index(key) :])
-            raise fail("cyclic-reference", f"entries refer to each other in a circle: {circle}", where)
+            cycle = " -> ".join(names[self._way.index(key) :])
+            raise fail("cyclic-reference", f"entries refer to each other in a cycle: {cycle}", where)
         if len(self._way) >= MAX_REFERENCES:
-            raise fail("too-large", f"more than {MAX_REFERENCES} entries refer to one another in a row", where)
+            raise fail("too-large", f"more than {MAX_REFERENCES} entries refer to each other in a chain", where)
 
     def entry(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
-        """A file's tree, or that of a variant in it, with what it extends and nests."""
+        """Resolve the entry in a file, or a variant that the file declares."""
         tree = self.file(reference.path)
         check_variants(tree)
         base = self.completed(drop(tree, "variants"), search)
         return base if reference.variant is None else self.variant(base, tree, reference.variant, search)
 
     def file(self, path: Path) -> Mapping:
-        """The tree of a file, which is remembered as a source."""
+        """Parse a file and record it as a source."""
         self.sources[path] = None
         self.reached.setdefault(display_name(path), tuple(self._steps))
         return _mapping(parse(path))
 
     def completed(self, tree: Mapping, search: tuple[Path, ...], *, inner: bool = False) -> Mapping:
-        """The tree with the level it nests in place of a name, merged over the entry that it extends.
+        """Return a tree with its nested level resolved, merged over the entry that it extends.
 
-        Each file's references are followed from that file, before anything that extends it changes the result.
+        References are resolved in the file that contains them, before an entry that extends it changes the result.
         """
         extends = tree.entries.get("extends")
         own = self.nested(drop(tree, "extends"), search)
         if extends is None:
             return own
         base = self.follow(extends.value, search)
-        # Changes to an inner level or within it make it another one than its name says.
+        # An inner level with changes is no longer the entry of that name.
         named = inner and not own.entries
         base = drop(base, *(("summary", "variants") if named else _OWN), *(("process",) if inner else ()))
         given, inherited = tree.get("nest"), base.get("nest")
         if isinstance(given, Mapping) and "extends" not in given.entries and isinstance(inherited, Mapping):
             base = put(base, "nest", drop(inherited, "name"))
         elif given is not None:
-            base = drop(base, "nest") if not _is_null(given) else base
+            base = drop(base, "nest") if not is_null(given) else base
         return merge(base, own)
 
     def nested(self, tree: Mapping, search: tuple[Path, ...]) -> Mapping:
-        """The tree with the level it nests in place of a name."""
+        """Return a tree with its nested level resolved."""
         entry = tree.entries.get("nest")
         if entry is None:
             return tree
@@ -147,9 +149,9 @@ class Resolver:
         return Mapping({**tree.entries, "nest": Entry(entry.key, inner)}, tree.position)
 
     def follow(self, value: Tree, search: tuple[Path, ...]) -> Mapping:
-        """The entry that a name or path within a file refers to."""
+        """Resolve the entry that a name or path in a file refers to."""
         if not isinstance(value, Scalar) or not isinstance(value.value, str):
-            raise fail("wrong-type", "the name of an entry or a path to one is needed here", value.position)
+            raise fail("wrong-type", "this must be the name of an entry or a path to one", value.position)
         name = value.value
         if is_path(name):
             folder = self._way[-1][0].parent if self._way else Path.cwd()
@@ -168,7 +170,7 @@ class Resolver:
             self._steps.pop()
 
     def variant(self, base: Mapping, tree: Mapping, name: str, search: tuple[Path, ...]) -> Mapping:
-        """The variant that ``tree`` declares, with its changes and its factors applied to ``base``."""
+        """Return a variant that ``tree`` declares: ``base`` with its changes and its factors."""
         variants = tree.get("variants")
         assert isinstance(variants, Mapping)
         entry = variants.entries[name]
@@ -181,10 +183,7 @@ class Resolver:
         return put(merged, "name", Scalar(name, entry.key))
 
     def tagged(self, tree: Mapping, reference: Reference, search: tuple[Path, ...]) -> Mapping:
-        """The entry with the tag's conditioning in place of the innermost level's own."""
-        from specs.schemas.entry import TagSpec
-        from specs.syntax.validation import validate
-
+        """Return an entry with the text and classes of its innermost level replaced by those of a tag."""
         assert reference.tag is not None
         path = find_tag(reference.tag, search)
         assert path is not None
@@ -204,17 +203,13 @@ class Resolver:
 
 
 def _replace_inputs(tree: Mapping, inputs: Mapping) -> Mapping:
-    """Put a tag's text or classes in the innermost level, in place of what it had of these."""
+    """Replace the text and classes of the innermost level."""
     nest = tree.get("nest")
     if isinstance(nest, Mapping):
         return put(tree, "nest", _replace_inputs(nest, inputs))
     own = tree.get("inputs")
     kept = drop(own, "text", "classes") if isinstance(own, Mapping) else Mapping({}, inputs.position)
     return put(tree, "inputs", Mapping({**kept.entries, **inputs.entries}, kept.position))
-
-
-def _is_null(tree: Tree) -> bool:
-    return isinstance(tree, Scalar) and tree.value is None
 
 
 def _mapping(tree: Tree) -> Mapping:
@@ -224,11 +219,16 @@ def _mapping(tree: Tree) -> Mapping:
     raise fail("wrong-type", f"an entry is a mapping of keys to values, not {what}", tree.position)
 
 
-def resolve(reference: str | Path | Tree, search: Sequence[Path], problems: Problems) -> Resolved:
+def resolve(reference: str | Path | Tree, search: Sequence[Path]) -> Resolved:
     """Resolve a name, a path or a parsed text.
 
+    Args:
+        reference: Name or path of an entry, or its tree.
+        search: Folders in which names are looked up.
+
     Raises:
-        UnknownName, SpecError: as ``Resolver``.
+        UnknownName: No entry has this name.
+        SpecError: The entry has errors.
     """
     resolver = Resolver(tuple(search))
     try:
@@ -239,8 +239,8 @@ def resolve(reference: str | Path | Tree, search: Sequence[Path], problems: Prob
         else:
             tree = resolver.text(reference)
     except SpecError as error:
-        for problem in error.problems:
-            problems.add(problem.code, problem.message, problem.position, problem.file)
+        problems = Problems()
+        problems.extend(error.problems)
         problems.raise_if_any(resolver.reached)
         raise
     return Resolved(tree, tuple(resolver.sources), resolver.reached, tuple(resolver.notes))

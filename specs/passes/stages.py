@@ -1,74 +1,63 @@
-"""The U-shaped short form written out as nodes."""
+"""Expand ``stages``: write out the nodes of a U-shaped level."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import zip_longest
 from typing import Literal
 
 from specs.blocks import BLOCKS
-from specs.errors import Position, Problems, quote
-from specs.passes.draft import Draft, LevelDraft, Use, read_use
+from specs.errors import Problems, quote
+from specs.passes.draft import NAME_RULE, NODE_NAME, Draft, LevelDraft, LevelWriter, Use
 from specs.schemas.entry import LevelSpec, StageSpec
-from specs.syntax.yaml_tree import Mapping, Scalar, Sequence, Tree, locate
+from specs.syntax.yaml_tree import Entry, Mapping, Scalar, value_at
 
 __all__ = ["expand_stages"]
 
-STAGE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 Merge = Literal["cat", "add", "mean"] | None
-#: The blocks of each stage's units, and for each stage its resolution and the block that leads on.
+#: Blocks of each stage's units.
 Units = dict[str, list[Use]]
+#: Resolution of each stage, and the block that leads to the next stage.
 Steps = dict[str, tuple[int, Use | None]]
 
 DEFAULT_MIDDLE = ("resnet", "attention", "resnet")
-#: Nodes of a level; a spec that describes more is refused before it is written out.
-MAX_NODES = 20_000
 
 
-class _Stages:
-    """Writes one level's nodes, following the way down, the bottom and the way up."""
+class _Stages(LevelWriter):
+    """Writes the nodes of a level: the way down, the bottom and the way up."""
 
     def __init__(self, level: LevelSpec, tree: Mapping, problems: Problems) -> None:
+        super().__init__(level, tree, problems)
         assert level.stages is not None
-        self.level, self.tree, self.problems = level, tree, problems
         self.stages = level.stages
-        defaults = tree.get("defaults")
-        self.defaults = defaults if isinstance(defaults, Mapping) else None
-        self.nodes: list[Draft] = []
         self.current, self.width = "stem", next(iter(self.stages.values())).width
         self.skips: list[tuple[str, int]] = [("stem", self.width)]
 
-    def position(self, *path: str | int, key: bool = False) -> Position:
-        """Where a part of the level is written."""
-        return locate(self.tree, *path, key=key)
-
-    def use(self, *path: str | int) -> Use | None:
-        """The block use written at ``path``."""
-        tree: Tree | None = self.tree
-        for step in path:
-            tree = tree.items[step] if isinstance(tree, Sequence) else tree.get(step)  # type: ignore[union-attr,index,arg-type]
-        return None if tree is None else read_use(tree, self.defaults, self.problems)
-
-    def named(self, block: str, *path: str | int) -> Use | None:
-        """A block that a short form implies, as if it stood at ``path``."""
-        return read_use(Scalar(block, self.position(*path)), self.defaults, self.problems)
+    def implied(self, block: str, *path: str | int, **args: int) -> Use | None:
+        """Return a block that a short form at ``path`` implies."""
+        position = self.position(*path)
+        values: dict[str, str | int] = {"block": block, **args}
+        return self.use(
+            Mapping({key: Entry(position, Scalar(value, position)) for key, value in values.items()}, position)
+        )
 
     def unit(self, name: str, stage: StageSpec) -> list[Use | None]:
-        """The blocks of a stage's units."""
+        """Return the blocks of a stage's units."""
         if stage.blocks is not None:
-            return [self.use("stages", name, "blocks", index) for index in range(len(stage.blocks))]
-        blocks = [self.named("resnet", "stages", name, "width")]
+            return [self.use(value_at(self.tree, "stages", name, "blocks", i)) for i in range(len(stage.blocks))]
+        blocks = [self.implied("resnet", "stages", name, "width")]
         if stage.attention:
-            blocks += [self.named("attention", "stages", name, "attention")] * stage.attention
+            blocks += [self.implied("attention", "stages", name, "attention")] * stage.attention
         return blocks
 
     def add(self, name: str, use: Use, width: int, inputs: tuple[str, ...], merge: Merge = None) -> None:
-        """Write a node and make it the current one."""
+        """Add a node and make it the current one."""
         self.nodes.append(Draft(name, use.block, width, use.args, inputs, merge, use.position))
         self.current, self.width = name, width
 
     def add_unit(self, prefix: str, uses: list[Use], width: int, inputs: tuple[str, ...], merge: Merge = None) -> None:
-        """Write the blocks of a unit one after the other; the first one reads ``inputs``."""
+        """Add the blocks of a unit in sequence; the first one reads ``inputs``."""
         counts, seen = Counter(use.block for use in uses), Counter[str]()
         for use in uses:
             number = str(seen[use.block]) if counts[use.block] > 1 else ""
@@ -76,87 +65,74 @@ class _Stages:
             self.add(f"{prefix}_{use.block}{number}", use, width, inputs, merge)
             inputs, merge = (self.current,), None
 
-    def steps(self) -> dict[str, tuple[int, Use | None]]:
-        """For each stage its resolution and the block that leads to the next one."""
+    def steps(self) -> Steps:
+        """Return the resolution of each stage and the block that leads to the next stage."""
         resolution, result = self.level.resolution, {}
         names = list(self.stages)
-        for name, stage in self.stages.items():
+        for name, following in zip_longest(names, names[1:]):
             self.check_name(name, resolution)
-            last = name == names[-1]
-            step = None
-            if last and stage.down is not None:
-                message = f"stage {quote(name)} is the last one and has no next to go down to"
-                self.problems.add("misplaced", message, self.position("stages", name, "down", key=True))
-            if not last:
-                step = self.step(name, stage)
+            step = None if following is None else self.step(name, self.stages[name])
+            if following is None and self.stages[name].down is not None:
+                message = f"stage {quote(name)} is the last one, so it cannot have 'down'"
+                self.error("misplaced", message, "stages", name, "down", key=True)
             result[name] = (resolution, step)
             if step is not None:
-                args = BLOCKS[step.block].arguments(step.args)
-                complaints = BLOCKS[step.block].check(args, self.width, self.width, resolution)
-                for code, message in complaints:
-                    where = self.position("stages", names[names.index(name) + 1], key=True)
-                    self.problems.add(code, f"stage {quote(name)}: {message}", where)
-                given = BLOCKS[step.block].output_resolution(args, resolution)
-                if not complaints and (resolution % max(given, 1) or not 2 <= resolution // max(given, 1) <= 16):
-                    message = (
-                        f"stage {quote(name)}: 'down' must make it 2 to 16 times smaller, and {step.block} does not"
-                    )
-                    self.problems.add("bad-resolution", message, step.position)
-                resolution = given
+                resolution = self.next_resolution(name, following, step, resolution)
         return result
 
     def step(self, name: str, stage: StageSpec) -> Use | None:
-        """The block that leads from a stage to the next."""
-        tree = self.tree.get("stages").get(name)  # type: ignore[union-attr]
-        down = tree.get("down") if isinstance(tree, Mapping) else None
-        if down is None:
-            return self.named("down", "stages", name)
+        """Return the block that leads from a stage to the next one."""
+        down = value_at(self.tree, "stages", name, "down")
+        if stage.down is None:
+            return self.implied("down", "stages", name)
         if isinstance(down, Mapping):
-            return read_use(down, self.defaults, self.problems)
-        plain = self.named("down", "stages", name, "down")
-        factor = stage.down.others["factor"] if stage.down else 2
+            return self.use(down)
+        factor = stage.down.others["factor"]
         if not 2 <= factor <= 16:
-            self.problems.add("out-of-range", f"'down' must be from 2 to 16, not {factor}", down.position)
+            self.error("out-of-range", f"'down' must be from 2 to 16, not {factor}", "stages", name, "down")
             return None
-        if plain is None:
-            return None
-        args = {key: value for key, value in plain.args if key != "factor"} | (
-            {"factor": factor} if factor != 2 else {}
-        )
-        return Use("down", tuple(sorted(args.items())), down.position)
+        return self.implied("down", "stages", name, "down", factor=factor)
+
+    def next_resolution(self, name: str, following: str, step: Use, resolution: int) -> int:
+        """Check a step and return the resolution of the stage that it leads to."""
+        block = BLOCKS[step.block]
+        args = block.arguments(step.args)
+        complaints = block.check(args, self.width, self.width, resolution)
+        for code, message in complaints:
+            self.error(code, f"stage {quote(name)}: {message}", "stages", following, key=True)
+        result = block.output_resolution(args, resolution)
+        if not complaints and (result < 1 or resolution % result or not 2 <= resolution // result <= 16):
+            message = f"stage {quote(name)}: 'down' must divide the resolution by 2 to 16, but {step.block} does not"
+            self.problems.add("bad-resolution", message, step.position)
+        return result
 
     def check_name(self, name: str, resolution: int) -> None:
-        """A stage called rN stands at N pixels."""
-        where = self.position("stages", name, key=True)
-        if not STAGE_NAME.fullmatch(name):
-            message = f"stage {quote(name)}: a name has small letters, digits and underscores and starts with a letter"
-            self.problems.add("bad-name", message, where)
+        """Check the name of a stage, and that a stage called rN has N pixels."""
+        if not NODE_NAME.fullmatch(name):
+            self.error("bad-name", f"stage {quote(name)}: {NAME_RULE}", "stages", name, key=True)
         match = re.fullmatch(r"r(\d+)", name)
         if match and int(match[1]) != resolution:
-            message = f"stage {quote(name)} stands at {resolution} pixels; call it 'r{resolution}'"
-            self.problems.add("bad-resolution", message, where)
+            message = f"stage {quote(name)} has {resolution} pixels; call it 'r{resolution}'"
+            self.error("bad-resolution", message, "stages", name, key=True)
 
     def expand(self) -> LevelDraft | None:
-        """Write the level; None where something is wrong."""
+        """Return the draft of the level, or None if there are errors."""
         before = len(self.problems)
-        named = {name: self.unit(name, stage) for name, stage in self.stages.items()}
-        total = sum((2 * stage.depth + 1) * len(named[name]) for name, stage in self.stages.items())
-        if total > MAX_NODES:
-            message = f"these stages hold {total:,} blocks, where a level has at most {MAX_NODES:,}"
-            self.problems.add("too-large", message, self.position("stages", key=True))
+        found = {name: self.unit(name, stage) for name, stage in self.stages.items()}
+        total = sum((2 * stage.depth + 1) * len(found[name]) for name, stage in self.stages.items())
+        if not self.check_size(total, "stages"):
             return None
-        steps = self.steps()
-        middle = self.middle()
+        steps, middle = self.steps(), self.middle()
         if len(self.problems) > before:
             return None
-        units = {name: [use for use in uses if use is not None] for name, uses in named.items()}
-        first = self.width
+        units = {name: [use for use in uses if use is not None] for name, uses in found.items()}
+        stem_width = self.width
         self.way_down(units, steps)
         self.bottom([use for use in middle if use is not None])
         self.way_up(units, steps)
         return LevelDraft(
             self.level.resolution,
-            first,
+            stem_width,
             tuple(self.nodes),
             self.current,
             self.level.head.groups,
@@ -165,7 +141,7 @@ class _Stages:
         )
 
     def way_down(self, units: Units, steps: Steps) -> None:
-        """Units and downsamplings; each leaves a skip."""
+        """Add units and downsampling blocks; each leaves a skip."""
         for name, stage in self.stages.items():
             for index in range(stage.depth):
                 self.add_unit(f"{name}_down{index}", units[name], stage.width, (self.current,))
@@ -176,39 +152,36 @@ class _Stages:
                 self.skips.append((self.current, self.width))
 
     def middle(self) -> list[Use | None]:
-        """The blocks at the coarsest stage of an innermost level."""
+        """Return the blocks at the coarsest stage of an innermost level."""
         if self.level.nest is not None:
             return []
         if self.level.middle is not None:
-            return [self.use("middle", index) for index in range(len(self.level.middle))]
-        last = next(reversed(self.stages))
-        return [self.named(block, "stages", last) for block in DEFAULT_MIDDLE]
+            return [self.use(value_at(self.tree, "middle", index)) for index in range(len(self.level.middle))]
+        return [self.implied(block, "stages", list(self.stages)[-1]) for block in DEFAULT_MIDDLE]
 
     def bottom(self, middle: list[Use]) -> None:
-        """The middle blocks, or the nested level."""
+        """Add the middle blocks, or the nested level."""
         if self.level.nest is not None:
             self.add("nest", Use("nest", (), self.position("nest", key=True)), self.width, (self.current,))
         for index, use in enumerate(middle):
             self.add(f"middle{index}_{use.block}", use, self.width, (self.current,))
 
     def way_up(self, units: Units, steps: Steps) -> None:
-        """Units, each after taking a skip, and upsamplings."""
+        """Add units, each of which takes a skip, and upsampling blocks."""
         names = list(reversed(self.stages))
-        for name, finer in zip(names, [*names[1:], None], strict=True):
+        for name, finer in zip_longest(names, names[1:]):
             stage = self.stages[name]
-            mode = stage.skip or self.level.skip
             for index in range(stage.depth + 1):
-                inputs, merge = self.take_skip(f"{name}_up{index}", mode)
+                inputs, merge = self.take_skip(f"{name}_up{index}", stage.skip or self.level.skip)
                 self.add_unit(f"{name}_up{index}", units[name], stage.width, inputs, merge)
             if finer is not None:
                 factor = steps[finer][0] // steps[name][0]
-                up = self.named("up", "stages", name)
-                args = dict(up.args if up else ()) | ({"factor": factor} if factor != 2 else {})
-                use = Use("up", tuple(sorted(args.items())), self.position("stages", name))
-                self.add(f"{name}_upsample", use, self.width, (self.current,))
+                up = self.implied("up", "stages", name, factor=factor)
+                if up is not None:
+                    self.add(f"{name}_upsample", up, self.width, (self.current,))
 
     def take_skip(self, prefix: str, mode: str) -> tuple[tuple[str, ...], Merge]:
-        """What a unit on the way up reads, and how it merges that."""
+        """Return the inputs of a unit on the way up and how to merge them."""
         skip, width = self.skips.pop()
         if mode == "none":
             return (self.current,), None
@@ -222,9 +195,9 @@ class _Stages:
 
 
 def expand_stages(level: LevelSpec, tree: Mapping, problems: Problems) -> LevelDraft | None:
-    """The nodes that a level's ``stages`` and ``middle`` stand for; None where something is wrong.
+    """Return the nodes that a level's ``stages`` and ``middle`` stand for, or None if there are errors.
 
-    Names: ``{stage}_down{i}_{block}``, ``{stage}_downsample``, ``middle{i}_{block}`` or ``nest``,
-    ``{stage}_up{i}_{block}``, ``{stage}_upsample``; a block that a unit holds several times is numbered.
+    Nodes are called ``{stage}_down{i}_{block}``, ``{stage}_downsample``, ``middle{i}_{block}`` or ``nest``,
+    ``{stage}_up{i}_{block}`` and ``{stage}_upsample``. Blocks of the same type within a unit are numbered.
     """
     return _Stages(level, tree, problems).expand()

@@ -1,4 +1,4 @@
-"""Variants by multiplication: every width or depth of an entry's own level times a factor."""
+"""Variants: check their keys, and multiply the widths or depths of an entry's own level."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ __all__ = ["check_variants", "multiply"]
 
 
 def check_variants(tree: Mapping) -> None:
-    """Every variant that a file declares is a mapping of an entry's keys and ``multiply``.
+    """Check that every variant of a file is a mapping with an entry's keys or ``multiply``.
+
+    Values are checked when the variant is loaded.
 
     Raises:
-        SpecError: one is not. The values are checked when the variant is loaded.
+        SpecError: A variant has another form or an unknown key.
     """
     variants = tree.get("variants")
     if variants is None:
@@ -28,7 +30,7 @@ def check_variants(tree: Mapping) -> None:
     fields = sorted({*EntrySpec.model_fields, "multiply"} - {"name"})
     for name, entry in variants.entries.items():
         if not NAME.fullmatch(name):
-            message = f"variant {quote(name)}: a name has letters, digits, '-', '_' and '.', a letter or digit first"
+            message = f"variant {quote(name)}: use letters, digits, '-', '_' and '.', a letter or digit first"
             problems.add("bad-name", message, entry.key)
         if not isinstance(entry.value, Mapping):
             problems.add("wrong-type", f"variant {quote(name)} must be a mapping of changes", entry.value.position)
@@ -44,12 +46,20 @@ def check_variants(tree: Mapping) -> None:
 
 
 def multiply(tree: Mapping, factors: Tree, name: str) -> tuple[Mapping, list[str]]:
-    """The entry with its own stages or nodes scaled, and notes on widths that were rounded.
+    """Multiply the widths and depths of an entry's own stages or nodes.
 
-    Widths are rounded to a multiple of the resnet's groups, so that the norms fit; depths to at least one.
+    Widths are rounded to a multiple of the groups of ``resnet``, which group norms need. Depths are at least 1.
+
+    Args:
+        tree: Entry.
+        factors: Mapping with ``width``, ``depth`` or both.
+        name: Name of the variant, for notes.
+
+    Returns:
+        The changed entry, and a note for every width that was rounded.
 
     Raises:
-        SpecError: the factors are wrong, or a graph is to be deepened.
+        SpecError: A factor is out of range, or a graph has a factor for its depth.
     """
     spec = validate(MultiplySpec, factors, "'multiply'")
     groups = _groups(tree)
@@ -67,7 +77,7 @@ def multiply(tree: Mapping, factors: Tree, name: str) -> tuple[Mapping, list[str
     graph = tree.get("graph")
     if isinstance(graph, Mapping) and spec.depth != 1:
         where = factors.entries["depth"].key if isinstance(factors, Mapping) else factors.position
-        raise fail("misplaced", "a graph has no depth to multiply; it names every node", where)
+        raise fail("misplaced", "a graph has no depth to multiply, because it lists every node", where)
     for body in ("stages", "graph"):
         members = tree.get(body)
         if not isinstance(members, Mapping):
@@ -85,7 +95,7 @@ def multiply(tree: Mapping, factors: Tree, name: str) -> tuple[Mapping, list[str
 
 
 def _groups(tree: Mapping) -> int:
-    """The groups that widths must divide into."""
+    """Return the number of groups that widths must be divisible by."""
     at: Tree | None = tree
     for key in ("defaults", "resnet", "groups"):
         at = at.get(key) if isinstance(at, Mapping) else None

@@ -1,4 +1,4 @@
-"""Changes from the command line: ``stages.r64.width=96``, ``nest.stages.r16.depth=1``."""
+"""Apply changes from the command line, such as ``stages.r64.width=96`` or ``nest.stages.r16.depth=1``."""
 
 from __future__ import annotations
 
@@ -34,14 +34,13 @@ def apply_overrides(tree: Mapping, overrides: Sequence[str]) -> Mapping:
         try:
             tree = merge(tree, _Override(text, f"<override {number}>").change(tree))
         except SpecError as error:
-            for problem in error.problems:
-                problems.add(problem.code, problem.message, problem.position)
+            problems.extend(error.problems)
     problems.raise_if_any()
     return tree
 
 
 class _Override:
-    """One override, read and checked against the tree that it changes."""
+    """One override, parsed and checked against the tree that it changes."""
 
     def __init__(self, text: str, file: str) -> None:
         self.text, self.file = text, file
@@ -49,15 +48,15 @@ class _Override:
         self.steps = path.split(".")
 
     def change(self, tree: Mapping) -> Mapping:
-        """The override as a mapping to merge.
+        """Return the override as a mapping to merge.
 
         Raises:
-            SpecError: it is malformed, or its path leads nowhere.
+            SpecError: It is malformed, or its path does not exist.
         """
         problems = Problems()
         whole = self._position(0, len(self.text))
         if not self.equals or not all(self.steps) or "\n" in self.text or len(self.steps) > _MAX_STEPS:
-            problems.add("bad-override", f"an override reads PATH=VALUE on one line, not {quote(self.text)}", whole)
+            problems.add("bad-override", f"an override is PATH=VALUE on one line, not {quote(self.text)}", whole)
         elif self.steps[0] in _FIXED:
             problems.add("bad-override", f"{quote(self.steps[0])} cannot be overridden", whole)
         else:
@@ -77,7 +76,7 @@ class _Override:
         return self._position(sum(len(step) + 1 for step in self.steps[:index]), len(self.steps[index]))
 
     def _check_path(self, tree: Mapping, problems: Problems) -> None:
-        """Stages and nodes that a path goes through exist: an override changes these and adds none."""
+        """Check that stages, nodes and phases in the path exist: an override changes them but adds none."""
         at: Tree | None = tree
         for index, step in enumerate(self.steps):
             if not isinstance(at, Mapping):
@@ -93,18 +92,18 @@ class _Override:
             at = at.get(step)
 
     def _value(self) -> Tree:
-        # Inside a list, an empty value is null rather than an empty file.
+        # Parsed as a list item, so that an empty value is null rather than an empty file.
         try:
             tree = source.parse_text(f"- {self.value}", self.file)
         except SpecError as error:
-            # The parser's own position is that of the list item made above.
+            # The parser's positions include the list item's dash.
             place = self._position(self.text.index("=") + 1, len(self.value))
             raise SpecError(replace(problem, position=place) for problem in error.problems) from None
         assert isinstance(tree, source.Sequence)
         return self._moved(tree.items[0], self.text.index("=") + 1 - 2)
 
     def _moved(self, tree: Tree, offset: int) -> Tree:
-        """The parsed value with its positions where it stands in the override."""
+        """Return a parsed value with its positions moved to those in the override."""
 
         def move(position: Position) -> Position:
             return replace(position, column=max(1, position.column + offset), text=self.text)

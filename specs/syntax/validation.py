@@ -1,7 +1,8 @@
-"""From a positioned tree to a pydantic model, with pydantic's errors told at the places they come from."""
+"""Validate a tree with a pydantic model, and report pydantic's errors at their positions."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
@@ -52,15 +53,16 @@ _LENGTHS = {
 
 
 def validate(model: type[Model], tree: Tree, subject: str = "an entry") -> Model:
-    """The tree as an instance of ``model``.
+    """Return the tree as an instance of ``model``.
 
     Args:
-        model: a pydantic model; a custom error whose type is one of :data:`specs.errors.CODES` keeps that code.
-        tree: what :func:`specs.syntax.yaml_tree.parse` returns.
-        subject: what messages call the tree as a whole.
+        model: Pydantic model. A custom error with one of :data:`specs.errors.CODES` as its type is reported with that
+            code and its own message.
+        tree: Tree from :func:`specs.syntax.yaml_tree.parse`.
+        subject: Name of the whole tree in messages.
 
     Raises:
-        SpecError: everything that does not fit, each at its position.
+        SpecError: All errors, each with its position.
     """
     problems = Problems()
     result = validate_into(model, tree, problems, subject)
@@ -70,7 +72,7 @@ def validate(model: type[Model], tree: Tree, subject: str = "an entry") -> Model
 
 
 def validate_into(model: type[Model], tree: Tree, problems: Problems, subject: str = "an entry") -> Model | None:
-    """Like :func:`validate`, but add to ``problems`` and return None if anything does not fit."""
+    """Like :func:`validate`, but add errors to ``problems`` and return None if there are any."""
     if not isinstance(tree, Mapping):
         what = "a list" if isinstance(tree, Sequence) else quote(tree.value)
         problems.add("wrong-type", f"{subject} is a mapping of keys to values, not {what}", tree.position)
@@ -87,7 +89,15 @@ def validate_into(model: type[Model], tree: Tree, problems: Problems, subject: s
 def explain(
     detail: ErrorDetails, model: type[BaseModel], subject: str, prefix: Path = (), suggest: bool = True
 ) -> tuple[str, str]:
-    """Code and message for one of pydantic's errors; ``prefix`` is where the model stands within the subject."""
+    """Return code and message for one of pydantic's errors.
+
+    Args:
+        detail: The error.
+        model: Model that was validated.
+        subject: Name of the whole tree in messages.
+        prefix: Path of the model within the subject.
+        suggest: Whether to suggest similar names.
+    """
     kind, path = detail["type"], (*prefix, *detail["loc"])
     name, owner = str(path[-1]) if path else "", describe(path[:-1], subject)
     if kind == "extra_forbidden":
@@ -109,20 +119,23 @@ def explain(
     if kind in ("literal_error", "enum"):
         hint = _choice_hint(detail.get("input"), str(context.get("expected", ""))) if suggest else ""
         return "bad-value", f"{what} must be {context.get('expected')}, not {value}{hint}"
-    base = kind.removesuffix("_type").removesuffix("_parsing").removesuffix("_from_float")
-    if base in _TYPES and (kind.endswith(("_type", "_parsing", "_from_float"))):
-        return "wrong-type", f"{what} must be {_TYPES[base]}, not {value}"
+    expected = _TYPES.get(re.sub("_type$|_parsing$|_from_float$", "", kind))
+    if expected is not None:
+        return "wrong-type", f"{what} must be {expected}, not {value}"
     if kind in _LENGTHS:
         words, key = _LENGTHS[kind]
         return "bad-value", f"{what} must have {words} {context.get(key)} {_unit(kind, context.get(key))}"
     if kind == "string_pattern_mismatch":
-        return "bad-value", f"{what} must be letters, digits, '-', '_' and '.', a letter or digit first, not {value}"
+        return (
+            "bad-value",
+            f"{what} must have letters, digits, '-', '_' and '.', a letter or digit first, not {value}",
+        )
     message = detail["msg"].removeprefix("Value error, ")
     return "bad-value", f"{what}: {message}"
 
 
 def describe(path: Path, subject: str) -> str:
-    """How messages call the part of a spec at ``path``: ``stage 'r64'``, ``'inputs'``, or the subject itself."""
+    """Return the name of the part at ``path`` in messages: ``stage 'r64'``, ``'inputs'``, or the subject itself."""
     path = tuple(part for part in path if not isinstance(part, int))
     if not path:
         return subject
@@ -157,13 +170,13 @@ def _position(detail: ErrorDetails, tree: Tree) -> Position:
     if detail["type"] == "extra_forbidden":
         return locate(tree, *path, key=True)
     if detail["type"] == "missing":
-        # The key that holds the incomplete mapping says more than the mapping's first character.
+        # The key of the incomplete mapping, rather than the mapping's first character.
         return locate(tree, *path[:-1], key=True)
     return locate(tree, *path)
 
 
 def _fields_hint(name: str, model: type[BaseModel], path: Path) -> str:
-    """The closest field of the model at ``path``, or all of them if there are few and none is close."""
+    """Suggest the most similar field of the model at ``path``, or list all fields if there are few."""
     owner = _model_at(model, path)
     if owner is None:
         return ""
@@ -178,7 +191,7 @@ def _choice_hint(value: Any, expected: str) -> str:
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
-    """The model whose fields stand at ``path``, found through the annotations; keys of tables are passed over."""
+    """Return the model at ``path``, found through annotations; keys of dicts are skipped."""
     current: type[BaseModel] | None = model
     for part in path:
         if current is None:
@@ -192,11 +205,7 @@ def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The first model named in an annotation such as ``dict[str, Stage] | None``."""
+    """Return the first model in an annotation such as ``dict[str, Stage] | None``."""
     if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for inner in get_args(annotation):
-        found = _model_in(inner)
-        if found is not None:
-            return found
-    return None
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

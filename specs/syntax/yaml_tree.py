@@ -1,7 +1,7 @@
-"""YAML text to a tree whose every value knows its position.
+"""Parse YAML into a tree in which every value has a position.
 
-The tree is built iteratively from libyaml's events, so neither deep nesting nor aliases can exhaust anything. Scalars
-follow the core schema of YAML 1.2; whatever would make a file mean more than it shows is refused.
+The tree is built iteratively from libyaml's events, so that deep nesting or aliases cannot exhaust memory or the stack.
+Scalars follow the core schema of YAML 1.2. Anchors, aliases, merge keys and tags are rejected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from specs.errors import Position, Problems, SpecError, fail, quote
 
-__all__ = ["Entry", "Mapping", "Scalar", "Sequence", "Tree", "locate", "parse", "parse_text", "plain"]
+__all__ = ["Entry", "Mapping", "Scalar", "Sequence", "Tree", "locate", "parse", "parse_text", "plain", "value_at"]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 64
@@ -42,7 +42,7 @@ class Sequence:
 
 
 class Entry(NamedTuple):
-    """One pair of a mapping: where its key stands, and its value."""
+    """One pair of a mapping: position of the key, and value."""
 
     key: Position
     value: Tree
@@ -50,13 +50,13 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A mapping from strings, in the order written."""
+    """A mapping from strings, in the order of the file."""
 
     entries: dict[str, Entry]
     position: Position
 
     def get(self, key: str) -> Tree | None:
-        """The value of a key, if it is there."""
+        """Return the value of a key, or None."""
         entry = self.entries.get(key)
         return None if entry is None else entry.value
 
@@ -65,7 +65,7 @@ Tree = Scalar | Sequence | Mapping
 
 
 def plain(tree: Tree) -> Any:
-    """The tree as dicts, lists and scalars."""
+    """Return a tree as dicts, lists and scalars."""
     if isinstance(tree, Mapping):
         return {key: plain(entry.value) for key, entry in tree.entries.items()}
     if isinstance(tree, Sequence):
@@ -73,8 +73,20 @@ def plain(tree: Tree) -> Any:
     return tree.value
 
 
+def value_at(tree: Tree | None, *path: str | int) -> Tree | None:
+    """Return the value at ``path``, or None if there is none."""
+    for step in path:
+        if isinstance(tree, Mapping) and isinstance(step, str):
+            tree = tree.get(step)
+        elif isinstance(tree, Sequence) and isinstance(step, int) and step < len(tree.items):
+            tree = tree.items[step]
+        else:
+            return None
+    return tree
+
+
 def locate(tree: Tree, *path: str | int, key: bool = False) -> Position:
-    """Position of the value at ``path``, or of its key; steps that the tree does not have are left out."""
+    """Return the position of the value at ``path``, or of its key, as far as the path exists."""
     position = tree.position
     for step in path:
         if isinstance(tree, Mapping) and isinstance(step, str) and step in tree.entries:
@@ -87,14 +99,14 @@ def locate(tree: Tree, *path: str | int, key: bool = False) -> Position:
 
 
 def parse(path: str | os.PathLike[str], name: str | None = None) -> Tree:
-    """The tree of a file.
+    """Parse a file.
 
     Args:
-        path: the file; at most a megabyte, checked before anything is read.
-        name: what to call it in messages, by default its path, relative where it lies below the current folder.
+        path: File of at most 1 MB; the size is checked before it is read.
+        name: Name of the file in messages; default its path, relative if it is in the current folder.
 
     Raises:
-        SpecError: the file is missing, unreadable or not a single safe YAML document.
+        SpecError: The file is missing, unreadable or not a single valid YAML document.
     """
     name = name or display_name(path)
     try:
@@ -121,10 +133,10 @@ def parse(path: str | os.PathLike[str], name: str | None = None) -> Tree:
 
 
 def parse_text(text: str, file: str = "<stdin>") -> Tree:
-    """The tree of a text; ``file`` is what messages call it.
+    """Parse a text; ``file`` is its name in messages.
 
     Raises:
-        SpecError: the text is not a single safe YAML document.
+        SpecError: The text is not a single valid YAML document.
     """
     if len(text) > MAX_BYTES:
         raise _too_large(file, len(text))
@@ -138,7 +150,7 @@ def parse_text(text: str, file: str = "<stdin>") -> Tree:
 
 
 def display_name(path: str | os.PathLike[str]) -> str:
-    """How messages call a file: relative if it lies below the current folder, else as it was given."""
+    """Return the name of a file in messages: relative to the current folder if it is in it, else unchanged."""
     name = os.fspath(path)
     try:
         inside = Path(name).absolute().relative_to(Path.cwd())
@@ -148,12 +160,12 @@ def display_name(path: str | os.PathLike[str]) -> str:
 
 
 def _too_large(file: str, size: int) -> SpecError:
-    return fail("too-large", f"{size:,} bytes, where a spec has at most {MAX_BYTES:,}", file=file)
+    return fail("too-large", f"the file has {size:,} bytes, but a spec has at most {MAX_BYTES:,}", file=file)
 
 
 @dataclass(slots=True)
 class _Open:
-    """A collection whose end has not been seen."""
+    """A list or mapping that is not complete yet."""
 
     position: Position
     items: list[Tree] | None
@@ -162,7 +174,7 @@ class _Open:
 
 
 class _Reader:
-    """Builds the tree of one text from parser events."""
+    """Builds the tree of a text from parser events."""
 
     def __init__(self, text: str, file: str) -> None:
         self.text, self.file = text, file
@@ -179,10 +191,10 @@ class _Reader:
             if kind == "DocumentStartEvent":
                 documents += 1
                 if documents > 1:
-                    self.problems.add("document", "a file holds one document; this starts another", self._at(event))
+                    self.problems.add("document", "this starts a second YAML document in the file", self._at(event))
                     break
             elif kind == "AliasEvent":
-                message = f"aliases are refused (*{event.anchor}); use 'extends' or 'defaults'"
+                message = f"aliases are not allowed (*{event.anchor}); use 'extends' or 'defaults'"
                 self.problems.add("anchor", message, self._at(event))
                 self._place(Scalar(True, self._at(event)))
             elif kind == "ScalarEvent":
@@ -209,7 +221,7 @@ class _Reader:
             raise fail("not-text", f"{error.reason} (line {line + 1})", file=self.file) from None
         except yaml.MarkedYAMLError as error:
             if "nesting depth" in str(error.problem):
-                # libyaml reads ahead, up to a depth of its own; the other parser comes to where ours is passed.
+                # libyaml reads ahead and has its own depth limit; PyYAML's parser continues up to ours.
                 yield from islice(yaml.parse(self.text, Loader=yaml.SafeLoader), seen, None)
             mark = error.problem_mark or error.context_mark
             message = " ".join(part for part in (error.problem, error.context) if part)
@@ -227,11 +239,11 @@ class _Reader:
 
     def _refuse_properties(self, event: Any, position: Position) -> None:
         if event.anchor is not None:
-            message = f"anchors are refused (&{event.anchor}); use 'extends' or 'defaults'"
+            message = f"anchors are not allowed (&{event.anchor}); use 'extends' or 'defaults'"
             self.problems.add("anchor", message, position)
         if event.tag is not None:
             shown = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self.problems.add("tag", f"YAML tags are refused ({quote(shown)[1:-1]})", position)
+            self.problems.add("tag", f"YAML tags are not allowed ({quote(shown)[1:-1]})", position)
 
     def _scalar(self, event: Any) -> None:
         position = self._at(event)
@@ -251,12 +263,12 @@ class _Reader:
     def _key(self, event: Any, entries: dict[str, Entry], position: Position) -> str:
         key: str = event.value
         if key == "<<":
-            self.problems.add("anchor", "merge keys are refused; use 'extends' or 'defaults'", position)
+            self.problems.add("anchor", "merge keys are not allowed; use 'extends' or 'defaults'", position)
         elif not event.style and _is_not_text(key):
             self.problems.add("bad-key", f"a key must be a name, not {quote(key)[1:-1]}", position)
         elif key in entries:
             first = entries[key].key
-            message = f"the key {quote(key)} stands here twice; first in line {first.line}"
+            message = f"duplicate key {quote(key)}; it is first in line {first.line}"
             self.problems.add("duplicate-key", message, position)
         return key
 
@@ -265,7 +277,7 @@ class _Reader:
         position = self._position(start.line, start.column)
         self._refuse_properties(event, position)
         if len(self.stack) >= MAX_DEPTH:
-            self.problems.add("too-deep", f"nested deeper than {MAX_DEPTH} levels", position)
+            self.problems.add("too-deep", f"lists and mappings are nested more than {MAX_DEPTH} levels deep", position)
             self.problems.raise_if_any()
         if self.stack and self.stack[-1].entries is not None and self.stack[-1].key is None:
             self.problems.add("bad-key", "a key must be a name, not a list or a mapping", position)
@@ -287,7 +299,7 @@ class _Reader:
     def _count(self, position: Position) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            self.problems.add("too-large", f"more than {MAX_NODES:,} values in one file", position)
+            self.problems.add("too-large", f"the file has more than {MAX_NODES:,} values", position)
             self.problems.raise_if_any()
 
     def _attach(self, tree: Tree) -> None:
@@ -315,10 +327,10 @@ def _is_not_text(value: str) -> bool:
 
 
 def core_scalar(text: str) -> str | int | float | bool | None:
-    """The value of a plain scalar by the core schema of YAML 1.2.
+    """Return the value of a plain scalar in the core schema of YAML 1.2.
 
     Raises:
-        SpecError: for ``None`` and for numbers that are infinite, not a number or longer than 18 digits.
+        SpecError: The scalar is ``None``, or a number that is infinite, NaN or longer than 18 digits.
     """
     if _NULL.fullmatch(text):
         return None
@@ -334,7 +346,7 @@ def core_scalar(text: str) -> str | int | float | bool | None:
             raise fail("bad-number", f"{quote(text)[1:-1]} is too large for a number")
         return number
     if _NOT_FINITE.fullmatch(text):
-        raise fail("bad-number", f"{text} is refused; numbers are finite")
+        raise fail("bad-number", f"{text} is not allowed; numbers must be finite")
     if text == "None":
-        raise fail("null", "None is not YAML; write null, or quote it if text is meant")
+        raise fail("null", "None is not a YAML value; write null, or 'None' in quotes for text")
     return text

@@ -54,7 +54,7 @@ def make(path: Path, kind: str) -> None:
         ("directory", "x.yaml: error[not-a-file]: this is a directory; a YAML file is needed"),
         ("binary", "x.yaml: error[not-text]: this is not UTF-8 text"),
         ("zeros", "x.yaml: error[not-text]: this is a binary file"),
-        ("100 MB", "x.yaml: error[too-large]: 104,857,600 bytes, where a spec has at most 1,000,000"),
+        ("100 MB", "x.yaml: error[too-large]: the file has 104,857,600 bytes, but a spec has at most 1,000,000"),
     ],
 )
 def test_file_as_a_whole(kind, message, tmp_path, monkeypatch):

@@ -157,13 +157,13 @@ def test_what_divides_has_no_complaint():
     ("channels", "number", "near"), [(30, 8, 32), (33, 8, 32), (3, 8, 8), (20, 8, 16), (1, 32, 32)]
 )
 def test_the_nearest_width_that_divides_is_named(channels, number, near):
-    message = f"width {channels} is not divisible by {number} groups; the nearest that is: {near}"
+    message = f"width {channels} is not divisible by {number} groups; the nearest valid width is {near}"
     assert divisible("width", channels, "groups", number) == [("bad-width", message)]
 
 
 def test_what_resnet_cannot_divide():
-    width = ("bad-width", "width 20 is not divisible by 8 groups; the nearest that is: 16")
-    given = ("bad-width", "input width 12 is not divisible by 8 groups; the nearest that is: 16")
+    width = ("bad-width", "width 20 is not divisible by 8 groups; the nearest valid width is 16")
+    given = ("bad-width", "input width 12 is not divisible by 8 groups; the nearest valid width is 16")
     assert complaints("resnet", 16, 20, groups=8) == [width]
     assert complaints("resnet", 12, 16, groups=8) == [given]
     assert complaints("resnet", 12, 20, groups=8) == [width, given]
@@ -172,9 +172,9 @@ def test_what_resnet_cannot_divide():
 
 
 def test_what_attention_cannot_divide():
-    groups = ("bad-width", "width 20 is not divisible by 8 groups; the nearest that is: 16")
-    heads = ("bad-width", "width 20 is not divisible by 3 heads; the nearest that is: 21")
-    kept = ("bad-width", "attention keeps its width: it reads 16 channels and cannot give 20")
+    groups = ("bad-width", "width 20 is not divisible by 8 groups; the nearest valid width is 16")
+    heads = ("bad-width", "width 20 is not divisible by 3 heads; the nearest valid width is 21")
+    kept = ("bad-width", "attention does not change the width, but it reads 16 channels and has width 20")
     assert complaints("attention", 20, 20, groups=8, heads=4) == [groups]
     assert complaints("attention", 20, 20, groups=4, heads=3) == [heads]
     assert complaints("attention", 16, 20, groups=8, heads=3) == [groups, heads, kept]
@@ -182,4 +182,4 @@ def test_what_attention_cannot_divide():
 
 def test_down_divides_the_resolution():
     assert complaints("down", 4, 4, side=9, factor=3) == []
-    assert complaints("down", 4, 4, side=8, factor=3) == [("bad-resolution", "8 pixels cannot be divided by 3")]
+    assert complaints("down", 4, 4, side=8, factor=3) == [("bad-resolution", "8 pixels are not divisible by 3")]

@@ -31,20 +31,20 @@ def refusal(text: str) -> str:
 
 def test_repeated_nodes_are_counted_before_they_are_written_out():
     nodes = [f"n{i}: {{block: conv, repeat: 1000, from: {f'n{i - 1}' if i else 'stem'}}}" for i in range(2000)]
-    assert "this graph holds 2,000,000 blocks, where a level has at most 20,000" in refusal(graph(nodes, "n1999"))
+    assert "'graph' has 2,000,000 blocks, but a level has at most 20,000" in refusal(graph(nodes, "n1999"))
 
 
 def test_merged_widths_are_bounded():
     nodes = [f"n{i}: {{block: conv, from: [{f'n{i - 1}' if i else 'stem'}, stem], merge: cat}}" for i in range(2)]
     assert load_text(graph(nodes, "n1")).graph.levels[0].nodes[1].width == 192
     wide = ["n: {block: conv, width: 60000, from: stem}", "m: {block: conv, width: 32, from: [n, n], merge: cat}"]
-    assert "node 'm' reads 120,000 channels, where there may be at most 65,536" in refusal(graph(wide, "m"))
+    assert "node 'm' reads 120,000 channels, but at most 65,536 are allowed" in refusal(graph(wide, "m"))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"name: a b\n{BODY}", "'name' must be letters, digits, '-', '_' and '.', a letter or digit first"),
+        (f"name: a b\n{BODY}", "'name' must have letters, digits, '-', '_' and '.', a letter or digit first"),
         (f"name: x\nsummary: {'y' * 1001}\n{BODY}", "'summary' must have at most 1000 characters"),
         (graph(["a: {block: conv, from: []}"], "a"), "'from' must have at least 1 item\n"),
     ],

@@ -101,7 +101,7 @@ def test_variants_of_a_graph():
     write("small.yaml", GRAPH + "variants: {big: {multiply: {width: 1.5}}, deep: {multiply: {depth: 2}}}\n")
     level = load_entry("big").graph.levels[0]
     assert (level.stem_width, level.nodes[0].width) == (48, 64)
-    assert wrong("deep").problems[0].message == "a graph has no depth to multiply; it names every node"
+    assert wrong("deep").problems[0].message == "a graph has no depth to multiply, because it lists every node"
 
 
 def test_typos_under_variants_are_found_with_the_entry_itself():

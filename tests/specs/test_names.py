@@ -18,7 +18,7 @@ SMALL = "name: {name}\nresolution: 16\ntime: {{width: 64}}\nstages:\n  r16: {{wi
         ("mdm-s65", "no entry is called 'mdm-s65'; did you mean 'mdm-s64'"),
         ("zzz", "no entry is called 'zzz'"),
         ("", "no entry is called ''"),
-        ("s1024", "'s1024' may be any of mdm-s1024, mdm-s1024.in1k; give the whole name"),
+        ("s1024", "'s1024' matches mdm-s1024, mdm-s1024.in1k; give the full name"),
         ("unetpp", "no entry is called 'unetpp'; did you mean 'unetpp-s64'?"),
     ],
 )
@@ -54,7 +54,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_renamed(folder):
-    with pytest.warns(FutureWarning, match="entry 'old' has been renamed to 'new'"):
+    with pytest.warns(FutureWarning, match="entry 'old' is now 'new'"):
         entry = zoo.get("old")
     assert entry.name == "new"
     assert zoo.get("short") == zoo.get("new")
