@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,21 +10,18 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from builders.data.errors import DataError
-from builders.data.shards import read_shard
+from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.errors import did_you_mean
 from specs.schemas.evaluation import split_name
 from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import parse
 
-__all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_datasets", "sample_facts"]
+__all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_datasets"]
 
 CARD = "dataset.yaml"
 #: File with the plan of a pack; a pack without a card is not finished.
 PLAN = ".pack.json"
-#: JSON keys of captions and labels, in order of preference. Groups of near-duplicates have no default key, because
-#: "group" is often the name of a label.
-NAMES = {"caption": ("caption", "text", "prompt"), "category": ("category", "class", "label", "cls"), "group": ()}
 SHARDS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 
 
@@ -134,44 +129,10 @@ def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
     """Return a card for shards without one; the classes are the labels of their samples, sorted."""
     found = set()
     for shard in shards:
-        # Broken samples are reported when images are read.
+        # Broken samples and shards are reported when images are read.
         with contextlib.suppress(DataError):
-            for sample in read_shard(shard):
+            for key, parts in read_samples(shard):
                 with contextlib.suppress(DataError):
-                    found.add(sample_facts(sample)["category"])
+                    found.add(sample_facts(contents(key, parts))["category"])
     name = path.name.partition(".")[0] or path.resolve().name
     return DatasetCard(name=name, classes=tuple(sorted(found - {""})))
-
-
-def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
-    """Return "caption", "category" and "group" of a sample; "" if unknown.
-
-    They come from the sample's ``.json``, or from ``.txt`` (caption) and ``.cls`` (category). Samples of one group are
-    near-duplicates that belong in one split; by default each sample is its own group.
-
-    Args:
-        sample: Bytes of the members by extension, and ``__key__``.
-        names: JSON keys of "caption", "category" and "group". Default: ``NAMES``.
-
-    Raises:
-        DataError: The ``.json`` is not a JSON mapping.
-    """
-    key = str(sample["__key__"])
-    names = names or NAMES
-    try:
-        facts = json.loads(sample.get("json", b"{}"))
-    except (ValueError, RecursionError):
-        raise DataError(f"sample {key!r}: its .json is not JSON") from None
-    if not isinstance(facts, dict):
-        raise DataError(f"sample {key!r}: its .json is not a mapping")
-
-    def text(kind: str, extension: str) -> str:
-        found = next((facts[name] for name in names[kind] if isinstance(facts.get(name), (str, int))), None)
-        member = sample.get(extension, b"") if found is None else b""
-        assert isinstance(member, bytes)
-        # JSON can contain lone surrogates, which cannot be encoded as UTF-8.
-        whole = str(found).encode("utf-8", "replace").decode() if found is not None else None
-        return member.decode("utf-8", "replace").strip() if whole is None else whole
-
-    category = text("category", "cls")
-    return {"caption": text("caption", "txt"), "category": category, "group": text("group", "") or key}

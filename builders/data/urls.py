@@ -17,9 +17,7 @@ from builders.files import cache_folder, replacing
 __all__ = ["expand_braces", "is_address", "local_shard"]
 
 #: Schemes that are read. Others, such as ``pipe:``, may run programs.
-SCHEMES = (
-    "http", "https", "s3", "gs", "gcs", "az", "abfs", "hf", "ftp", "sftp", "file", "memory", "github", "hdfs",
-)  # fmt: skip
+SCHEMES = tuple("http https s3 gs gcs az abfs hf ftp sftp file memory github hdfs".split())
 #: Largest number of shards in a brace range.
 MAX_SHARDS = 1_000_000
 _INNERMOST = re.compile(r"\{([^{}]*)\}")
@@ -84,10 +82,8 @@ def local_shard(address: str) -> Path:
     path = cache_folder() / "shards" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{name}"
     if path.is_file():
         return path
-    try:
-        import fsspec
-    except ImportError:
-        raise DataError(f"{address}: reading addresses needs a package: pip install fsspec") from None
+    import fsspec
+
     try:
         with replacing(path) as temporary:
             # In one request: not every server supports ranges.
