@@ -1,4 +1,4 @@
-"""The interface of a split: images in an endless shuffled stream, or in order."""
+"""A split of a dataset: its images in an endless shuffled stream, or in order."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from builders.data.dataset_card import DatasetCard
+from builders.data.sample_order import SampleOrder
 
-__all__ = ["Images"]
+__all__ = ["Images", "IndexedImages"]
 
 
 class Images(ABC):
@@ -61,3 +63,40 @@ class Images(ABC):
         while True:
             yield self.batch(start, batch_size, flip=flip)
             start += batch_size
+
+
+class IndexedImages(Images):
+    """A split whose images are read by index; subclasses define how."""
+
+    #: Side of the images in pixels.
+    resolution: int
+    #: Order of the stream.
+    order: SampleOrder
+    #: Last words of the representation.
+    _how = ""
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __repr__(self) -> str:
+        return f"<Images {self.card.name} {self.split}: {len(self)} images of {self.resolution} px{self._how}>"
+
+    def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
+        index, mirrored = self.order.draw(start, size)
+        batch = self._read(index, start)
+        if flip:
+            batch["image"] = torch.where(mirrored[:, None, None, None], batch["image"].flip(-1), batch["image"])
+        return batch
+
+    def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
+        for index in torch.arange(len(self)).split(batch_size):
+            yield self._read(index)
+
+    @abstractmethod
+    def _read(self, index: Tensor, start: int | None = None) -> dict[str, Any]:
+        """Return the batch of some images.
+
+        Args:
+            index: Indices (size,) int64 of the images.
+            start: Position of the first one in the stream, if they are drawn from it.
+        """

@@ -7,7 +7,6 @@ has no random access: the bytes of its images are held in memory, undecoded.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from builders.data.dataset_card import DatasetCard
 from builders.data.decoding import decode_image, fit, fit_random
 from builders.data.error_budget import BrokenDataWarning, check_budget
 from builders.data.errors import DataError
-from builders.data.images import Images
+from builders.data.images import IndexedImages
 from builders.data.sample_order import SampleOrder
 from builders.data.shard_index import Member
 from builders.pixels import to_bytes, to_float
@@ -32,7 +31,7 @@ __all__ = ["LazyImages"]
 _WARNED: set[str] = set()
 
 
-class LazyImages(Images):
+class LazyImages(IndexedImages):
     """A split whose images are read and decoded when drawn. It can be pickled and sent to other processes.
 
     Args:
@@ -49,6 +48,8 @@ class LazyImages(Images):
     Raises:
         DataError: Too many images are broken to find a first one.
     """
+
+    _how = ", read when drawn"
 
     def __init__(
         self,
@@ -71,49 +72,30 @@ class LazyImages(Images):
         self.resolution = resolution or min(self._decode(0)[0].size)
         self.classes = class_indices(card, (member.category for member in members))
 
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def __repr__(self) -> str:
-        return f"<Images {self.card.name} {self.split}: {len(self)} images of {self.resolution} px, read when drawn>"
-
-    def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
-        index, mirrored = self.order.draw(start, size)
-        places = None
-        if self.crop == "random":
-            generators = (hashed_generator(self.seed, "crop", start + row) for row in range(size))
-            places = [torch.rand(2, generator=generator).tolist() for generator in generators]
-        drawn = self._read(index.tolist(), places)
-        if flip:
-            drawn["image"] = torch.where(mirrored[:, None, None, None], drawn["image"].flip(-1), drawn["image"])
-        return drawn
-
-    def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
-        for index in torch.arange(len(self)).split(batch_size):
-            yield self._read(index.tolist())
-
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
-        drawn = self._read(list(range(min(count, len(self)))))
+        drawn = self._read(torch.arange(min(count, len(self))))
         return to_bytes(drawn["image"]), tuple(drawn["caption"])
 
-    def _read(self, indices: list[int], places: list[list[float]] | None = None) -> dict[str, Any]:
-        """Return a batch of images, cropped at ``places`` (x, y) in 0..1, or at the center."""
+    def _read(self, index: Tensor, start: int | None = None) -> dict[str, Any]:
         images, sides, found = [], [], []
-        for row, wanted in enumerate(indices):
-            image, index = self._decode(wanted)
-            side = self.resolution
-            pixels = fit(image, side) if places is None else fit_random(image, side, *places[row])
+        for row, wanted in enumerate(index.tolist()):
+            image, good = self._decode(wanted)
+            if self.crop == "random" and start is not None:
+                x, y = torch.rand(2, generator=hashed_generator(self.seed, "crop", start + row)).tolist()
+                pixels = fit_random(image, self.resolution, x, y)
+            else:
+                pixels = fit(image, self.resolution)
             images.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
             sides.append(float(min(image.size)))
-            found.append(index)
+            found.append(good)
         rows = torch.tensor(found)
         return {
             "image": to_float(torch.stack(images)),
             "index": rows,
             "classes": self.classes[rows],
             "scale": torch.tensor(sides),
-            "caption": [self.members[index].caption for index in found],
-            "key": [self.members[index].key for index in found],
+            "caption": [self.members[row].caption for row in found],
+            "key": [self.members[row].key for row in found],
         }
 
     def _decode(self, index: int) -> tuple[Image.Image, int]:

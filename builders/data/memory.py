@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from builders.data.classes import class_indices
 from builders.data.dataset_card import DatasetCard
 from builders.data.decoding import decode_image, fit
 from builders.data.errors import MemoryLimitError
-from builders.data.images import Images
+from builders.data.images import IndexedImages
 from builders.data.sample_order import SampleOrder
 from builders.data.shard_index import Member
 from builders.pixels import to_float
@@ -67,7 +66,7 @@ class Decoder:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MemoryImages(Images):
+class MemoryImages(IndexedImages):
     """A split that is decoded and held in memory.
 
     Attributes:
@@ -91,21 +90,10 @@ class MemoryImages(Images):
     keys: tuple[str, ...]
     seed: int = 0
     sides: Tensor = field(default_factory=lambda: torch.zeros(0))
-    _order: SampleOrder = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_order", SampleOrder(len(self.images), self.seed))
-
-    @property
-    def resolution(self) -> int:
-        """Side of the images in pixels."""
-        return int(self.images.shape[-1])
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __repr__(self) -> str:
-        return f"<Images {self.card.name} {self.split}: {len(self)} images of {self.resolution} px>"
+        object.__setattr__(self, "order", SampleOrder(len(self.images), self.seed))
+        object.__setattr__(self, "resolution", self.images.shape[-1])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return a sample: ``image`` (3, height, width) float32 in [-1, 1], ``classes``, ``caption`` and ``key``."""
@@ -116,24 +104,13 @@ class MemoryImages(Images):
             "key": self.keys[index],
         }
 
-    def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
-        index, mirrored = self._order.draw(start, size)
-        return self._rows(index, mirrored if flip else None)
-
-    def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
-        for index in torch.arange(len(self)).split(batch_size):
-            yield self._rows(index)
-
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         return self.images[:count], self.captions[:count]
 
-    def _rows(self, index: Tensor, mirrored: Tensor | None = None) -> dict[str, Any]:
-        images = to_float(self.images[index])
-        if mirrored is not None:
-            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-        rows: Sequence[int] = index.tolist()
+    def _read(self, index: Tensor, start: int | None = None) -> dict[str, Any]:
+        rows: list[int] = index.tolist()
         return {
-            "image": images,
+            "image": to_float(self.images[index]),
             "index": index,
             "classes": self.classes[index],
             "scale": self.sides[index],
