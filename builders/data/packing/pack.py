@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -91,21 +92,21 @@ def pack(
     out, total = Path(out), len(sources)
     ordered = _sorted_sources(sources)
     shards = _plan(ordered, settings, val=_claim(out, sources, settings))
-    waiting = [shard for shard in shards if not _is_done(shard, out)]
+    reports = {shard.path: report for shard in shards if (report := _finished(shard, out)) is not None}
+    waiting = [shard for shard in shards if shard.path not in reports]
     done = total - sum(len(shard.sources) for shard in waiting)
     progress(done, total)
     if waiting:
         (out / CARD).unlink(missing_ok=True)
     with contextlib.closing(_run(waiting, out, settings, workers)) as running:
-        for shard in running:
+        for shard, report in running:
+            reports[shard.path] = report
             done += len(shard.sources)
             progress(done, total)
-    reports = [_report(shard, out) for shard in shards]
-    broken = tuple(error for report in reports for error in report.broken)
+    broken = tuple(error for shard in shards for error in reports[shard.path].broken)
     _check_broken(broken, total, settings, finished=(out / CARD).exists())
-    counts = {shard.path: report.samples for shard, report in zip(shards, reports, strict=True)}
     classes = tuple(sorted({source.category for source in sources} - {""}))
-    samples = _write_card(out, name, shards, counts, classes, settings)
+    samples = _write_card(out, name, shards, reports, classes, settings)
     _remove_others(out, shards)
     return Packed(out, samples, classes, broken, len(shards), len(shards) - len(waiting))
 
@@ -166,13 +167,8 @@ def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> str:
     plan, finished = out / PLAN, (out / CARD).exists()
     if plan.exists():
         before = _read_plan(plan)
-        if before and "place" not in before and finished:
-            raise PackError(
-                f"{out} was packed by an earlier version of the zoo, and can still be read; choose another folder to "
-                "pack it again"
-            )
         if before and "place" not in before:
-            raise PackError(f"{out}: this pack was started by an earlier version of the zoo; choose another folder")
+            raise PackError(f"{out} holds a pack of an early version, which can only be read; choose another folder")
         same = ("settings", "place", "images") if finished else ("settings", "place")
         if any(before.get(what) != facts[what] for what in same):
             raise PackError(f"{out} holds a pack of other images or settings; choose another folder or empty it")
@@ -211,20 +207,14 @@ def _read_plan(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_done(shard: ShardPlan, out: Path) -> bool:
-    """Return whether a shard exists and its images have not changed; one with unread images is tried again."""
-    report = Report.read(shard.report(out))
+def _finished(shard: ShardPlan, out: Path) -> Report | None:
+    """Return the report of a shard; None if it must be packed, because it is missing, truncated or out of date."""
+    report, path = Report.read(shard.report(out)), out / shard.path
+    # Images that could not be read are tried again.
     if report is None or report.identity != shard.identity or report.unread:
-        return False
-    path = out / shard.path
-    return not report.samples or (path.is_file() and report.size in (None, path.stat().st_size))
-
-
-def _report(shard: ShardPlan, out: Path) -> Report:
-    found = Report.read(shard.report(out))
-    if found is None:
-        raise PackError(f"{shard.report(out)}: deleted while packing; run the same command again")
-    return found
+        return None
+    intact = not report.samples or (path.is_file() and report.size in (None, path.stat().st_size))
+    return report if intact else None
 
 
 def _check_broken(broken: Sequence[str], total: int, settings: PackSettings, *, finished: bool) -> None:
@@ -245,12 +235,11 @@ def _check_broken(broken: Sequence[str], total: int, settings: PackSettings, *, 
 
 def _run(
     shards: Sequence[ShardPlan], out: Path, settings: PackSettings, workers: int
-) -> Generator[ShardPlan, None, None]:
-    """Pack shards, and yield each when it is finished."""
+) -> Generator[tuple[ShardPlan, Report], None, None]:
+    """Pack shards, and yield each with its report."""
     if workers == 0 or not shards:
         for shard in shards:
-            pack_shard(shard, out, settings)
-            yield shard
+            yield shard, pack_shard(shard, out, settings)
         return
     # Forked processes would inherit the threads of the libraries loaded here.
     context = multiprocessing.get_context("spawn")
@@ -261,8 +250,7 @@ def _run(
         with _ignored_sigint():
             futures = [(shard, pool.submit(pack_until_stopped, shard, out, settings)) for shard in shards]
         for shard, future in futures:
-            future.result()
-            yield shard
+            yield shard, future.result()
     except BrokenExecutor:
         raise PackError(
             "a worker process died, perhaps out of memory; run the same command with fewer --workers to resume"
@@ -275,24 +263,22 @@ def _run(
 
 @contextlib.contextmanager
 def _ignored_sigint() -> Iterator[None]:
-    """Ignore SIGINT."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread, which alone receives signals
-        yield
-        return
+    """Ignore SIGINT, which only the main thread receives."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _write_card(
     out: Path,
     name: str,
     shards: Sequence[ShardPlan],
-    counts: Mapping[str, int],
-    classes: tuple[str, ...],
+    reports: Mapping[str, Report],
+    classes: Sequence[str],
     settings: PackSettings,
 ) -> dict[str, int]:
     """Write the card, and return the number of samples by split."""
@@ -300,9 +286,9 @@ def _write_card(
 
     splits: dict[str, dict[str, Any]] = {}
     for split in ("train", "val"):
-        written = [shard.path for shard in shards if shard.split == split and counts[shard.path]]
+        written = [shard.path for shard in shards if shard.split == split and reports[shard.path].samples]
         if written:
-            splits[split] = {"shards": written, "samples": sum(counts[path] for path in written)}
+            splits[split] = {"shards": written, "samples": sum(reports[path].samples for path in written)}
     card = {
         "name": name,
         "resolution": settings.resolution if settings.resize == "center-crop" else None,

@@ -159,8 +159,8 @@ def stored_key(key: str) -> str:
     return key.lstrip("_") if re.match(r"__[^/]*__/", key) else key
 
 
-def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callable[[], bool] = lambda: False) -> None:
-    """Write a shard, and then its report.
+def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callable[[], bool] = lambda: False) -> Report:
+    """Write a shard and then its report, and return the report.
 
     Args:
         plan: Content of the shard.
@@ -197,6 +197,7 @@ def pack_shard(plan: ShardPlan, out: Path, settings: PackSettings, stop: Callabl
             path.unlink(missing_ok=True)
         report = Report(samples, tuple(broken), unread, plan.identity, size)
         write_text(plan.report(out), json.dumps(asdict(report)) + "\n")
+        return report
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
@@ -210,9 +211,9 @@ def listen(stopped: Any) -> None:
     _STOP[:] = [stopped]
 
 
-def pack_until_stopped(plan: ShardPlan, out: Path, settings: PackSettings) -> None:
+def pack_until_stopped(plan: ShardPlan, out: Path, settings: PackSettings) -> Report:
     """Run :func:`pack_shard` in a worker process."""
-    pack_shard(plan, out, settings, _STOP[0].is_set)
+    return pack_shard(plan, out, settings, _STOP[0].is_set)
 
 
 def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:

@@ -112,26 +112,24 @@ def find_sources(
         "label": (label,) if label else LABELS,
         "group": (group,) if group else (),
     }
-    found = _find(str(path), columns, (image,) if image else PATHS)
-    for kind, name, values in (
-        ("caption", caption, [source.caption for source in found]),
-        ("label", label, [source.category for source in found]),
-        ("group", group, [source.group for source in found]),
-    ):
-        if name is not None and found and not any(values):
-            raise PackError(f"{path}: no image has a {name!r}, which --{kind} names")
-    return found
-
-
-def _find(given: str, columns: Columns, images: tuple[str, ...]) -> list[Source]:
-    path = Path(given)
+    images = (image,) if image else PATHS
+    given, path = str(path), Path(path)
     if path.is_dir() and (path / TABLE).is_file():
-        return _table(path / TABLE, columns, images)
-    if path.is_dir() and not any(child.name.endswith((*SHARDS, CARD)) for child in path.iterdir()):
-        return _folder(path)
-    if path.suffix.lower() in (".csv", ".tsv", *JSON_LINES):
-        return _table(path, columns, images)
-    return _shards(given, columns)
+        found = _table(path / TABLE, columns, images)
+    elif path.is_dir() and not any(child.name.endswith((*SHARDS, CARD)) for child in path.iterdir()):
+        found = _folder(path)
+    elif path.suffix.lower() in (".csv", ".tsv", *JSON_LINES):
+        found = _table(path, columns, images)
+    else:
+        found = _shards(given, columns)
+    for option, attribute, name in (
+        ("--caption", "caption", caption),
+        ("--label", "category", label),
+        ("--group", "group", group),
+    ):
+        if name is not None and found and not any(getattr(source, attribute) for source in found):
+            raise PackError(f"{path}: no image has a {name!r}, which {option} names")
+    return found
 
 
 def _folder(folder: Path) -> list[Source]:
@@ -234,9 +232,9 @@ def _members(number: int, shard: Path, names: Mapping[str, tuple[str, ...]]) -> 
         if member.content is not None:
             raise PackError(f"{shard}: compressed shards cannot be packed again; decompress them first")
         key, _, extension = member.name.rpartition(".")
-        facts = (member.caption, member.category, _clean(member.group) if member.group != member.key else "")
-        place = (member.offset, member.size)
-        found.append(Source(_clean(f"{number:05d}/{key}"), str(shard), extension.lower(), *facts, *place))
+        group = _clean(member.group) if member.group != member.key else ""
+        facts = (member.caption, member.category, group, member.offset, member.size)
+        found.append(Source(_clean(f"{number:05d}/{key}"), str(shard), extension.lower(), *facts))
     # The dot keeps these keys apart from those of members.
     return found + [
         Source(f"{number:05d}/.{place}", str(shard), "", problem=str(error)) for place, error in enumerate(errors)

@@ -98,11 +98,11 @@ def test_packs_of_older_versions(folder, tmp_path, cli):
     now, before = plan.read_text(), contents(out)
     plan.write_text(json.dumps({"identity": "0" * 64}))
     code, _, err = cli("data", "pack", folder, out, "--samples", "10", "--licence", "CC0", "-q")
-    said = "was packed by an earlier version of the zoo, and can still be read; choose another folder to pack it again"
+    said = "holds a pack of an early version, which can only be read; choose another folder"
     assert code == 2 and f"{out} {said}" in err
     assert contents(out) == before and len(open_dataset(out).load(split="all")) == 41
     (out / "dataset.yaml").rename(tmp_path / "card")
-    with pytest.raises(PackError, match="started by an earlier version of the zoo; choose another folder"):
+    with pytest.raises(PackError, match=said):
         packed(folder, out)
     for junk in ("", "[]", "{"):
         plan.write_text(junk)
