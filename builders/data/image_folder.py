@@ -31,16 +31,14 @@ def find_images(folder: str | Path) -> tuple[Path, ...]:
         levels = [child.name for child in sorted(folder.iterdir()) if child.is_dir()]
         example = f", such as {folder / levels[-1]}" if levels else ""
         raise DataError(f"{folder}: holds samples at several resolutions; give the folder of one level{example}")
-    found = tuple(
-        sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower().lstrip(".") in IMAGES and path.is_file() and not path.name.startswith(".")
-        )
-    )
+    found = tuple(sorted(path for path in folder.rglob("*") if _is_image(path)))
     if not found:
         raise DataError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder")
     return found
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower().lstrip(".") in IMAGES and path.is_file() and not path.name.startswith(".")
 
 
 def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tensor, tuple[str, ...]]:

@@ -17,9 +17,11 @@ import sys
 import tarfile
 from pathlib import Path
 
+import networkx
 import numpy as np
 from PIL import Image
 
+from builders.data.decoding import decode_image
 from builders.data.packing.shard import add_member
 from builders.data.splits import is_held_out
 from builders.files import replacing
@@ -72,7 +74,7 @@ def main(source: str, folder: str = str(Path(__file__).parent / "noto-emoji-64")
         files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
     keys = sorted(name.removesuffix(".json") for name in files if name.endswith(".json"))
     facts = [json.loads(files[f"{key}.json"]) for key in keys]
-    images = [_on_white(files[f"{key}.png"]) for key in keys]
+    images = [decode_image(files[f"{key}.png"], key) for key in keys]
     groups = _groups([base(fact["codepoints"]) for fact in facts], images)
     for name, held in (("train", False), ("held-out", True)):
         chosen = [index for index, group in enumerate(groups) if is_held_out(group) == held]
@@ -82,26 +84,13 @@ def main(source: str, folder: str = str(Path(__file__).parent / "noto-emoji-64")
         print(f"{path}: {len(chosen)} samples, {path.stat().st_size:,} bytes")
 
 
-def _on_white(png: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(png)).convert("RGBA")
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
 def _groups(bases: list[str], images: list[Image.Image]) -> list[str]:
     """Return the group of each sample: the smallest base among its variants and their near-duplicates."""
     small = np.stack([np.asarray(image.resize((32, 32), Image.Resampling.BOX)) for image in images])
-    parent = {name: name for name in bases}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    for i, j in similar(small):
-        first, second = sorted((root(bases[i]), root(bases[j])))
-        parent[second] = first
-    return [root(name) for name in bases]
+    graph = networkx.Graph([(bases[i], bases[j]) for i, j in similar(small)])
+    graph.add_nodes_from(bases)
+    groups = {name: min(part) for part in networkx.connected_components(graph) for name in part}
+    return [groups[name] for name in bases]
 
 
 def _write(path: Path, samples: list[tuple[dict[str, str], str, Image.Image]]) -> None:

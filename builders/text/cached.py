@@ -145,12 +145,9 @@ class EncodedText:
         #: Number of the file and row in it, for each hash.
         self._places = torch.cat(places)[order]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Memory-mapped files cannot be pickled; another process opens them again.
-        return {"folder": self.folder, "facts": self.facts, "device": self.device}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"], state["facts"], state["device"])  # type: ignore[misc]
+        return EncodedText, (self.folder, self.facts, self.device)
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return states (batch, tokens, width) float32 and the mask (batch, tokens) bool.
@@ -160,16 +157,16 @@ class EncodedText:
         """
         states = torch.zeros(len(captions), self.tokens, self.width)
         mask = torch.zeros(len(captions), self.tokens, dtype=torch.bool)
-        at, wanted = self._find(captions)
+        places, known = self._find(captions)
         for row, caption in enumerate(captions):
             if is_empty(caption):
                 continue
-            if len(self._hashes) == 0 or self._hashes[at[row]] != wanted[row]:
+            if not known[row]:
                 raise TextEncoderError(
                     f"{self.folder}: no states for the caption {caption[:80]!r}, which is not in {self.facts.data}; "
                     f"use the encoder itself ({self.facts.encoder})"
                 )
-            found = self._read(*self._places[at[row]].tolist())
+            found = self._read(*places[row].tolist())
             states[row, : len(found)] = found.float()
             mask[row, : len(found)] = True
         return states.to(self.device), mask.to(self.device)
@@ -178,16 +175,18 @@ class EncodedText:
         """Return the first caption without states; None if there is none."""
         texts = (caption for caption in captions if not is_empty(caption))
         while part := list(islice(texts, 4096)):
-            at, wanted = self._find(part)
-            absent = (self._hashes[at] != wanted).nonzero() if len(self._hashes) else torch.zeros(1, 1)
-            if len(absent):
-                return part[int(absent[0])]
+            known = self._find(part)[1].tolist()
+            if not all(known):
+                return part[known.index(False)]
         return None
 
     def _find(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return the index in ``_hashes`` where each caption would be, and the hashes of the captions."""
-        wanted = torch.tensor([caption_hash(caption) for caption in captions], dtype=torch.int64)
-        return torch.searchsorted(self._hashes, wanted).clamp(max=max(len(self._hashes) - 1, 0)), wanted
+        """Return file and row of the states of each caption (batch, 2), and whether it has states (batch,) bool."""
+        hashes = torch.tensor([caption_hash(caption) for caption in captions], dtype=torch.int64)
+        if not len(self._hashes):
+            return torch.zeros(len(captions), 2, dtype=torch.int64), torch.zeros(len(captions), dtype=torch.bool)
+        at = torch.searchsorted(self._hashes, hashes).clamp(max=len(self._hashes) - 1)
+        return self._places[at], self._hashes[at] == hashes
 
     def _read(self, number: int, row: int) -> Tensor:
         """Return the states (tokens, width) of a caption, after checking their hash."""

@@ -94,10 +94,8 @@ def _file(name: str) -> Path:
     """Return the path of a file of the package wordllama."""
     package = find_spec("wordllama")
     folders = list(package.submodule_search_locations or ()) if package is not None else []
-    for folder in folders:
-        path = Path(folder) / name
-        if path.is_file():
-            return path
-    raise TextEncoderError(
-        f"the embedded text encoder needs the package wordllama {'with its ' + name if folders else ''}: {INSTALL}"
-    )
+    found = next((path for folder in folders if (path := Path(folder) / name).is_file()), None)
+    if found is None:
+        which = f"wordllama with its {name}" if folders else "wordllama"
+        raise TextEncoderError(f"the embedded text encoder needs the package {which}: {INSTALL}")
+    return found

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,8 @@ def _load(name: str, kind: Any, **options: Any) -> Any:
             raise TextEncoderError(f"{name}: no T5 encoder with its tokenizer ({_reason(error)})") from None
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise TextEncoderError(f"{name}: no such folder with a text encoder")
-    try:
+    with suppress(Exception):
         return kind.from_pretrained(name, local_files_only=True, **options)
-    except Exception:
-        pass
     try:
         return kind.from_pretrained(name, **options)
     except Exception as error:  # whatever the hub, the network or the disk raises
