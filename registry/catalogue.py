@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.facts import conditioning_of, kind_of
 from specs import library
-from specs.errors import AmbiguousName, UnknownName
+from specs.errors import AmbiguousName, SpecError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -62,14 +64,10 @@ def readable(names: Iterable[str]) -> Iterator[Entry]:
     Warns:
         UnreadableWarning: An entry has errors. One bad file must not hide the others.
     """
-    from specs.errors import SpecError
-
     for name in names:
         try:
             yield get(name)
         except SpecError:
-            import warnings
-
             note = f"entry {name!r} is left out: it cannot be read; run 'zoo check {name}' to see why"
             warnings.warn(note, UnreadableWarning, stacklevel=2)
 
@@ -104,12 +102,11 @@ def list_names(
     Warns:
         UnreadableWarning: An entry cannot be read and is left out.
     """
-    _one_of("kind", kind, KINDS)
-    _one_of("conditioning", conditioning, CONDITIONINGS)
+    for what, value, choices in (("kind", kind, KINDS), ("conditioning", conditioning, CONDITIONINGS)):
+        if value is not None and value not in choices:
+            raise ValueError(f"no {what} {value!r}{did_you_mean(value, choices)} ({', '.join(choices)})")
     names = list(library.list_names(search_path()))
     if pattern is not None:
-        from fnmatch import fnmatchcase
-
         names = [name for name in names if fnmatchcase(name.lower(), pattern.lower())]
     if tag is not None:
         names = [name for name in names if name.rpartition(".")[2] == tag and "." in name]
@@ -141,13 +138,6 @@ def wider_pattern(pattern: str, **filters: Any) -> str | None:
     return next((glob for glob in (f"{pattern}*", f"*{pattern}*") if list_names(glob, **filters)), None)
 
 
-def _one_of(what: str, value: str | None, choices: Sequence[str]) -> None:
-    if value is not None and value not in choices:
-        from specs.errors import did_you_mean
-
-        raise ValueError(f"no {what} {value!r}{did_you_mean(value, choices)} ({', '.join(choices)})")
-
-
 def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Entry:
     """Look up an entry by name, or read one from a YAML file.
 
@@ -171,8 +161,6 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         raise _ambiguous(error) from None
     other = library.other_names(path).get(what) if isinstance(what, str) else None
     if other is not None and other.renamed:
-        import warnings
-
         note = f"entry {what!r} is now {other.target!r}; the old name will be removed"
         warnings.warn(note, RenamedWarning, stacklevel=2)
     return Entry(loaded)

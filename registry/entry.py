@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,16 +176,12 @@ class Entry:
 
 
 def _add_level(graph: networkx.DiGraph, level: LevelGraph) -> None:
-    sizes = shapes(level)
-
-    def add(name: str, block: str, width: int, resolution: int, args: Mapping[str, Any]) -> None:
-        attributes = {"block": block, "width": width, "resolution": resolution, "args": args, "level": level.label}
-        graph.add_node(f"{level.label}/{name}", **attributes)
-
-    add("stem", "stem", *sizes["stem"], {})
-    for node in level.nodes:
-        add(node.name, node.block, *sizes[node.name], dict(node.args))
-        for name in node.inputs:
-            graph.add_edge(f"{level.label}/{name}", f"{level.label}/{node.name}")
-    add("head", "head", level.channels, level.resolution, {"groups": level.head_groups})
-    graph.add_edge(f"{level.label}/{level.head}", f"{level.label}/head")
+    sizes = shapes(level) | {"head": (level.channels, level.resolution)}
+    nodes: list[tuple[str, str, dict[str, Any], Sequence[str]]] = [("stem", "stem", {}, ())]
+    nodes += [(node.name, node.block, dict(node.args), node.inputs) for node in level.nodes]
+    nodes.append(("head", "head", {"groups": level.head_groups}, (level.head,)))
+    for name, block, args, inputs in nodes:
+        width, side = sizes[name]
+        path = f"{level.label}/{name}"
+        graph.add_node(path, block=block, width=width, resolution=side, args=args, level=level.label)
+        graph.add_edges_from((f"{level.label}/{each}", path) for each in inputs)

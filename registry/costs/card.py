@@ -153,9 +153,7 @@ def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
         graph_hash=graph.graph_hash,
         conditioning=_conditioning(graph),
         process=_process(graph),
-        parameters=total.parameters,
-        macs=total.total_macs,
-        flops=total.flops,
+        **_numbers(total),
         step_flops=2 * total.macs,
         training_flops=(1 + BACKWARD) * total.flops,
         memory=memory,
@@ -164,9 +162,7 @@ def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
                 label=level.label,
                 resolution=level.resolution,
                 graph_hash=graph.graph_hashes[level.label],
-                parameters=level.total.parameters,
-                macs=level.total.total_macs,
-                flops=level.total.flops,
+                **_numbers(level.total),
                 step_flops=2 * level.total.macs,
                 share=level.total.flops / total.flops,
                 memory=by_level[level.label],
@@ -176,6 +172,10 @@ def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
         ),
         sampling=sampling,
     )
+
+
+def _numbers(costs: Costs) -> dict[str, int]:
+    return {"parameters": costs.parameters, "macs": costs.total_macs, "flops": costs.flops}
 
 
 def _stage_rows(level: LevelCosts) -> tuple[StageRow, ...]:
@@ -194,8 +194,7 @@ def _stage_rows(level: LevelCosts) -> tuple[StageRow, ...]:
         blocks = Counter(part.block for part in parts)
         listed = [part for part in parts if part.block not in UNLISTED] or parts
         widths = tuple(sorted({part.width for part in listed}))
-        row = StageRow(name, resolution, widths, tuple(blocks.items()), total.parameters, total.total_macs, total.flops)
-        rows.append(row)
+        rows.append(StageRow(name, resolution, widths, tuple(blocks.items()), **_numbers(total)))
     # Inputs and embeddings, then finest to coarsest; the nest comes last, since the inner level follows it.
     return tuple(sorted(rows, key=lambda row: (row.name == "nest", row.resolution is not None, -(row.resolution or 0))))
 
@@ -238,13 +237,13 @@ def _tree(card: Card) -> Tree:  # pragma: no mutate block
     )
     root.add(f"[dim]FLOPs[/]    per training sample {short(card.training_flops)}, per generated sample {sample}")
     root.add(_line(0, ("", "parameters", "MACs", "FLOPs", "share"), "dim"))
-    root.add(_line(0, ("whole network", *_numbers(card, card)), "bold"))
+    root.add(_line(0, ("whole network", *_cells(card, card)), "bold"))
     branch = root
     for depth, level in enumerate(card.levels):
         title = f"{level.label}  {level.resolution} x {level.resolution} pixels"
-        branch = branch.add(_line(depth, (title, *_numbers(level, card)), "bold cyan"))
+        branch = branch.add(_line(depth, (title, *_cells(level, card)), "bold cyan"))
         for stage in level.stages:
-            branch.add(_line(depth + 1, (_stage_title(stage), *_numbers(stage, card))))
+            branch.add(_line(depth + 1, (_stage_title(stage), *_cells(stage, card))))
     return root
 
 
@@ -261,7 +260,7 @@ def _line(depth: int, cells: Sequence[str], style: str = "") -> Table:  # pragma
     return table
 
 
-def _numbers(row: Card | LevelRow | StageRow, card: Card) -> tuple[str, ...]:
+def _cells(row: Card | LevelRow | StageRow, card: Card) -> tuple[str, ...]:
     return f"{row.parameters:,}", short(row.macs), short(row.flops), f"{100 * row.flops / card.flops:.1f} %"
 
 

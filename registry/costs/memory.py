@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from registry.costs.totals import node_inputs
 from specs.blocks import BLOCKS, Scene
@@ -36,8 +37,7 @@ class Memory:
     checkpointed: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
+class _Level(NamedTuple):
     """Counts of one level, in elements per sample."""
 
     #: Saved for the backward pass.
@@ -52,8 +52,7 @@ class _Level:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """One block of a level as it runs."""
 
     node: Node
@@ -92,15 +91,13 @@ class _Liveness:
 
 def activation_memory(graph: EntryGraph) -> tuple[Memory, dict[str, Memory]]:
     """Return the memory of the whole entry, and of each level by its label."""
-    text = graph.text
-    scene = graph.scene
     levels = {}
     for level in graph.levels:
         # Embeddings and text belong to no block: they are saved with and without checkpointing.
-        fixed = level.channels * level.resolution**2 + _embeddings(level, scene)
-        if text is not None and level is graph.levels[-1]:
-            fixed += _text(text)
-        levels[level.label] = _count_level(level, scene, fixed)
+        fixed = level.channels * level.resolution**2 + _embeddings(level, graph.time_width)
+        if graph.text is not None and level is graph.levels[-1]:
+            fixed += _text(graph.text)
+        levels[level.label] = _count_level(level, graph.scene, fixed)
     peak = waiting = 0
     for counted in levels.values():
         peak = max(peak, waiting + counted.peak)
@@ -109,7 +106,7 @@ def activation_memory(graph: EntryGraph) -> tuple[Memory, dict[str, Memory]]:
 
 
 def _memory(peak: int, levels: Iterable[_Level]) -> Memory:
-    saved, inputs, largest = zip(*((each.saved, each.inputs, each.largest) for each in levels), strict=True)
+    saved, inputs, largest, *_ = zip(*levels, strict=True)
     return Memory(BYTES * peak, BYTES * sum(saved), BYTES * (sum(inputs) + max(largest)))
 
 
@@ -139,8 +136,14 @@ def _steps(level: LevelGraph, scene: Scene) -> list[_Step]:
     """Return the blocks in the order in which they run."""
     steps = []
     for node, in_channels, side in node_inputs(level):
-        merged = in_channels * side**2 if len(node.inputs) > 1 else 0
-        steps.append(_Step(node, _rule(node, in_channels, side, scene), merged))
+        if node.block == "nest":
+            # The convolution into the inner level saves its input; the one out of it reads the inner level's feature
+            # map, which the inner head saves.
+            rule = Activations(saved=0, workspace=2 * in_channels * side**2)
+        else:
+            block = BLOCKS[node.block]
+            rule = block.activations(block.arguments(node.args), in_channels, node.width, side, scene)
+        steps.append(_Step(node, rule, in_channels * side**2 if len(node.inputs) > 1 else 0))
     return steps
 
 
@@ -176,21 +179,11 @@ def _inference(level: LevelGraph, steps: Sequence[_Step], elements: dict[str, in
     return max(peak, alive.size + 2 * elements[level.head]), waiting
 
 
-def _rule(node: Node, in_channels: int, resolution: int, scene: Scene) -> Activations:
-    if node.block == "nest":
-        # The convolution into the inner level saves its input; the one out of it reads the inner level's feature map,
-        # which the inner head saves.
-        return Activations(saved=0, workspace=2 * in_channels * resolution**2)
-    block = BLOCKS[node.block]
-    return block.activations(block.arguments(node.args), in_channels, node.width, resolution, scene)
-
-
-def _embeddings(level: LevelGraph, scene: Scene) -> int:
+def _embeddings(level: LevelGraph, width: int) -> int:
     """Return the elements saved by the embeddings of time and micro inputs.
 
     Time: sinusoids (width / 4), input and output of two SiLUs. Each micro input: sinusoids, input and output of one.
     """
-    width = scene.time_width
     return width // 4 + 4 * width + len(level.micro) * (width // 4 + 2 * width)
 
 

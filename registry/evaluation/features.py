@@ -163,8 +163,7 @@ def _efficientnet_lite0(resize: str, device: torch.device | str) -> Extractor:
     import torch
 
     path = _lite0_weights()
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
+    digest = _file_hash(path)
     # The file name ends in the first digits of the hash, the convention of torch.hub.
     if not digest.startswith(LITE0_FILE[-12:-4]):
         raise EvaluationError(f"{path}: damaged (SHA-256 {digest[:8]}...); reinstall {LITE0_PACKAGE}")
@@ -175,13 +174,8 @@ def _efficientnet_lite0(resize: str, device: torch.device | str) -> Extractor:
         raise EvaluationError(f"{path}: {len(tensors)} tensors; the network has {len(names)}")
     # The package has other tensor names, but the same order.
     model.load_state_dict(dict(zip(names, tensors, strict=True)), strict=True)
-    model.eval().requires_grad_(False).to(device)
-
-    def run(images: Tensor) -> tuple[Tensor, None]:
-        x = (_resized(images, 224, resize) - 127) / 128
-        return model.forward_head(model.forward_features(x), pre_logits=True), None
-
-    return Extractor("efficientnet_lite0", digest, model.num_features, resize, False, run)
+    model.reset_classifier(0)
+    return _extractor("efficientnet_lite0", digest, model.to(device), 224, resize, 127.0, 128.0)
 
 
 def _lite0_weights() -> Path:
@@ -209,21 +203,26 @@ def _timm(model_name: str, resize: str, device: torch.device | str) -> Extractor
             f"the weights of timm's {model_name} could not be downloaded ({_reason(error)}); offline, use "
             "efficientnet_lite0"
         ) from None
-    model.eval().requires_grad_(False).to(device)
-    config = resolve_model_data_config(model)
-    mean = 255 * torch.tensor(config["mean"], device=device).view(1, 3, 1, 1)
-    deviation = 255 * torch.tensor(config["std"], device=device).view(1, 3, 1, 1)
-    side = config["input_size"][-1]
-
-    def run(images: Tensor) -> tuple[Tensor, None]:
-        return model((_resized(images, side, resize) - mean) / deviation), None
-
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    features = metric_features(f"timm:{model_name}")
-    return Extractor(features, digest.hexdigest(), model.num_features, resize, False, run)
+    config = resolve_model_data_config(model)
+    mean, deviation = (255 * torch.tensor(config[key], device=device).view(1, 3, 1, 1) for key in ("mean", "std"))
+    features, side = metric_features(f"timm:{model_name}"), config["input_size"][-1]
+    return _extractor(features, digest.hexdigest(), model.to(device), side, resize, mean, deviation)
+
+
+def _extractor(
+    name: str, digest: str, model: Any, side: int, resize: str, mean: float | Tensor, deviation: float | Tensor
+) -> Extractor:
+    """Return the features of a timm model without classifier, for images normalized from 0..255."""
+    model.eval().requires_grad_(False)
+
+    def run(images: Tensor) -> tuple[Tensor, None]:
+        return model((_resized(images, side, resize) - mean) / deviation), None
+
+    return Extractor(name, digest, model.num_features, resize, False, run)
 
 
 def _reason(error: Exception) -> str:

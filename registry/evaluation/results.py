@@ -274,10 +274,8 @@ def _read(path: Path) -> Measurement:
 
 def _not_finite(measurement: Measurement) -> str | None:
     """Return the name of the first metric with a value that is not finite."""
-    for name, metric in measurement.metrics.items():
-        if not all(math.isfinite(x) for x in (metric.value, metric.low, metric.high) if x is not None):
-            return name
-    return None
+    values = {name: (each.value, each.low, each.high) for name, each in measurement.metrics.items()}
+    return next((name for name, each in values.items() if not all(math.isfinite(x or 0) for x in each)), None)
 
 
 class _ReportedFile(_Frozen):
