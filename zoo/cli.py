@@ -1,4 +1,4 @@
-"""Entry point of the ``zoo`` command: runs it, and turns what users can cause into one message and exit code 2."""
+"""Entry point of the ``zoo`` command: errors that users can cause become one message and exit code 2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoo.exit_codes import BROKEN_PIPE, INTERRUPTED, USER_ERROR
 
 __all__ = ["main", "run"]
 
-#: Packages whose exceptions and warnings are written for users.
+#: Packages whose exceptions and warnings are messages to the user.
 OURS = ("specs", "builders", "registry", "zoo")
 
 
@@ -22,9 +22,9 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run ``zoo`` with these arguments and return its exit code.
+    """Run ``zoo`` with these arguments; return its exit code.
 
-    Messages go to stderr without a traceback; ``ZOO_TRACEBACK=1`` lets exceptions through.
+    Messages are printed to stderr without a traceback; with ``ZOO_TRACEBACK=1``, exceptions are raised.
     """
     try:
         result = _invoke(list(arguments))
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it somewhere to go.
+        # Python flushes stdout again at exit; without a target, that prints an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
@@ -55,7 +55,7 @@ def _invoke(arguments: list[str]) -> object:
     warnings.showwarning = _show_warning
     command = get_command(app)
     try:
-        # Not command.main(): it turns interruptions and broken pipes into exit codes and words of its own.
+        # Not command.main(), which has its own messages and exit codes for interruptions and broken pipes.
         with command.make_context("zoo", arguments) as context:
             return command.invoke(context)
     except typer.Exit as exit:
@@ -63,13 +63,13 @@ def _invoke(arguments: list[str]) -> object:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """A warning of ours as one line; those of libraries are for whoever writes programs."""
+    """Print a warning of this package as one line; warnings of libraries are for developers and not shown."""
     if category.__module__.partition(".")[0] in OURS:
         print(f"warning: {message}", file=sys.stderr)
 
 
 def _message(error: Exception) -> str | None:
-    """What to tell the user, or None for what is no mistake of theirs."""
+    """Return the message for an error of the user, or None for any other error."""
     from specs.errors import SpecError
 
     if isinstance(error, SpecError):
@@ -78,12 +78,11 @@ def _message(error: Exception) -> str | None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "zoo"
         text = error.format_message()
-        # No text: no arguments were given, and the help has been printed.
+        # Without arguments there is no text: the help has been printed.
         return text and f"{command}: {text} (see {command} --help)"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"error: {where}{error.strerror or error}"
-    # So are ValueErrors.
     ours = type(error).__module__.partition(".")[0] in OURS
     if ours or isinstance(error, ValueError):
         return f"error: {error}"

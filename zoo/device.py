@@ -1,4 +1,4 @@
-"""Where a command computes: the device that was named, or a GPU if there is one."""
+"""The device a command computes on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["pick_device"]
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The named device, tried out; without a name a GPU if there is one, else the CPU.
+    """Return the named device after trying it; without a name, a GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: there is no such device here.
+        ValueError: The device does not exist on this machine.
     """
     import torch
 
@@ -22,11 +22,10 @@ def pick_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        # As a use of it: a name may be well formed and its device not there. Training on meta would train nothing.
         if device.type != "meta":
-            torch.zeros(1, device=device).cpu()
+            torch.zeros(1, device=device).cpu()  # a valid name can still be a device that is missing
             return device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"--device {name}: {reason}") from None
-    raise ValueError(f"--device {name}: it computes nothing")
+    raise ValueError(f"--device {name}: this device computes nothing")

@@ -16,10 +16,6 @@ def split_name(name: str) -> str:
     return "val" if name in ("held_out", "held-out") else name
 
 
-#: Settings stored with every measurement; the others are stored only if they differ from their defaults.
-_ALWAYS = ("sampler", "num_inference_steps", "guidance_scale", "seed")
-
-
 class EvaluationSpec(SamplerSpec):
     """How samples are drawn for a distance, and what they are compared to."""
 
@@ -36,9 +32,4 @@ class EvaluationSpec(SamplerSpec):
     @property
     def drawn(self) -> dict[str, Any]:
         """How samples are drawn, as stored with a measurement."""
-        settings = self.model_dump(mode="json", include={*SamplerSpec.model_fields, "seed"})
-        # Omitted at their defaults: measurements made before these settings existed stay comparable.
-        defaults = {name: field.default for name, field in SamplerSpec.model_fields.items()}
-        return {
-            name: value for name, value in settings.items() if name in _ALWAYS or getattr(self, name) != defaults[name]
-        }
+        return super().drawn | {"seed": self.seed}

@@ -48,6 +48,14 @@ class SamplerSpec(Model):
             raise PydanticCustomError("conflict", "'dynamic_threshold' is a way to clip, but 'clip' is off")
         return self
 
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """How samples are drawn, as stored with them."""
+        settings = self.model_dump(mode="json", include=set(SamplerSpec.model_fields))
+        # The others are omitted at their defaults: results from before these settings existed stay comparable.
+        always, usual = ("sampler", "num_inference_steps", "guidance_scale"), SamplerSpec().model_dump(mode="json")
+        return {name: value for name, value in settings.items() if name in always or value != usual[name]}
+
     def guides_at(self, time: float) -> bool:
         """Return whether a step at ``time``, from 0 (clean) to 1 (noise), is guided."""
         return self.guidance_interval[0] <= time <= self.guidance_interval[1]

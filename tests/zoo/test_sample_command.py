@@ -205,7 +205,7 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
     files = ["-o", str(tmp_path / "grid.png"), "--device", "cpu"]
     assert run_zoo(["sample", str(checkpoint), "-c", "flags", "-n", "1", "-q", *files, *words.split()]) == 0
     settings, seeds = seen
-    assert settings == SamplerSettings("ddim", 3, 4.0, (0.1, 0.6), eta=0.5, dynamic_threshold=0.9)
+    assert settings.model_dump() == SamplerSettings("ddim", 3, 4.0, (0.1, 0.6), 0.5, True, 0.9).model_dump()
     assert seeds == (0,)
 
 
@@ -215,7 +215,8 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
         ({"classes": ["flag"]}, "did you mean 'Flags'"),
         ({"count": 0}, "--count"),
         ({"steps": 1001}, "from 1 to 1,000"),
-        ({"sampler": "euler"}, "not the text 'euler'"),
+        ({"sampler": "euler"}, "--sampler euler: input should be 'ddim'"),
+        ({"steps": 0}, "--steps 0: input should be greater than or equal to 1"),
         ({"count": 41}, "410 samples are too many for a grid"),
         ({"output": Path("x.gif")}, "a grid is written as .png; any other name is a folder"),
         ({"previews": Path("x.gif")}, "a picture is written as .png"),

@@ -29,7 +29,7 @@ def compare(
     comparison = compare_entries(list(dict.fromkeys(entries)), runs)
     if output is not None:
         write_report(comparison, output)
-    console().print(comparison_table(comparison))
+    console().print(_table(comparison))
     if comparison.title is not None:
         print(comparison.title)
     for note in comparison.notes:
@@ -38,7 +38,7 @@ def compare(
         print(f"wrote {output}")
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def _table(comparison: Comparison) -> Table:
     """Return the comparison as a table; the best value of each metric is bold."""
     from rich.table import Table
     from rich.text import Text

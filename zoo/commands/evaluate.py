@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,13 +19,13 @@ from zoo.commands.options import (
     Quiet,
     Sampler,
     Steps,
+    read_settings,
 )
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from registry.evaluation.results import Measurement
-    from specs.schemas.evaluation import EvaluationSpec
 
 
 def evaluate(
@@ -60,11 +60,13 @@ def evaluate(
 ) -> None:
     """Measure the distance of samples from real images: FID, KID and similar metrics."""
     from registry.evaluation.measure import measure
+    from specs.schemas.evaluation import EvaluationSpec
     from zoo.device import pick_device
     from zoo.terminal.console import console
-    from zoo.terminal.progress import PhaseBar
+    from zoo.terminal.progress import phase_bars
 
-    spec = settings(
+    spec = read_settings(
+        EvaluationSpec,
         samples=samples,
         sampler=sampler,
         num_inference_steps=steps,
@@ -78,7 +80,7 @@ def evaluate(
         resize=resize,
         split=split,
     )
-    with PhaseBar(quiet or as_json) as progress:
+    with phase_bars(quiet or as_json) as progress:
         found, path = measure(
             what,
             spec,
@@ -92,35 +94,14 @@ def evaluate(
     if as_json:
         print(found.model_dump_json(indent=1))
         return
-    console().print(measurement_table(found))
+    console().print(_table(found))
     print(found.title)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"wrote {path}")
 
 
-def settings(**values: Any) -> EvaluationSpec:
-    """Return the protocol that the options of the command line describe.
-
-    Raises:
-        ValueError: An option has no such value; the message names it.
-    """
-    from pydantic import ValidationError
-
-    from specs.schemas.evaluation import EvaluationSpec
-
-    try:
-        return EvaluationSpec(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        if not name:  # settings that do not go together
-            raise ValueError(first["msg"].replace("'", "")) from None
-        option = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(name, name).replace("_", "-")
-        raise ValueError(f"--{option} {values[name]}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
-
-
-def measurement_table(measurement: Measurement) -> Table:
+def _table(measurement: Measurement) -> Table:
     """Return the metrics with their intervals as a table."""
     from rich.table import Table
 

@@ -6,14 +6,18 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from pydantic import ValidationError
+
+from specs.schemas.sampling import SamplerSpec
 
 if TYPE_CHECKING:
     from registry.entry import Entry
 
 STDIN = "<stdin>"
+Spec = TypeVar("Spec", bound=SamplerSpec)
 
 
 def read_entry(what: str, overrides: Sequence[str] | None = None) -> Entry:
@@ -61,15 +65,35 @@ RunFolder = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder of the run; resumes a run that is there. Default: runs/NAME."),
 ]
-Sampler = Annotated[str, typer.Option(help="Sampler: ddim, ddpm or dpm++.")]
-Steps = Annotated[int, typer.Option(help="Number of denoising steps.")]
-Guidance = Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 turns it off.")]
-GuidanceInterval = Annotated[
-    tuple[float, float],
-    typer.Option(metavar="FROM TO", help="Times with guidance, as shares from 0 (clean) to 1 (noise)."),
-]
-Eta = Annotated[float, typer.Option(help="Noise of ddim, from 0 to 1.")]
-DynamicThreshold = Annotated[
-    float | None, typer.Option(help="Quantile to which predicted images are limited, such as 0.995.")
-]
-Clip = Annotated[bool, typer.Option(help="Limit predicted images to the range of pixels.")]
+
+
+def _setting(name: str, metavar: str | None = None) -> Any:
+    """Return the option of a sampler setting, with the description of the setting as its help."""
+    text = SamplerSpec.model_fields[name].description or ""
+    return typer.Option(help=f"{text[0].upper()}{text[1:]}.", metavar=metavar)
+
+
+Sampler = Annotated[str, _setting("sampler")]
+Steps = Annotated[int, _setting("num_inference_steps")]
+Guidance = Annotated[float, _setting("guidance_scale")]
+GuidanceInterval = Annotated[tuple[float, float], _setting("guidance_interval", metavar="FROM TO")]
+Eta = Annotated[float, _setting("eta")]
+DynamicThreshold = Annotated[float | None, _setting("dynamic_threshold")]
+Clip = Annotated[bool, _setting("clip")]
+
+
+def read_settings(schema: type[Spec], **values: Any) -> Spec:
+    """Return settings from options of the command line.
+
+    Raises:
+        ValueError: An option has an invalid value; the message names the option.
+    """
+    try:
+        return schema(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, message = str(*first["loc"][:1]), first["msg"]
+        if not name:  # settings that do not go together
+            raise ValueError(message.replace("'", "")) from None
+        option = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(name, name).replace("_", "-")
+        raise ValueError(f"--{option} {values[name]}: {message[0].lower()}{message[1:]}") from None

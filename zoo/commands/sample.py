@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from specs.schemas.sampling import SamplerSpec
 from zoo.commands.options import (
     Clip,
     Device,
@@ -19,14 +21,15 @@ from zoo.commands.options import (
     Quiet,
     Sampler,
     Steps,
+    read_settings,
 )
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
     from builders.networks.nested_unet import NestedUNet
     from builders.sampling.folder import SampleFolder
-    from builders.sampling.generation import SamplerSettings
     from builders.sampling.plan import Data, Plan
     from builders.text.encoder import TextEncoder
 
@@ -76,18 +79,27 @@ def sample(
     _check_options(count, output, previews)
 
     from builders.sampling.folder import SampleFolder
-    from builders.sampling.generation import SamplerSettings
     from builders.sampling.plan import Plan
     from registry import weights
+    from registry.evaluation.results import how_drawn
     from zoo.device import pick_device
 
-    settings = SamplerSettings(sampler, steps, guidance, guidance_interval, eta, clip, dynamic_threshold)
+    settings = read_settings(
+        SamplerSpec,
+        sampler=sampler,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        guidance_interval=guidance_interval,
+        eta=eta,
+        clip=clip,
+        dynamic_threshold=dynamic_threshold,
+    )
     model, metadata = weights.load_weights(entry, pick_device(device))
     data = weights.training_data(metadata)
     plan = Plan.make(model.graph, data, classes or (), prompts or (), count, seed)
     encoder = weights.text_encoder(model, metadata, text_encoder)
     drawing = _Drawing(model, plan, settings, encoder, previews, quiet)
-    title = f"{model.graph.name}, {_described(settings)}, seeds from {seed}"
+    title = f"{model.graph.name}, {how_drawn(settings.drawn)}, seeds from {seed}"
     grid_data = data if nearest else None
     if output.suffix.lower() == ".png":
         grid = _to_grid(drawing, output, grid_data, title)
@@ -120,46 +132,36 @@ def _check_options(count: int, output: Path, previews: Path | None) -> None:
             check_writable(picture.parent)
 
 
+@dataclass(frozen=True)
 class _Drawing:
-    """A plan, and how it is drawn."""
+    """A plan, and how to draw it."""
 
-    def __init__(
-        self,
-        model: NestedUNet,
-        plan: Plan,
-        settings: SamplerSettings,
-        encoder: TextEncoder | None,
-        previews: Path | None,
-        quiet: bool,
-    ) -> None:
-        self.model, self.plan, self.settings, self.encoder = model, plan, settings, encoder
-        self.previews, self.quiet = previews, quiet
+    model: NestedUNet
+    plan: Plan
+    settings: SamplerSpec
+    encoder: TextEncoder | None
+    previews: Path | None
+    quiet: bool
 
-    def run(self, rows: Sequence[int], take: Callable[[Sequence[int], list[Tensor]], object]) -> None:
-        """Draw some samples of the plan; ``take`` is given each batch as it is ready."""
+    def batches(self, rows: Sequence[int]) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """Draw some samples of the plan: yield batches of rows and their images by level, then save the previews."""
+        from builders.pictures import save_image
         from builders.sampling.generation import draw
-        from zoo.terminal.progress import CountBar
+        from builders.sampling.previews import Previews, preview_sheet
+        from zoo.terminal.progress import count_bar
 
         steps, request = self.settings.num_inference_steps, self.plan.request(rows)
-        previews, preview = None, None
-        if self.previews is not None and rows:
-            from builders.sampling.previews import Previews
-
-            previews = Previews(steps, PREVIEWED)
-            preview = previews
-        with CountBar("sampling", len(rows) * steps, "steps", self.quiet) as advance:
-            options = {"encoder": self.encoder, "progress": advance, "preview": preview}
-            for found, levels in draw(self.model, request, self.settings, **options):  # type: ignore[arg-type]
-                take([rows[index] for index in found], levels)
-        if previews is not None:
-            from builders.pictures import save_image
-            from builders.sampling.previews import preview_sheet
-
-            captions = [self.plan.captions[row] for row in rows[: previews.samples]]
-            save_image(preview_sheet(previews, captions), self.previews)  # type: ignore[arg-type]
+        previews = Previews(steps, PREVIEWED) if self.previews is not None and rows else None
+        with count_bar("sampling", len(rows) * steps, "steps", self.quiet) as advance:
+            batches = draw(self.model, request, self.settings, encoder=self.encoder, progress=advance, preview=previews)
+            for found, levels in batches:
+                yield [rows[index] for index in found], levels
+        if self.previews is not None and previews is not None:
+            captions = [self.plan.captions[row] for row in rows[:PREVIEWED]]
+            save_image(preview_sheet(previews, captions), self.previews)
 
 
-def _to_grid(drawing: _Drawing, out: Path, data: Data, title: str) -> Path:
+def _to_grid(drawing: _Drawing, output: Path, data: Data, title: str) -> Path:
     import torch
 
     from builders.pictures import save_image
@@ -167,10 +169,9 @@ def _to_grid(drawing: _Drawing, out: Path, data: Data, title: str) -> Path:
     count = len(drawing.plan)
     if count > MOST_IN_GRID:
         raise ValueError(f"{count:,} samples are too many for a grid (at most {MOST_IN_GRID}); use --output FOLDER")
-    batches: list[list[Tensor]] = []
-    drawing.run(range(count), lambda rows, levels: batches.append(levels))
+    batches = [levels for _, levels in drawing.batches(range(count))]
     levels = [torch.cat(level) for level in zip(*batches, strict=True)]
-    return save_image(_grid(levels, drawing.plan.captions, data, title), out)
+    return save_image(_grid(levels, drawing.plan.captions, data, title), output)
 
 
 def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) -> Path:
@@ -181,7 +182,8 @@ def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) 
     if len(missing) < count and not drawing.quiet:
         print(f"{count - len(missing):,} of {count:,} samples exist already", file=sys.stderr)
     try:
-        drawing.run(rows, folder.write)
+        for batch, levels in drawing.batches(rows):
+            folder.write(batch, levels)
     except KeyboardInterrupt:
         done = count - len(folder.missing())
         print(f"\n{done:,} of {count:,} samples are saved; run the same command to resume", file=sys.stderr)
@@ -192,8 +194,8 @@ def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) 
     return save_image(_grid(folder.read(rows), captions, data, title), folder.folder / "grid.png")
 
 
-def _grid(levels: list[Tensor], captions: Sequence[str], data: Data, title: str):  # type: ignore[no-untyped-def]
-    """A picture of samples, the nearest training image beside each."""
+def _grid(levels: list[Tensor], captions: Sequence[str], data: Data, title: str) -> Image:
+    """Return a grid of samples, the nearest training image beside each."""
     from builders.pictures import sample_grid
     from builders.pixels import to_float
     from builders.sampling.nearest import nearest_to_levels
@@ -206,14 +208,3 @@ def _grid(levels: list[Tensor], captions: Sequence[str], data: Data, title: str)
         indices = nearest_to_levels(levels, images)
         closest, texts = to_float(images[indices]), [known[index] for index in indices.tolist()]
     return sample_grid(levels, captions, closest, texts, title=title)
-
-
-def _described(settings: SamplerSettings) -> str:
-    """How samples were drawn, in a few words: what is not usual is told."""
-    low, high = settings.guidance_interval
-    parts = [settings.sampler, f"{settings.num_inference_steps} steps", f"guidance {settings.guidance_scale:g}"]
-    parts += [f"from {low:g} to {high:g}"] if (low, high) != (0, 1) else []
-    parts += [f"eta {settings.eta:g}"] if settings.eta else []
-    parts += [f"dynamic threshold {settings.dynamic_threshold:g}"] if settings.dynamic_threshold is not None else []
-    parts += ["not clipped"] if not settings.clip else []
-    return ", ".join(parts)

@@ -59,9 +59,9 @@ def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: b
     from registry.evaluation.results import find
     from registry.weights import find_weights
     from zoo.device import pick_device
-    from zoo.terminal.progress import PhaseBar
+    from zoo.terminal.progress import phase_bars
 
     weights = file_facts(find_weights(str(folder))).get("content", "")[:16]
     if find(name, weights, study.evaluation) is None:
-        with PhaseBar(quiet) as progress:
+        with phase_bars(quiet) as progress:
             measure(str(folder), study.evaluation, reference=study.data, device=pick_device(device), progress=progress)

@@ -52,14 +52,14 @@ def track_entries(names: Sequence[str], *, latency: bool = True, quiet: bool = F
     from registry.tracking.entry_runs import record_entry
     from registry.tracking.latency import MOST_FLOPS, forward_milliseconds
     from registry.tracking.store import connect, store_errors, tracking_uri
-    from zoo.terminal.progress import PhaseBar
+    from zoo.terminal.progress import phase_bars
 
     entries = [get(name) for name in names] if names else list(readable(list_names()))
     done = []
     uri = tracking_uri()
     with store_errors(uri):
         client = connect(uri)
-    with store_errors(uri), PhaseBar(quiet) as progress:
+    with store_errors(uri), phase_bars(quiet) as progress:
         for number, entry in enumerate(entries, 1):
             timed = latency and entry.card().flops < MOST_FLOPS
             done.append(record_entry(client, entry, partial(forward_milliseconds, entry) if timed else None))

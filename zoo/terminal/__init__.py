@@ -1,4 +1,4 @@
-"""Output to a terminal: console, progress bars.
+"""Output to a terminal: console and progress bars.
 
 Imports `builders.training.observers`.
 """

@@ -1,4 +1,4 @@
-"""Where commands print: a rich console, and JSON."""
+"""Output of commands: a rich console, and JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "print_json"]
 
-#: Columns where the output is no terminal; a narrower one would cut tables.
+#: Width in columns if the output is not a terminal; a narrower one would cut tables.
 WIDTH = 120
 
 
 def console() -> Console:
-    """A console on stdout, as wide as the terminal, or wide enough for tables where there is none."""
+    """Return a console on stdout, as wide as the terminal, or wide enough for tables if there is none."""
     from rich.console import Console
 
     found = Console(highlight=False, soft_wrap=False)

@@ -1,90 +1,80 @@
-"""Progress bars on stderr: what is done, how fast, and how long the rest takes."""
+"""Progress bars on stderr: how much is done, the throughput, and the time left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
-__all__ = ["CountBar", "PhaseBar", "make_progress"]
+__all__ = ["count_bar", "phase_bars"]
 
 
-def make_progress(unit: str = "", quiet: bool = False) -> Progress:
-    """A bar with a count, a rate in ``unit`` a second and the time left; it leaves nothing behind."""
+@contextmanager
+def phase_bars(quiet: bool = False, unit: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar per phase of some work.
+
+    Args:
+        quiet: Show nothing.
+        unit: Unit of the throughput, such as "steps".
+
+    Yields:
+        A function that takes the name of the phase, how much of it is done, and how much there is in all.
+    """
+    progress = _make_progress(unit, quiet)
+
+    def show(phase: str, done: int, total: int) -> None:
+        progress.start()  # not earlier: an error before the first report should be the only output
+        task = next((task.id for task in progress.tasks if task.description == phase), None)
+        if task is None:
+            task = progress.add_task(phase, total=total)
+        progress.update(task, completed=done)
+
+    try:
+        yield show
+    finally:
+        if progress.tasks:
+            progress.stop()
+
+
+@contextmanager
+def count_bar(what: str, total: int, unit: str = "", quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show a bar for work that is counted; yield a function that takes how many more are done.
+
+    Args:
+        what: Name of the work.
+        total: Number of items.
+        unit: Unit of the throughput.
+        quiet: Show nothing.
+    """
+    done = 0
+    with phase_bars(quiet, unit) as show:
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            show(what, done, total)
+
+        yield advance
+
+
+def _make_progress(unit: str, quiet: bool) -> Progress:
+    """Return a bar with a count, the throughput and the time left, which is erased when it stops."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    class RateColumn(ProgressColumn):
-        """So many a second, or seconds for each where they are slow."""
+    class ThroughputColumn(ProgressColumn):
+        """Items per second, or seconds per item if it takes more than ten."""
 
         def render(self, task: Any) -> Text:
-            speed = task.speed
-            if not speed:
+            if not task.speed:
                 return Text("")
-            return Text(
-                f"{speed:,.1f}{unit and ' ' + unit}/s" if speed >= 0.1 else f"{1 / speed:,.0f} s each", style="dim"
-            )
+            slow, per_second = task.speed < 0.1, f"{task.speed:,.1f}{unit and ' ' + unit}/s"
+            return Text(f"{1 / task.speed:,.0f} s each" if slow else per_second, style="dim")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), ThroughputColumn()]
+    columns.append(TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet)
-
-
-class PhaseBar:
-    """Bars for work of several phases, each shown once it is first told of.
-
-    Used as a context, it gives a function to tell: what is being done, how much of it is done, and of how much.
-
-    Args:
-        quiet: show nothing.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        self.progress = make_progress(quiet=quiet)
-        self.tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Callable[[str, int, int], object]:
-        return self._show
-
-    def _show(self, what: str, done: int, total: int) -> None:
-        # Not before there is something to show: an error that comes first stands alone.
-        self.progress.start()
-        if what not in self.tasks:
-            self.tasks[what] = self.progress.add_task(what, total=total)
-        self.progress.update(self.tasks[what], completed=done)
-
-    def __exit__(self, *_: object) -> None:
-        if self.tasks:
-            self.progress.stop()
-
-
-class CountBar:
-    """A bar for one thing that is counted.
-
-    Used as a context, it gives a function to tell how many more are done.
-
-    Args:
-        what: that is done.
-        total: how many there are.
-        unit: of the rate.
-        quiet: show nothing.
-    """
-
-    def __init__(self, what: str, total: int, unit: str = "", quiet: bool = False) -> None:
-        self.progress = make_progress(unit, quiet)
-        self.task = self.progress.add_task(what, total=total)
-        self.started = False
-
-    def __enter__(self) -> Callable[[int], object]:
-        return self._advance
-
-    def _advance(self, count: int) -> None:
-        self.progress.start()
-        self.started = True
-        self.progress.advance(self.task, count)
-
-    def __exit__(self, *_: object) -> None:
-        if self.started:
-            self.progress.stop()

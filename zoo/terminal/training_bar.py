@@ -15,7 +15,7 @@ __all__ = ["ProgressBar"]
 
 
 class ProgressBar(Observer):
-    """A rich bar on stderr: phase, step, rate, time left, losses by level; a line a phase where it is no terminal."""
+    """A bar on stderr with step, throughput, time left and losses by level; without a terminal, a line per phase."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -23,7 +23,6 @@ class ProgressBar(Observer):
         self.console = Console(stderr=True, highlight=False)
         self.progress: Any = None
         self.losses: dict[str, float] = {}
-        self.held_out = ""
 
     def on_start(self, run: RunInfo) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -49,14 +48,14 @@ class ProgressBar(Observer):
             label = f"{name} ({graph.labels[0]})"
             self.task = self.progress.add_task(label, total=steps, completed=done, rate="", losses="")
         else:
-            length = "by the clock" if steps is None else f"{steps - done} steps"
+            length = "limited by time" if steps is None else f"{steps - done} steps"
             self.console.print(f"phase {name}: level {graph.labels[0]}, {length}")
 
     def on_step(self, report: StepReport) -> None:
         if report.skipped:
             self.console.print(f"step {report.step}: not finite, no update", style="yellow")
         for label, loss in report.losses.items() if not report.skipped else ():
-            # Averaged over about twenty steps: single ones jump.
+            # Averaged over about 20 steps: single losses vary a lot.
             self.losses[label] = loss if label not in self.losses else 0.95 * self.losses[label] + 0.05 * loss
         if self.progress is not None:
             shown = " ".join(f"{label} {loss:.3f}" for label, loss in self.losses.items())
@@ -68,7 +67,7 @@ class ProgressBar(Observer):
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         shown = ", ".join(f"{label} {loss:.4f}" for label, loss in losses.items())
-        self.console.print(f"step {step}: held-out v loss {shown}")
+        self.console.print(f"step {step}: validation v loss {shown}")
 
     def on_grid(self, step: int, phase: str, grid: Any, path: Path) -> None:
         self.console.print(f"step {step}: samples in {path}")

@@ -29,12 +29,12 @@ def encode(
     from builders.text.encoder import EMBEDDED
     from builders.text.open import open_text_encoder
     from zoo.device import pick_device
-    from zoo.terminal.progress import PhaseBar
+    from zoo.terminal.progress import phase_bars
 
     if text_encoder == EMBEDDED and precision != "auto":
         raise ValueError(f"--precision is for a T5; {EMBEDDED!r} has a fixed precision")
     encoder = open_text_encoder(text_encoder, _text_input(entry), pick_device(device), precision=precision)
-    with PhaseBar(quiet) as show:
+    with phase_bars(quiet) as show:
         found = encode_dataset(
             name,
             out,

@@ -29,9 +29,9 @@ def inspect(
     from builders.data.inspection import inspect_dataset
     from builders.pictures import save_image
     from zoo.terminal.console import console, print_json
-    from zoo.terminal.progress import PhaseBar
+    from zoo.terminal.progress import phase_bars
 
-    with PhaseBar(quiet or as_json) as show:
+    with phase_bars(quiet or as_json) as show:
         found = inspect_dataset(name, progress=lambda done, total: show("reading shards", done, total))
     if sheet is not None and found.sheet is not None:
         save_image(found.sheet, sheet)

@@ -35,7 +35,7 @@ def pack(
     from builders.data.packing.pack import PackSettings
     from builders.data.packing.pack import pack as run
     from builders.data.packing.sources import find_sources
-    from zoo.terminal.progress import PhaseBar
+    from zoo.terminal.progress import phase_bars
 
     settings = PackSettings(resolution, resize, val, samples, max_broken, licence or "not stated", attribution)
     if out.resolve() == Path(source).resolve():
@@ -43,7 +43,7 @@ def pack(
     sources = find_sources(source, caption=caption, label=label, group=group)
     if licence is None:
         print("warning: no --licence; 'not stated' is recorded", file=sys.stderr)
-    with PhaseBar(quiet) as show:
+    with phase_bars(quiet) as show:
         packed = run(
             sources,
             out,
