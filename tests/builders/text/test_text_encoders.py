@@ -63,7 +63,7 @@ def test_another_width_is_refused():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(embedded_text, "find_spec", lambda name: None)
-    with pytest.raises(TextEncoderError, match=r"wordllama .*pip install 'matryoshka-zoo\[text\]'"):
+    with pytest.raises(TextEncoderError, match=r"wordllama: pip install 'matryoshka-zoo\[text\]'"):
         open_text_encoder("embedded", TEXT)
 
 
