@@ -51,7 +51,7 @@ def check_features(features: np.ndarray, what: str) -> np.ndarray:
     varying = int((centered.std(0) > 0).sum())
     gram = centered @ centered.T if len(features) < features.shape[1] else centered.T @ centered
     eigenvalues = np.linalg.eigvalsh(gram)
-    rank = int((eigenvalues > RANK * max(eigenvalues[-1], 0)).sum()) if eigenvalues[-1] > 0 else 0
+    rank = int((eigenvalues > RANK * max(eigenvalues[-1], 0)).sum())
     if rank < max(1, min(distinct - 1, varying) // 2):
         raise EvaluationError(
             f"{what}: the covariance of {len(features)} samples is singular (rank {rank}, {distinct} of them "
