@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import replace
 
 import pytest
 
 from specs.blocks import Scene
+from specs.graph import EntryGraph, MicroInput, Process, TextInput
 from specs.load import load_entry
+from tests.helpers.graphs import node, plain_level
 
 
 def test_an_inner_entry_is_a_level_with_all_levels_inside_it() -> None:
@@ -34,3 +38,43 @@ def test_the_scene_of_an_entry_with_and_without_text() -> None:
 def test_the_feature_width_is_that_of_the_node_that_the_head_reads() -> None:
     level = load_entry("mdm-s64").graph.levels[0]
     assert level.feature_width == {node.name: node.width for node in level.nodes}[level.head]
+
+
+#: A level of which nothing is at its default, and the canonical text that its hash is of.
+LEVEL = plain_level(
+    8,
+    node("ä", "conv", 6, "stem", kernel=1),
+    node("b", "conv", 6, "ä", "stem", merge="add"),
+    head="b",
+    channels=2,
+    normalize_input=True,
+    micro=(MicroInput("scale", 1.0),),
+)
+TEXT_OF_LEVEL = (
+    r'{"channels":2,"head":"b","head_groups":2,"label":"r8","micro":{"scale":1.0},"nodes":{'
+    r'"b":{"block":"conv","from":["\u00e4","stem"],"merge":"add","width":6},'
+    r'"\u00e4":{"args":{"kernel":1},"block":"conv","from":["stem"],"width":6}},'
+    r'"normalize_input":true,"resolution":8,"stem":4}'
+)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_what_a_hash_is_of() -> None:
+    """Literal texts, since a hash that moves orphans the weights that were trained under it."""
+    graph = EntryGraph("any", (LEVEL,), time_width=16)
+    assert graph.graph_hash == digest('{"inputs":{"time":16},"levels":[' + TEXT_OF_LEVEL + "]}")
+    assert graph.hash == digest('{"graph":"' + graph.graph_hash + '","process":{}}')
+    conditioned = replace(graph, text=TextInput(7, 5, project=3), classes=9, process=Process(steps=10, shift=2.0))
+    inputs = '{"classes":9,"text":{"project":3,"tokens":5,"width":7},"time":16}'
+    assert conditioned.graph_hash == digest('{"inputs":' + inputs + ',"levels":[' + TEXT_OF_LEVEL + "]}")
+    process = '{"shift":2.0,"steps":10}'
+    assert conditioned.hash == digest('{"graph":"' + conditioned.graph_hash + '","process":' + process + "}")
+
+
+def test_a_number_that_is_none_has_no_hash() -> None:
+    level = replace(LEVEL, micro=(MicroInput("scale", float("nan")),))
+    with pytest.raises(ValueError, match="JSON compliant"):
+        EntryGraph("any", (level,), time_width=16).graph_hash  # noqa: B018
