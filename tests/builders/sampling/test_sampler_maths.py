@@ -148,7 +148,7 @@ def test_dynamic_thresholds_and_clipping_reach_the_step():
         assert dynamic.max() < 1.0001 and 0.45 < (dynamic < 0.9999).float().mean() < 0.55
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.0, 0.5, 3.0])
+@pytest.mark.parametrize("scale", [1.0, 0.0, 0.5, 2.0])
 @pytest.mark.parametrize("interval", [(0.0, 1.0), (0.4, 0.8), (0.8, 0.8)])
 @pytest.mark.parametrize("joined", [True, False])
 def test_guidance(scale, interval, joined):
@@ -156,20 +156,32 @@ def test_guidance(scale, interval, joined):
     model = Gaussian()
     settings = SamplerSettings("ddim", 5, scale, interval, clip=False)
     other = context(-0.2, tokens=1 if joined else 2)
-    images = sample(model, context(0.3, 0.5), PROCESS, settings, seeds=[5, 8], unconditional=other)
-    for row, (seed, mean) in enumerate(((5, 0.3), (8, 0.5))):
+    images = sample(model, context(0.3, 0.5, 0.1), PROCESS, settings, seeds=[5, 8, 2], unconditional=other)
+    for row, (seed, mean) in enumerate(((5, 0.3), (8, 0.5), (2, 0.1))):
         check(images, reference(seed, mean, scale=scale, other=-0.2, interval=interval)[0], row)
     expected = []
     for t in (20, 16, 12, 8, 4):
         both = interval[0] <= t / STEPS <= interval[1] and scale not in (0, 1)
-        expected += [(t - 1, 4)] if both and joined else [(t - 1, 2)] * (1 + both)
+        expected += [(t - 1, 6)] if both and joined else [(t - 1, 3)] * (1 + both)
     assert [(t, rows) for t, rows, _ in model.calls] == expected
 
 
 def test_a_context_of_one_row_is_for_all_samples():
-    images = sample(Gaussian(), context(0.3), PROCESS, seeds=[5, 8, 9], num_inference_steps=5, clip=False)
-    for row, seed in enumerate((5, 8, 9)):
+    images = sample(Gaussian(), context(0.3), PROCESS, seeds=[5, 8, 2**62 + 3], num_inference_steps=5, clip=False)
+    for row, seed in enumerate((5, 8, 2**62 + 3)):
         check(images, reference(seed, 0.3)[0], row)
+
+
+@pytest.mark.parametrize(
+    ("settings", "noisy"), [({}, 0), ({"eta": 0.5}, 3), ({"sampler": "ddpm"}, 3), ({"sampler": "dpm++"}, 0)]
+)
+def test_noise_is_drawn_where_it_is_used(settings, noisy, monkeypatch):
+    """At the start, and in all but the last of 4 steps of samplers that add some; for 2 levels of 3 samples."""
+    drawn = []
+    draw = torch.randn
+    monkeypatch.setattr(torch, "randn", lambda *shape, **options: drawn.append(shape) or draw(*shape, **options))
+    sample(Gaussian(), context(0.3), PROCESS, seeds=[1, 2, 3], num_inference_steps=4, **settings)
+    assert len(drawn) == 2 * 3 * (1 + noisy)
 
 
 def test_guidance_needs_a_side_without_conditions():
