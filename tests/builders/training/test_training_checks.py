@@ -213,7 +213,7 @@ def test_another_text_encoder_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     train(recipe, tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore::builders.training.loop.OldStateWarning")
+@pytest.mark.filterwarnings("ignore::builders.training.errors.OldStateWarning")
 def test_states_of_older_and_newer_versions(tmp_path: Path) -> None:
     recipe = recipe_of("noto-emoji-64")
     begin(recipe, tmp_path)
