@@ -1,4 +1,4 @@
-"""Where shards are: brace ranges, the user's folder, and addresses that fsspec reads."""
+"""Locations of shards: brace ranges, the home folder, and addresses that fsspec reads."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def test_brace_ranges_and_addresses(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(open_dataset("~/s-00.tar").load(8, "all")) == 4
     memory.rm("/set", recursive=True)
-    # A copy that was made is not fetched again.
+    # A shard in the cache is not fetched again.
     assert len(open_dataset("memory://set/s-{00..02}.tar").load(8, "all")) == 12
 
 
-def test_a_server_that_gives_files_whole_alone(tmp_path, monkeypatch):
-    """Not every server takes requests for a part; and addresses may carry signatures longer than a file's name."""
+def test_a_server_without_range_requests(tmp_path, monkeypatch):
+    """Some servers do not support range requests, and signed addresses may be longer than a file name."""
     from functools import partial
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
     from threading import Thread

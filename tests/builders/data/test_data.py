@@ -142,7 +142,7 @@ def test_own_card(tmp_path):
     write_tar(tmp_path / "x.tar", samples(4))
     (tmp_path / "dataset.yaml").write_text("name: mine\nclasses: [dog]\nsplits:\n  train: {shards: [x.tar]}\n")
     data = open_data(tmp_path, 8)
-    # A category that the card does not name is of no class.
+    # A label that the card does not list is an unknown class.
     assert data.classes.tolist() == [1, 0, 1, 0]
     with pytest.raises(DataError, match="mine has no split 'val'"):
         open_data(tmp_path, 8, "val")
@@ -203,7 +203,7 @@ def test_bad_shards(tmp_path, members, message):
     assert "\n" not in str(caught.value)
 
 
-def test_pickles_and_other_members_are_passed_over(tmp_path):
+def test_pickles_and_other_members_are_skipped(tmp_path):
     trap = b"cos\nsystem\n(S'touch trapped'\ntR."
     members = [("a.png", PIXEL), ("a.pyd", trap), ("a.pickle", trap), ("a.pth", trap), ("__init__.py", trap)]
     path = write_tar(tmp_path / "x.tar", members)
@@ -263,7 +263,7 @@ def test_too_large_for_memory(emoji, monkeypatch):
     monkeypatch.setattr("builders.data.memory.MAX_BYTES", 10 * 3 * 64 * 64)
     with pytest.raises(DataError, match=r"takes more than .* memory"):
         open_dataset("noto-emoji-64").load(memory=True)
-    # By default such a set is read as it is drawn, and gives the same batches.
+    # By default such a dataset is read when drawn, and has the same batches.
     lazy = open_data("noto-emoji-64")
     assert "read when drawn" in repr(lazy)
     first, second = emoji[0].batch(1700, 40, flip=True), lazy.batch(1700, 40, flip=True)

@@ -1,4 +1,4 @@
-"""Odd and broken images, broken and hostile shards, mixtures, crops: counted, named, never endless."""
+"""Unusual and broken images, broken and hostile shards, mixtures, and crops."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def shard(path, good, broken=0):
     return write_tar(path, members)
 
 
-def test_few_broken_samples_are_passed_over_and_named(tmp_path):
+def test_few_broken_samples_are_skipped_and_named(tmp_path):
     path = shard(tmp_path / "x.tar", 30, 3)
     with pytest.warns(BrokenDataWarning, match=r"x: skipped 3 broken samples: .*bad0\.png.*bad2\.png"):
         data = open_dataset(path).load(8, "all")
@@ -126,7 +126,7 @@ def test_empty_and_junk_shards(tmp_path, content):
             open_dataset(tmp_path / "x.tar").load(8, "all", memory=memory)
 
 
-def test_a_hostile_shard_is_never_passed_over(tmp_path):
+def test_a_hostile_shard_is_never_skipped(tmp_path):
     for index in range(20):
         shard(tmp_path / f"{index}.tar", 4)
     write_tar(tmp_path / "5.tar", [("../../evil.png", PIXEL)])
@@ -183,17 +183,17 @@ def test_lazy_reads_compressed_shards_and_survives_pickling(tmp_path, mode):
 
 
 @pytest.mark.filterwarnings("ignore::builders.data.error_budget.BrokenDataWarning")
-def test_lazy_passes_broken_images_over_and_ends(tmp_path):
+def test_lazy_skips_broken_images_and_ends(tmp_path):
     data = open_dataset(shard(tmp_path / "x.tar", 30, 3)).load(8, "all", memory=False)
-    with pytest.warns(BrokenDataWarning) as told:
+    with pytest.warns(BrokenDataWarning) as seen:
         keys = [key for start in range(0, 66, 11) for key in data.batch(start, 11)["key"]]
-    assert sorted(str(each.message).rpartition("x.tar: ")[2][:8] for each in told) == [
+    assert sorted(str(each.message).rpartition("x.tar: ")[2][:8] for each in seen) == [
         "bad0.png",
         "bad1.png",
         "bad2.png",
     ]
-    assert all(str(each.message).startswith("x: skipped a broken image: ") for each in told)
-    # Each once in a process, also where the data is opened again.
+    assert all(str(each.message).startswith("x: skipped a broken image: ") for each in seen)
+    # One warning per image and process, also when the data is opened again.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_dataset(tmp_path / "x.tar").load(8, "all", memory=False).batch(0, 66)
@@ -209,7 +209,7 @@ def test_lazy_passes_broken_images_over_and_ends(tmp_path):
 
 
 class Plan:
-    """Stands for a plan of batches: the data of a step is the batch."""
+    """A plan of batches whose batch is the data of the step."""
 
     def read(self, step, data):
         return data.batch(step * 4, 4)
@@ -257,7 +257,7 @@ def test_broken_texts_count_as_samples_in_every_reader(tmp_path):
     for memory in (True, False):
         with pytest.raises(DataError, match=r"x: 11 of 41 samples are broken, more than the limit of 10"):
             open_dataset(path).load(8, "all", memory=memory)
-    # Texts and images have one budget.
+    # Errors of texts and of images share one budget.
     write_tar(path, [*samples(9), *((f"bad{n}.{end}", b"{") for n in range(6) for end in ("png", "json")),
                      *((f"junk{n}.png", b"junk") for n in range(6))])  # fmt: skip
     with pytest.raises(DataError, match="12 of 21 samples"):
@@ -282,7 +282,7 @@ def test_a_shard_that_goes_away_is_an_error(tmp_path):
 
 
 def known(name):
-    """Whether a member has an extension that is read."""
+    """Return whether the extension of a member is read."""
     return name.rpartition(".")[2].lower() in ("json", "txt", "cls", *IMAGES)
 
 
@@ -335,7 +335,7 @@ def test_random_crops(tmp_path):
     assert torch.equal(first["image"], again["image"])
     means = first["image"].mean((1, 2, 3))
     assert means.std() > 0.05 and (first["scale"] == 16).all()
-    # The same sample, wherever a batch begins.
+    # A sample does not depend on where its batch begins.
     assert torch.equal(data.batch(6, 1)["image"][0], first["image"][1])
     centred = open_dataset(path).load(16, "all")
     assert centred.batch(0, 8)["image"].mean((1, 2, 3)).std() < 1e-6
@@ -364,7 +364,7 @@ def test_mixture(tmp_path):
     batch = data.batch(0, 400)
     share = (batch["classes"] == 0).float().mean()
     assert 0.65 < share < 0.85 and len(data) == 55
-    # Classes are renamed with their images.
+    # Class indices are those of the mixture.
     assert torch.equal(batch["image"][:, 0, 0, 0] > 0, batch["classes"] == 0)
     parts = [data.batch(start, 100) for start in range(0, 400, 100)]
     assert torch.equal(torch.cat([part["image"] for part in parts]), batch["image"])

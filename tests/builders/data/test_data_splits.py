@@ -1,4 +1,4 @@
-"""What is broken or empty in one split of a data set, and what that means for the other."""
+"""Splits with broken samples or without images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shard(path, keys, texts=(), images=(), pixel=PIXEL):
 
 
 @pytest.mark.parametrize("memory", [None, False])
-def test_the_budget_is_that_of_both_sides(tmp_path, memory):
+def test_the_budget_counts_both_splits(tmp_path, memory):
     keys = KEYS[:3000]
     dataset = open_dataset(shard(tmp_path / "x.tar", keys, texts=keys[::200]))
     for split, others in (("train", HELD_OUT), ("val", KEPT)):
@@ -47,7 +47,7 @@ def test_the_budget_is_that_of_both_sides(tmp_path, memory):
             dataset.load(8, split, memory=memory)
 
 
-def test_the_budget_of_what_is_decoded_as_it_is_drawn_is_that_of_both_sides(tmp_path):
+def test_the_budget_of_lazy_images_counts_both_splits(tmp_path):
     held_out, kept = HELD_OUT[:40], KEPT[:1960]
     path = shard(tmp_path / "x.tar", [*held_out, *kept], texts=kept[:5], images=held_out[:12])
     with pytest.warns(BrokenDataWarning):
@@ -62,7 +62,7 @@ def test_the_budget_of_what_is_decoded_as_it_is_drawn_is_that_of_both_sides(tmp_
 
 
 @pytest.mark.parametrize("memory", [None, False])
-def test_a_side_of_which_all_is_broken_ends(tmp_path, memory):
+def test_a_split_of_broken_samples_is_an_error(tmp_path, memory):
     path = shard(tmp_path / "x.tar", [*HELD_OUT[:3], *KEPT[:60]], texts=KEPT[:2], images=HELD_OUT[:3])
     message = "x: 5 of 63 samples are broken, including the whole split: "
     for _ in range(2):
@@ -74,13 +74,13 @@ def test_a_side_of_which_all_is_broken_ends(tmp_path, memory):
 
 
 @pytest.mark.parametrize("memory", [None, False])
-def test_broken_texts_and_no_images_on_a_side(tmp_path, memory):
+def test_broken_texts_and_a_split_without_images(tmp_path, memory):
     dataset = open_dataset(shard(tmp_path / "x.tar", KEPT[:12], texts=KEPT[:1]))
     with pytest.warns(BrokenDataWarning, match="x: skipped 1 broken sample"):
         assert len(dataset.load(8, "train", memory=memory)) == 11
     with pytest.warns(BrokenDataWarning), pytest.raises(EmptySplitError, match="no images in its val split"):
         dataset.load(8, "val", memory=memory)
-    # Where all are broken, that is what is wrong.
+    # If all samples are broken, that is the error.
     dataset = open_dataset(shard(tmp_path / "x.tar", KEPT[:4], texts=KEPT[:4]))
     with pytest.raises(TooManyBrokenError, match="x: 4 of 4 samples are broken: "):
         dataset.load(8, "val", memory=memory)
@@ -98,7 +98,7 @@ def test_errors_stay_what_they_are_between_processes():
 
 
 def mixture(tmp_path):
-    """Sets of which the first has no held-out images, and the second none for training."""
+    """Datasets of which the first has no validation images, and the second no training images."""
     paths = [
         shard(tmp_path / "kept.tar", KEPT[:20]),
         shard(tmp_path / "held.tar", HELD_OUT[:6], pixel=BLUE),
@@ -116,7 +116,7 @@ def test_a_mixture_of_which_one_set_is_empty(tmp_path, memory):
     assert len(data) == 10 and len(data.classes) == 10 and data.resolution == 8
     batch = data.batch(0, 300)
     assert set(batch["key"]) == set(HELD_OUT[:10])
-    # Three to one, as the weights of the two that are left are.
+    # Three to one, the weights of the other two datasets.
     assert 0.65 < (batch["image"][:, 0, 0, 0] == -1).float().mean() < 0.85
     assert len(torch.cat([each["classes"] for each in data.in_order(4)])) == 10 and data.first(9)[0].shape[0] == 9
     with pytest.warns(EmptyPartWarning, match="left out of the mixture: held: no images in its train split"):
@@ -128,7 +128,7 @@ def test_a_mixture_of_empty_sets(tmp_path):
     paths = [shard(tmp_path / f"{name}.tar", KEPT[:4]) for name in "ab"]
     with pytest.raises(EmptySplitError, match="no images in its val split"):
         open_dataset({str(path): 1.0 for path in paths}).load(8, "val")
-    # What cannot be read is no empty part.
+    # A shard that cannot be read is an error, not an empty part.
     paths[0].write_bytes(b"junk" * 500)
     with pytest.raises(DataError, match="not a tar file"):
         open_dataset({str(path): 1.0 for path in paths}).load(8, "train")

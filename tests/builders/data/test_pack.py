@@ -1,4 +1,4 @@
-"""Packing images into shards, and inspecting what was packed."""
+"""Packing images into shards, and inspecting the result."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_workers_give_the_same(folder, tmp_path):
     assert all(path.read_bytes() == (two.folder / path.name).read_bytes() for path in one.folder.glob("*.tar"))
 
 
-def test_a_pack_that_was_stopped_goes_on(folder, tmp_path, monkeypatch):
+def test_an_interrupted_pack_resumes(folder, tmp_path, monkeypatch):
     whole = packed(folder, tmp_path / "whole", samples_per_shard=10)
     real, count = packing.pack_shard, []
 
@@ -86,7 +86,7 @@ def test_a_pack_that_was_stopped_goes_on(folder, tmp_path, monkeypatch):
     found = packed(folder, tmp_path / "out", samples_per_shard=10)
     assert found.samples == whole.samples and not set(count) & set(done)
     assert all(path.read_bytes() == (found.folder / path.name).read_bytes() for path in whole.folder.glob("*.tar"))
-    # Other settings are another pack.
+    # Other settings are refused.
     with pytest.raises(PackError, match="holds a pack of other images or settings"):
         packed(folder, tmp_path / "out", samples_per_shard=9)
 
@@ -152,7 +152,7 @@ def test_mended_images_are_packed_again(folder, tmp_path, monkeypatch):
 
 
 def watched(monkeypatch):
-    """Names of shards that are packed from now on."""
+    """Record the names of shards that are packed from now on."""
     real, names = packing.pack_shard, []
     monkeypatch.setattr(packing, "pack_shard", lambda *given: names.append(given[0].path) or real(*given))
     return names
@@ -181,7 +181,7 @@ def test_images_that_changed_meanwhile_are_not_mixed(folder, tmp_path, monkeypat
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(packing, "pack_shard", stopping)
         packed(folder, tmp_path / "out", samples_per_shard=5)
-    # One image is another, one caption too, one image is gone.
+    # One image and one caption change, and one image is removed.
     Image.new("RGB", (40, 20), (1, 2, 3)).save(folder / "cat" / "01.png")
     (folder / "cat" / "02.txt").write_text("a cat of note")
     for path in (folder / "dog").glob("19.*"):
@@ -192,7 +192,7 @@ def test_images_that_changed_meanwhile_are_not_mixed(folder, tmp_path, monkeypat
     whole = packed(folder, tmp_path / "whole", samples_per_shard=5)
     for name in sorted(path.name for path in whole.folder.glob("*.tar")):
         assert (whole.folder / name).read_bytes() == (found.folder / name).read_bytes()
-    # A finished pack is of its images alone, and another folder never gets into an unfinished one.
+    # A finished pack keeps its list of images, and an unfinished one its folder of images.
     (folder / "dog" / "18.png").unlink()
     with pytest.raises(PackError, match="holds a pack of other images or settings"):
         packed(folder, tmp_path / "out", samples_per_shard=5)
@@ -236,7 +236,7 @@ def test_odd_names(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals of a terminal")
-def test_ctrl_c_with_workers_goes_on_afterwards(tmp_path):
+def test_a_pack_with_workers_resumes_after_ctrl_c(tmp_path):
     root, out = tmp_path / "images", tmp_path / "out"
     root.mkdir()
     random = np.random.default_rng(0)
@@ -275,7 +275,7 @@ def test_inspecting_what_cannot_be_read_says_so_to_scripts(tmp_path, cli):
     assert cli("data", "inspect", path)[0] == 1 == cli("data", "inspect", path, "--json")[0]
 
 
-def test_texts_that_are_no_unicode(tmp_path, cli):
+def test_texts_that_are_not_unicode(tmp_path, cli):
     from tests.helpers.shards import samples
 
     text = rb'{"caption": "\ud800 x", "category": "\ud801", "group": "\ud802"}'

@@ -1,4 +1,4 @@
-"""Packing into a folder that holds a finished pack: it is that of the new images, or unfinished, or left as it was."""
+"""Packing into a folder that holds a finished pack: it becomes the new pack, or unfinished, or stays unchanged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_what_cannot_be_finished_is_no_finished_pack(folder, tmp_path):
     spoilt = spoil(folder)
     with pytest.raises(PackError, match="12 of 41 images are broken.*Fix or remove them and run the same command"):
         packed(folder, out)
-    # The card told of shards that are others now.
+    # The card listed shards that have changed since.
     assert not (out / "dataset.yaml").exists()
     for path in spoilt:
         path.unlink()
@@ -65,7 +65,7 @@ def test_stopped_while_it_is_packed_again(folder, tmp_path, monkeypatch, after):
         if len(count) == after:
             raise KeyboardInterrupt
         count.append(shard.path)
-        # A card beside a shard that is not of it would call the pack finished.
+        # The card would mark the pack as finished while its shards differ.
         assert not (out / "dataset.yaml").exists()
         real(shard, *given)
 
@@ -85,7 +85,7 @@ def test_a_pack_of_which_nothing_changed_is_left_finished(folder, tmp_path):
     spoil(folder)
     packed(folder, out, max_broken=0.5)
     before = contents(out)
-    # Nothing is packed, so nothing is undone; and a finished pack keeps its images, so none is to be removed.
+    # Nothing is packed, so the pack stays finished; and images cannot be removed from a finished pack.
     with pytest.raises(PackError, match="12 of 41 images are broken.*; and 7 more. Fix them and run the same command"):
         packed(folder, out)
     assert contents(out) == before and len(open_dataset(out).load(split="all")) == 29

@@ -1,4 +1,4 @@
-"""Near-duplicates that stay on one side of the split, where their group is named; and splits without any."""
+"""Near-duplicates that stay in one split, if their group is named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers.shards import encode, write_tar
 
 
 def grouped(tmp_path, key="group"):
-    """A shard of forty images in four groups, as others call what may be labels or near-duplicates."""
+    """Write a shard of forty images with a JSON key of four values, which may be labels or groups."""
     members = []
     for index in range(40):
         image = encode(Image.new("RGB", (8, 8), (6 * index, 0, 0)))
@@ -22,7 +22,7 @@ def grouped(tmp_path, key="group"):
 
 
 def test_what_others_call_a_group_does_not_decide_the_split(tmp_path):
-    """Four labels under that name would all fall on one side of it."""
+    """Four labels called "group" would all be in one split."""
     shard = grouped(tmp_path)
     assert 0 < len(open_dataset(shard).load(split="val")) < 20
     found = pack(find_sources(shard), tmp_path / "out", "mine", PackSettings(resolution=8))
@@ -39,7 +39,7 @@ def test_groups_that_are_named_stay_on_one_side(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     table.write_text("path,scene\na.png,kitchen\n")
     assert find_sources(table, group="scene")[0].group == "kitchen"
-    # What was packed keeps its groups when it is packed again.
+    # Groups are still there when a pack is packed again.
     out = pack(sources, tmp_path / "out", "mine", PackSettings(resolution=8, val=False)).folder
     assert {source.group for source in find_sources(out)} == {f"kind {index}" for index in range(4)}
 

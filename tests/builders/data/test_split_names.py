@@ -89,7 +89,7 @@ def test_a_pack_of_an_earlier_version_keeps_its_shards(folder, tmp_path):
     before = earlier(folder, out)
     assert "held-out-000000.tar" in before
     assert len(open_dataset(out).load(8, "val")) == len(open_dataset(out).load(8, "held_out")) == 2
-    # Whole, without a shard, and stopped before its end.
+    # A finished pack, one without a shard, and an interrupted one.
     again = packed(folder, out)
     assert again.kept == again.shards == 5 and again.samples == {"train": 39, "val": 2}
     for gone in ("held-out-000000.tar", "train-000001.tar"):
@@ -105,7 +105,7 @@ def test_a_pack_of_an_earlier_version_that_was_stopped_is_cleaned(folder, tmp_pa
     out = tmp_path / "out"
     earlier(folder, out)
     (out / "dataset.yaml").unlink()
-    # Fewer images than before: all that were held out are gone.
+    # All images of the validation split are removed.
     keys = open_dataset(out / "held-out-000000.tar").load(8, "all").keys
     for key in keys:
         (folder / f"{key}.png").unlink()

@@ -1,4 +1,4 @@
-"""The T5 path, on a small T5 that is written to a folder here."""
+"""T5 encoders, tested with a small T5 of random weights."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_states(folder):
     captions = ["a red apple", "", "very " * 30 + "red", "very " * 60, "a green car"]
     states, mask = encoder(captions)
     assert states.shape == (5, 40, 64) and states.dtype == torch.float32 and mask.dtype == torch.bool
-    # Words and the sign for the end.
+    # Words and the end token.
     assert mask.sum(1).tolist() == [4, 0, 32, 40, 4]
     assert not states[~mask].any() and not states.requires_grad
-    # What transformers gives for the caption alone, without padding.
+    # The output of transformers for the caption alone, without padding.
     from transformers import AutoTokenizer, T5EncoderModel
 
     model, tokenizer = T5EncoderModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
@@ -51,9 +51,9 @@ def test_states(folder):
         for row in (0, 2):
             alone = model(**tokenizer(captions[row], return_tensors="pt")).last_hidden_state[0]
             torch.testing.assert_close(states[row][mask[row]], alone, atol=1e-5, rtol=1e-5)
-    # Whatever stands beside a caption, its states are the same.
+    # The states of a caption do not depend on the rest of the batch.
     torch.testing.assert_close(encoder(["a red apple"])[0][0], states[0], atol=1e-6, rtol=0)
-    # Context matters, as it does not in a table.
+    # Unlike in a table, the context matters.
     assert not torch.allclose(encoder(["red"])[0][0, 0], encoder(["red apple"])[0][0, 0], atol=1e-3)
 
 
@@ -71,7 +71,7 @@ def test_fingerprints(folder):
 def test_refusals(folder, tmp_path, monkeypatch):
     with pytest.raises(TextEncoderError, match=r"width 64, but .* width 2048"):
         open_text_encoder(str(folder), TextInput(2048, 128))
-    # A tensor that is missing must not be made up.
+    # A missing tensor must not be initialized at random.
     from safetensors.torch import load_file, save_file
 
     for file in folder.iterdir():
@@ -87,14 +87,14 @@ def test_refusals(folder, tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_states_are_kept_to_the_bit(folder, tmp_path):
+def test_cached_states_are_exact(folder, tmp_path):
     for precision in ("float32", "bfloat16"):
         encoder = open_text_encoder(str(folder), TEXT, precision=precision)
         encode_dataset("noto-emoji-64", tmp_path / precision, encoder)
-        kept = open_text_encoder(str(tmp_path / precision), TEXT)
+        cached = open_text_encoder(str(tmp_path / precision), TEXT)
         captions = ["Red Apple", ""]
-        torch.testing.assert_close(kept(captions)[0], encoder(captions)[0], atol=1e-6, rtol=1e-2)
-        assert torch.equal(kept(captions)[1], encoder(captions)[1])
+        torch.testing.assert_close(cached(captions)[0], encoder(captions)[0], atol=1e-6, rtol=1e-2)
+        assert torch.equal(cached(captions)[1], encoder(captions)[1])
 
 
 def test_command(folder, cli):

@@ -1,4 +1,4 @@
-"""Text encoders: what their states are, how they are kept, and what is refused."""
+"""Text encoders: their states, cached states, and errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_states_of_the_embedded_encoder(monkeypatch):
     assert mask.sum(1).tolist() == [3, 0, 0, 2, 16]
     assert not states[~mask].any() and states[mask].abs().sum(-1).min() > 0
     assert torch.equal(encoder(["A RED apple"])[0], states[:1])
-    # A token has one state wherever it stands; words differ.
+    # A token has the same state at every position; words differ.
     torch.testing.assert_close(states[0, 2], states[3, 1], atol=0, rtol=0)
     assert not torch.equal(states[0, 1], states[0, 2])
     assert (encoder.name, encoder.width, encoder.tokens, len(encoder.fingerprint)) == ("embedded", 256, 16, 64)
@@ -67,32 +67,32 @@ def test_a_missing_package_is_named(monkeypatch):
         open_text_encoder("embedded", TEXT)
 
 
-def test_states_are_kept_and_found_again(encoder, tmp_path):
-    told = []
-    found = encode_dataset("noto-emoji-64", tmp_path, encoder, progress=lambda *given: told.append(given))
+def test_cached_states_are_found_again(encoder, tmp_path):
+    seen = []
+    found = encode_dataset("noto-emoji-64", tmp_path, encoder, progress=lambda *given: seen.append(given))
     assert (found.shards, found.kept) == (2, 0) and found.captions > 1500
-    assert told == sorted(told) and told[0] == (0, 2) and told[-1] == (2, 2) and len(told) > 8
+    assert seen == sorted(seen) and seen[0] == (0, 2) and seen[-1] == (2, 2) and len(seen) > 8
     facts = json.loads((tmp_path / FACTS).read_text())
     assert facts["fingerprint"] == encoder.fingerprint and facts["complete"]
-    kept = open_text_encoder(str(tmp_path), TEXT)
-    assert isinstance(kept, EncodedText) and kept.fingerprint == encoder.fingerprint
+    cached = open_text_encoder(str(tmp_path), TEXT)
+    assert isinstance(cached, EncodedText) and cached.fingerprint == encoder.fingerprint
     captions = ["Red Apple", "", "Thinking Face", "Red Apple"]
-    for found, expected in zip(kept(captions), encoder(captions), strict=True):
+    for found, expected in zip(cached(captions), encoder(captions), strict=True):
         assert torch.equal(found, expected)
     assert torch.equal(pickle.loads(pickle.dumps(kept))(captions)[0], encoder(captions)[0])
-    with pytest.raises(TextEncoderError, match="no states for the caption 'a caption that nobody wrote'"):
-        kept(["a caption that nobody wrote"])
+    with pytest.raises(TextEncoderError, match="no states for the caption 'a caption of no image'"):
+        cached(["a caption of no image"])
     with pytest.raises(TextEncoderError, match="are needed"):
         EncodedText.open(tmp_path, TEXT, fingerprint="0" * 64)
     with pytest.raises(TextEncoderError, match="captions of 16 tokens, but the entry reads 8"):
         open_text_encoder(str(tmp_path), TextInput(256, 8))
-    # Another encoder is not mixed in.
+    # States of another encoder are refused.
     other = open_text_encoder("embedded", TextInput(256, 8))
     with pytest.raises(TextEncoderError, match="its tokens is 16, not 8"):
         encode_dataset("noto-emoji-64", tmp_path, other)
 
 
-def test_encoding_goes_on_where_it_stopped(encoder, tmp_path, monkeypatch):
+def test_an_interrupted_encoding_resumes(encoder, tmp_path, monkeypatch):
     def stop(done, total):
         if done > 0:
             raise KeyboardInterrupt
@@ -105,14 +105,14 @@ def test_encoding_goes_on_where_it_stopped(encoder, tmp_path, monkeypatch):
     assert (whole.shards, whole.kept) == (2, 0)
     shard = next(tmp_path.glob("*.safetensors"))
     assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=0, kept=2)
-    # What is damaged is not used, and is encoded again.
+    # Damaged states are not used, and are encoded again.
     content = bytearray(shard.read_bytes())
     content[-7] ^= 1
     shard.write_bytes(content)
-    kept = open_text_encoder(str(tmp_path), TEXT)
+    cached = open_text_encoder(str(tmp_path), TEXT)
     captions = [caption for batch in open_data("noto-emoji-64", 16, "all").in_order(64) for caption in batch["caption"]]
     with pytest.raises(TextEncoderError, match="damaged: states do not match their hash; run zoo"):
-        kept(captions)
+        cached(captions)
     assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=1, kept=1)
 
 
@@ -142,11 +142,11 @@ def test_text_reaches_the_network_of_a_text_entry(encoder):
         none = model([x[:1] for x in z], 500)
     for level, without in zip(found, none, strict=True):
         assert (level[0] - level[1]).abs().max() > 1e-3
-        # An empty caption is no text.
+        # An empty caption is the same as no text.
         torch.testing.assert_close(level[2:], without, atol=1e-5, rtol=1e-5)
 
 
-def test_broken_data_is_passed_over_or_named(encoder, tmp_path):
+def test_broken_data_is_skipped_or_an_error(encoder, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     for number in range(10):
@@ -155,9 +155,9 @@ def test_broken_data_is_passed_over_or_named(encoder, tmp_path):
     whole = (data / "3.tar").read_bytes()
     (data / "3.tar").write_bytes(whole[:1500])
     for _ in range(2):  # shards that are reused warn again
-        with pytest.warns(BrokenDataWarning) as told:
+        with pytest.warns(BrokenDataWarning) as seen:
             found = encode_dataset(data, tmp_path / "states", encoder)
-        texts = " ".join(str(each.message) for each in told)
+        texts = " ".join(str(each.message) for each in seen)
         assert "skipped 1 broken sample:" in texts and "0.tar: sample 'bad': its .json is not JSON" in texts
         assert "skipped 1 broken shard:" in texts and "3.tar: the tar file is cut off" in texts
     assert (found.shards, found.kept, found.captions) == (1, 9, 9)
@@ -179,7 +179,7 @@ def test_command(cli):
     assert code == 0 and err == "" and out.count("\n") == 1
     assert out.startswith("states: 1,910 captions of 2 shards by embedded; for recipes: text_encoder: states")
     assert "2 shards (2 reused)" in cli("data", "encode", "noto-emoji-64", "states", "-q")[1]
-    # What it wrote stands for the encoder.
+    # The folder replaces the encoder.
     for name in ("states", "embedded"):
         Path(f"{name}.yaml").write_text(
             f"name: {name}\nsummary: words\nextends: micro-test\nentry: mdm-micro.text\ntext_encoder: {name}\n"
