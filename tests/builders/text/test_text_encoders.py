@@ -79,7 +79,7 @@ def test_cached_states_are_found_again(encoder, tmp_path):
     captions = ["Red Apple", "", "Thinking Face", "Red Apple"]
     for found, expected in zip(cached(captions), encoder(captions), strict=True):
         assert torch.equal(found, expected)
-    assert torch.equal(pickle.loads(pickle.dumps(kept))(captions)[0], encoder(captions)[0])
+    assert torch.equal(pickle.loads(pickle.dumps(cached))(captions)[0], encoder(captions)[0])
     with pytest.raises(TextEncoderError, match="no states for the caption 'a caption of no image'"):
         cached(["a caption of no image"])
     with pytest.raises(TextEncoderError, match="are needed"):
