@@ -1,7 +1,7 @@
-"""Training in MLflow: an observer that writes what it is told to a spool on disk, from which a thread sends it.
+"""The observer that logs training to MLflow: one thread writes records to a spool on disk, another sends them.
 
-Without ``MLFLOW_TRACKING_URI`` the store is ``sqlite:///mlflow.db`` in the working folder, artifacts in ``mlruns``.
-docs/tracking.md has the names of metrics and tags, and what is guaranteed.
+Without ``MLFLOW_TRACKING_URI`` the store is ``sqlite:///mlflow.db`` in the working folder. docs/tracking.md lists the
+names of metrics and tags, and the guarantees.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from registry.tracking.run_facts import training_costs, training_params, trainin
 from registry.tracking.sender_thread import SenderThread
 from registry.tracking.spool import Spool
 from registry.tracking.spool_history import SpoolHistory
-from registry.tracking.spool_writer import Job, Record, SpoolThread
+from registry.tracking.spool_writer import Job, Record, SpoolWriter
 from registry.tracking.store import EXPERIMENT, initialise_store, shown_uri, tracking_uri
 
 if TYPE_CHECKING:
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENT", "MLflowObserver", "initialise_store", "tracking_uri"]
 
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
-#: Params or tags of one record; MLflow takes no more at once.
-AT_ONCE = 100
-#: So many alarms are in the tag; their number is a metric.
+#: Largest number of params in one record; MLflow accepts 100 per call.
+MAX_PARAMS = 100
+#: Number of alarms in the tag.
 ALARMS = 10
 
 
 class MLflowObserver(Observer):
-    """Logs a run: parameters, losses by level, held-out losses, grids, spec; one MLflow run for all of its resumes.
+    """Logs a run: parameters, losses per level, validation losses, grids, spec. A resumed run stays one MLflow run.
 
-    The training loop puts what happens in a queue; one thread appends it to ``tracking/spool.jsonl`` in the run's
-    folder, another sends it. Neither a store that is away, slow or hangs nor a full disk holds training up or ends it.
-    What a store did not get is sent by the next start of the run, or by ``registry.tracking.resend.send_spool``.
+    The training loop only puts records in a queue. One thread appends them to ``tracking/spool.jsonl`` in the run's
+    folder, and another sends them. Neither a store that is unavailable, slow or hangs nor a full disk delays or ends
+    training. Unsent records are sent when the run is resumed, or by ``registry.tracking.resend.send_spool``.
 
     Args:
-        warn: told of failures.
-        patience: seconds to wait at the end for what has not been sent.
-        parent_run_id: the MLflow run this one is a child of; by default that of the entry, if there is one.
+        warn: Function that is called with a message about each failure.
+        patience: Seconds to wait at the end for unsent records.
+        parent_run_id: Identifier of the parent MLflow run. The default is the run of the entry, if there is one.
     """
 
     def __init__(
@@ -55,21 +55,20 @@ class MLflowObserver(Observer):
         self.uri = tracking_uri()
         self.alarms: list[str] = []
         self._run: RunInfo | None = None
-        #: Steps so far, over all phases.
-        self._last_step = 0
-        self._writing: SpoolThread | None = None
+        self._last_step = 0  # over all phases
+        self._writing: SpoolWriter | None = None
         self._sending: SenderThread | None = None
 
     @property
     def run_id(self) -> str | None:
-        """The MLflow run, once the store has it."""
+        """Identifier of the MLflow run, once the store has it."""
         sender = self._sending.sender if self._sending else None
         return sender.state.run_id or None if sender else None
 
     def on_start(self, run: RunInfo) -> None:
         self._run = run
         self._last_step = run.first_step
-        self._writing = SpoolThread(Spool(run.folder), run.first_step, self.warn)
+        self._writing = SpoolWriter(Spool(run.folder), run.first_step, self.warn)
         self._sending = SenderThread(Spool(run.folder), self.uri, self.warn)
         self._put(lambda history: _opening(run, history, self.parent_run_id, shown_uri(self.uri)))
         self._writing.start()
@@ -79,7 +78,7 @@ class MLflowObserver(Observer):
         assert self._run is not None
         before = self._last_step - done
         tags = {"phase": name, f"phase/{name}.level": graph.labels[0], f"phase/{name}.first_step": str(before + 1)}
-        if steps is not None:  # a phase of so many hours has no last step yet
+        if steps is not None:  # the last step of a phase that is limited by hours is not known yet
             tags[f"phase/{name}.last_step"] = str(before + steps)
         self._put(lambda history: [{"kind": "tags", "values": tags}])
         if steps is None or done < steps:
@@ -99,11 +98,11 @@ class MLflowObserver(Observer):
         self._put(lambda history: _metrics(history, values | history.improve(values), step, now))
 
     def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
-        """What is watched in training, such as gradient norms by level; names as they are."""
+        """Log values that are monitored, such as gradient norms per level, under their own names."""
         self.log_metrics(values, step)
 
     def on_alarm(self, step: int, message: str) -> None:
-        """Something is wrong: the last alarms are the tag ``alarm``, their number a metric."""
+        """Set the tag ``alarm`` to the last alarms, and log their number."""
         self.alarms.append(f"step {step}: {message}")
         text = "\n".join(self.alarms[-ALARMS:])
         self._put(lambda history: [{"kind": "tags", "values": {"alarm": text}}])
@@ -119,33 +118,32 @@ class MLflowObserver(Observer):
         self._put(lambda history: _ending(history, STATUS[status], now))
         if not self._writing.close(self.patience):
             self.warn(
-                f"{self._run.folder}: the disk did not take the last records of this run in time; MLflow misses them, "
-                "losses are in log.jsonl too"
+                f"{self._run.folder}: the last records of this run could not be written to disk in time and are not in "
+                "MLflow; log.jsonl has the losses"
             )
         if not self._sending.close(max(0.1, deadline - time.monotonic())):
             folder = self._run.folder
             why = self._sending.failure or f"no answer within {self.patience:.0f} s"
             self.warn(
-                f"MLflow at {shown_uri(self.uri)} does not have all of this run ({why}). Nothing is lost: "
-                f"zoo track --send {folder} sends the rest, and so does going on with the run"
+                f"MLflow at {shown_uri(self.uri)} does not have all records of this run ({why}). Nothing is lost: "
+                f"run 'zoo track --send {folder}' to send the rest, or resume the run"
             )
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log numbers of a step; those that are not finite are counted in tags instead."""
+        """Log values of a step. Values that are not finite are counted in tags instead."""
         values, now = dict(values), _now()
         self._put(lambda history: _metrics(history, values, step, now))
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
-        """Add a file to the run, which must stay where it is until it is sent; before ``on_end``."""
+        """Add a file to the run, before ``on_end``. The file must stay in its place until it is sent."""
         assert self._run is not None
-        kept = os.path.abspath(path)
-        root = os.path.abspath(self._run.folder)
-        if os.path.commonpath([kept, root]) == root:  # the run's folder may be moved
-            kept = os.path.relpath(kept, root)
-        self._put(lambda history: [{"kind": "artifact", "path": kept, "folder": folder}])
+        place, root = os.path.abspath(path), os.path.abspath(self._run.folder)
+        if os.path.commonpath([place, root]) == root:  # the run's folder may be moved
+            place = os.path.relpath(place, root)
+        self._put(lambda history: [{"kind": "artifact", "path": place, "folder": folder}])
 
     def log_picture(self, path: Path, folder: str = "grids") -> None:
-        """Add a picture to the run; before ``on_end``."""
+        """Add a picture to the run, before ``on_end``."""
         self.log_artifact(path, folder)
 
     def _put(self, job: Job) -> None:
@@ -158,14 +156,14 @@ def _now() -> int:
 
 
 def _opening(run: RunInfo, history: SpoolHistory, parent: str | None, uri: str) -> list[Record]:
-    """What a run starts with: who it is and what it costs; of one that goes on, where it goes on."""
+    """Return the first records of a run: its identity, params and costs; of a resumed run, only that it is running."""
     from specs.expanded_yaml import expanded_yaml
     from specs.recipe_identity import fingerprint
 
     now, tags = _now(), training_tags(run)
     identity = f"{fingerprint(run.recipe, run.graph.conditions)}-{run.graph.hash}"
     ours = history.run is not None and history.run["identity"] == identity
-    # A run that ended and starts from nothing is another run in the same folder.
+    # After a finished run, training from scratch in the same folder is another run.
     if ours and (run.first_step or history.status != "FINISHED"):
         assert history.run is not None
         return [{"kind": "tags", "values": tags}, {**_status(history.run["key"], "RUNNING", now), "uri": uri}]
@@ -183,7 +181,7 @@ def _opening(run: RunInfo, history: SpoolHistory, parent: str | None, uri: str) 
     }
     history.run = opened
     params = list(training_params(run).items())
-    parts = [dict(params[start : start + AT_ONCE]) for start in range(0, len(params), AT_ONCE)]
+    parts = [dict(params[start : start + MAX_PARAMS]) for start in range(0, len(params), MAX_PARAMS)]
     return [
         opened,
         *({"kind": "params", "values": part} for part in parts),

@@ -1,4 +1,4 @@
-"""A thread that appends what training reports to the spool, so that the training loop touches no disk for it."""
+"""A thread that appends records to the spool, so that the training loop does not wait for the disk."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 from registry.tracking.spool import Spool
 from registry.tracking.spool_history import SpoolHistory
 
-__all__ = ["Job", "Record", "SpoolThread"]
+__all__ = ["Job", "Record", "SpoolWriter"]
 
 Record = Mapping[str, Any]
-#: Makes records, with what the spool already holds at hand; run in the thread.
+#: Function that returns records for the history of the run. It is called in the thread.
 Job = Callable[[SpoolHistory], Sequence[Record]]
-#: Seconds between tries while the disk takes nothing.
+#: Seconds between attempts while the disk cannot be written.
 PAUSE = 1.0
 
 
-class SpoolThread:
-    """Appends to a spool, at once and in order; on a disk that is full it keeps what it has and tries again.
+class SpoolWriter:
+    """Appends records to a spool in order. While the disk is full, it holds them in memory and tries again.
 
     Args:
-        spool: opened by the thread.
-        first_step: the step that training goes on from.
-        warn: told once of a disk that takes nothing, and of a job that fails.
+        spool: Spool to append to. The thread opens it.
+        first_step: Step from which training resumes.
+        warn: Function that is called with a message when a write first fails.
     """
 
     def __init__(self, spool: Spool, first_step: int, warn: Callable[[str], None]) -> None:
@@ -41,40 +41,40 @@ class SpoolThread:
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
 
     def start(self) -> None:
-        """Start; returns at once."""
+        """Start the thread."""
         self._thread.start()
 
     def put(self, job: Job) -> None:
-        """Have the thread do a job; returns at once."""
+        """Add a job to the queue, without waiting."""
         self._queue.put(job)
 
     def close(self, patience: float) -> bool:
-        """Finish what is in the queue, waiting for at most ``patience`` seconds; whether all of it was written."""
+        """Write what is in the queue, for at most ``patience`` seconds; return whether all of it was written."""
         self._deadline = time.monotonic() + patience
         self._queue.put(None)
         self._thread.join(patience)
         return not (self._thread.is_alive() or self._jobs or self._records)
 
     def _work(self) -> None:
-        while not self._ended or (self._waits() and time.monotonic() < self._deadline):
+        while not self._ended or (self._has_unwritten() and time.monotonic() < self._deadline):
             self._wait()
             try:
                 self._append()
-            except Exception as error:  # whatever the disk does must not end training
+            except Exception as error:  # no failure of tracking may end training
                 if not self._warned:
-                    self.warn(f"{self.spool.path}: cannot be written ({error}); tracking waits, training goes on")
+                    self.warn(f"{self.spool.path}: cannot be written ({error}); tracking waits, training continues")
                 self._warned = True
         with contextlib.suppress(OSError):
             self.spool.close()
 
-    def _waits(self) -> bool:
-        """Whether something has still to be written."""
+    def _has_unwritten(self) -> bool:
+        """Return whether there are records that are not written."""
         return bool(self._jobs or self._records)
 
     def _wait(self) -> None:
-        """Wait for a job; only for a moment if something has still to be written."""
+        """Wait for a job, but only for ``PAUSE`` seconds if there are records that are not written."""
         try:
-            job = self._queue.get(timeout=PAUSE if self._waits() else None)
+            job = self._queue.get(timeout=PAUSE if self._has_unwritten() else None)
         except queue.Empty:
             return
         if job is None:

@@ -10,7 +10,7 @@ import pytest
 
 from registry.tracking.spool import SentState, Spool
 from registry.tracking.spool_history import SpoolHistory
-from registry.tracking.spool_writer import SpoolThread
+from registry.tracking.spool_writer import SpoolWriter
 from registry.tracking.store import absolute_uri, shown_uri
 
 RUN = {"kind": "run", "key": "k", "identity": "i"}
@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_thread_keeps_what_a_full_disk_does_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
-    thread = SpoolThread(Spool(tmp_path), 0, warnings.append)
+    thread = SpoolWriter(Spool(tmp_path), 0, warnings.append)
     real, failing = Spool.append, [True]
 
     def append(spool: Spool, records: list[dict[str, object]]) -> None:
@@ -102,7 +102,7 @@ def test_records_that_a_full_disk_never_took_are_reported(tmp_path: Path, monkey
     observer.log_metrics({"loss": 1.0}, 1)
     observer.on_end("finished")
     assert any("No space left" in text for text in warnings)
-    assert any("the disk did not take the last records of this run" in text for text in warnings)
+    assert any("the last records of this run could not be written" in text for text in warnings)
 
 
 def test_what_each_store_has_is_remembered(tmp_path: Path) -> None:
