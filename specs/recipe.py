@@ -1,4 +1,4 @@
-"""Recipes found, read over those that they extend, and checked against the entry they train."""
+"""Load recipes: find them, merge them over those that they extend, and check them against their entry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from specs.errors import Position, Problems, UnknownName, did_you_mean, fail, quote
+from specs.errors import Problems, UnknownName, did_you_mean, fail, quote
 from specs.graph import EntryGraph
 from specs.library import find_file, is_path, list_files
 from specs.load import load_entry
@@ -15,7 +15,7 @@ from specs.public_names import offer
 from specs.schemas.recipe import PhaseSpec, Recipe
 from specs.syntax.merge import drop, merge
 from specs.syntax.overrides import apply_overrides
-from specs.syntax.validation import validate
+from specs.syntax.validation import check_name, validate
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, parse
 
 __all__ = ["Recipe", "list_recipes", "load_recipe", "load_recipe_and_graph", "recipe_of_tree"]
@@ -56,7 +56,8 @@ def load_recipe_and_graph(
     """Load a recipe and the graph of the entry it trains; arguments as for :func:`load_recipe`."""
     path = find_file("recipe", name_or_path)
     tree = _read(path, ())
-    _check_name(tree, None if is_path(name_or_path) else path)
+    if not is_path(name_or_path):
+        check_name(tree, path.stem)
     return recipe_of_tree(tree, overrides, search=search)
 
 
@@ -71,14 +72,12 @@ def recipe_of_tree(
         graph = load_entry(recipe.entry, search=search).graph
     except UnknownName as error:
         raise fail("unknown-entry", str(error), locate(tree, "entry")) from None
-    problems = Problems()
-    _check(recipe, graph, tree, problems)
-    problems.raise_if_any()
+    _Checker(recipe, graph, tree).check()
     return recipe, graph
 
 
 def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
-    """The recipe's tree merged over the one that it extends; ``way`` holds the files that led to it."""
+    """Return a recipe's tree merged over the one that it extends; ``way`` holds the files that extend it."""
     tree = parse(path)
     if not isinstance(tree, Mapping):
         raise fail("wrong-type", "a recipe is a mapping of keys to values", tree.position)
@@ -93,16 +92,9 @@ def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
     except UnknownName as error:
         raise fail("unknown-entry", str(error), extends.position) from None
     if base.resolve() in way:
-        circle = " -> ".join(file.stem for file in (*way, base))
-        raise fail("cyclic-reference", f"recipes extend each other in a circle: {circle}", extends.position)
+        cycle = " -> ".join(file.stem for file in (*way, base))
+        raise fail("cyclic-reference", f"recipes extend each other in a cycle: {cycle}", extends.position)
     return merge(drop(_read(base, way), *_OWN), drop(tree, "extends"))
-
-
-def _check_name(tree: Mapping, path: Path | None) -> None:
-    name = tree.get("name")
-    if path is not None and isinstance(name, Scalar) and isinstance(name.value, str) and name.value != path.stem:
-        problem = f"this file is found as {quote(path.stem)} but says its name is {quote(name.value)}"
-        raise fail("name-mismatch", problem, name.position)
 
 
 def _placed(text: str, keys: tuple[str, ...], file: str) -> str:
@@ -117,88 +109,113 @@ def _placed(text: str, keys: tuple[str, ...], file: str) -> str:
     return placed if is_path(placed) else f"./{placed}"  # still a path, not a name
 
 
-def _check(recipe: Recipe, graph: EntryGraph, tree: Tree, problems: Problems) -> None:
-    """What the keys' own rules do not say: that levels exist, are trained from the inside out, and have enough rows."""
-    labels = graph.labels
-    for label in recipe.loss.levels:
-        _check_label(label, graph, locate(tree, "loss", "levels", label, key=True), problems)
-    for kind, there in (("classes", graph.classes), ("text", graph.text)):
-        if there is None and kind in recipe.drop.model_fields_set and getattr(recipe.drop, kind):
-            problems.add("conflict", f"{graph.name} has no {kind} to drop", locate(tree, "drop", kind, key=True))
-    before: str | None = None
-    for name, phase in recipe.phases.items():
+class _Checker:
+    """Checks a recipe against its entry.
+
+    Args:
+        recipe: The recipe.
+        graph: Graph of its entry.
+        tree: Tree that the recipe was read from, for positions.
+    """
+
+    def __init__(self, recipe: Recipe, graph: EntryGraph, tree: Tree) -> None:
+        self.recipe, self.graph, self.tree = recipe, graph, tree
+        self.problems = Problems()
+
+    def check(self) -> None:
+        """Check that levels exist, are trained from the inside out and have enough rows.
+
+        Raises:
+            SpecError: All errors.
+        """
+        for label in self.recipe.loss.levels:
+            self.is_level(label, "loss", "levels", label, key=True)
+        drop = self.recipe.drop
+        for kind in ("classes", "text"):
+            if kind not in self.graph.conditions and kind in drop.model_fields_set and getattr(drop, kind):
+                self.error("conflict", f"{self.graph.name} has no {kind} to drop", "drop", kind, key=True)
+        before: str | None = None
+        for name, phase in self.recipe.phases.items():
+            self.check_phase(name, phase, before)
+            before = phase.train if phase.train in self.graph.labels else before
+        self.problems.raise_if_any()
+
+    def error(self, code: str, message: str, *path: str | int, key: bool = False) -> None:
+        """Record an error at ``path``."""
+        self.problems.add(code, message, locate(self.tree, *path, key=key))
+
+    def is_level(self, label: str, *path: str | int, key: bool = False) -> bool:
+        """Check that the entry has a level."""
+        return self.is_in(label, self.graph.labels, f"{self.graph.name} has no level {quote(label)}", *path, key=key)
+
+    def is_in(self, label: str, labels: Sequence[str], message: str, *path: str | int, key: bool = False) -> bool:
+        """Check that a label is one of ``labels``; else report ``message`` with a suggestion."""
+        if label not in labels:
+            hint = did_you_mean(label, labels) or f"; its levels are {', '.join(labels)}"
+            self.error("bad-value", message + hint, *path, key=key)
+        return label in labels
+
+    def check_phase(self, name: str, phase: PhaseSpec, before: str | None) -> None:
+        """Check a phase; ``before`` is the level that the phase before trains."""
         at = ("phases", name)
-        weighted = phase.loss.levels if phase.loss is not None else {}
-        places = {label: locate(tree, *at, "loss", "levels", label, key=True) for label in weighted}
-        known = [label for label, place in places.items() if _check_label(label, graph, place, problems)]
-        _check_weighting(recipe, phase, tree, at, problems)
-        if not _check_label(phase.train, graph, locate(tree, *at, "train"), problems):
-            continue
+        weighted = phase.loss.levels if phase.loss is not None else ()
+        known = [label for label in weighted if self.is_level(label, *at, "loss", "levels", label, key=True)]
+        self.check_weighting(name, phase)
+        if not self.is_level(phase.train, *at, "train"):
+            return
+        inside = self.graph.inner(phase.train).labels
         for label in known:
-            if labels.index(label) < labels.index(phase.train):
-                message = f"phase {quote(name)} does not train {label}, which lies around {phase.train}"
-                problems.add("bad-value", message, places[label])
-        if before is not None and labels.index(phase.train) > labels.index(before):
-            message = f"phase {quote(name)} trains {phase.train}, which lies inside {before} of the phase before"
-            problems.add("bad-value", message, locate(tree, *at, "train"))
-        if before is None and phase.initialise == "before":
-            message = f"phase {quote(name)} is the first; there is none before it"
-            problems.add("bad-value", message, locate(tree, *at, "initialise"))
-        before = phase.train
-        inside = labels[labels.index(phase.train) :]
-        _check_rows(phase, inside, tree, at, problems)
-        _check_trained(recipe, phase, inside, tree, at, problems)
+            if label not in inside:
+                message = f"phase {quote(name)} does not train {label}, which is outside {phase.train}"
+                self.error("bad-value", message, *at, "loss", "levels", label, key=True)
+        if before is not None and before not in inside:
+            message = f"phase {quote(name)} trains {phase.train}, which is inside {before} of the phase before"
+            self.error("bad-value", message, *at, "train")
+        if phase.initialise == "before" and name == next(iter(self.recipe.phases)):
+            message = f"phase {quote(name)} is the first one, so it cannot start from the phase before"
+            self.error("bad-value", message, *at, "initialise")
+        self.check_rows(name, phase, inside)
+        self.check_trained(name, phase, inside)
+
+    def check_weighting(self, name: str, phase: PhaseSpec) -> None:
+        """Check that the weighting is defined for the loss."""
+        loss = self.recipe.loss_of(phase)
+        if loss.space == "v" and loss.weighting != "none":
+            message = f"weighting {quote(loss.weighting)} is defined for the eps space; set 'space: eps'"
+            self.error("conflict", message, *_loss(name, phase, "space", "weighting"), "weighting")
+
+    def check_trained(self, name: str, phase: PhaseSpec, labels: Sequence[str]) -> None:
+        """Check that a phase has a level with a loss, and a level that is not frozen."""
+        for index, label in enumerate(phase.freeze):
+            message = f"phase {quote(name)} has no level {quote(label)} to freeze"
+            self.is_in(label, labels, message, "phases", name, "freeze", index)
+        if set(labels) <= set(phase.freeze):
+            message = f"phase {quote(name)} freezes every level; none is left to train"
+            self.error("conflict", message, "phases", name, "freeze", key=True)
+        if not any(map(self.recipe.loss_of(phase).weight, labels)):
+            message = f"phase {quote(name)} has no level with a loss"
+            self.error("conflict", message, *_loss(name, phase, "levels"), "levels", key=True)
+
+    def check_rows(self, name: str, phase: PhaseSpec, labels: Sequence[str]) -> None:
+        """Check that no level has more rows than the level inside it."""
+        if isinstance(phase.batch, int):
+            return
+        at = ("phases", name, "batch")
+        for label in phase.batch:
+            self.is_in(
+                label, labels, f"phase {quote(name)} does not train a level {quote(label)}", *at, label, key=True
+            )
+        if phase.train not in phase.batch:
+            self.error("missing-key", f"'batch' needs the rows of {phase.train}", *at, key=True)
+            return
+        rows = phase.rows(labels)
+        for outer, inner in pairwise(labels):
+            if rows[outer] > rows[inner]:
+                message = f"level {outer} has {rows[outer]} rows, more than {inner} inside it ({rows[inner]})"
+                self.error("bad-value", message, *at, outer)
 
 
-def _check_label(label: str, graph: EntryGraph, position: Position, problems: Problems) -> bool:
-    if label in graph.labels:
-        return True
-    hint = did_you_mean(label, graph.labels) or f"; its levels are {', '.join(graph.labels)}"
-    problems.add("bad-value", f"{graph.name} has no level {quote(label)}{hint}", position)
-    return False
-
-
-def _check_weighting(recipe: Recipe, phase: PhaseSpec, tree: Tree, at: tuple[str, str], problems: Problems) -> None:
-    loss = recipe.loss_of(phase)
-    if loss.space == "v" and loss.weighting != "none":
-        changed = phase.loss is not None and phase.loss.model_fields_set & {"space", "weighting"}
-        where = locate(tree, *((*at, "loss") if changed else ("loss",)), "weighting")
-        message = f"weighting {quote(loss.weighting)} is defined for the eps space; set 'space: eps'"
-        problems.add("conflict", message, where)
-
-
-def _check_trained(
-    recipe: Recipe, phase: PhaseSpec, labels: Sequence[str], tree: Tree, at: tuple[str, str], problems: Problems
-) -> None:
-    """That something is learnt: a level with a loss, and one that is not frozen."""
-    for index, label in enumerate(phase.freeze):
-        if label not in labels:
-            hint = did_you_mean(label, labels) or f"; it trains {', '.join(labels)}"
-            message = f"phase {quote(at[1])} has no level {quote(label)} to freeze{hint}"
-            problems.add("bad-value", message, locate(tree, *at, "freeze", index))
-    if set(labels) <= set(phase.freeze):
-        message = f"phase {quote(at[1])} freezes every level; none is left to train"
-        problems.add("conflict", message, locate(tree, *at, "freeze", key=True))
-    weighted = [label for label in labels if recipe.loss_of(phase).weight(label)]
-    changed = phase.loss is not None and "levels" in phase.loss.model_fields_set
-    where = locate(tree, *((*at, "loss") if changed else ("loss",)), "levels", key=True)
-    if not weighted:
-        problems.add("conflict", f"phase {quote(at[1])} has no level with a loss", where)
-
-
-def _check_rows(phase: PhaseSpec, labels: Sequence[str], tree: Tree, at: tuple[str, str], problems: Problems) -> None:
-    if isinstance(phase.batch, int):
-        return
-    for label in phase.batch:
-        if label not in labels:
-            hint = did_you_mean(label, labels) or f"; it trains {', '.join(labels)}"
-            message = f"phase {quote(at[1])} does not train a level {quote(label)}{hint}"
-            problems.add("bad-value", message, locate(tree, *at, "batch", label, key=True))
-    if phase.train not in phase.batch:
-        problems.add("missing-key", f"'batch' needs the rows of {phase.train}", locate(tree, *at, "batch", key=True))
-        return
-    rows = phase.rows(labels)
-    for outer, inner in pairwise(labels):
-        if rows[outer] > rows[inner]:
-            message = f"level {outer} has {rows[outer]} rows, more than {inner} inside it ({rows[inner]})"
-            problems.add("bad-value", message, locate(tree, *at, "batch", outer))
+def _loss(name: str, phase: PhaseSpec, *keys: str) -> tuple[str, ...]:
+    """Return the path of the loss that sets any of ``keys``: the phase's, or the recipe's."""
+    own = phase.loss is not None and phase.loss.model_fields_set & set(keys)
+    return ("phases", name, "loss") if own else ("loss",)

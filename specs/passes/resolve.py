@@ -11,7 +11,7 @@ from specs.library import Reference, find, find_tag, is_path, list_names
 from specs.passes.variants import check_variants, multiply
 from specs.schemas.entry import TagSpec
 from specs.syntax.merge import drop, is_null, merge, put
-from specs.syntax.validation import validate
+from specs.syntax.validation import check_name, validate
 from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree, display_name, parse
 from specs.syntax.yaml_tree import Sequence as TreeSequence
 
@@ -63,10 +63,7 @@ class Resolver:
         if reference is None:
             raise UnknownName(name, closest(name, list_names(self.search), count=3))
         tree = self.reference(reference, self.search)
-        written = tree.get("name")
-        if isinstance(written, Scalar) and isinstance(written.value, str) and written.value != reference.name:
-            problem = f"the file's name is {quote(reference.name)}, but its key 'name' is {quote(written.value)}"
-            raise fail("name-mismatch", problem, written.position)
+        check_name(tree, reference.name)
         return tree
 
     def path(self, path: Path) -> Mapping:

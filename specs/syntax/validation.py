@@ -8,10 +8,10 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from specs.errors import CODES, Position, Problems, did_you_mean, quote
-from specs.syntax.yaml_tree import Mapping, Sequence, Tree, locate, plain
+from specs.errors import CODES, Position, Problems, did_you_mean, fail, quote
+from specs.syntax.yaml_tree import Mapping, Scalar, Sequence, Tree, locate, plain
 
-__all__ = ["validate", "validate_into"]
+__all__ = ["check_name", "validate", "validate_into"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[Any, ...]
@@ -132,6 +132,18 @@ def explain(
         )
     message = detail["msg"].removeprefix("Value error, ")
     return "bad-value", f"{what}: {message}"
+
+
+def check_name(tree: Mapping, name: str) -> None:
+    """Check that the key ``name`` of a file is the name that the file was found by.
+
+    Raises:
+        SpecError: It is another name.
+    """
+    written = tree.get("name")
+    if isinstance(written, Scalar) and isinstance(written.value, str) and written.value != name:
+        message = f"the file is named {quote(name)}, but its key 'name' is {quote(written.value)}"
+        raise fail("name-mismatch", message, written.position)
 
 
 def describe(path: Path, subject: str) -> str:

@@ -139,7 +139,7 @@ def test_recipe_survives_json() -> None:
         ("phases.p16.batch.r16=9", "error[bad-value]: level r16 has 9 rows, more than r8 inside it"),
         ("phases.p16.batch={r4: 1}", "error[bad-value]: phase 'p16' does not train a level 'r4'"),
         ("loss.levels={r12: 1}", "error[bad-value]: mdm-micro has no level 'r12'"),
-        ("phases.p8.loss.levels={r16: 1}", "error[bad-value]: phase 'p8' does not train r16, which lies around r8"),
+        ("phases.p8.loss.levels={r16: 1}", "error[bad-value]: phase 'p8' does not train r16, which is outside r8"),
         ("phases.p16.loss.levels={r1: 1}", "error[bad-value]: mdm-micro has no level 'r1'"),
         ("loss.weighting=vdm", "error[conflict]: weighting 'vdm' is defined for the eps space"),
         ("optimizer.name=adanw2", "error[bad-value]: no optimizer is called 'adanw2'; did you mean 'adanw'"),
@@ -179,7 +179,7 @@ def test_all_mistakes_of_a_file_come_together(tmp_path: Path) -> None:
 def test_phases_go_outwards(tmp_path: Path) -> None:
     text = BASE.format(name="back").replace("train: r8,", "train: r0,").replace("train: r16,", "train: r8,")
     path = write(tmp_path, "back", text.replace("train: r0,", "train: r16,").replace("{r16: 2, r8: 4}", "4"))
-    with pytest.raises(SpecError, match="phase 'p16' trains r8, which lies inside r16 of the phase before"):
+    with pytest.raises(SpecError, match="phase 'p16' trains r8, which is inside r16 of the phase before"):
         load_recipe(path)
 
 
@@ -212,7 +212,7 @@ def test_folders_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert load_recipe("short").name == "short"
     assert load_recipe("mine").entry == "mdm-micro"
     (tmp_path / "recipes" / "other.yaml").write_text(BASE.format(name="mine"))
-    with pytest.raises(SpecError, match="found as 'other' but says its name is 'mine'"):
+    with pytest.raises(SpecError, match="the file is named 'other', but its key 'name' is 'mine'"):
         load_recipe("other")
 
 
