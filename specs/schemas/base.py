@@ -10,17 +10,17 @@ EntryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0
 
 
 class Model(BaseModel):
-    """Closed, strict and frozen."""
+    """Frozen and strict model; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Open(BaseModel):
-    """Frozen and strict, with further keys whose names the author chooses."""
+    """Frozen and strict model with further keys of any name."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     @property
     def others(self) -> dict[str, Any]:
-        """The keys that are no fields, as written."""
+        """Keys that are not fields."""
         return dict(self.__pydantic_extra__ or {})

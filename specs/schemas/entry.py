@@ -1,4 +1,4 @@
-"""The language's keys: frozen models of an entry whose references have been resolved."""
+"""Schema of entries, their references resolved."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _down(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return {"block": "down", "factor": value}
     if not isinstance(value, dict):
-        raise PydanticCustomError("wrong-type", "'down' is a whole number or {block: NAME, ...}")
+        raise PydanticCustomError("wrong-type", "'down' must be a whole number or {block: NAME, ...}")
     return value
 
 
@@ -55,7 +55,7 @@ def _source(value: Any) -> Any:
         if len(ways) == 1:
             rest = {key: item for key, item in value.items() if key != ways[0]}
             return {"node": value[ways[0]], "way": ways[0], "args": rest}
-    raise PydanticCustomError("bad-value", "'from' takes the name of a node, {down: NAME} or {up: NAME}")
+    raise PydanticCustomError("bad-value", "'from' must be the name of a node, {down: NAME} or {up: NAME}")
 
 
 def _sources(value: Any) -> Any:
@@ -67,7 +67,7 @@ _SOURCE_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string"}, _WAY]}
 
 
 class BlockUse(Open):
-    """A block and its arguments, written as a name or as ``{block: NAME, ...}``; ``others`` are the arguments."""
+    """A block: its name, or ``{block: NAME, ...}``. ``others`` are its arguments."""
 
     block: str = Field(description="name of a block")
 
@@ -77,20 +77,20 @@ Down = Annotated[BlockUse, BeforeValidator(_down, json_schema_input_type=int | B
 
 
 class StageSpec(Model):
-    """One resolution of a U shape."""
+    """One resolution of a U-shaped level."""
 
     width: Width
     depth: int = Field(default=1, ge=0, le=MAX_REPEAT, description="units on the way down; one more on the way up")
     blocks: Annotated[tuple[Use, ...], Field(strict=False, min_length=1, max_length=MAX_REPEAT)] | None = Field(
         default=None, description="blocks of a unit; default [resnet]"
     )
-    attention: int | None = Field(default=None, ge=0, le=MAX_REPEAT, description="attention blocks after a resnet")
+    attention: int | None = Field(default=None, ge=0, le=MAX_REPEAT, description="attention blocks, after a resnet")
     down: Down | None = Field(default=None, description="step to the next stage: a factor (default 2) or a block")
-    skip: Skip | None = Field(default=None, description="how the way up takes the skips; default the level's")
+    skip: Skip | None = Field(default=None, description="how skips are merged on the way up; default the level's")
 
 
 class SourceSpec(Model):
-    """What a node reads: another node, perhaps resampled on the way."""
+    """An input of a node: another node, optionally resampled."""
 
     node: str
     way: Literal["down", "up"] | None = None
@@ -98,7 +98,7 @@ class SourceSpec(Model):
 
     @model_serializer
     def _written(self) -> str | dict[str, Any]:
-        """As it stands in a file."""
+        """Return the form that a file has."""
         return self.node if self.way is None else {self.way: self.node, **self.args}
 
 
@@ -116,13 +116,13 @@ class StemNode(Model):
 
 
 class NestNode(Model):
-    """Where the nested level stands."""
+    """The nested level."""
 
     sources: Sources = Field(alias="from")
 
 
 class HeadNode(Model):
-    """What the level gives."""
+    """The node that the head reads."""
 
     sources: Sources = Field(alias="from")
     groups: int | None = Field(default=None, ge=1, le=4096, description="groups of the head's norm")
@@ -133,13 +133,13 @@ class NodeSpec(Open):
 
     block: str = Field(description="name of a block")
     sources: Sources = Field(alias="from", description="NAME, {down: NAME}, {up: NAME}, or a list of these")
-    width: Width | None = Field(default=None, description="channels it gives; default those it reads")
-    merge: Literal["cat", "add", "mean"] | None = Field(default=None, description="how several inputs become one")
-    repeat: int = Field(default=1, ge=1, le=MAX_REPEAT, description="that many in a row")
+    width: Width | None = Field(default=None, description="output channels; default the input channels")
+    merge: Literal["cat", "add", "mean"] | None = Field(default=None, description="how several inputs are merged")
+    repeat: int = Field(default=1, ge=1, le=MAX_REPEAT, description="number of blocks in sequence")
 
 
 class GraphSpec(Open):
-    """Named nodes; ``others`` are those that are not reserved."""
+    """The explicit form of a level. ``others`` are its nodes by name."""
 
     __pydantic_extra__: dict[str, NodeSpec]
     stem: StemNode
@@ -148,24 +148,24 @@ class GraphSpec(Open):
 
 
 class TextSpec(Model):
-    """Tokens of a text encoder that runs outside."""
+    """Token states of a text encoder."""
 
     width: Width
-    tokens: int = Field(ge=1, le=MAX_WIDTH, description="tokens of a prompt")
-    project: Width | None = Field(default=None, description="width the tokens are projected to, once for all levels")
+    tokens: int = Field(ge=1, le=MAX_WIDTH, description="tokens per prompt")
+    project: Width | None = Field(default=None, description="width of a projection of the tokens that all levels share")
     self_attention: int = Field(default=0, ge=0, le=64, description="self-attention layers over the tokens")
-    mask_attention: bool = Field(default=False, description="whether cross-attention obeys the mask")
-    pool: bool = Field(default=True, description="whether the mean token joins the time embedding")
+    mask_attention: bool = Field(default=False, description="whether cross-attention uses the mask")
+    pool: bool = Field(default=True, description="whether the mean token is added to the time embedding")
 
 
 class MicroSpec(Model):
-    """A number per sample that joins the time embedding."""
+    """A number per sample that is added to the time embedding."""
 
-    default: float | None = Field(default=None, ge=0, le=1e9, description="of ``scale``: the level's resolution")
+    default: float | None = Field(default=None, ge=0, le=1e9, description="default; of scale the level's resolution")
 
 
 class InputsSpec(Open):
-    """What a network is given beside the noisy image; ``others`` are the micro inputs."""
+    """Inputs of a network besides the noisy image. ``others`` are the micro inputs."""
 
     __pydantic_extra__: dict[str, MicroSpec]
     text: TextSpec | None = None
@@ -185,48 +185,49 @@ class HeadSpec(Model):
 
 
 class ProcessSpec(Model):
-    """The diffusion process an entry is made for; only the outermost level's counts."""
+    """The diffusion process; only that of the outermost level is used."""
 
     schedule: Literal["cosine", "linear", "cosine_logsnr"] = "cosine"
     steps: int = Field(default=1000, ge=1, le=100_000)
     prediction: Literal["v"] = "v"
-    shift: float = Field(default=1.0, ge=0, le=16, description="a level s times the innermost's side uses SNR/s^shift")
+    shift: float = Field(default=1.0, ge=0, le=16, description="a level s times the innermost side uses SNR/s^shift")
 
 
 class LevelSpec(Model):
-    """One resolution of the nest, and everything inside it."""
+    """One level with all levels inside it."""
 
-    name: EntryName | None = Field(default=None, description="the entry it comes from")
-    resolution: int = Field(ge=1, le=MAX_PIXELS, description="side in pixels")
-    nest: LevelSpec | None = Field(default=None, description="the level inside: a name, changes to one, or a level")
+    name: EntryName | None = Field(default=None, description="entry that the level comes from")
+    resolution: int = Field(ge=1, le=MAX_PIXELS, description="side length in pixels")
+    nest: LevelSpec | None = Field(default=None, description="inner level: a name, changes to an entry, or a level")
     inputs: InputsSpec = Field(
         default_factory=lambda: InputsSpec.model_validate({}), description="text, classes, micro inputs; innermost only"
     )
     time: TimeSpec | None = Field(default=None, description="the time embedding; innermost only")
-    defaults: dict[str, dict[str, Any]] = Field(default={}, description="arguments by block")
+    defaults: dict[str, dict[str, Any]] = Field(default={}, description="arguments per block")
     stages: dict[str, StageSpec] | None = Field(default=None, description="the U-shaped short form, finest first")
-    skip: Skip = Field(default="cat", description="how the way up takes the skips")
+    skip: Skip = Field(default="cat", description="how skips are merged on the way up")
     middle: Annotated[tuple[Use, ...], Field(strict=False, max_length=MAX_REPEAT)] | None = Field(
         default=None, description="blocks at the coarsest stage, innermost only; default [resnet, attention, resnet]"
     )
     graph: GraphSpec | None = Field(default=None, description="the explicit form, instead of stages")
     head: HeadSpec = HeadSpec()
     normalize_input: Literal["auto", True, False] = Field(
-        default="auto", description="divide the noisy input by its deviation; auto: where a level nests and is nested"
+        default="auto",
+        description="divide the noisy input by its deviation; auto: if the level nests and is nested",
     )
     channels: int = Field(default=3, ge=1, le=64, description="channels of the image")
 
     @property
     def levels(self) -> tuple[LevelSpec, ...]:
-        """This level and those inside it, outermost first."""
+        """The level and all levels inside it, outermost first."""
         return (self, *(self.nest.levels if self.nest is not None else ()))
 
 
 class EntrySpec(LevelSpec):
-    """An entry of the zoo, its references resolved."""
+    """An entry, its references resolved."""
 
     name: EntryName
-    summary: str = Field(default="", max_length=1000, description="one line on what it is")
+    summary: str = Field(default="", max_length=1000, description="description in one line")
     process: ProcessSpec = ProcessSpec()
 
     @property
@@ -236,21 +237,14 @@ class EntrySpec(LevelSpec):
 
 
 class TagSpec(Model):
-    """A tag: the conditioning that it replaces, and the entries it is listed with."""
+    """A tag: the conditions that it sets, and the entries that are listed with it."""
 
     name: EntryName
     summary: str = Field(default="", max_length=1000)
-    inputs: InputsSpec | None = Field(default=None, description="replaces the innermost text and classes")
+    inputs: InputsSpec | None = Field(default=None, description="replacement of the innermost text and classes")
     entries: Annotated[tuple[EntryName, ...], Field(strict=False)] = Field(
-        default=(), description="names that are listed with this tag; any entry may be asked for with it"
+        default=(), description="entries that are listed with this tag; it works with any entry"
     )
-
-
-class VariantSpec(Open):
-    """Changes that make another entry; ``others`` are merged like those of an entry that extends this one."""
-
-    summary: str = ""
-    multiply: MultiplySpec | None = None
 
 
 class MultiplySpec(Model):

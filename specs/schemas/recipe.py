@@ -1,4 +1,4 @@
-"""How an entry is trained: the keys of a recipe."""
+"""Schema of recipes: how an entry is trained."""
 
 from __future__ import annotations
 
@@ -34,16 +34,15 @@ def _batch(value: Any) -> Any:
     if not rows or any(isinstance(row, bool) or not isinstance(row, int) for row in rows):
         raise PydanticCustomError("wrong-type", "'batch' is a number of rows, or {level: rows}")
     if not all(1 <= row <= MAX_ROWS for row in rows):
-        raise PydanticCustomError("out-of-range", f"'batch' has from 1 to {MAX_ROWS:,} rows a level")
+        raise PydanticCustomError("out-of-range", f"'batch' must be from 1 to {MAX_ROWS:,} rows per level")
     return value
 
 
-# Checked before the union, whose own errors would come double.
+# Validated before the union, which would report every error twice.
 Batch = Annotated[int | dict[str, int], BeforeValidator(_batch, json_schema_input_type=int | dict[str, int])]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
-
-#: The settings of the paper, for the optimizer it was trained with and its sibling; others keep their own.
+#: Settings of the paper, arXiv 2310.15111, for AdamW and Adam. Other optimizers have their own defaults.
 _ADAM = {"betas": (0.9, 0.99), "weight_decay": 0.01, "epsilon": 1e-8}
 Option = float | int | bool | str | Annotated[tuple[float, ...], Field(strict=False)]
 
@@ -67,19 +66,19 @@ def _data(value: Any) -> Any:
     return {name: float(weight) for name, weight in value.items()}
 
 
-# Checked before the union, as above.
+# Validated before the union, as above.
 Data = Annotated[str | dict[str, float], BeforeValidator(_data, json_schema_input_type=str | dict[str, float])]
 
 
 class OptimizerSpec(Model):
-    """An optimizer of torch or timm by name; AdamW and Adam have the betas of the paper unless others are given."""
+    """An optimizer of torch or timm. AdamW and Adam have the settings of the paper as defaults."""
 
     name: Annotated[str, BeforeValidator(_optimizer)] = Field(
-        default="adamw", description="of torch or of timm; 'timm:NAME' for timm's where torch has one of that name"
+        default="adamw", description="name in torch or timm; 'timm:NAME' for timm's if torch has the same name"
     )
     learning_rate: float = Field(default=1e-4, gt=0, le=10)
     betas: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] | None = Field(
-        default=None, description="default (0.9, 0.99) for adamw and adam, the optimizer's own for any other"
+        default=None, description="default (0.9, 0.99) for adamw and adam, else the optimizer's own"
     )
     weight_decay: float | None = Field(default=None, ge=0, le=10, description="default 0.01 for adamw and adam")
     epsilon: float | None = Field(default=None, gt=0, le=1, description="default 1e-8 for adamw and adam")
@@ -94,53 +93,53 @@ class OptimizerSpec(Model):
 
 
 class ScheduleSpec(Model):
-    """The learning rate over a phase: a linear warm-up, then constant or a cosine down to zero."""
+    """Learning rate over a phase: linear warmup, then constant or cosine decay to zero."""
 
-    warmup: int = Field(default=0, ge=0, description="steps")
+    warmup: int = Field(default=0, ge=0, description="steps of linear warmup")
     decay: Literal["constant", "cosine"] = "constant"
 
 
 class LossSpec(Model):
-    """Mean squared error of the prediction, averaged over each level's rows and summed over levels."""
+    """Mean squared error of the prediction, averaged over the rows of each level and summed over levels."""
 
-    space: Literal["v", "eps"] = Field(default="eps", description="the published networks were trained in eps space")
+    space: Literal["v", "eps"] = Field(default="eps", description="space of the error; the published networks use eps")
     weighting: Literal["none", "vdm", "min_snr", "sigmoid"] = Field(
-        default="none", description="weight by signal-to-noise ratio; defined for the eps space"
+        default="none", description="weighting by signal-to-noise ratio, for the eps space"
     )
     levels: dict[str, Weight | None] = Field(
-        default={}, description="weights by level; a level not named has 1, one with 0 or null has no loss"
+        default={}, description="weight per level, default 1; a level with 0 or null has no loss"
     )
 
     def weight(self, label: str) -> float:
-        """The weight of a level; 0 for none."""
+        """Return the weight of a level, 0 if it has no loss."""
         return self.levels.get(label, 1.0) or 0.0
 
 
 class CarrySpec(Model):
-    """What goes from a phase to the next beside the weights."""
+    """What a phase takes over from the phase before, besides the weights."""
 
-    optimizer: bool = Field(default=False, description="the optimizer's state of the levels that were trained before")
-    ema: bool = Field(default=True, description="the moving average; else it starts anew from the weights")
+    optimizer: bool = Field(default=False, description="optimizer state of the levels trained before")
+    ema: bool = Field(default=True, description="EMA weights; if false, the EMA restarts from the weights")
 
 
 class PhaseSpec(Model):
-    """Training one level with everything inside it, from the phase before."""
+    """A phase of training: one level with all levels inside it."""
 
-    train: str = Field(description="label of the outermost level that is trained, such as r64")
+    train: str = Field(description="label of the outermost level to train, such as r64")
     steps: int | None = Field(default=None, ge=1, le=MAX_STEPS)
-    hours: float | None = Field(default=None, gt=0, le=100_000, description="of training, instead of steps")
-    batch: Batch = Field(description="rows, or rows by level, not falling inwards")
+    hours: float | None = Field(default=None, gt=0, le=100_000, description="hours of training, instead of steps")
+    batch: Batch = Field(description="rows, or rows per level; no level has more than the level inside it")
     learning_rate: float | None = Field(default=None, gt=0, le=10, description="instead of the optimizer's")
-    schedule: ScheduleSpec | None = Field(default=None, description="what differs from the recipe's")
-    loss: LossSpec | None = Field(default=None, description="what differs from the recipe's")
+    schedule: ScheduleSpec | None = Field(default=None, description="changes to the recipe's schedule")
+    loss: LossSpec | None = Field(default=None, description="changes to the recipe's loss")
     initialise: str | None = Field(
         default=None,
-        description="'before' (the phase before; the default), 'fresh', a weights file, or an entry with weights",
+        description="'before' (the phase before, the default), 'fresh', a weights file, or an entry with weights",
     )
     freeze: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        default=(), description="labels of levels that stay"
+        default=(), description="labels of levels that are not trained"
     )
-    carry: CarrySpec | None = Field(default=None, description="what differs from the recipe's")
+    carry: CarrySpec | None = Field(default=None, description="changes to the recipe's carry")
 
     @model_validator(mode="after")
     def _has_one_length(self) -> PhaseSpec:
@@ -150,7 +149,7 @@ class PhaseSpec(Model):
         return self
 
     def rows(self, labels: Sequence[str]) -> dict[str, int]:
-        """Rows by level, outermost first; a level that is not named has as many as the one around it."""
+        """Return the rows per level, outermost first. The default is the rows of the level around it."""
         if isinstance(self.batch, int):
             return dict.fromkeys(labels, self.batch)
         result: dict[str, int] = {}
@@ -161,61 +160,61 @@ class PhaseSpec(Model):
 
 
 class DropSpec(Model):
-    """How often a condition is left out, so that the model also learns to do without (for guidance)."""
+    """Probabilities of dropping a condition, for classifier-free guidance."""
 
     classes: float = Field(default=0.1, ge=0, le=1)
     text: float = Field(default=0.1, ge=0, le=1)
 
 
 class CadenceSpec(Model):
-    """How often something is done, in steps; 0 for the ends of phases alone."""
+    """Intervals in steps; 0 for the end of each phase only."""
 
     checkpoint: int = Field(default=200, ge=0)
     evaluate: int = Field(default=200, ge=0)
     samples: int = Field(default=0, ge=0)
-    monitor: int = Field(default=50, ge=0, description="loss by noise, gradients by level; 0 for never")
+    monitor: int = Field(default=50, ge=0, description="loss by noise level and gradient norm per level; 0 for never")
     distance: int = Field(
-        default=0, ge=0, description="distance of samples from the data, at the next checkpoint; 0 for never"
+        default=0, ge=0, description="distance of samples from the data (KID, FID), at the next checkpoint; 0 for never"
     )
 
 
 class CheckpointSpec(Model):
-    """Which checkpoints are kept."""
+    """Checkpoint retention."""
 
-    last: int = Field(default=1, ge=1, le=1000, description="states, the newest ones")
-    best: int = Field(default=1, ge=0, le=1000, description="weights of each phase with the lowest held-out loss")
-    every: int = Field(default=0, ge=0, description="states at multiples of so many steps, for good; 0 for none")
+    last: int = Field(default=1, ge=1, le=1000, description="number of newest states")
+    best: int = Field(default=1, ge=0, le=1000, description="number of weights per phase, by lowest validation loss")
+    every: int = Field(default=0, ge=0, description="interval in steps of states that are never deleted; 0 for none")
 
 
 class Recipe(Model):
-    """How an entry is trained."""
+    """How an entry is trained: data, optimizer, loss and phases."""
 
     name: EntryName
     summary: str = Field(default="", max_length=1000)
     entry: str = Field(description="name of an entry, or path to one")
-    data: Data = Field(description="name of a packaged data set, path to shards, or several with weights")
-    crop: Literal["center", "random"] = Field(default="center", description="which square of an image is taken")
-    licence: str = Field(default="", max_length=1000, description="of the data, where its card does not say")
-    flip: bool = Field(default=False, description="mirror half of the images; not for images with writing")
-    text_encoder: str = Field(default="embedded", description="for entries with text: embedded, a T5, or a folder")
+    data: Data = Field(description="name of a packaged data set, path to shards, or {data set: weight}")
+    crop: Literal["center", "random"] = Field(default="center", description="square that is cropped from an image")
+    licence: str = Field(default="", max_length=1000, description="license of the data, if its card has none")
+    flip: bool = Field(default=False, description="random horizontal flip; not for images with text")
+    text_encoder: str = Field(default="embedded", description="text encoder: embedded, a T5 model, or a folder")
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
-    ema: float = Field(default=0.9999, ge=0, lt=1, description="decay of the moving average of weights")
+    ema: float = Field(default=0.9999, ge=0, lt=1, description="decay of the EMA of the weights")
     loss: LossSpec = LossSpec()
     drop: DropSpec = DropSpec()
-    clip: float = Field(default=2.0, gt=0, description="largest norm of the gradient")
+    clip: float = Field(default=2.0, gt=0, description="maximum gradient norm")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="of activations; auto: bfloat16 on a GPU that has it, else float32"
+        default="auto", description="dtype of activations; auto: bfloat16 on a GPU that supports it, else float32"
     )
     initialise: str | None = Field(
-        default=None, description="of the first phase: a weights file, or an entry with weights"
+        default=None, description="initial weights of the first phase: a weights file, or an entry with weights"
     )
     carry: CarrySpec = CarrySpec()
     max_bad_steps: int = Field(
-        default=3, ge=1, le=1_000_000, description="steps in a row that are not finite, then stop"
+        default=3, ge=1, le=1_000_000, description="consecutive steps with a non-finite loss after which to stop"
     )
     seed: int = Field(default=0, ge=0, le=2**31)
-    workers: int = Field(default=0, ge=0, le=256, description="processes that read ahead")
+    workers: int = Field(default=0, ge=0, le=256, description="data-loading processes")
     every: CadenceSpec = CadenceSpec()
     checkpoints: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec(samples=1000)
@@ -223,27 +222,27 @@ class Recipe(Model):
 
     @property
     def data_name(self) -> str:
-        """The data in a word: its name or path, or several joined by plus signs."""
+        """Name or path of the data; several are joined by plus signs."""
         return self.data if isinstance(self.data, str) else "+".join(self.data)
 
     def schedule_of(self, phase: PhaseSpec) -> ScheduleSpec:
-        """The recipe's schedule with the phase's changes."""
+        """Return the recipe's schedule with the changes of a phase."""
         return _changed(self.schedule, phase.schedule)
 
     def loss_of(self, phase: PhaseSpec) -> LossSpec:
-        """The recipe's loss with the phase's changes."""
+        """Return the recipe's loss with the changes of a phase."""
         return _changed(self.loss, phase.loss)
 
     def carry_of(self, phase: PhaseSpec) -> CarrySpec:
-        """What the phase takes from the one before, with the phase's changes."""
+        """Return the recipe's ``carry`` with the changes of a phase."""
         return _changed(self.carry, phase.carry)
 
     def parts_of(self, phase: PhaseSpec) -> dict[str, BaseModel]:
-        """Return the parts of the recipe that a phase may change, with its changes."""
+        """Return the parts of the recipe that a phase may change, with the changes of a phase."""
         return {"schedule": self.schedule_of(phase), "loss": self.loss_of(phase), "carry": self.carry_of(phase)}
 
     def source_of(self, name: str) -> str:
-        """Where a phase's weights come from: "before", "fresh", a path, or the name of an entry."""
+        """Return the source of a phase's initial weights: "before", "fresh", a path, or the name of an entry."""
         own = self.phases[name].initialise
         if name == next(iter(self.phases)):
             return own or self.initialise or "fresh"
@@ -281,7 +280,7 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 def _changed(base: Part, change: Part | None) -> Part:
-    """``base`` with what was written in ``change``."""
+    """Return ``base`` with the fields that are set in ``change``."""
     if change is None:
         return base
     return base.model_copy(update={field: getattr(change, field) for field in change.model_fields_set})

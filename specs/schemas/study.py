@@ -1,4 +1,4 @@
-"""The schema of studies."""
+"""Schema of studies."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from specs.schemas.recipe import CadenceSpec, DropSpec, LossSpec, OptimizerSpec,
 
 
 class BudgetSpec(Model):
-    """What every entry may spend on training."""
+    """Training budget of every entry."""
 
     training_flops: float = Field(
-        gt=0, le=1e30, description="of each entry: three times the forward FLOPs of every row, two FLOPs a MAC"
+        gt=0,
+        le=1e30,
+        description="FLOPs per entry: three times the forward FLOPs of every row; two FLOPs per MAC",
     )
 
 
 class StudyRecipe(Model):
-    """How every entry of a study is trained; the phases follow from its levels and the budget."""
+    """How every entry is trained. Its phases follow from its levels and the budget."""
 
-    batch: int = Field(default=16, ge=1, le=1_000_000, description="rows of every level")
+    batch: int = Field(default=16, ge=1, le=1_000_000, description="rows per level")
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     ema: float = Field(default=0.999, ge=0, lt=1)
@@ -33,7 +35,7 @@ class StudyRecipe(Model):
 
 
 class Study(Model):
-    """Entries to be compared: one budget, one recipe, one protocol."""
+    """Entries to compare with the same budget, recipe and evaluation."""
 
     name: EntryName
     summary: str = Field(default="", max_length=1000)

@@ -262,7 +262,7 @@ def test_a_recipe_is_made_for_an_entry() -> None:
     assert recipe.phases["r64"].rows(("r64", "r32", "r16")) == {"r64": 16, "r32": 32, "r16": 32}
     assert recipe.optimizer.learning_rate > default_recipe("mdm-s64", "x").optimizer.learning_rate == 1e-4
     assert [phase.steps for phase in default_recipe("mdm-nano", "x", steps=3).phases.values()] == [1, 1, 1]
-    with pytest.raises(ValueError, match="mdm-nano has 3 levels to train, one after another; not in 2 steps"):
+    with pytest.raises(ValueError, match="mdm-nano has 3 levels, so it needs at least 3 steps, not 2"):
         default_recipe("mdm-nano", "x", steps=2)
     with pytest.raises(SpecError, match="there is no phase 'p16' here"):
         default_recipe("mdm-nano", "x", ["phases.p16.batch=8"])
