@@ -11,12 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from specs.errors import UnknownName, closest
-
-if TYPE_CHECKING:
-    from specs.syntax.yaml_tree import Mapping
+from specs.errors import SpecError, UnknownName, closest
+from specs.syntax.yaml_tree import MAX_BYTES, Tree, parse, plain, value_at
 
 __all__ = [
     "OtherName",
@@ -32,6 +30,7 @@ __all__ = [
     "other_names",
 ]
 
+Default = TypeVar("Default", dict, list)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 SUFFIXES = (".yaml", ".yml")
 _PACKAGE = Path(__file__).parent
@@ -104,24 +103,13 @@ def other_names(search: tuple[Path, ...]) -> dict[str, OtherName]:
     names: dict[str, OtherName] = {}
     for folder in (_PACKAGE, *reversed(search)):
         for path in _files(folder / "names"):
-            status = path.stat()
-            names |= _other_names_of(path, status.st_mtime_ns, status.st_size)
+            tree = _parsed(path)
+            for key in ("aliases", "renamed"):
+                for name, target in _plain(tree, key, {}).items():
+                    if isinstance(target, str):
+                        names[name] = OtherName(target, key == "renamed")
     # An alias of an alias is dropped, so that aliases cannot form a cycle.
     return {name: other for name, other in names.items() if other.target not in names}
-
-
-@lru_cache(maxsize=256)
-def _other_names_of(path: Path, modified: int, size: int) -> dict[str, OtherName]:
-    from specs.syntax.yaml_tree import Mapping, Scalar
-
-    tree = _parsed(path)
-    found = {}
-    for key in ("aliases", "renamed"):
-        part = tree.get(key) if tree is not None else None
-        for name, entry in part.entries.items() if isinstance(part, Mapping) else ():
-            if isinstance(entry.value, Scalar) and isinstance(entry.value.value, str):
-                found[name] = OtherName(entry.value.value, key == "renamed")
-    return found
 
 
 def find_tag(tag: str, search: tuple[Path, ...]) -> Path | None:
@@ -199,39 +187,35 @@ def _files(folder: Path) -> list[Path]:
 
 def _variants(path: Path) -> tuple[str, ...]:
     """Return the names of the variants that a file declares; none if it is unreadable, which loading it reports."""
-    try:
-        status = path.stat()
-        return _variants_of(path, status.st_mtime_ns, status.st_size)
-    except OSError:
-        return ()
-
-
-@lru_cache(maxsize=1024)
-def _variants_of(path: Path, modified: int, size: int) -> tuple[str, ...]:
-    from specs.syntax.yaml_tree import MAX_BYTES, Mapping
-
-    if size > MAX_BYTES or not path.is_file() or b"\nvariants:" not in path.read_bytes():
-        return ()
-    tree = _parsed(path)
-    variants = tree.get("variants") if tree is not None else None
-    return tuple(filter(NAME.fullmatch, variants.entries)) if isinstance(variants, Mapping) else ()
+    return tuple(filter(NAME.fullmatch, _plain(_parsed(path, b"\nvariants:"), "variants", {})))
 
 
 def _tagged(path: Path) -> tuple[str, ...]:
     """Return the entries that a tag is listed with."""
-    from specs.syntax.yaml_tree import Sequence, plain
-
-    tree = _parsed(path)
-    entries = tree.get("entries") if tree is not None else None
-    return tuple(name for name in plain(entries) if isinstance(name, str)) if isinstance(entries, Sequence) else ()
+    return tuple(name for name in _plain(_parsed(path), "entries", []) if isinstance(name, str))
 
 
-def _parsed(path: Path) -> Mapping | None:
-    from specs.errors import SpecError
-    from specs.syntax.yaml_tree import Mapping, parse
+def _plain(tree: Tree | None, key: str, default: Default) -> Default:
+    """Return the plain value of a key if it has the type of ``default``, else ``default``."""
+    found = value_at(tree, key)
+    value = None if found is None else plain(found)
+    return value if isinstance(value, type(default)) else default
 
+
+def _parsed(path: Path, marker: bytes = b"") -> Tree | None:
+    """Return the tree of a file, cached until the file changes; None if it is unreadable or has no ``marker``."""
     try:
-        tree = parse(path)
-    except SpecError:
+        status = path.stat()
+    except OSError:
         return None
-    return tree if isinstance(tree, Mapping) else None
+    return _parsed_version(path, marker, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _parsed_version(path: Path, marker: bytes, modified: int, size: int) -> Tree | None:
+    try:
+        if size > MAX_BYTES or not path.is_file() or marker not in path.read_bytes():
+            return None
+        return parse(path)
+    except (OSError, SpecError):
+        return None

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from specs.blocks import BLOCKS
 from specs.errors import Position, Problems, did_you_mean, quote
 from specs.schemas.entry import LevelSpec
-from specs.syntax.merge import NOT_ARGUMENTS, merge
+from specs.syntax.merge import NOT_ARGUMENTS, drop, merge
 from specs.syntax.validation import validate_into
-from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree, locate
+from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate
 
 __all__ = ["Draft", "LevelDraft", "LevelWriter", "Use", "read_use"]
 
@@ -108,10 +108,7 @@ def read_use(tree: Tree, defaults: Mapping | None, problems: Problems) -> Use | 
         hint = "" if problems.full else did_you_mean(name.value, BLOCKS) or f"; there are {', '.join(BLOCKS)}"
         problems.add("unknown-block", f"there is no block {quote(name.value)}{hint}", name.position)
         return None
-    given: dict[str, Entry] = {}
-    if isinstance(tree, Mapping):
-        given = {key: entry for key, entry in tree.entries.items() if key not in NOT_ARGUMENTS}
-    args = Mapping(given, tree.position)
+    args = drop(tree, *NOT_ARGUMENTS) if isinstance(tree, Mapping) else Mapping({}, tree.position)
     usual = defaults.get(name.value) if defaults is not None else None
     if isinstance(usual, Mapping):
         args = merge(usual, args)

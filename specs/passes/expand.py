@@ -11,7 +11,8 @@ from specs.passes.draft import LevelDraft, read_use
 from specs.passes.explicit_graph import expand_graph
 from specs.passes.stages import expand_stages
 from specs.schemas.entry import EntrySpec, InputsSpec, LevelSpec
-from specs.syntax.yaml_tree import Entry, Mapping, Scalar, locate
+from specs.syntax.merge import put
+from specs.syntax.yaml_tree import Mapping, Scalar, locate
 
 __all__ = ["expand"]
 
@@ -135,8 +136,7 @@ def _check_defaults(tree: Mapping, problems: Problems) -> None:
         return
     for name, entry in defaults.entries.items():
         if isinstance(entry.value, Mapping):
-            block = Entry(entry.key, Scalar(name, entry.key))
-            read_use(Mapping({**entry.value.entries, "block": block}, entry.key), None, problems)
+            read_use(put(entry.value, "block", Scalar(name, entry.key)), None, problems)
 
 
 def _check_text(level: LevelSpec, tree: Mapping, problems: Problems) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from specs.errors import Problems
 from specs.passes.draft import Draft, LevelDraft, LevelWriter, Use
 from specs.schemas.entry import GraphSpec, LevelSpec, NodeSpec, SourceSpec
-from specs.syntax.yaml_tree import Entry, Mapping, Scalar, value_at
+from specs.syntax.merge import drop, put
+from specs.syntax.yaml_tree import Mapping, Scalar, value_at
 
 __all__ = ["expand_graph"]
 
@@ -83,9 +84,7 @@ class _Graph(LevelWriter):
         tree = value_at(self.tree, "graph", name, "from")
         tree = value_at(tree, index) or tree  # a list, or a single source
         assert isinstance(tree, Mapping)
-        entries = {key: entry for key, entry in tree.entries.items() if key != source.way}
-        entries["block"] = Entry(tree.position, Scalar(source.way, tree.position))
-        return self.use(Mapping(entries, tree.position))
+        return self.use(put(drop(tree, source.way), "block", Scalar(source.way, tree.position)))
 
 
 def expand_graph(level: LevelSpec, tree: Mapping, problems: Problems) -> LevelDraft | None:

@@ -12,7 +12,7 @@ from specs.passes.variants import check_variants, multiply
 from specs.schemas.entry import TagSpec
 from specs.syntax.merge import drop, is_null, merge, put
 from specs.syntax.validation import check_name, validate
-from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree, display_name, parse
+from specs.syntax.yaml_tree import Mapping, Scalar, Tree, display_name, parse
 from specs.syntax.yaml_tree import Sequence as TreeSequence
 
 __all__ = ["Resolved", "Resolver"]
@@ -133,17 +133,14 @@ class Resolver:
 
     def nested(self, tree: Mapping, search: tuple[Path, ...]) -> Mapping:
         """Return a tree with its nested level resolved."""
-        entry = tree.entries.get("nest")
-        if entry is None:
-            return tree
-        nest = entry.value
+        nest = tree.get("nest")
         if isinstance(nest, Scalar) and nest.value is not None:
             inner = drop(self.follow(nest, search), "summary", "variants", "process")
         elif isinstance(nest, Mapping):
             inner = self.completed(nest, search, inner=True)
         else:
             return tree
-        return Mapping({**tree.entries, "nest": Entry(entry.key, inner)}, tree.position)
+        return put(tree, "nest", inner)
 
     def follow(self, value: Tree, search: tuple[Path, ...]) -> Mapping:
         """Resolve the entry that a name or path in a file refers to."""
@@ -152,9 +149,9 @@ class Resolver:
         name = value.value
         if is_path(name):
             folder = self._way[-1][0].parent if self._way else Path.cwd()
-            path = Path(name).expanduser()
-            reference: Reference | None = Reference(path if path.is_absolute() else folder / path)
-            search = (reference.path.parent, *search)  # type: ignore[union-attr]
+            path = folder / Path(name).expanduser()
+            reference: Reference | None = Reference(path)
+            search = (path.parent, *search)
         else:
             reference = find(name, search)
         if reference is None:

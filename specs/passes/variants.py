@@ -8,7 +8,7 @@ from specs.library import NAME
 from specs.schemas.entry import EntrySpec, MultiplySpec
 from specs.syntax.merge import put
 from specs.syntax.validation import validate, validate_into
-from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree
+from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree, value_at
 
 __all__ = ["check_variants", "multiply"]
 
@@ -86,7 +86,7 @@ def multiply(tree: Mapping, factors: Tree, name: str) -> tuple[Mapping, list[str
         for member, entry in members.entries.items():
             value = entry.value
             for key in ("width", "depth"):
-                number = value.get(key) if isinstance(value, Mapping) else None
+                number = value_at(value, key)
                 if isinstance(value, Mapping) and isinstance(number, Scalar) and type(number.value) is int:
                     value = put(value, key, Scalar(scaled(member, key, number.value), number.position))
             changed[member] = Entry(entry.key, value)
@@ -96,7 +96,6 @@ def multiply(tree: Mapping, factors: Tree, name: str) -> tuple[Mapping, list[str
 
 def _groups(tree: Mapping) -> int:
     """Return the number of groups that widths must be divisible by."""
-    at: Tree | None = tree
-    for key in ("defaults", "resnet", "groups"):
-        at = at.get(key) if isinstance(at, Mapping) else None
-    return at.value if isinstance(at, Scalar) and type(at.value) is int and at.value > 0 else DEFAULT_GROUPS
+    groups = value_at(tree, "defaults", "resnet", "groups")
+    value = groups.value if isinstance(groups, Scalar) else None
+    return value if type(value) is int and value > 0 else DEFAULT_GROUPS

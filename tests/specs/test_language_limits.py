@@ -22,10 +22,10 @@ def graph(nodes: list[str], head: str) -> str:
 
 
 def refusal(text: str) -> str:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(SpecError) as error:
         load_text(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     return str(error.value)
 
 
