@@ -52,7 +52,7 @@ def _hush(quiet: bool) -> bool:
 
 
 Name = Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, a YAML file, or - for stdin.")]
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Name of a data set, a folder, shards or a URL.")]
+Data = Annotated[str, typer.Argument(metavar="DATA", help="Name of a dataset, a folder, shards or a URL.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: stages.r64.width=96. Repeatable."),

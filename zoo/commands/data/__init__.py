@@ -3,5 +3,5 @@
 Imports `zoo.commands.options`; slow imports are inside the commands.
 """
 
-#: Largest number of broken images that are named.
+#: Largest number of broken images that are listed.
 NAMED = 20

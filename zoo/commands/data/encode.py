@@ -1,4 +1,4 @@
-"""``zoo data encode``: the states of a text encoder for all captions of a data set."""
+"""``zoo data encode``: the states of a text encoder for all captions of a dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def encode(
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """Encode the captions of a data set once, for text_encoder of a recipe. Run the same command to resume."""
+    """Encode the captions of a dataset once, for text_encoder of a recipe. Run the same command to resume."""
     from builders.text.encode_dataset import encode_dataset
     from builders.text.encoder import EMBEDDED
     from builders.text.open import open_text_encoder

@@ -1,4 +1,4 @@
-"""``zoo data inspect``: counts, sizes, classes and broken images of a data set."""
+"""``zoo data inspect``: counts, sizes, classes and broken images of a dataset."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def inspect(
     name: Data,
-    sheet: Annotated[Path | None, typer.Option(help="A .png for a contact sheet.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Path of a .png for a contact sheet.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Read every image of a data set once: counts, sizes, classes, broken images, a contact sheet.
+    """Read every image of a dataset: counts, sizes, classes, broken images, a contact sheet.
 
     The exit code is 1 if no image can be read.
     """
@@ -40,10 +40,10 @@ def inspect(
         print_json(found.as_dict())
         return int(unreadable)
     console().print(_table(found))
-    for what in found.broken[:NAMED]:
-        print(f"broken: {what}")
+    for error in found.broken[:NAMED]:
+        print(f"broken: {error}")
     if len(found.broken) > NAMED:
-        print(f"and {len(found.broken) - NAMED:,} more; --json names all")
+        print(f"and {len(found.broken) - NAMED:,} more; --json lists all")
     if sheet is not None and found.sheet is not None:
         print(f"wrote {sheet}")
     return int(unreadable)
@@ -59,7 +59,7 @@ def _table(found: Inspection) -> Table:
     if sizes:
         sizes += "; from {}x{} to {}x{}".format(*found.smallest, *found.largest)
     rows = {
-        "data set": found.name,
+        "dataset": found.name,
         "licence": found.licence,
         "attribution": found.attribution,
         "shards": f"{found.shards}, {found.bytes / 2**20:.1f} MiB",

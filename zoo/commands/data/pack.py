@@ -13,9 +13,9 @@ from zoo.commands.options import Quiet
 
 
 def pack(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of images, a CSV or JSONL file, shards.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder of images, CSV or JSONL file, or shards.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the shards.")],
-    name: Annotated[str | None, typer.Option(help="Name of the data set. Default: the folder's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the folder's.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of stored images in pixels. Default: unchanged.")] = None,
     resize: Annotated[str, typer.Option(help="Resizing: center-crop, fit (the shorter side) or none.")] = "center-crop",
     val: Annotated[bool, typer.Option(help="Hold about one sample in ten out for validation.")] = True,
@@ -52,11 +52,11 @@ def pack(
             workers=workers,
             progress=lambda done, total: show("packing", done, total),
         )
-    for what in packed.broken[:NAMED]:
-        print(f"skipped: {what}", file=sys.stderr)
+    for error in packed.broken[:NAMED]:
+        print(f"skipped: {error}", file=sys.stderr)
     if len(packed.broken) > NAMED:
         print(f"and {len(packed.broken) - NAMED:,} more", file=sys.stderr)
     counts = ", ".join(f"{count:,} {split}" for split, count in packed.samples.items())
-    kept = f"; {packed.kept} of {packed.shards} shards reused" if packed.kept else ""
+    reused = f"; {packed.kept} of {packed.shards} shards reused" if packed.kept else ""
     broken = f"{len(packed.broken)} broken image{'s' * (len(packed.broken) != 1)} skipped"
-    print(f"{out}: {counts}; {len(packed.classes)} classes; {broken}{kept}")
+    print(f"{out}: {counts}; {len(packed.classes)} classes; {broken}{reused}")
