@@ -1,4 +1,4 @@
-"""What the tracking tests share: runs that log without training, and what a store has of them."""
+"""Runs that are logged without training, and what a store has of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METRICS = 4
 
 
 def facts(folder: Path, first_step: int = 0) -> RunInfo:
-    """A run of micro-test, to be told to an observer."""
+    """A run of micro-test, for an observer."""
     recipe = load_recipe("micro-test")
     folder.mkdir(parents=True, exist_ok=True)
     data = {"name": recipe.data, "licence": "Apache-2.0"}
@@ -39,7 +39,7 @@ def steps_of(uri: str, run: Any, metric: str) -> list[int]:
 
 
 def log_many(folder: Path, steps: int) -> None:
-    """Log ``METRICS`` metrics at each of ``steps`` steps, as a training run does; for a process of its own."""
+    """Log ``METRICS`` metrics at each of ``steps`` steps, as training does; run in a separate process."""
     from registry.tracking.observer import MLflowObserver
 
     observer = MLflowObserver(patience=300)

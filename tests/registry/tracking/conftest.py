@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from registry.tracking.store import initialise_store
 from specs.recipe import Recipe, load_recipe
-from tests.helpers.shards import encode, write_tar
 
 
 @pytest.fixture(scope="session")
@@ -34,16 +31,6 @@ def uri(empty_store: Path, tmp_path: Path) -> str:
 def shared_uri(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the address of a store that the tests of a module share."""
     return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('shared') / 'mlflow.db')}"
-
-
-@pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a shard of forty images in ten classes: reading it takes no time."""
-    members: list[tuple[str, bytes]] = []
-    for index in range(40):
-        members.append((f"{index}.png", encode(Image.new("RGB", (16, 16), (6 * index, 100, 200)))))
-        members.append((f"{index}.json", json.dumps({"category": f"class {index % 10}"}).encode()))
-    return write_tar(tmp_path_factory.mktemp("data") / "images.tar", members)
 
 
 @pytest.fixture

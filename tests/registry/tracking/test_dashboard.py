@@ -55,7 +55,7 @@ def test_runs_of_earlier_versions_share_charts():
     assert not {"parameters", "held_out_v_loss/r16"} & set(names)
 
 
-def test_no_chart_of_what_nobody_has():
+def test_metrics_that_no_run_has_get_no_chart():
     state = view_state([], ["params", "flops"])
     assert not [chart for chart in state["compareRunCharts"] if chart["type"] in ("SCATTER", "LINE")]
     assert "training" not in {section["uuid"] for section in state["compareRunSections"]}

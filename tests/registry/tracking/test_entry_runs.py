@@ -1,4 +1,4 @@
-"""Entries in MLflow: found again, one run a hash, nothing that was not measured."""
+"""Runs of entries in MLflow: one per hash, found again, with measured distances only."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_a_run_of_an_earlier_version_is_completed(client, monkeypatch):
     assert record_entry(client, zoo.get("mdm-micro")).added == 0
 
 
-def test_an_edited_spec_gets_a_run_of_its_own(client, tmp_path):
+def test_a_changed_spec_has_another_run(client, tmp_path):
     save(measurement("mdm-micro", 3.0))
     first = record_entry(client, zoo.get("mdm-micro"))
     edited = zoo.get("mdm-micro", ["stages.r16.width=24"])
     second = record_entry(client, edited)
     assert second.created and second.run_id != first.run_id
     assert metrics(client, first.run_id)["fd_made_up"] == 3.0
-    # Measured of the old hash: nothing is claimed of the new one.
+    # The old hash was measured, the new one was not.
     assert "fd_made_up" not in metrics(client, second.run_id)
     assert record_entry(client, zoo.get("mdm-micro")).run_id == first.run_id
 
@@ -100,20 +100,20 @@ def test_protocols_never_share_a_name(client):
     save(measurement("mdm-micro", 3.0))
     other = PROTOCOL.model_copy(update={"samples": 7})
     save(measurement("mdm-micro", 9.0, protocol=other, weights="x"))
-    # Nor do samplers: 20 steps of another one are no better or worse, but something else.
+    # Nor do samplers, because their results cannot be compared.
     sampler = {"sampler": "dpm++", "num_inference_steps": 20, "guidance_scale": 3.0, "seed": 0}
     save(measurement("mdm-micro", 5.0, sampler=sampler, weights="y"))
     found = metrics(client, record_entry(client, zoo.get("mdm-micro")).run_id)
     names = [name for name in found if name.startswith("fd_made_up") and not name.endswith("_best")]
     assert sorted(found[name] for name in names) == [3.0, 5.0, 9.0] and "fd_made_up" in names
     assert {found[f"{name}_best"] == found[name] for name in names} == {True}
-    # Another seed is another sample of the same.
+    # Another seed does not change the conditions.
     save(measurement("mdm-micro", 6.0, sampler=sampler | {"seed": 9}, weights="z", training_step=1))
     again = metrics(client, record_entry(client, zoo.get("mdm-micro")).run_id)
     assert set(again) == set(found)
 
 
-def test_entries_that_are_alike_have_a_run_each(client):
+def test_equal_entries_have_a_run_each(client):
     assert zoo.get("mdm-s64").hash == zoo.get("unet-s64").hash
     first, second = (record_entry(client, zoo.get(name)) for name in ("mdm-s64", "unet-s64"))
     assert second.created and first.run_id != second.run_id
@@ -122,7 +122,7 @@ def test_entries_that_are_alike_have_a_run_each(client):
 
 
 @pytest.mark.parametrize("step", ["create_logged_model", "log_batch", "log_artifact", "set_terminated"])
-def test_a_recording_that_was_cut_short_is_made_whole(client, monkeypatch, step):
+def test_an_interrupted_recording_is_completed(client, monkeypatch, step):
     def fail(*args, **kwargs):
         raise KeyboardInterrupt
 

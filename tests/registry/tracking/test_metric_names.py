@@ -43,7 +43,7 @@ def test_trainings_measured_differently_never_share_a_name(uri, tmp_path, monkey
 
 
 def test_plain_names_of_an_earlier_version_keep_their_owner(uri):
-    """There a tag was for all metrics of some features, and named their protocol alone."""
+    """In version 0.1 a tag covered all metrics of some features, and had the key of their protocol only."""
     store = connect(uri)
     experiment = experiment_id(store)
     for features in ("efficientnet_lite0", "inception"):

@@ -1,4 +1,4 @@
-"""MLflow: what a run holds, that it ends as it ended, and that no store can hold training up or break it."""
+"""Training runs in MLflow: their contents, resuming, and their status at the end."""
 
 from __future__ import annotations
 

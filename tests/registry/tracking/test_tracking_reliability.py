@@ -1,4 +1,4 @@
-"""Stores that are away, answer and fail, hang, refuse or forget: training goes on, and nothing is lost or doubled."""
+"""Stores that are unavailable, fail, hang or reject: training continues, and nothing is lost or duplicated."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def hanging_server() -> Iterator[str]:
         connection.close()
 
 
-def test_an_outage_in_mid_training_loses_and_doubles_nothing(
+def test_an_outage_in_mid_training_loses_and_duplicates_nothing(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.tracking import MlflowClient
@@ -80,7 +80,7 @@ def test_an_outage_in_mid_training_loses_and_doubles_nothing(
     for step in range(1, 201):
         observer.log_metrics({"value": step / 3}, step)
         time.sleep(0.005)
-    # The outage is to be over before the end, at which it would be given up.
+    # The outage must be over before the end, where the observer would give up.
     deadline = time.monotonic() + 60
     while calls[0] < 9 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -174,7 +174,7 @@ def test_a_store_that_cannot_be_used_does_not_end_training(
     assert (tmp_path / "run" / "ema.safetensors").is_file()
 
 
-def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
+def test_a_store_whose_creation_was_killed_is_created_again(tmp_path: Path) -> None:
     import sqlite3
 
     half = tmp_path / ".mlflow.db.new"

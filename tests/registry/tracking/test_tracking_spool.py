@@ -1,4 +1,4 @@
-"""The spool: what is appended stays whole, whatever the disk or a kill does, and what a store has is remembered."""
+"""The spool: complete lines after a full disk or a kill, and how far each store is."""
 
 from __future__ import annotations
 
