@@ -6,9 +6,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from registry.costs.card import STEPS, Card
-
 if TYPE_CHECKING:
+    from registry.costs.card import Card
     from specs.graph import EntryGraph
 
 
@@ -24,6 +23,8 @@ def conditioning_of(graph: EntryGraph) -> str:
 
 def cost_metrics(card: Card) -> dict[str, float]:
     """Return the costs of one sample as MLflow metrics; one MAC is two FLOPs, memory is bytes in float32."""
+    from registry.costs.card import STEPS  # listing names must not load the cost rules
+
     return {
         "params": card.parameters,
         "macs": card.macs,
