@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "__version__", "build", "get", "list"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Modules and names that the public names stand for.
 _DEFINED = {
