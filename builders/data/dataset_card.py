@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from builders.data.errors import DataError
 from builders.data.shards import contents, read_samples, sample_facts
@@ -34,11 +34,9 @@ class Split(BaseModel):
     samples: int | None = Field(default=None, ge=1)
 
 
-def _split_names(splits: Any) -> Any:
-    """Return the splits of a card by their current names."""
-    if not isinstance(splits, dict) or "val" in splits:
-        return splits
-    return {split_name(name): split for name, split in splits.items()}
+def _renamed(splits: dict[str, Split]) -> dict[str, Split]:
+    """Return splits by their current names."""
+    return splits if "val" in splits else {split_name(name): split for name, split in splits.items()}
 
 
 class DatasetCard(BaseModel):
@@ -56,7 +54,7 @@ class DatasetCard(BaseModel):
     #: Names of the classes, by index.
     classes: tuple[str, ...] = ()
     #: Empty if a hash of the keys divides the samples into splits.
-    splits: Annotated[dict[str, Split], BeforeValidator(_split_names)] = {}
+    splits: Annotated[dict[str, Split], AfterValidator(_renamed)] = {}
 
 
 def list_datasets() -> tuple[str, ...]:

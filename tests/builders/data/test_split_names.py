@@ -12,6 +12,7 @@ from builders.data.packing.pack import PackSettings, pack
 from builders.data.packing.sources import find_sources
 from registry.evaluation.image_sets import open_images
 from registry.evaluation.results import Protocol, measurements, save
+from specs.errors import SpecError
 from specs.recipe import load_recipe
 from specs.recipe_identity import fingerprint
 from specs.schemas.evaluation import EvaluationSpec
@@ -75,6 +76,9 @@ def test_cards_of_earlier_versions_are_read(tmp_path, old):
     dataset = open_dataset(tmp_path)
     assert list(dataset.card.splits) == list(dataset.shards) == ["train", "val"]
     assert [len(dataset.load(8, split)) for split in ("train", "val", old, "all")] == [4, 2, 2, 6]
+    (tmp_path / "dataset.yaml").write_text(f"name: mine\nsplits:\n  {old}: {{shard: [a.tar]}}\n")
+    with pytest.raises(SpecError, match=rf"dataset.yaml:3:\d+: error\[unknown-key\]: '{old}' has no field 'shard'"):
+        open_dataset(tmp_path)
 
 
 def test_packs_have_val_shards(folder, tmp_path):
