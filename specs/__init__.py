@@ -1,3 +1,3 @@
-"""The language: YAML specs, resolved, expanded and checked into graphs; recipes and studies. Free of torch."""
+"""The language: YAML specs that are resolved, expanded and checked into graphs; recipes and studies. Needs no torch."""
 
-import specs.public_names  # noqa: F401  modules by their names of before 0.2
+import specs.public_names  # noqa: F401  old names of modules

@@ -1,7 +1,7 @@
-"""Public names: what packages offer of their modules, and modules that were moved.
+"""Public names: names that packages re-export lazily, and old names of moved modules.
 
-``builders.diffusion.noise_schedule`` is defined in ``builders.diffusion.schedules``, which is imported at the first
-use. A module's name of before 0.2, such as ``builders.process``, still works and warns with the new name.
+For example, ``builders.diffusion.noise_schedule`` is defined in ``builders.diffusion.schedules``, which is imported at
+first use. Module names from before version 0.2, such as ``builders.process``, still work with a warning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TABLE = Path(__file__).with_suffix(".txt")
 
 
 def offer(package: str) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package, which finds the names of its modules.
+    """Return a ``__getattr__`` for a package that finds the public names of its modules.
 
     Args:
         package: Name of the package, with a line in ``public_names.txt``.
@@ -33,7 +33,7 @@ def offer(package: str) -> Callable[[str], Any]:
 
 @cache
 def _table() -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
-    """Modules by the package or old module whose names they hold, and names that changed."""
+    """Return, for each package or old module, the modules that define its names, and the names that changed."""
     table = {}
     for line in _TABLE.read_text(encoding="utf-8").splitlines():
         name, colon, rest = line.partition(": ")
@@ -78,7 +78,7 @@ class _Moved(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
         now = " and ".join(_table()[name][0])
-        warnings.warn(f"{name} is now {now}; the old name goes in version 0.3", FutureWarning, stacklevel=2)
+        warnings.warn(f"{name} is now {now}; the old name will be removed in version 0.3", FutureWarning, stacklevel=2)
         module.__dict__["__getattr__"] = partial(_find, name)
 
 

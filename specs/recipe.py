@@ -35,17 +35,17 @@ def list_recipes() -> tuple[str, ...]:
 def load_recipe(
     name_or_path: str | Path, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None
 ) -> Recipe:
-    """Load a recipe by name or path, and check it against the entry it trains.
+    """Load a recipe by name or from a file, and check it against the entry it trains.
 
     Args:
-        name_or_path: Name that :func:`list_recipes` returns, or path (it has a slash or ends in .yaml). Paths of
-            ``entry`` and ``data`` in a file are relative to it.
+        name_or_path: A name that :func:`list_recipes` returns, or a path (it has a slash or ends in ``.yaml``). Paths
+            in a file are relative to its folder.
         overrides: Changes such as ``phases.p16.steps=100``.
-        search: Folders to look up the entry in. Default: those of ``ZOO_PATH`` and the packaged one.
+        search: Folders in which the entry is looked up; default those of ``ZOO_PATH`` and the packaged one.
 
     Raises:
         UnknownName: No recipe has this name.
-        SpecError: The recipe or its entry is wrong. The text is the whole report.
+        SpecError: The recipe or its entry has errors; the text is the whole report.
     """
     return load_recipe_and_graph(name_or_path, overrides, search=search)[0]
 
@@ -53,7 +53,7 @@ def load_recipe(
 def load_recipe_and_graph(
     name_or_path: str | Path, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None
 ) -> tuple[Recipe, EntryGraph]:
-    """Load a recipe and the graph of the entry it trains; arguments as for :func:`load_recipe`."""
+    """Load a recipe and the graph of the entry it trains; see :func:`load_recipe`."""
     path = find_file("recipe", name_or_path)
     tree = _read(path, ())
     if not is_path(name_or_path):
@@ -169,7 +169,7 @@ class _Checker:
                 message = f"phase {quote(name)} does not train {label}, which is outside {phase.train}"
                 self.error("bad-value", message, *at, "loss", "levels", label, key=True)
         if before is not None and before not in inside:
-            message = f"phase {quote(name)} trains {phase.train}, which is inside {before} of the phase before"
+            message = f"phase {quote(name)} trains {phase.train} after {before}; train levels from the inside out"
             self.error("bad-value", message, *at, "train")
         if phase.initialise == "before" and name == next(iter(self.recipe.phases)):
             message = f"phase {quote(name)} is the first one, so it cannot start from the phase before"

@@ -48,8 +48,10 @@ class Resolver:
     #: For each file, by its name in messages, the references through which it was first reached.
     reached: dict[str, tuple[Position, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: Entries being resolved, each of which refers to the next one, and the positions of these references.
     _way: list[tuple[Path, str | None]] = field(default_factory=list)
     _steps: list[Position] = field(default_factory=list)
+    #: Resolved entries by file, variant and folders.
     _known: dict[tuple[tuple[Path, str | None], tuple[Path, ...]], Mapping] = field(default_factory=dict)
 
     def name(self, name: str) -> Mapping:
@@ -124,11 +126,11 @@ class Resolver:
         # An inner level with changes is no longer the entry of that name.
         named = inner and not own.entries
         base = drop(base, *(("summary", "variants") if named else _OWN), *(("process",) if inner else ()))
-        given, inherited = tree.get("nest"), base.get("nest")
-        if isinstance(given, Mapping) and "extends" not in given.entries and isinstance(inherited, Mapping):
+        nest, inherited = tree.get("nest"), base.get("nest")
+        if isinstance(nest, Mapping) and "extends" not in nest.entries and isinstance(inherited, Mapping):
             base = put(base, "nest", drop(inherited, "name"))
-        elif given is not None:
-            base = drop(base, "nest") if not is_null(given) else base
+        elif nest is not None and not is_null(nest):
+            base = drop(base, "nest")
         return merge(base, own)
 
     def nested(self, tree: Mapping, search: tuple[Path, ...]) -> Mapping:

@@ -1,4 +1,4 @@
-"""Pydantic models of what YAML files may say: entries, recipes, studies, evaluation.
+"""Pydantic schemas of the YAML files: entries, recipes, studies, evaluation and sampling.
 
 Imports `specs.syntax` and what is below it.
 """

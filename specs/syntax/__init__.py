@@ -1,4 +1,4 @@
-"""Text to values: a YAML tree with positions, merging, overrides, and validation against a schema.
+"""Parse YAML into trees with positions, merge them, apply overrides, and validate them against a schema.
 
 Imports `specs.errors`.
 """

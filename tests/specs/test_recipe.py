@@ -179,7 +179,7 @@ def test_all_mistakes_of_a_file_come_together(tmp_path: Path) -> None:
 def test_phases_go_outwards(tmp_path: Path) -> None:
     text = BASE.format(name="back").replace("train: r8,", "train: r0,").replace("train: r16,", "train: r8,")
     path = write(tmp_path, "back", text.replace("train: r0,", "train: r16,").replace("{r16: 2, r8: 4}", "4"))
-    with pytest.raises(SpecError, match="phase 'p16' trains r8, which is inside r16 of the phase before"):
+    with pytest.raises(SpecError, match="phase 'p16' trains r8 after r16; train levels from the inside out"):
         load_recipe(path)
 
 
