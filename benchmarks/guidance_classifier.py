@@ -1,8 +1,8 @@
-"""Does guidance do what it should: how often a classifier of emoji finds the class that a sample was drawn for.
+"""Effect of guidance: how often a classifier of emoji assigns samples to the class they were drawn for.
 
-The classifier is a logistic regression on the features of EfficientNet-lite0 of real emoji at the samples' resolution.
-It must find at least 60 % of the held-out real ones; then samples of the same seeds and classes are rated at each
-guidance scale. Intervals are 95 % bootstrap intervals over samples.
+The classifier is a logistic regression on EfficientNet-lite0 features of real emoji at the samples' resolution. Its
+accuracy on the validation emoji should be at least 60 %. Samples with the same seeds and classes are classified at each
+guidance scale. Intervals are 95 % bootstrap intervals over the samples.
 
     python benchmarks/guidance_classifier.py
     python benchmarks/guidance_classifier.py --samples 400 --guidance 1 3
@@ -27,17 +27,18 @@ REPLICATES = 2000
 
 
 class Classifier:
-    """Logistic regression on standardised features.
+    """Logistic regression on standardized features.
 
     Args:
-        features: (N, width).
-        classes: (N,) indices.
+        features: Features, (N, width).
+        classes: Class indices, (N,).
+        count: Number of classes.
         decay: L2 penalty of the weights.
     """
 
     def __init__(self, features: np.ndarray, classes: Tensor, count: int, decay: float = 1e-2) -> None:
         self.mean, self.deviation = features.mean(0), features.std(0) + 1e-6
-        x = self._standardised(features)
+        x = self._standardized(features)
         torch.manual_seed(0)
         self.linear = nn.Linear(x.shape[1], count)
         nn.init.zeros_(self.linear.weight)
@@ -51,17 +52,17 @@ class Classifier:
 
         optimizer.step(loss)
 
-    def _standardised(self, features: np.ndarray) -> Tensor:
+    def _standardized(self, features: np.ndarray) -> Tensor:
         return torch.from_numpy((features - self.mean) / self.deviation).float()
 
     @torch.no_grad()
     def hits(self, features: np.ndarray, classes: Tensor) -> np.ndarray:
-        """Whether each sample is found to be of its class: (N,) bool."""
-        return (self.linear(self._standardised(features)).argmax(1) == classes).numpy()
+        """Return whether each sample is assigned to its class, (N,) bool."""
+        return (self.linear(self._standardized(features)).argmax(1) == classes).numpy()
 
 
 def interval(hits: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a share."""
+    """Return the 95 % bootstrap interval of the share of hits."""
     generator = np.random.default_rng(seed)
     shares = generator.binomial(len(hits), hits.mean(), REPLICATES) / len(hits)
     low, high = np.quantile(shares, (0.025, 0.975))
@@ -69,21 +70,21 @@ def interval(hits: np.ndarray, seed: int = 0) -> tuple[float, float]:
 
 
 def train_classifier(data: str, resolution: int, extractor: Extractor) -> tuple[Classifier, float]:
-    """A classifier of a dataset's classes, and the share of held-out images that it gets right."""
+    """Train a classifier of a data set's classes; return it and its accuracy on the validation split."""
     dataset = open_dataset(data)
-    train, held_out = (dataset.load(resolution, split) for split in ("train", "val"))
-    features = [extract(extractor, iter(part.images.split(32)))[0] for part in (train, held_out)]
+    train, val = (dataset.load(resolution, split) for split in ("train", "val"))
+    features = [extract(extractor, iter(part.images.split(32)))[0] for part in (train, val)]
     classifier = Classifier(features[0], train.classes, len(dataset.classes))
-    return classifier, float(classifier.hits(features[1], held_out.classes).mean())
+    return classifier, float(classifier.hits(features[1], val.classes).mean())
 
 
 def rate(entry: str, data: str, guidance: list[float], samples: int, steps: int) -> dict[str, object]:
-    """The classifier's accuracy on real images, and on samples at each guidance scale."""
+    """Return the classifier's accuracy on real images, and on samples at each guidance scale."""
     model, metadata = load_weights(entry)
     extractor = open_features()
     classifier, accuracy = train_classifier(data, model.graph.resolution, extractor)
-    print(f"held-out real images: {accuracy:.3f}", flush=True)
-    result: dict[str, object] = {"weights": metadata["content"][:16], "samples": samples, "held_out_real": accuracy}
+    print(f"validation images: {accuracy:.3f}", flush=True)
+    result: dict[str, object] = {"weights": metadata["content"][:16], "samples": samples, "val_accuracy": accuracy}
     count = model.graph.classes or 1
     wanted = torch.arange(samples) % count
     for scale in guidance:
@@ -97,13 +98,13 @@ def rate(entry: str, data: str, guidance: list[float], samples: int, steps: int)
 
 
 def main() -> None:
-    """Measure and print the shares."""
+    """Measure and print the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entry", default="mdm-nano", help="an entry with weights, or a checkpoint")
-    parser.add_argument("--data", default="noto-emoji-64")
-    parser.add_argument("--samples", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 3.0])
+    parser.add_argument("--entry", default="mdm-nano", help="Entry with weights, or a checkpoint.")
+    parser.add_argument("--data", default="noto-emoji-64", help="Data set of real images.")
+    parser.add_argument("--samples", type=int, default=300, help="Number of samples.")
+    parser.add_argument("--steps", type=int, default=20, help="Denoising steps (DPM-Solver++).")
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 3.0], help="Guidance scales.")
     options = parser.parse_args()
     print(json.dumps(rate(options.entry, options.data, options.guidance, options.samples, options.steps), indent=2))
 

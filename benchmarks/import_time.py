@@ -1,4 +1,4 @@
-"""Cost of the first touch: medians over fresh processes of what a user waits for before anything happens.
+"""Start-up time: medians over fresh processes of importing the package and of the first calls and commands.
 
 python benchmarks/import_time.py [--rounds 7]
 """
@@ -26,18 +26,18 @@ CASES = {
 
 
 def seconds(code: str) -> float:
-    """Wall time of a fresh process that runs ``code``."""
+    """Return the wall time of a fresh process that runs ``code``."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Print the medians, and what each adds to bare Python."""
+    """Print the medians, and the difference of each to bare Python."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="Processes per case.")
     rounds = parser.parse_args().rounds
-    # Rounds take turns, so that a busy moment of the machine falls on all cases alike.
+    # Cases alternate, so that load on the machine affects all of them equally.
     times: dict[str, list[float]] = {name: [] for name in CASES}
     for _ in range(rounds):
         for name, code in CASES.items():

@@ -1,8 +1,8 @@
-"""What nesting is worth: held-out v loss of a nested model over that of the same model without its inner features.
+"""The value of nesting: validation v loss of a nested model, relative to the same model without its inner features.
 
-Both are trained by the same recipe from the same inner level, with the same weights at the start, data, noise and
-steps. The second has what its inner levels return multiplied by zero, so that each level has only its own input to go
-by; everything else, inner losses included, is the same. A ratio below one is what the returned features are worth.
+Both are trained by the same recipe from the same inner level, with equal initial weights, data, noise and steps. In the
+second model, the feature maps of the inner levels are multiplied by zero, so that each level sees only its own input;
+all else, inner losses included, is equal. A ratio below one means that the inner features help.
 
     python benchmarks/inner_features.py
     python benchmarks/inner_features.py --set phases.p16.steps=100 --set phases.p32.steps=30 --set phases.p64.steps=20
@@ -30,7 +30,7 @@ from specs.recipe import Recipe, load_recipe
 
 
 def cut_features(phase: Phase) -> None:
-    """Make the inner levels of a phase return zeros, in the network and in its moving average."""
+    """Make the inner levels of a phase return zeros, in the network and in its EMA."""
     for model in (phase.model, phase.ema.model):
         for module in model.modules():
             if isinstance(module, Nest):
@@ -38,7 +38,7 @@ def cut_features(phase: Phase) -> None:
 
 
 def run_phase(phase: Phase, dataset: Dataset, draws: int) -> dict[str, float]:
-    """Train a phase to its end; the held-out v loss of each level, on the moving average."""
+    """Train a phase to its end; return the validation v loss of each level with the EMA weights."""
     data = dataset.load(phase.settings.graph.resolution, "train", seed=phase.settings.seed)
     started = time.perf_counter()
     steps = phase.settings.steps or 0
@@ -52,7 +52,7 @@ def run_phase(phase: Phase, dataset: Dataset, draws: int) -> dict[str, float]:
 
 
 def compare(recipe: Recipe, device: str, draws: int) -> dict[str, dict[str, float]]:
-    """Losses of both by level: of each phase that nests, that of the level it adds."""
+    """Return the losses of both models by level: for each phase that nests, the loss of the level that it adds."""
     entry, dataset = load_entry(recipe.entry).graph, open_dataset(recipe.data)
     alone = [name for name, phase in recipe.phases.items() if phase.train == entry.labels[-1]]
     processes = Processes(device, recipe.precision)
@@ -82,20 +82,22 @@ def compare(recipe: Recipe, device: str, draws: int) -> dict[str, dict[str, floa
 def main() -> None:
     """Print a table of losses and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default="nano-progressive")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE")
+    parser.add_argument("--recipe", default="nano-progressive", help="Recipe with one or more phases that nest.")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE", help="Change to the recipe."
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--draws", type=int, default=4, help="how often each held-out image is used")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--draws", type=int, default=4, help="Uses of each validation image.")
+    parser.add_argument("--json", type=Path, help="File for the results.")
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, options.overrides)
     losses = compare(recipe, options.device, options.draws)
-    print(f"\nheld-out v loss, {recipe.entry} on {recipe.data}, moving average of the weights")
+    print(f"\nvalidation v loss, {recipe.entry} on {recipe.data}, EMA weights")
     print(f"{'level':<8}{'nested':>10}{'cut off':>10}{'ratio':>8}")
     for label, pair in losses.items():
         print(f"{label:<8}{pair['nested']:>10.4f}{pair['cut']:>10.4f}{pair['nested'] / pair['cut']:>8.3f}")
     if options.json:
-        figures = {"recipe": recipe.model_dump(mode="json"), "held_out_v_loss": losses, "torch": torch.__version__}
+        figures = {"recipe": recipe.model_dump(mode="json"), "val_v_loss": losses, "torch": torch.__version__}
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 

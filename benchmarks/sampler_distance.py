@@ -1,7 +1,7 @@
-"""DPM-Solver++ with 20 steps against DDIM with 100: the ratio of their distances to real images.
+"""DPM-Solver++ with 20 steps against DDIM with 100: the ratio of their distances from real images.
 
-Both draw the same classes from the same seeds. The interval is a paired bootstrap: each replicate resamples the same
-indices of both sets of samples (the reference is held fixed), so that what they share falls out of the ratio.
+Both draw the same classes with the same seeds. The interval is a paired bootstrap: each replicate resamples the same
+indices of both sets of samples, with the reference fixed, so that variation common to both cancels in the ratio.
 
     python benchmarks/sampler_distance.py
     python benchmarks/sampler_distance.py --level r64 --samples 1000
@@ -29,7 +29,7 @@ REPLICATES = 200
 
 
 def level_of(model: NestedUNet, label: str) -> NestedUNet:
-    """A level with everything inside it as a model of its own."""
+    """Return a level and its inner levels as a model of its own."""
     if label == model.labels[0]:
         return model
     inner = build_model(model.graph.inner(label), model.device)
@@ -41,7 +41,7 @@ def level_of(model: NestedUNet, label: str) -> NestedUNet:
 def features_of(
     model: NestedUNet, request: Request, settings: SamplerSettings, extractor: Extractor
 ) -> tuple[np.ndarray, float]:
-    """Features (N, width) of samples of the highest resolution, and the seconds that drawing them took."""
+    """Return features (N, width) of samples at the highest resolution, and the seconds of drawing them."""
     started = time.perf_counter()
     images = torch.cat([levels[0] for _, levels in draw(model, request, settings)])
     seconds = time.perf_counter() - started
@@ -50,7 +50,7 @@ def features_of(
 
 
 def paired_ratios(few: np.ndarray, many: np.ndarray, reference: FrechetReference, seed: int = 0) -> np.ndarray:
-    """Frechet distance of ``few`` over that of ``many``, on replicates that resample the same rows of both."""
+    """Return ratios of the Frechet distances of ``few`` and ``many``, on replicates with the same rows of both."""
     generator = np.random.default_rng(seed)
     ratios = []
     for _ in range(REPLICATES):
@@ -62,11 +62,11 @@ def paired_ratios(few: np.ndarray, many: np.ndarray, reference: FrechetReference
 def main() -> None:
     """Measure and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entry", default="mdm-nano", help="an entry with weights, or a checkpoint")
-    parser.add_argument("--level", default="r16", help="the level to sample, with everything inside it")
-    parser.add_argument("--data", default="noto-emoji-64")
-    parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--entry", default="mdm-nano", help="Entry with weights, or a checkpoint.")
+    parser.add_argument("--level", default="r16", help="Level to sample, with its inner levels.")
+    parser.add_argument("--data", default="noto-emoji-64", help="Reference data set.")
+    parser.add_argument("--samples", type=int, default=1000, help="Number of samples per sampler.")
+    parser.add_argument("--guidance", type=float, default=1.0, help="Guidance scale.")
     options = parser.parse_args()
     whole, metadata = load_weights(options.entry)
     model = level_of(whole, options.level)

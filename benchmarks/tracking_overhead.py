@@ -1,7 +1,7 @@
-"""What tracking costs a training step: medians with and without it, and with a store that is away, in turns.
+"""Overhead of tracking per training step: medians without it, with it, and with an unreachable store.
 
-Each round trains the 16-pixel level of mdm-nano for some steps in a fresh folder; the ways take turns, so that what
-else the machine does falls on all of them alike.
+Each round trains the 16-pixel level of mdm-nano for some steps in a fresh folder. Cases alternate, so that load on the
+machine affects all of them equally.
 
     python benchmarks/tracking_overhead.py
     python benchmarks/tracking_overhead.py --rounds 5 --steps 60
@@ -21,12 +21,12 @@ from registry.tracking.observer import MLflowObserver
 from specs.recipe import load_recipe
 
 WAYS = ("off", "on", "away")
-#: Nobody listens at this port.
+#: A port that no server listens on.
 NOWHERE = "http://127.0.0.1:9"
 
 
 class Clock(Observer):
-    """Seconds of every step but the first ones."""
+    """Records the seconds of every step after the first five."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -37,7 +37,7 @@ class Clock(Observer):
 
 
 def measure(way: str, folder: Path, steps: int) -> list[float]:
-    """Train once; seconds of the steps."""
+    """Train once; return the seconds of the steps."""
     os.environ["MLFLOW_TRACKING_URI"] = NOWHERE if way == "away" else f"sqlite:///{folder.parent / 'mlflow.db'}"
     phases = f"phases={{p16: {{train: r16, steps: {steps}, batch: 16}}, p32: null, p64: null}}"
     recipe = load_recipe("nano-progressive", [phases, "every={checkpoint: 0, evaluate: 0, monitor: 20}"])
@@ -48,18 +48,19 @@ def measure(way: str, folder: Path, steps: int) -> list[float]:
 
 
 def main() -> None:
+    """Print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=4, help="Repetitions of every case.")
+    parser.add_argument("--steps", type=int, default=60, help="Training steps per round.")
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
-        measure("on", Path(folder) / "warm", 6)  # imports, and the store's tables
+        measure("on", Path(folder) / "warm", 6)  # imports, and creation of the store's tables
         for number in range(options.rounds):
             for way in WAYS[number % 3 :] + WAYS[: number % 3]:
                 seconds[way] += measure(way, Path(folder) / f"{way}{number}", options.steps)
     base = statistics.median(seconds["off"])
-    print(f"{options.rounds} rounds of {options.steps} steps; median milliseconds of a step, ratio to tracking off")
+    print(f"{options.rounds} rounds of {options.steps} steps; median milliseconds per step, ratio to tracking off")
     for way in WAYS:
         median = statistics.median(seconds[way])
         print(f"{way:5} {1000 * median:8.2f}  {median / base:.3f}")

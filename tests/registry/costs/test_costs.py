@@ -21,7 +21,7 @@ PUBLISHED = {
 
 
 def measured(graph: EntryGraph) -> tuple[int, dict[str, int], int, int]:
-    """Parameters, parameters by level, FLOPs of encoding, FLOPs of a step, as torch counts them."""
+    """Return parameters, parameters by level, FLOPs of encoding and FLOPs per step, as counted by torch."""
     model = zoo.build(graph, device="meta")
     inputs: dict[str, torch.Tensor] = {}
     if graph.text is not None:

@@ -177,7 +177,7 @@ def largest_block(level: LevelGraph, graph: EntryGraph) -> int:
 
 
 def brute_force(level: LevelGraph, graph: EntryGraph) -> int:
-    """Peak of a level by asking at each moment which of its maps somebody still has to read."""
+    """Return the peak of a level by listing, at each step, the maps that are still to be read."""
     sizes = shapes(level)
     elements = {name: width * side**2 for name, (width, side) in sizes.items()}
     channels = {name: width for name, (width, _) in sizes.items()}

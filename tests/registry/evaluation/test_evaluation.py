@@ -64,16 +64,16 @@ def test_how_samples_are_drawn_is_written_beside_the_number(weights, monkeypatch
     changed = {"guidance_scale": 3.0, "guidance_interval": (0.1, 0.6), "eta": 0.5, "dynamic_threshold": 0.99}
     spec = EvaluationSpec(**{**dict(SPEC), **changed})
     model, metadata = registry_weights.load_weights(str(weights))
-    told = {}
+    received = {}
 
     def listening(model, context, process, settings, **given):
-        told.update(settings.model_dump())
+        received.update(settings.model_dump())
         return [torch.rand(len(given["seeds"]), 3, 16, 16)]
 
     monkeypatch.setattr("builders.sampling.generation.sample", listening)
     found, _ = evaluate_model(model, metadata, images(), extractor(), spec)
     assert found.sampler == spec.drawn
-    assert {name: told[name] for name in changed} == changed and told["clip"] is True
+    assert {name: received[name] for name in changed} == changed and received["clip"] is True
     assert spec.drawn == plain | changed | {"guidance_interval": [0.1, 0.6]}
     words = results.how_drawn(spec.drawn)
     assert words == "ddim, 2 steps, guidance 3, guidance interval 0.1 to 0.6, eta 0.5, dynamic threshold 0.99"
@@ -122,7 +122,7 @@ def test_references_are_cached(cache):
     object.__setattr__(counted, "run", lambda x: calls.append(len(x)) or run(x))
     first = reference_features(images(), counted)
     assert (reference_features(images(), counted) == first).all() and len(calls) == 1
-    # Other pixels, another set; a damaged file is made anew.
+    # Other pixels, another set; a damaged file is replaced.
     reference_features(images(seed=3), counted)
     assert len(calls) == 2
     for path in cache.iterdir():
@@ -221,7 +221,7 @@ def test_weights_of_a_mixture_say_its_parts(tmp_path):
     assert training_data(whole) is not None
 
 
-def test_prompts_are_drawn_with_an_encoder_that_is_told_of():
+def test_prompts_are_drawn_with_a_recorded_encoder():
     from registry.weights import load_weights
 
     model, metadata = load_weights("mdm-nano.text")

@@ -1,4 +1,4 @@
-"""Distances while training: at which steps, under which names, and that they are kept with their protocol."""
+"""Distances during training: their steps, their names, and that they are saved with their protocol."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_best_survives_a_new_process(tmp_path, monkeypatch):
         save(made, tmp_path / "evaluations")
     observer = DistanceObserver()
     observer.on_start(facts(tmp_path, first_step=8))
-    # What was measured past the step that training goes on from is not of this run any more; more is better of a score.
+    # Measurements past the step that training resumes from do not count; for a score, higher is better.
     assert observer.best == {f"fd_made_up-{made.conditions}/r16": 3.0, f"inception_score-{made.conditions}/r16": 6.0}
     observer = DistanceObserver()
     observer.on_start(facts(tmp_path, first_step=0))
