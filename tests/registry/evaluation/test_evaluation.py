@@ -12,7 +12,7 @@ from builders.checkpoints.weights import save_weights
 from builders.pictures import save_image
 from builders.pixels import to_pil
 from registry.evaluation import evaluate as evaluation
-from registry.evaluation import features, results
+from registry.evaluation import results
 from registry.evaluation.evaluate import compare, draw_samples, evaluate_images, evaluate_model
 from registry.evaluation.feature_cache import reference_features
 from registry.evaluation.features import EvaluationError
@@ -185,7 +185,7 @@ def test_comparison_needs_equal_features():
 
 
 def test_command(weights, cli, monkeypatch, tmp_path):
-    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    monkeypatch.setattr("registry.evaluation.measure.open_features", lambda *a, **k: extractor())
     out = tmp_path / "out"
     code, text, err = cli("evaluate", weights, "-n", 8, "--steps", 2, "-o", out, "-q")
     assert code == 0, err
@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(weights, cli, m
     def never(*args, **kwargs):
         raise AssertionError("worked")
 
-    monkeypatch.setattr(features, "open_features", never)
+    monkeypatch.setattr("registry.evaluation.measure.open_features", never)
     (tmp_path / "file").write_text("")
     code, out, err = cli("evaluate", weights, "-n", 8, "-o", tmp_path / "file" / "results", "-q")
     assert (code, out) == (2, "") and "file" in err and "Traceback" not in err
@@ -235,7 +235,7 @@ def test_prompts_are_drawn_with_a_recorded_encoder():
 
 
 def test_command_on_folders(cli, monkeypatch, tmp_path):
-    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    monkeypatch.setattr("registry.evaluation.measure.open_features", lambda *a, **k: extractor())
     for name, seed in (("a", 1), ("b", 2)):
         for index, image in enumerate(images(6, seed=seed).images):
             save_image(to_pil(image.float() / 127.5 - 1), tmp_path / name / f"{index}.png")
