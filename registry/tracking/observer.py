@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 from builders.training.observers import Observer, RunInfo, StepReport
 from registry.tracking.run_facts import training_costs, training_params, training_tags
 from registry.tracking.sender_thread import SenderThread
-from registry.tracking.spool import Spool
-from registry.tracking.spool_history import SpoolHistory
-from registry.tracking.spool_writer import Job, Record, SpoolWriter
+from registry.tracking.spool import Record, Spool
+from registry.tracking.spool_writer import SpoolWriter
 from registry.tracking.store import EXPERIMENT, initialise_store, shown_uri, tracking_uri
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class MLflowObserver(Observer):
         self._last_step = run.first_step
         self._writing = SpoolWriter(Spool(run.folder), run.first_step, self.warn)
         self._sending = SenderThread(Spool(run.folder), self.uri, self.warn)
-        self._put(lambda history: _opening(run, history, self.parent_run_id, shown_uri(self.uri)))
+        self._put(_start(run, self.parent_run_id, shown_uri(self.uri)))
         self._writing.start()
         self._sending.start()
 
@@ -80,7 +79,7 @@ class MLflowObserver(Observer):
         tags = {"phase": name, f"phase/{name}.level": graph.labels[0], f"phase/{name}.first_step": str(before + 1)}
         if steps is not None:  # the last step of a phase that is limited by hours is not known yet
             tags[f"phase/{name}.last_step"] = str(before + steps)
-        self._put(lambda history: [{"kind": "tags", "values": tags}])
+        self._put({"kind": "tags", "values": tags})
         if steps is None or done < steps:
             number = list(self._run.recipe.phases).index(name) + 1
             self.log_metrics({"training/phase": number}, before + done + 1)
@@ -93,9 +92,8 @@ class MLflowObserver(Observer):
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         values = {f"val_v_loss/{label}": loss for label, loss in losses.items()}
-        now = _now()
-        # MLflow's tables show the last value of a metric, not the best.
-        self._put(lambda history: _metrics(history, values | history.improve(values), step, now))
+        # MLflow's tables show the last value of a metric, so the best value is logged too.
+        self._put({"kind": "metrics", "step": step, "time": _now(), "values": values, "best": True})
 
     def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
         """Log values that are monitored, such as gradient norms per level, under their own names."""
@@ -105,7 +103,7 @@ class MLflowObserver(Observer):
         """Set the tag ``alarm`` to the last alarms, and log their number."""
         self.alarms.append(f"step {step}: {message}")
         text = "\n".join(self.alarms[-ALARMS:])
-        self._put(lambda history: [{"kind": "tags", "values": {"alarm": text}}])
+        self._put({"kind": "tags", "values": {"alarm": text}})
         self.log_metrics({"training/alarms": len(self.alarms)}, step)
 
     def on_grid(self, step: int, phase: str, grid: Image, path: Path) -> None:
@@ -114,8 +112,8 @@ class MLflowObserver(Observer):
     def on_end(self, status: str) -> None:
         if self._run is None or self._writing is None or self._sending is None:
             return
-        now, deadline = _now(), time.monotonic() + self.patience
-        self._put(lambda history: _ending(history, STATUS[status], now))
+        deadline = time.monotonic() + self.patience
+        self._put({"kind": "end", "status": STATUS[status], "time": _now()})
         if not self._writing.close(self.patience):
             self.warn(
                 f"{self._run.folder}: the last records of this run could not be written to disk in time and are not in "
@@ -131,8 +129,7 @@ class MLflowObserver(Observer):
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Log values of a step. Values that are not finite are counted in tags instead."""
-        values, now = dict(values), _now()
-        self._put(lambda history: _metrics(history, values, step, now))
+        self._put({"kind": "metrics", "step": step, "time": _now(), "values": dict(values)})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Add a file to the run, before ``on_end``. The file must stay in its place until it is sent."""
@@ -140,69 +137,43 @@ class MLflowObserver(Observer):
         place, root = os.path.abspath(path), os.path.abspath(self._run.folder)
         if os.path.commonpath([place, root]) == root:  # the run's folder may be moved
             place = os.path.relpath(place, root)
-        self._put(lambda history: [{"kind": "artifact", "path": place, "folder": folder}])
+        self._put({"kind": "artifact", "path": place, "folder": folder})
 
     def log_picture(self, path: Path, folder: str = "grids") -> None:
         """Add a picture to the run, before ``on_end``."""
         self.log_artifact(path, folder)
 
-    def _put(self, job: Job) -> None:
+    def _put(self, record: Record) -> None:
         if self._writing is not None:
-            self._writing.put(job)
+            self._writing.put(record)
 
 
 def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _opening(run: RunInfo, history: SpoolHistory, parent: str | None, uri: str) -> list[Record]:
-    """Return the first records of a run: its identity, params and costs; of a resumed run, only that it is running."""
+def _start(run: RunInfo, parent: str | None, uri: str) -> Record:
+    """Return the record of a start: the run, and what is logged of it if it is not resumed."""
     from specs.expanded_yaml import expanded_yaml
     from specs.recipe_identity import fingerprint
 
-    now, tags = _now(), training_tags(run)
-    identity = f"{fingerprint(run.recipe, run.graph.conditions)}-{run.graph.hash}"
-    ours = history.run is not None and history.run["identity"] == identity
-    # After a finished run, training from scratch in the same folder is another run.
-    if ours and (run.first_step or history.status != "FINISHED"):
-        assert history.run is not None
-        return [{"kind": "tags", "values": tags}, {**_status(history.run["key"], "RUNNING", now), "uri": uri}]
-    history.forget()
+    now = _now()
     opened: Record = {
         "kind": "run",
         "key": uuid.uuid4().hex,
-        "identity": identity,
+        "identity": f"{fingerprint(run.recipe, run.graph.conditions)}-{run.graph.hash}",
         "name": run.recipe.name,
         "time": now,
-        "tags": tags,
+        "tags": training_tags(run),
         "entry_hash": run.graph.hash,
         "parent": parent,
         "uri": uri,
     }
-    history.run = opened
     params = list(training_params(run).items())
     parts = [dict(params[start : start + MAX_PARAMS]) for start in range(0, len(params), MAX_PARAMS)]
-    return [
-        opened,
+    details: list[Record] = [
         *({"kind": "params", "values": part} for part in parts),
         {"kind": "metrics", "step": 0, "time": now, "values": training_costs(run.graph)},
         {"kind": "text", "name": "spec.yaml", "text": expanded_yaml(run.graph)},
     ]
-
-
-def _metrics(history: SpoolHistory, values: Mapping[str, float], step: int, now: int) -> list[Record]:
-    finite = history.filtered(values, step)
-    records: list[Record] = [{"kind": "metrics", "step": step, "time": now, "values": finite}] if finite else []
-    if len(finite) < len(values) and (counts := history.counts_to_report()):
-        records.append({"kind": "non_finite", "counts": counts})
-    return records
-
-
-def _ending(history: SpoolHistory, status: str, now: int) -> list[Record]:
-    counts = history.non_finite
-    key = history.run["key"] if history.run else ""
-    return [*([{"kind": "non_finite", "counts": counts}] if counts else []), _status(key, status, now)]
-
-
-def _status(key: str, status: str, now: int) -> Record:
-    return {"kind": "status", "key": key, "status": status, "time": now}
+    return {"kind": "start", "run": opened, "details": details, "resumed": run.first_step > 0}

@@ -15,8 +15,9 @@ from typing import Any
 
 from builders.files import write_text
 
-__all__ = ["Line", "SentState", "Spool"]
+__all__ = ["Line", "Record", "SentState", "Spool"]
 
+Record = Mapping[str, Any]
 #: Bytes per read.
 CHUNK = 1 << 18
 
@@ -27,7 +28,7 @@ class Line:
 
     start: int
     end: int
-    record: Mapping[str, Any]
+    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Spool:
         self._size = self._whole_lines()
         os.ftruncate(self._file, self._size)
 
-    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def append(self, records: Sequence[Record]) -> None:
         """Append records.
 
         Raises:

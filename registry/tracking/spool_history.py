@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from registry.tracking.metric_names import current_name
-from registry.tracking.spool import Spool
+from registry.tracking.spool import Record, Spool
 
 __all__ = ["SpoolHistory"]
 
@@ -29,7 +28,7 @@ class SpoolHistory:
     """
 
     def __init__(self, spool: Spool, first_step: int) -> None:
-        self.run: Mapping[str, Any] | None = None
+        self.run: Record | None = None
         self.uri: str | None = None
         self.status = "RUNNING"
         self.best: dict[str, float] = {}
@@ -38,9 +37,50 @@ class SpoolHistory:
         for line in spool.lines():
             self._read(line.record, first_step)
 
-    def forget(self) -> None:
-        """Clear the history, because a new run starts."""
-        self.run, self.status = None, "RUNNING"
+    def lines_of(self, record: Record) -> list[Record]:
+        """Return the lines of the spool for a record of the observer, and update the history.
+
+        A "start" becomes a new run with its details, or the new status of a resumed run. Of "metrics", the values that
+        are not finite or were logged before are left out. An "end" becomes the last counts and a status.
+        """
+        kind = record["kind"]
+        if kind == "start":
+            return self._start(record)
+        if kind == "metrics":
+            return self._metrics(record)
+        if kind == "end":
+            counts: list[Record] = [{"kind": "non_finite", "counts": self.non_finite}] if self.non_finite else []
+            return [*counts, self._status(record["status"], record["time"])]
+        return [record]
+
+    def _start(self, record: Record) -> list[Record]:
+        run = record["run"]
+        same = self.run is not None and self.run["identity"] == run["identity"]
+        # After a finished run, training from scratch in the same folder is another run.
+        if same and (record["resumed"] or self.status != "FINISHED"):
+            status = {**self._status("RUNNING", run["time"]), "uri": run["uri"]}
+            return [{"kind": "tags", "values": run["tags"]}, status]
+        self._open(run)
+        return [run, *record["details"]]
+
+    def _metrics(self, record: Record) -> list[Record]:
+        values, step = record["values"], record["step"]
+        if record.get("best"):
+            values = values | self.improve(values)
+        finite = self.filtered(values, step)
+        lines: list[Record] = []
+        if finite:
+            lines.append({"kind": "metrics", "step": step, "time": record["time"], "values": finite})
+        if len(finite) < len(values) and (counts := self.counts_to_report()):
+            lines.append({"kind": "non_finite", "counts": counts})
+        return lines
+
+    def _status(self, status: str, time: int) -> Record:
+        return {"kind": "status", "key": self.run["key"] if self.run else "", "status": status, "time": time}
+
+    def _open(self, run: Record) -> None:
+        """Replace the history by that of a new run."""
+        self.run, self.status = run, "RUNNING"
         self.best, self._logged, self.non_finite = {}, set(), {}
 
     def filtered(self, values: Mapping[str, float], step: int) -> dict[str, float]:
@@ -67,12 +107,11 @@ class SpoolHistory:
         """Return the counts in ``non_finite`` that are powers of two, so that few records report many values."""
         return {name: counts for name, counts in self.non_finite.items() if counts[0] & (counts[0] - 1) == 0}
 
-    def _read(self, record: Mapping[str, Any], first_step: int) -> None:
+    def _read(self, record: Record, first_step: int) -> None:
         kind = record.get("kind")
         self.uri = record.get("uri") or self.uri
         if kind == "run":
-            self.forget()
-            self.run = record
+            self._open(record)
         elif kind == "status":
             self.status = record["status"]
         elif kind == "non_finite":

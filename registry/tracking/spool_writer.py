@@ -6,17 +6,13 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from registry.tracking.spool import Spool
+from registry.tracking.spool import Record, Spool
 from registry.tracking.spool_history import SpoolHistory
 
-__all__ = ["Job", "Record", "SpoolWriter"]
+__all__ = ["SpoolWriter"]
 
-Record = Mapping[str, Any]
-#: Function that returns records for the history of the run. It is called in the thread.
-Job = Callable[[SpoolHistory], Sequence[Record]]
 #: Seconds between attempts while the disk cannot be written.
 PAUSE = 1.0
 
@@ -32,9 +28,10 @@ class SpoolWriter:
 
     def __init__(self, spool: Spool, first_step: int, warn: Callable[[str], None]) -> None:
         self.spool, self.first_step, self.warn = spool, first_step, warn
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._jobs: list[Job] = []
-        self._records: list[Record] = []
+        self._queue: queue.SimpleQueue[Record | None] = queue.SimpleQueue()
+        #: Records taken from the queue, and the lines for the spool that were made of them.
+        self._received: list[Record] = []
+        self._lines: list[Record] = []
         self._history: SpoolHistory | None = None
         self._ended = self._warned = False
         self._deadline = 0.0
@@ -44,16 +41,16 @@ class SpoolWriter:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, job: Job) -> None:
-        """Add a job to the queue, without waiting."""
-        self._queue.put(job)
+    def put(self, record: Record) -> None:
+        """Add a record to the queue, without waiting."""
+        self._queue.put(record)
 
     def close(self, patience: float) -> bool:
         """Write what is in the queue, for at most ``patience`` seconds; return whether all of it was written."""
         self._deadline = time.monotonic() + patience
         self._queue.put(None)
         self._thread.join(patience)
-        return not (self._thread.is_alive() or self._jobs or self._records)
+        return not (self._thread.is_alive() or self._has_unwritten())
 
     def _work(self) -> None:
         while not self._ended or (self._has_unwritten() and time.monotonic() < self._deadline):
@@ -69,25 +66,25 @@ class SpoolWriter:
 
     def _has_unwritten(self) -> bool:
         """Return whether there are records that are not written."""
-        return bool(self._jobs or self._records)
+        return bool(self._received or self._lines)
 
     def _wait(self) -> None:
-        """Wait for a job, but only for ``PAUSE`` seconds if there are records that are not written."""
+        """Wait for a record, but only for ``PAUSE`` seconds if there are records that are not written."""
         try:
-            job = self._queue.get(timeout=PAUSE if self._has_unwritten() else None)
+            record = self._queue.get(timeout=PAUSE if self._has_unwritten() else None)
         except queue.Empty:
             return
-        if job is None:
+        if record is None:
             self._ended = True
         else:
-            self._jobs.append(job)
+            self._received.append(record)
 
     def _append(self) -> None:
         if self._history is None:
             self.spool.open()
             self._history = SpoolHistory(self.spool, self.first_step)
-        while self._jobs:
-            self._records += self._jobs.pop(0)(self._history)
-        if self._records:
-            self.spool.append(self._records)
-            self._records = []
+        while self._received:
+            self._lines += self._history.lines_of(self._received.pop(0))
+        if self._lines:
+            self.spool.append(self._lines)
+            self._lines = []

@@ -145,7 +145,7 @@ def test_a_server_that_hangs_delays_neither_start_nor_steps(
         observer = new_observer(monkeypatch, address, warn=warnings.append, patience=2)
         started = time.monotonic()
         observer.on_start(facts(tmp_path / "start"))
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2  # a call to the server takes 10 s
         longest = 0.0
         for step in range(1, 101):
             before = time.perf_counter()

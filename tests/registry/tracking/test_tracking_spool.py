@@ -77,11 +77,11 @@ def test_the_thread_keeps_what_a_full_disk_does_not_take(tmp_path: Path, monkeyp
     monkeypatch.setattr("registry.tracking.spool_writer.PAUSE", 0.05)
     thread.start()
     for step in range(5):
-        thread.put(lambda history, step=step: [metrics(step, loss=1.0)])
+        thread.put(metrics(step, loss=1.0))
     time.sleep(0.3)
     assert len(warnings) == 1 and "No space left" in warnings[0]
     failing[0] = False
-    thread.put(lambda history: [metrics(5, loss=1.0)])
+    thread.put(metrics(5, loss=1.0))
     thread.close(5)
     assert [line.record["step"] for line in Spool(tmp_path).lines()] == [0, 1, 2, 3, 4, 5]
 
