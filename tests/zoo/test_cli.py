@@ -278,7 +278,7 @@ def test_exceptions_of_the_zoo_are_messages(zoo_command, monkeypatch):
     def broken(*arguments, **options):
         raise TrainingError("the folder holds another run")
 
-    monkeypatch.setattr("specs.recipe.load_recipe", broken)
+    monkeypatch.setattr("specs.recipe.load_recipe_and_graph", broken)
     mistake(zoo_command("train", "nano-progressive"), "error: the folder holds another run")
 
 
