@@ -39,7 +39,7 @@ def cut_features(phase: Phase) -> None:
 
 def run_phase(phase: Phase, dataset: Dataset, draws: int) -> dict[str, float]:
     """Train a phase to its end; return the validation v loss of each level with the EMA weights."""
-    data = dataset.load(phase.settings.graph.resolution, "train", seed=phase.settings.seed)
+    data = dataset.load(phase.settings.graph.resolution, "train", seed=phase.settings.recipe.seed)
     started = time.perf_counter()
     steps = phase.settings.steps or 0
     for step, batch in enumerate(read_batches(phase.plan, data, 0, steps)):

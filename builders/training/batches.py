@@ -5,8 +5,8 @@ A resumed run therefore sees the same batches, with any number of processes and 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -51,24 +51,19 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
-
-        def moved(value: Any) -> Any:
-            if isinstance(value, list):
-                return [moved(each) for each in value]
-            return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-
-        return Batch(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
+        return self._map(lambda value: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value)
 
     def part(self, index: int, count: int) -> Batch:
         """Return every ``count``-th row from ``index``; rows that levels share stay together."""
-        rows = slice(index, None, count)
+        return self._map(lambda value: None if value is None else value[index::count])
 
-        def cut(value: Any) -> Any:
-            if isinstance(value, list):
-                return [each[rows] for each in value]
-            return None if value is None else value[rows]
+    def _map(self, change: Callable[[Any], Any]) -> Batch:
+        """Return the batch with every field changed, or every level of it."""
 
-        return Batch(**{field.name: cut(getattr(self, field.name)) for field in fields(self)})
+        def changed(value: Any) -> Any:
+            return [change(each) for each in value] if isinstance(value, list) else change(value)
+
+        return Batch(**{field.name: changed(getattr(self, field.name)) for field in fields(self)})
 
     def conditions(self, encoder: TextEncoder | None) -> dict[str, Tensor]:
         """Return the conditions as arguments of the model. Dropped text is zeros with an empty mask.
@@ -93,12 +88,8 @@ class Batch:
         """Return the tensors by name, for a file."""
         levels = list(zip(self.images, self.eps, strict=True))
         named = {f"image/{x.shape[-1]}": x for x, _ in levels} | {f"noise/{x.shape[-1]}": eps for x, eps in levels}
-        named["t"] = self.t
-        if self.classes is not None:
-            named["classes"] = self.classes
-        if self.without_text is not None:
-            named["without_text"] = self.without_text
-        return named
+        others = {"t": self.t, "classes": self.classes, "without_text": self.without_text}
+        return named | {name: value for name, value in others.items() if value is not None}
 
 
 def make_batch(
@@ -113,12 +104,13 @@ def make_batch(
 
     Args:
         graph: Entry that is trained.
-        drawn: Samples, as :meth:`builders.data.images.Images.batch` returns them.
+        drawn: Samples, as :meth:`builders.data.images.Images.batch` returns them. The first ``len(t)`` are used.
         t: Time indices, (samples,).
         generator: Source of the noise, then of the dropped conditions.
         rows: Rows per level, outermost first. Default: all samples at every level.
         drop: Probabilities of dropping the conditions. Default: nothing is dropped.
     """
+    drawn = {name: value[: len(t)] for name, value in drawn.items()}
     images = pyramid(drawn["image"], graph)
     if rows is not None:
         images = [x[:count] for x, count in zip(images, rows, strict=True)]
@@ -203,16 +195,6 @@ class _Samples(Dataset):
         return step, drawn | {"image": to_bytes(drawn["image"])}
 
 
-class _Steps:
-    """Steps from ``first`` to before ``last``, or without end. An iterable that worker processes can pickle."""
-
-    def __init__(self, first: int, last: int | None) -> None:
-        self.first, self.last = first, last
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(itertools.count(self.first) if self.last is None else range(self.first, self.last))
-
-
 def _identity(value: Any) -> Any:
     return value
 
@@ -229,13 +211,14 @@ def read_batches(
         last: Step after the last one; None for no end.
         workers: Number of data-loading processes, or 0 to load in this one. The batches are the same.
     """
+    steps = range(first, sys.maxsize if last is None else last)
     if workers == 0:
-        yield from (plan.draw(step, data) for step in _Steps(first, last))
+        yield from (plan.draw(step, data) for step in steps)
         return
     loader: DataLoader[tuple[int, dict[str, Any]] | DataError] = DataLoader(
         _Samples(plan, data),
         batch_size=None,
-        sampler=_Steps(first, last),
+        sampler=steps,
         num_workers=workers,
         collate_fn=_identity,
         # A generator of its own; otherwise the loader draws its base seed from the global one.

@@ -20,18 +20,6 @@ from builders.training.settings import PhaseSettings
 from builders.training.state import TrainingState
 from specs.graph import EntryGraph
 
-__all__ = [
-    "captions",
-    "check_conditions",
-    "check_entry",
-    "check_rows",
-    "check_same_data",
-    "check_sources",
-    "check_states",
-    "data_changes",
-    "data_facts",
-]
-
 
 def check_entry(entry: EntryGraph, classes: int, name: str) -> None:
     """Check that an entry is for RGB images, and has as many classes as the data.
@@ -46,17 +34,13 @@ def check_entry(entry: EntryGraph, classes: int, name: str) -> None:
     """
     if entry.levels[0].channels != 3:
         raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
-    if entry.classes is None or entry.classes == classes:
-        return
-    if not classes:
-        raise TrainingError(
-            f"{entry.name} has {entry.classes} classes, but the data {name} has none: label its samples (zoo data pack "
-            "uses the names of subfolders), or train an entry without classes"
-        )
-    raise TrainingError(
-        f"{entry.name} has {entry.classes} classes, but the data {name} has {classes}; train an entry that "
-        f"extends it with 'inputs: {{classes: {classes}}}' in its innermost level, or one that reads text"
-    )
+    if entry.classes not in (None, classes):
+        advice = "label its samples (zoo data pack uses the names of subfolders), or train an entry without classes"
+        if classes:
+            inputs = f"'inputs: {{classes: {classes}}}'"
+            advice = f"train an entry that extends it with {inputs} in its innermost level, or one that reads text"
+        counts = f"{entry.name} has {entry.classes} classes, but the data {name} has {classes or 'none'}"
+        raise TrainingError(f"{counts}; {advice}")
 
 
 def check_rows(phases: Sequence[PhaseSettings], processes: int) -> None:

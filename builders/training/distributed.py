@@ -25,6 +25,14 @@ class Processes:
         precision: Precision of activations: "auto", "float32", "bfloat16" or "float16".
         unused: Whether some parameters have no gradient, because their level has no loss.
 
+    Attributes:
+        precision: Precision of activations.
+        device: Device of this process.
+        index: Rank of this process, from 0.
+        count: Number of processes (world size).
+        main: Whether this is the main process, which writes the files.
+        scaler: Gradient scaler of float16, or None.
+
     Raises:
         TrainingError: The device does not support the precision, or the launcher asks for sharding.
     """
@@ -59,31 +67,10 @@ class Processes:
         kind = self.accelerator.distributed_type
         if kind != DistributedType.NO and not kind.value.startswith("MULTI_"):
             raise TrainingError(_refusal(kind.value))
-
-    @property
-    def device(self) -> torch.device:
-        """Device of this process."""
-        return self.accelerator.device
-
-    @property
-    def index(self) -> int:
-        """Rank of this process, from 0."""
-        return int(self.accelerator.process_index)
-
-    @property
-    def count(self) -> int:
-        """Number of processes (world size)."""
-        return int(self.accelerator.num_processes)
-
-    @property
-    def main(self) -> bool:
-        """Whether this is the main process, which writes the files."""
-        return self.index == 0
-
-    @property
-    def scaler(self) -> Any:
-        """Gradient scaler of float16, or None."""
-        return self.accelerator.scaler
+        self.device: torch.device = self.accelerator.device
+        self.index, self.count = int(self.accelerator.process_index), int(self.accelerator.num_processes)
+        self.main = self.index == 0
+        self.scaler: Any = self.accelerator.scaler
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """Wrap the model and the optimizer for training."""

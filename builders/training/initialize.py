@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from builders.checkpoints.shipped import WEIGHTS, shipped_weights
 from builders.checkpoints.tensor_file import CheckpointError
@@ -52,31 +55,32 @@ def check_shared(graph: EntryGraph, path: Path) -> tuple[str, ...]:
         TrainingError: They share no level.
         CheckpointError: The file is damaged or not a weights file.
     """
-    return _shared(graph, read_weights(path)[1], path)
+    return _read_shared(graph, path)[0]
+
+
+def _read_shared(graph: EntryGraph, path: Path) -> tuple[tuple[str, ...], Mapping[str, Tensor]]:
+    """Read a weights file; return the labels of :func:`check_shared`, and all tensors of the file."""
+    tensors, theirs, _ = read_weights(path)
+    for index, label in enumerate(graph.labels):
+        if theirs.graph_hashes.get(label) == graph.graph_hashes[label]:
+            return graph.labels[index:], tensors
+    raise TrainingError(
+        f"initialise: {path} holds {theirs.name} ({', '.join(theirs.labels)}), which has no level in common with "
+        f"{graph.name} ({', '.join(graph.labels)}): levels must be equal in structure, with all levels inside them"
+    )
 
 
 def load_shared(model: NestedUNet, path: Path) -> tuple[str, ...]:
-    """Load the inputs and the levels that :func:`check_shared` finds, and return the labels, outermost first.
+    """Load the inputs and the shared levels, see :func:`check_shared`; return their labels, outermost first.
 
     Raises:
         TrainingError: There are none. Nothing is loaded.
         CheckpointError: The file is damaged, lacks a weight or is not a weights file. Nothing is loaded.
     """
-    tensors, graph, _ = read_weights(path)
-    labels = _shared(model.graph, graph, path)
+    labels, tensors = _read_shared(model.graph, path)
     wanted = {name for name in model.state_dict() if not name.startswith("levels.") or name.split(".")[1] in labels}
     missing = sorted(wanted - set(tensors))
     if missing:
         raise CheckpointError(f"{path}: missing {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}")
     model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
     return labels
-
-
-def _shared(ours: EntryGraph, theirs: EntryGraph, path: Path) -> tuple[str, ...]:
-    for label in ours.labels:
-        if theirs.graph_hashes.get(label) == ours.graph_hashes[label]:
-            return ours.labels[ours.labels.index(label) :]
-    raise TrainingError(
-        f"initialise: {path} holds {theirs.name} ({', '.join(theirs.labels)}), which has no level in common with "
-        f"{ours.name} ({', '.join(ours.labels)}): levels must be equal in structure, with all levels inside them"
-    )

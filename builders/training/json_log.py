@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from builders.files import write_text
@@ -33,41 +33,31 @@ class JsonLog(Observer):
 
     def on_start(self, run: RunInfo) -> None:
         self._path = run.folder / "log.jsonl"
-        kept = []
-        if run.first_step and self._path.is_file():
-            for line in self._path.read_text("utf-8", "replace").splitlines():
-                try:
-                    record = json.loads(line)
-                    before = record.get("step", 0) <= run.first_step
-                except (ValueError, AttributeError, TypeError):
-                    continue  # a damaged line, or one cut short by a kill
-                if before:
-                    kept.append(line)
-        try:
-            write_text(self._path, "".join(f"{line}\n" for line in kept))
+        resumed = run.first_step and self._path.is_file()
+        lines = self._path.read_text("utf-8", "replace").splitlines() if resumed else []
+        with self._clear_errors():
+            write_text(self._path, "".join(f"{line}\n" for line in lines if _is_before(line, run.first_step)))
             self._file = self._path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise self._failure(error) from error
 
     def _write(self, record: dict[str, Any]) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise self._failure(error) from error
+        if self._file is not None:
+            with self._clear_errors():
+                self._file.write(json.dumps(record) + "\n")
+                self._file.flush()
 
-    def _failure(self, error: OSError) -> LogError:
-        """Close the log, and return the error for a log that cannot be written."""
-        file, self._file = self._file, None
-        if file is not None:
-            with contextlib.suppress(OSError):  # the rest of its buffer does not fit either
+    @contextlib.contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        """Turn an error of the system into a LogError, and close the log."""
+        try:
+            yield
+        except OSError as error:
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError, AttributeError):  # the rest of its buffer does not fit either
                 file.close()
-        return LogError(
-            f"{self._path}: cannot be written ({error.strerror}); the last checkpoint, if any, is intact; free some "
-            "space and run the same command again to resume"
-        )
+            raise LogError(
+                f"{self._path}: cannot be written ({error.strerror}); the last checkpoint, if any, is intact; free "
+                "some space and run the same command again to resume"
+            ) from error
 
     def on_step(self, report: StepReport) -> None:
         if report.step % self.every == 0:
@@ -94,6 +84,14 @@ class JsonLog(Observer):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _is_before(line: str, step: int) -> bool:
+    """Return whether a line is of a step up to this one; False if it is damaged or was cut short by a kill."""
+    try:
+        return bool(json.loads(line).get("step", 0) <= step)
+    except (ValueError, AttributeError, TypeError):
+        return False
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:

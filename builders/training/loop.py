@@ -137,18 +137,10 @@ class TrainingLoop:
 
     def _report_start(self, progress: RunProgress) -> None:
         licence = self.recipe.licence or getattr(self.dataset.card, "licence", "unknown")
-        self.observer.on_start(
-            RunInfo(
-                self.recipe,
-                self.entry,
-                self.folder.folder,
-                total_steps=sum(phase.steps or 0 for phase in self.phases),
-                first_step=progress.steps_done,
-                device=str(self.processes.device),
-                data={"name": self.recipe.data_name, "licence": licence},
-                encoder=self.encoder,
-            )
-        )
+        data = {"name": self.recipe.data_name, "licence": licence}
+        total, device = sum(phase.steps or 0 for phase in self.phases), str(self.processes.device)
+        folder, done = self.folder.folder, progress.steps_done
+        self.observer.on_start(RunInfo(self.recipe, self.entry, folder, total, done, device, data, self.encoder))
 
     def _run_phase(self, phase: Phase, state: TrainingState | None) -> None:
         settings, progress = phase.settings, phase.progress
@@ -197,17 +189,10 @@ class TrainingLoop:
         count = progress.steps_done
         self.observer.on_step(
             StepReport(
-                count,
-                progress.phase,
-                progress.step,
-                numbers.losses,
-                result.learning_rate,
-                numbers.gradient_norm,
-                seconds,
-                skipped=not result.updated,
-                waited=waited,
+                count, progress.phase, progress.step, numbers.losses, result.learning_rate, numbers.gradient_norm,
+                seconds, skipped=not result.updated, waited=waited,
             )
-        )
+        )  # fmt: skip
         if not result.updated:
             if progress.bad_steps >= self.recipe.max_bad_steps and not result.rescaled:
                 self._give_up(phase, result)
@@ -256,7 +241,7 @@ class TrainingLoop:
             self.observer.on_evaluate(count, losses)
             # The best weights are those with the lowest loss of the outermost level, which the phase adds.
             outermost = losses[phase.settings.graph.labels[0]]
-            self.folder.keep_if_best(progress, phase.settings.graph, phase.ema.model.state_dict(), outermost)
+            self.folder.keep_if_best(phase, outermost)
         if main and (last or due(every.samples)):
             grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder)
             path = self.folder.write_grid(grid, f"{progress.phase}-{progress.step:06d}")
@@ -272,7 +257,4 @@ class TrainingLoop:
         tensors, facts = phase.tensors()
         tensors |= {f"monitor/{name}": value for name, value in counted.items()}
         facts |= {"alarm": self.alarm.state(), "data": json.dumps(self.data_facts)}
-        path = self.folder.write_state(
-            phase.progress, phase.settings.graph, phase.ema.model.state_dict(), tensors, facts
-        )
-        self.observer.on_checkpoint(phase.progress.steps_done, path)
+        self.observer.on_checkpoint(phase.progress.steps_done, self.folder.write_state(phase, tensors, facts))

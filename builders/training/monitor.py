@@ -88,20 +88,19 @@ class Monitor:
                 self.norms[index] += norms[label]
         self.norms[-1] += 1
 
-    def read(self, total: Total | None = None) -> dict[str, float]:
+    def read(self, total: Total = lambda sums: sums) -> dict[str, float]:
         """Return the means since the last reading, by name, and reset the sums.
 
         Args:
-            total: Function that sums a tensor over processes, if there are several.
+            total: Function that sums a tensor over processes. Default: there is one process.
 
         Returns:
             ``loss_by_noise/r64/0-249`` for each level and bin with rows, ``mean_loss/r64``, and ``gradient_norm/r64``,
             which is 0 for a frozen level. Empty if no step was added.
         """
         # One vector, so that the device is read once.
-        counts = torch.cat([self.losses.flatten(), self.rows.flatten()])
-        flat = counts if total is None else total(counts)
-        numbers = torch.cat([flat, self.norms]).tolist()
+        counts = total(torch.cat([self.losses.flatten(), self.rows.flatten()]))
+        numbers = torch.cat([counts, self.norms]).tolist()
         size = len(self.labels) * BINS
         steps = numbers[-1]
         result: dict[str, float] = {}
@@ -116,10 +115,8 @@ class Monitor:
             tensor.zero_()
         return result
 
-    def state(self, total: Total | None = None) -> dict[str, Tensor]:
+    def state(self, total: Total = lambda sums: sums) -> dict[str, Tensor]:
         """Return the sums for a checkpoint; ``total`` as in :meth:`read`."""
-        if total is None:
-            return {"losses": self.losses, "rows": self.rows, "norms": self.norms}
         return {"losses": total(self.losses), "rows": total(self.rows), "norms": self.norms}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -131,32 +128,20 @@ class Monitor:
 class CollapseAlarm:
     """Alarm for an outer level that gets worse while the level inside it gets better.
 
-    A reading is bad for a level if its loss exceeds its lowest one by a share of ``rise``, or if its gradient norm is
-    ``factor`` times larger or smaller than the median of earlier readings, while the loss of the level inside is within
-    a share of ``slack`` of its own lowest. The alarm is raised after ``patience`` bad readings in a row, and again only
-    after the level has recovered. Losses of single readings scatter by a few percent, well below ``rise``.
+    A reading is bad for a level if its loss exceeds its lowest one by a share of ``RISE``, or if its gradient norm is
+    ``FACTOR`` times larger or smaller than the median of earlier readings, while the loss of the level inside is within
+    a share of ``SLACK`` of its own lowest. The alarm is raised after ``PATIENCE`` bad readings in a row, and again only
+    after the level has recovered. Losses of single readings scatter by a few percent, well below ``RISE``.
 
     Args:
         labels: Labels of the levels, outermost first.
         weighted: Labels of the levels that have a loss and are trained.
-        rise: Relative rise of the loss.
-        factor: Factor between gradient norms.
-        slack: Relative rise of the inner loss that still counts as good.
-        patience: Number of bad readings in a row.
     """
 
-    def __init__(
-        self,
-        labels: tuple[str, ...],
-        weighted: tuple[str, ...],
-        *,
-        rise: float = 0.25,
-        factor: float = 30.0,
-        slack: float = 0.1,
-        patience: int = 3,
-    ) -> None:
+    RISE, FACTOR, SLACK, PATIENCE = 0.25, 30.0, 0.1, 3
+
+    def __init__(self, labels: tuple[str, ...], weighted: tuple[str, ...]) -> None:
         self.pairs = [(outer, inner) for outer, inner in pairwise(labels) if outer in weighted]
-        self.rise, self.factor, self.slack, self.patience = rise, factor, slack, patience
         self.lowest: dict[str, float] = {}
         self.gradients: dict[str, list[float]] = {}
         self.bad: dict[str, int] = {}
@@ -167,7 +152,7 @@ class CollapseAlarm:
         for outer, inner in self.pairs:
             problem = self._problem(values, outer, inner)
             self.bad[outer] = self.bad.get(outer, 0) + 1 if problem else 0
-            if problem and self.bad[outer] == self.patience:
+            if problem and self.bad[outer] == self.PATIENCE:
                 messages.append(f"{problem}: level {outer} is collapsing. {ADVICE.format(outer=outer, inner=inner)}")
             if not problem:
                 self.gradients.setdefault(outer, []).append(values.get(f"gradient_norm/{outer}", 0.0))
@@ -182,18 +167,18 @@ class CollapseAlarm:
         lowest, lowest_inside = self.lowest.get(f"mean_loss/{outer}"), self.lowest.get(f"mean_loss/{inner}")
         if loss is None or inside is None or lowest is None or lowest_inside is None:
             return None
-        if inside > lowest_inside * (1 + self.slack):
+        if inside > lowest_inside * (1 + self.SLACK):
             return None
-        if loss > lowest * (1 + self.rise):
+        if loss > lowest * (1 + self.RISE):
             return f"the loss of {outer} rose from {lowest:.4g} to {loss:.4g} while that of {inner} is {inside:.4g}"
         before = sorted(self.gradients.get(outer, ()))
         norm = values.get(f"gradient_norm/{outer}", 0.0)
-        if len(before) < self.patience:
+        if len(before) < self.PATIENCE:
             return None
         median = before[len(before) // 2]
         if not median:  # no gradient so far, so there is nothing to compare with
             return None
-        if norm > median * self.factor or norm * self.factor < median:
+        if norm > median * self.FACTOR or norm * self.FACTOR < median:
             what = "exploded" if norm > median else "vanished"
             return f"the gradient of {outer} {what}, from {median:.3g} to {norm:.3g}, while {inner} still improves"
         return None

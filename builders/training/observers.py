@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,37 +108,18 @@ class Observers(Observer):
     def __init__(self, members: Sequence[Observer]) -> None:
         self.members = tuple(members)
 
-    def on_start(self, run: RunInfo) -> None:
+    def _call(self, method: str, *arguments: Any) -> None:
         for member in self.members:
-            member.on_start(run)
+            getattr(member, method)(*arguments)
 
-    def on_phase(self, name: str, graph: EntryGraph, steps: int | None, done: int) -> None:
-        for member in self.members:
-            member.on_phase(name, graph, steps, done)
-
-    def on_step(self, report: StepReport) -> None:
-        for member in self.members:
-            member.on_step(report)
-
-    def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
-        for member in self.members:
-            member.on_monitor(step, values)
-
-    def on_alarm(self, step: int, message: str) -> None:
-        for member in self.members:
-            member.on_alarm(step, message)
-
-    def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
-        for member in self.members:
-            member.on_evaluate(step, losses)
-
-    def on_grid(self, step: int, phase: str, grid: Image, path: Path) -> None:
-        for member in self.members:
-            member.on_grid(step, phase, grid, path)
-
-    def on_checkpoint(self, step: int, path: Path) -> None:
-        for member in self.members:
-            member.on_checkpoint(step, path)
+    on_start: Any = partialmethod(_call, "on_start")
+    on_phase: Any = partialmethod(_call, "on_phase")
+    on_step: Any = partialmethod(_call, "on_step")
+    on_monitor: Any = partialmethod(_call, "on_monitor")
+    on_alarm: Any = partialmethod(_call, "on_alarm")
+    on_evaluate: Any = partialmethod(_call, "on_evaluate")
+    on_grid: Any = partialmethod(_call, "on_grid")
+    on_checkpoint: Any = partialmethod(_call, "on_checkpoint")
 
     def on_end(self, status: str) -> None:
         # Even if one observer raises, the others are called: a run in MLflow must not stay marked as running.

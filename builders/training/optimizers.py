@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -42,15 +43,12 @@ def build_optimizer(
     accepted = inspect.signature(make).parameters
     given: dict[str, Any] = {"betas": spec.betas, "weight_decay": spec.weight_decay, "eps": spec.epsilon}
     given = {name: value for name, value in given.items() if value is not None} | dict(spec.options)
-    called = {"eps": "epsilon"}
-    for name in given:
-        if name not in accepted or name in ("params", "lr"):
-            names = [
-                called.get(each, each) for each in accepted if each not in ("params", "lr", "self", "args", "kwargs")
-            ]
-            raise OptimizerError(
-                f"optimizer {spec.name} has no setting {called.get(name, name)!r}; it has {', '.join(names)}"
-            )
+    settings = [name for name in accepted if name not in ("params", "lr", "self", "args", "kwargs")]
+    called = {name: name for name in (*settings, *given)} | {"eps": "epsilon"}
+    unknown = next((name for name in given if name not in settings), None)
+    if unknown is not None:
+        has = ", ".join(called[name] for name in settings)
+        raise OptimizerError(f"optimizer {spec.name} has no setting {called[unknown]!r}; it has {has}")
     if spec.name not in TORCH_OPTIMIZERS and "momentum" in accepted:
         given.setdefault("momentum", 0.9)  # as timm's own factory does
     if "fused" in accepted and not any(given.get(name) for name in ("fused", "foreach", "differentiable")):
@@ -59,7 +57,7 @@ def build_optimizer(
         _try(partial(make, lr=learning_rate, **given), parameters[0].device)
         return make(list(parameters), lr=learning_rate, **given)
     except (ValueError, TypeError, AssertionError, IndexError, RuntimeError, AttributeError) as error:
-        shown = ", ".join(f"{called.get(name, name)} {value}" for name, value in given.items())
+        shown = ", ".join(f"{called[name]} {value}" for name, value in given.items())
         raise OptimizerError(f"optimizer {spec.name} rejects its settings ({shown}): {error}") from None
 
 
@@ -71,17 +69,15 @@ def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], device: to
 
 
 def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:
-    if name in TORCH_OPTIMIZERS:
-        classes = {key.lower(): value for key, value in vars(torch.optim).items() if isinstance(value, type)}
-        if name in classes:
-            return classes[name]
-        raise OptimizerError(f"this torch ({torch.__version__}) has no optimizer {name}")
-    from timm.optim import get_optimizer_class
-
+    library, short = ("torch", name) if name in TORCH_OPTIMIZERS else ("timm", name.removeprefix("timm:"))
     try:
-        return get_optimizer_class(name.removeprefix("timm:"), bind_defaults=True)
+        if library == "torch":
+            return {key.lower(): value for key, value in vars(torch.optim).items() if isinstance(value, type)}[name]
+        from timm.optim import get_optimizer_class
+
+        return get_optimizer_class(short, bind_defaults=True)
     except (ValueError, KeyError):
-        raise OptimizerError(f"this timm has no optimizer {name.removeprefix('timm:')}") from None
+        raise OptimizerError(f"this {library} ({version(library)}) has no optimizer {short}") from None
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, named: Named) -> tuple[dict[str, Tensor], str]:

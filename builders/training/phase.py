@@ -87,35 +87,25 @@ class Phase:
     def __init__(self, settings: PhaseSettings, processes: Processes, progress: RunProgress | None = None) -> None:
         self.settings, self.processes = settings, processes
         self.progress = progress or RunProgress(settings.name)
-        graph, device = settings.graph, processes.device
-        torch.manual_seed(derived_seed(settings.seed, "weights", settings.name))
+        recipe, graph, device = settings.recipe, settings.graph, processes.device
+        torch.manual_seed(derived_seed(recipe.seed, "weights", settings.name))
         self.model: NestedUNet = build_model(graph).to(device)
         for label in settings.freeze:
-            self._freeze(label)
-        self.ema = EMA(self.model, settings.ema)
+            self.model.levels[label].requires_grad_(False)
+        if graph.labels[-1] in settings.freeze:
+            self.model.inputs.requires_grad_(False)
+        self.ema = EMA(self.model, recipe.ema)
         self.by_level = parameters_by_level(self.model)
         self.trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
         parameters = [value for _, value in self.trained]
-        self.optimizer = build_optimizer(settings.optimizer, parameters, settings.learning_rate)
+        self.optimizer = build_optimizer(recipe.optimizer, parameters, settings.learning_rate)
         self.process = DiffusionProcess(graph, device)
         self.weights = snr_weights(self.process, settings.loss.weighting)
         self.plan = BatchPlan(
-            graph,
-            settings.name,
-            settings.seed,
-            settings.rows,
-            times=self.process.steps,
-            first_sample=self.progress.samples_before,
-            drop=settings.drop,
-            flip=settings.flip,
-            part=(processes.index, processes.count),
-        )
+            graph, settings.name, recipe.seed, settings.rows, self.process.steps, self.progress.samples_before,
+            recipe.drop, recipe.flip, part=(processes.index, processes.count),
+        )  # fmt: skip
         self.prepared, self.stepper = processes.prepare(self.model, self.optimizer)
-
-    def _freeze(self, label: str) -> None:
-        self.model.levels[label].requires_grad_(False)
-        if label == self.settings.graph.labels[-1]:
-            self.model.inputs.requires_grad_(False)
 
     def initialize(self, before: Phase | None) -> None:
         """Set the initial weights, from the source that the settings name.
@@ -190,7 +180,7 @@ class Phase:
         """Return the loss of every row of this process, (rows,), by level."""
         index = self.processes.index
         # Dropout draws from the global generator.
-        name, seed = self.settings.name, self.settings.seed
+        seed, name = self.settings.recipe.seed, self.settings.name
         torch.manual_seed(derived_seed(seed, "dropout", name, step, *([index] if index else [])))
         self.model.train()
         z = self.process.add_noise(batch.images, batch.eps, batch.t)
@@ -219,7 +209,7 @@ class Phase:
     def update(self, step: int, norm: Tensor) -> None:
         """Clip the gradient, and update the weights and their moving average."""
         gradients = [value.grad for _, value in self.trained if value.grad is not None]
-        torch._foreach_mul_(gradients, (self.settings.clip / (norm + 1e-6)).clamp(max=1.0))
+        torch._foreach_mul_(gradients, (self.settings.recipe.clip / (norm + 1e-6)).clamp(max=1.0))
         self.stepper.step()
         self.ema.update(step)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ from specs.schemas.recipe import Recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from builders.training.phase import Phase
 
 __all__ = ["RunFolder"]
 
@@ -94,7 +97,10 @@ class RunFolder:
         except TypeError:
             newer = "holds a run of a newer version of the zoo; resume it with that, or choose another --output"
             raise CheckpointError(f"{self.folder}: {newer}") from None
-        self._restore_tracking(facts.get("tracking"))
+        tracking = self.folder / "mlflow.json"
+        if "tracking" in facts and self.main and not tracking.is_file():
+            with _clear_errors(tracking):
+                write_text(tracking, facts["tracking"])
         return TrainingState(progress, tensors, facts)
 
     def _check_same_run(self, facts: Mapping[str, str]) -> None:
@@ -145,25 +151,16 @@ class RunFolder:
                 "another --output, or move them away"
             )
 
-    def write_state(
-        self,
-        progress: RunProgress,
-        graph: EntryGraph,
-        ema: Mapping[str, Tensor],
-        tensors: Mapping[str, Tensor],
-        facts: Mapping[str, str],
-    ) -> Path:
+    def write_state(self, phase: Phase, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
         """Write the EMA weights and then the state, and return the path of the state.
 
         Args:
-            progress: Progress of the run.
-            graph: Part of the entry that the phase trains.
-            ema: EMA weights.
+            phase: Phase to save.
             tensors: Tensors of the state.
             facts: Facts of the state, as text.
         """
-        self.write_weights(self.weights, progress, graph, ema)
-        tracking = self.folder / "mlflow.json"
+        self.write_weights(self.weights, phase)
+        progress, tracking = phase.progress, self.folder / "mlflow.json"
         metadata = {
             "kind": "state",
             "phase": progress.phase,
@@ -175,28 +172,24 @@ class RunFolder:
             "entry_graph_hash": self.entry.graph_hash,
             **({"tracking": tracking.read_text()} if tracking.is_file() else {}),
             **facts,
-            **spec_metadata(graph),
+            **spec_metadata(phase.settings.graph),
         }
         write_tensors(self.state_path, tensors, metadata)
         with _clear_errors(self.folder / CHECKPOINTS, "the state itself is written"):
             keep_state(self.folder, self.state_path, progress.steps_done, self.recipe.checkpoints)
         return self.state_path
 
-    def write_weights(
-        self, path: Path, progress: RunProgress, graph: EntryGraph, ema: Mapping[str, Tensor], **facts: str
-    ) -> None:
+    def write_weights(self, path: Path, phase: Phase, **facts: str) -> None:
         """Write EMA weights with recipe, phase, step and data as metadata."""
-        recipe = written(self.recipe, self.entry.conditions)
+        recipe, progress = written(self.recipe, self.entry.conditions), phase.progress
         about = {"recipe": recipe, "phase": progress.phase, "step": str(progress.step), "data": self.recipe.data_name}
-        save_weights(path, graph, ema, {**about, **facts})
+        save_weights(path, phase.settings.graph, phase.ema.model.state_dict(), {**about, **facts})
 
-    def keep_if_best(self, progress: RunProgress, graph: EntryGraph, ema: Mapping[str, Tensor], loss: float) -> None:
+    def keep_if_best(self, phase: Phase, loss: float) -> None:
         """Keep the EMA weights if their validation loss is among the lowest of the phase."""
-
-        def write(path: Path) -> None:
-            self.write_weights(path, progress, graph, ema, val_v_loss=repr(loss))
-
-        keep_best(self.folder, progress.phase, progress.steps_done, loss, self.recipe.checkpoints.best, write)
+        write = partial(self.write_weights, phase=phase, val_v_loss=repr(loss))
+        progress, count = phase.progress, self.recipe.checkpoints.best
+        keep_best(self.folder, progress.phase, progress.steps_done, loss, count, write)
 
     def write_bad_batch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
         """Write the batch at which training stopped."""
@@ -215,12 +208,6 @@ class RunFolder:
         path = self.folder / "recipe.json"
         text = json.dumps(written(self.recipe, self.entry.conditions), indent=2) + "\n"
         if not path.is_file() or path.read_text("utf-8", "replace") != text:
-            with _clear_errors(path):
-                write_text(path, text)
-
-    def _restore_tracking(self, text: str | None) -> None:
-        path = self.folder / "mlflow.json"
-        if text and self.main and not path.is_file():
             with _clear_errors(path):
                 write_text(path, text)
 

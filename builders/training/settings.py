@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from builders.training.errors import TrainingError
 from builders.training.learning_rate import learning_rate
 from specs.graph import EntryGraph
-from specs.schemas.recipe import CarrySpec, DropSpec, LossSpec, OptimizerSpec, Recipe, ScheduleSpec
+from specs.schemas.recipe import CarrySpec, LossSpec, Recipe, ScheduleSpec
 
 __all__ = ["PhaseSettings", "phase_settings"]
 
@@ -25,15 +25,10 @@ class PhaseSettings:
         source: Where the weights come from: "before" (the previous phase), "fresh", a weights file, or an entry.
         carry: What is taken from the previous phase besides the weights.
         freeze: Labels of the levels that are not trained.
-        optimizer: Optimizer and its settings.
         learning_rate: Learning rate before warm-up and decay.
         schedule: Warm-up and decay.
         loss: Space, weighting and weights per level of the loss.
-        ema: Decay of the moving average of the weights.
-        clip: Largest norm of the gradient.
-        drop: Probabilities of dropping the conditions.
-        flip: Whether half of the images are mirrored.
-        seed: Seed of weights, noise and dropout.
+        recipe: The recipe, for the settings that all phases share.
     """
 
     name: str
@@ -44,15 +39,10 @@ class PhaseSettings:
     source: str
     carry: CarrySpec
     freeze: tuple[str, ...]
-    optimizer: OptimizerSpec
     learning_rate: float
     schedule: ScheduleSpec
     loss: LossSpec
-    ema: float
-    clip: float
-    drop: DropSpec
-    flip: bool
-    seed: int
+    recipe: Recipe
 
     @property
     def labels_with_loss(self) -> tuple[str, ...]:
@@ -89,13 +79,10 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
     phase = recipe.phases[name]
     try:
         graph = graph.inner(phase.train)
+        if not isinstance(phase.batch, int) and not set(phase.batch) <= set(graph.labels):
+            raise ValueError(f"'batch' may name only the levels {', '.join(graph.labels)}")
     except ValueError as error:
         raise TrainingError(f"recipe {recipe.name}, phase {name}: {error}") from None
-    if not isinstance(phase.batch, int) and not set(phase.batch) <= set(graph.labels):
-        raise TrainingError(
-            f"recipe {recipe.name}, phase {name}: 'batch' of a phase that trains {phase.train} may name only the "
-            f"levels {', '.join(graph.labels)}"
-        )
     return PhaseSettings(
         name=name,
         graph=graph,
@@ -105,13 +92,8 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         source=recipe.source_of(name),
         carry=recipe.carry_of(phase),
         freeze=phase.freeze,
-        optimizer=recipe.optimizer,
         learning_rate=phase.learning_rate or recipe.optimizer.learning_rate,
         schedule=recipe.schedule_of(phase),
         loss=recipe.loss_of(phase),
-        ema=recipe.ema,
-        clip=recipe.clip,
-        drop=recipe.drop,
-        flip=recipe.flip,
-        seed=recipe.seed,
+        recipe=recipe,
     )

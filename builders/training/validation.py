@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -64,29 +63,19 @@ def validation_losses(
     count = min(len(data), MOST_IMAGES)
     total = count * draws
     times = ((torch.arange(total) + 0.5) / total * process.steps).long()[torch.randperm(total, generator=generator)]
-    seen = 0
-    for _ in range(draws):
-        for drawn in _first(data, batch_size, count):
-            t = times[seen : seen + len(drawn["image"])]
-            seen += len(t)
+    for left in times.split(count):  # one pass over the images each
+        for drawn in data.in_order(batch_size):
+            t, left = left.tensor_split([len(drawn["image"])])
             batch = make_batch(model.graph, drawn, t, generator).to(device)
             z = process.add_noise(batch.images, batch.eps, batch.t)
             predictions = model(z, batch.t, **batch.conditions(encoder))
             losses = sample_losses(predictions, batch.images, batch.eps, batch.t, process, loss, weights)
             for label, each in losses.items():
                 sums[label] += each.sum().item()
+            if not len(left):
+                break
     model.train(was_training)
     return {label: value / total for label, value in sums.items()}
-
-
-def _first(data: Images, batch_size: int, count: int) -> Iterator[dict[str, Any]]:
-    """Yield batches of the first ``count`` images."""
-    for batch in data.in_order(batch_size):
-        rows = min(count, len(batch["image"]))
-        yield {name: value[:rows] for name, value in batch.items()}
-        count -= rows
-        if not count:
-            return
 
 
 def draw_grid(

@@ -78,7 +78,7 @@ def begin(recipe: Recipe, folder: Path, steps: int = 1) -> None:
     ("labels", "changes", "message"),
     [
         ([""] * 40, TEXT, "mdm-micro.text reads text, but none of the .* training images of .* has a caption: add"),
-        ([""] * 40, [], "mdm-micro has 10 classes, but the data .* has none: label its samples"),
+        ([""] * 40, [], "mdm-micro has 10 classes, but the data .* has none; label its samples"),
         (list("abc") * 14, [], r"mdm-micro has 10 classes, but the data .* has 3; train an entry that extends it with"),
     ],
 )
