@@ -105,7 +105,7 @@ class TrainingLoop:
             self.val = self.dataset.load(resolution, "val")
         except EmptySplitError as error:
             if not self.resolution and self.processes.main:
-                text = f"{error}: no validation loss is measured, and no best weights are kept"
+                text = f"{error}: no validation loss is measured, and no best weights are saved"
                 warnings.warn(text, NoValidationDataWarning, stacklevel=2)
         self.resolution = resolution
         # Taken now and not when a state is saved: they must describe the data that was read.

@@ -213,12 +213,12 @@ class RunFolder:
 
     def _advice(self) -> str:
         """Say how to resume from an older state, if one is intact."""
-        for kept in reversed(states(self.folder)):
-            if kept.samefile(self.state_path):  # another name of the damaged file
+        for older in reversed(states(self.folder)):
+            if older.samefile(self.state_path):  # another name of the damaged file
                 continue
             with contextlib.suppress(CheckpointError):
-                read_tensors(kept)
-                return f"to resume from the state before it, copy {kept} over {self.state_path.name}"
+                read_tensors(older)
+                return f"to resume from the state before it, copy {older} over {self.state_path.name}"
         return "nothing was loaded; to start from scratch, choose another --output or remove the file"
 
 
