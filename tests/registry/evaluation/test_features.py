@@ -1,4 +1,4 @@
-"""The networks of features: their weights are checked, and they recognise what they should."""
+"""Feature networks: their weights are checked, and they recognize photographs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_lite0(lite0):
     assert abs(found - again).max() < 1e-4
 
 
-def test_lite0_recognises_photographs(lite0):
+def test_lite0_recognizes_photographs(lite0):
     """A flower (class 723 to 987 hold few: daisy 985) and a Chinese temple (palace 698, monastery 663)."""
     import timm
     from sklearn.datasets import load_sample_images
