@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.commands.options import (
+    SAMPLING,
     Clip,
     Device,
     DynamicThreshold,
@@ -44,13 +45,13 @@ def evaluate(
         str, typer.Option(help="Interpolation to the features' resolution: bicubic, bilinear or none.")
     ] = "bicubic",
     resolution: Annotated[int | None, typer.Option(help="Side in pixels to resize a folder's images to.")] = None,
-    sampler: Sampler = "ddim",
-    steps: Steps = 50,
-    eta: Eta = 0.0,
-    guidance: Guidance = 1.0,
-    guidance_interval: GuidanceInterval = (0.0, 1.0),
-    dynamic_threshold: DynamicThreshold = None,
-    clip: Clip = True,
+    sampler: Sampler = SAMPLING.sampler,
+    steps: Steps = SAMPLING.num_inference_steps,
+    eta: Eta = SAMPLING.eta,
+    guidance: Guidance = SAMPLING.guidance_scale,
+    guidance_interval: GuidanceInterval = SAMPLING.guidance_interval,
+    dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
+    clip: Clip = SAMPLING.clip,
     seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
     inception_weights: Annotated[Path | None, typer.Option(help="File of the Inception weights that FID uses.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results.")] = Path("results/measured"),

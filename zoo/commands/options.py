@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from registry.entry import Entry
 
 STDIN = "<stdin>"
+SAMPLING = SamplerSpec()
 Spec = TypeVar("Spec", bound=SamplerSpec)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from specs.schemas.sampling import SamplerSpec
 from zoo.commands.options import (
+    SAMPLING,
     Clip,
     Device,
     DynamicThreshold,
@@ -57,13 +58,13 @@ def sample(
         str | None, typer.Option(help="Text encoder: embedded, a T5 by name, or a folder. Default: as in training.")
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of samples per class or prompt.")] = 2,
-    steps: Steps = 50,
-    sampler: Sampler = "ddim",
-    eta: Eta = 0.0,
+    steps: Steps = SAMPLING.num_inference_steps,
+    sampler: Sampler = SAMPLING.sampler,
+    eta: Eta = SAMPLING.eta,
     guidance: Guidance = 2.0,
-    guidance_interval: GuidanceInterval = (0.0, 1.0),
-    dynamic_threshold: DynamicThreshold = None,
-    clip: Clip = True,
+    guidance_interval: GuidanceInterval = SAMPLING.guidance_interval,
+    dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
+    clip: Clip = SAMPLING.clip,
     seed: Annotated[int, typer.Option(help="Seed of the first sample; each further one takes the next.")] = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder for any number of images (resumes).")
