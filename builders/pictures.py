@@ -1,4 +1,4 @@
-"""Pictures of samples: grids that show every level, the nearest training images, files written whole."""
+"""Pictures of samples: grids that show every level, contact sheets, and PNG files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,44 @@ from torch import Tensor
 from builders.files import replacing
 from builders.pixels import to_pil
 
-__all__ = ["contact_sheet", "enlarge", "fit_text", "sample_grid", "save_image"]
+__all__ = ["Canvas", "contact_sheet", "sample_grid", "save_image"]
 
 BACKGROUND, FRAME, INK, FAINT = (255, 255, 255), (221, 221, 221), (34, 34, 34), (119, 119, 119)
 MARGIN, GAP, FONT_SIZE, BLOCK_GAP = 16, 8, 13, 28
+#: Height of a line of text in pixels.
+LINE = FONT_SIZE + 5
+
+
+class Canvas:
+    """An empty picture to put images and lines of text on.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.picture = Image.new("RGB", (width, height), BACKGROUND)
+        self.draw = ImageDraw.Draw(self.picture)
+        self.font = ImageFont.load_default(FONT_SIZE)
+
+    def text(self, x: int, y: int, text: str, width: int, color: tuple[int, int, int] = INK) -> None:
+        """Write a line of text, cut with an ellipsis to ``width`` pixels."""
+        if self.font.getlength(text) > width:
+            while text and self.font.getlength(text + "...") > width:
+                text = text[:-1]
+            text = text.rstrip() + "..."
+        self.draw.text((x, y), text, color, self.font)
+
+    def image(self, x: int, y: int, image: Tensor, cell: int) -> None:
+        """Put an image (channels, height, width) in [-1, 1] on a framed square of ``cell`` pixels."""
+        shown = to_pil(image)
+        if shown.size != (cell, cell):
+            # Smaller images keep sharp pixels.
+            resampling = Image.Resampling.BOX if shown.width > cell else Image.Resampling.NEAREST
+            shown = shown.resize((cell, cell), resampling)
+        self.picture.paste(shown, (x, y))
+        self.draw.rectangle((x - 1, y - 1, x + cell, y + cell), outline=FRAME)
 
 
 def sample_grid(
@@ -27,85 +61,50 @@ def sample_grid(
     columns: int | None = None,
     title: str = "",
 ) -> Image.Image:
-    """A picture in which each sample is a row of its levels, smallest first, and the nearest training image.
-
-    Every level is enlarged to one size by whole pixels, so that what it holds can be seen.
+    """Show each sample as a row of its levels, lowest resolution first, and the nearest training image.
 
     Args:
-        levels: images (B, channels, H_r, W_r) in [-1, 1] by level, highest resolution first.
-        captions: one a sample.
-        nearest: images (B, channels, height, width) in [-1, 1] to show beside the samples.
-        nearest_captions: one for each of those.
-        cell: side of an image on the picture; by default that of the highest resolution, and at least 128.
-        columns: how many samples stand side by side; by default so that the picture is about square.
-        title: a line above all.
+        levels: Images (samples, channels, height, width) in [-1, 1] by level, highest resolution first.
+        captions: Caption of each sample.
+        nearest: Images (samples, channels, height, width) in [-1, 1] to show beside the samples.
+        nearest_captions: Caption of each of these images.
+        cell: Side of an image in the picture, in pixels. Default: a multiple of the highest resolution, at least 128.
+        columns: Number of samples side by side. Default: the number that makes the picture about square.
+        title: Line at the top.
     """
     shown = [(f"{images.shape[-1]} px", images) for images in reversed(levels)]
     if nearest is not None:
         shown.append(("nearest in training", nearest))
-    count = len(levels[0])
-    # A whole multiple of the highest resolution, so that no pixel is wider than another.
-    side = levels[0].shape[-1]
+    count, side = len(levels[0]), levels[0].shape[-1]
     cell = cell or side * max(1, -(-128 // side))
-    captions = list(captions or [""] * count)
-    texts = nearest_captions or [""] * count
-    labels = any(captions) or any(texts)
-    font = ImageFont.load_default(FONT_SIZE)
-    line = FONT_SIZE + 5
+    captions, nearest_captions = captions or [""] * count, nearest_captions or [""] * count
+    captioned = any(captions) or any(nearest_captions)
     width = len(shown) * (cell + GAP) - GAP
-    height = cell + (line if labels else 0)
+    height = cell + (LINE if captioned else 0)
     columns = columns or _columns(count, width + BLOCK_GAP, height + GAP)
     rows = -(-count // columns)
-    top = MARGIN + line * (1 + bool(title))
-    size = (2 * MARGIN + columns * (width + BLOCK_GAP) - BLOCK_GAP, top + rows * (height + GAP) - GAP + MARGIN)
-    picture = Image.new("RGB", size, BACKGROUND)
-    draw = ImageDraw.Draw(picture)
-    draw.text((MARGIN, MARGIN - 4), fit_text(title, size[0] - 2 * MARGIN, font), INK, font)
+    top = MARGIN + (2 * LINE if title else LINE)
+    across = columns * (width + BLOCK_GAP) - BLOCK_GAP
+    canvas = Canvas(2 * MARGIN + across, top + rows * (height + GAP) - GAP + MARGIN)
+    canvas.text(MARGIN, MARGIN - 4, title, across)
     for index in range(count):
-        # Down the columns: samples of one class stay together.
+        # Down the columns, so that samples of one class stay together.
         column, row = divmod(index, rows)
-        left, upper = MARGIN + column * (width + BLOCK_GAP), top + row * (height + GAP)
+        x, y = MARGIN + column * (width + BLOCK_GAP), top + row * (height + GAP)
         for place, (label, images) in enumerate(shown):
-            x = left + place * (cell + GAP)
+            left = x + place * (cell + GAP)
             if row == 0:
-                draw.text((x, upper - line), fit_text(label, cell, font), FAINT, font)
-            picture.paste(enlarge(to_pil(images[index]), cell), (x, upper))
-            draw.rectangle((x - 1, upper - 1, x + cell, upper + cell), outline=FRAME)
-        if labels:
-            beside = nearest is not None
-            room = (len(shown) - beside) * (cell + GAP) - GAP
-            draw.text((left, upper + cell + 2), fit_text(captions[index], room, font), INK, font)
-            if beside:
-                draw.text((left + room + GAP, upper + cell + 2), fit_text(texts[index], cell, font), FAINT, font)
-    return picture
-
-
-def contact_sheet(images: Tensor, columns: int = 10, cell: int = 96) -> Image.Image:
-    """Images (N, 3, height, width) uint8 side by side, each enlarged to ``cell`` pixels by whole pixels."""
-    side = images.shape[-1]
-    cell = side * max(1, -(-cell // side))
-    rows = -(-len(images) // columns)
-    picture = Image.new("RGB", (columns * (cell + 2) - 2, rows * (cell + 2) - 2), BACKGROUND)
-    for index, image in enumerate(images):
-        row, column = divmod(index, columns)
-        shown = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-        picture.paste(enlarge(shown, cell), (column * (cell + 2), row * (cell + 2)))
-    return picture
-
-
-def save_image(image: Image.Image, path: str | Path) -> Path:
-    """Write a PNG whole or not at all: under a temporary name beside ``path``, then renamed.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    with replacing(path) as temporary:
-        image.save(temporary, "PNG", optimize=True)
-    return Path(path)
+                canvas.text(left, y - LINE, label, cell, FAINT)
+            canvas.image(left, y, images[index], cell)
+        if captioned:
+            canvas.text(x, y + cell + 2, captions[index], len(levels) * (cell + GAP) - GAP)
+        if captioned and nearest is not None:
+            canvas.text(x + width - cell, y + cell + 2, nearest_captions[index], cell, FAINT)
+    return canvas.picture
 
 
 def _columns(count: int, width: int, height: int) -> int:
-    """The number of columns that brings the picture nearest to a square."""
+    """Return the number of columns that makes a picture of ``count`` cells closest to a square."""
 
     def elongation(columns: int) -> float:
         across, down = columns * width, -(-count // columns) * height
@@ -114,18 +113,28 @@ def _columns(count: int, width: int, height: int) -> int:
     return min(range(1, max(count, 1) + 1), key=elongation)
 
 
-def enlarge(image: Image.Image, cell: int) -> Image.Image:
-    """The image with ``cell`` pixels a side; by whole pixels where it is smaller."""
-    if image.size == (cell, cell):
-        return image
-    shrinks = image.width > cell
-    return image.resize((cell, cell), Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST)
+def contact_sheet(images: Tensor, columns: int = 10, cell: int = 96) -> Image.Image:
+    """Show images side by side.
+
+    Args:
+        images: Images (samples, 3, height, width) uint8.
+        columns: Number of images side by side.
+        cell: Least side of an image in the picture, in pixels; images are enlarged by whole numbers.
+    """
+    from torchvision.utils import make_grid  # takes a second to import
+
+    scale = max(1, -(-cell // images.shape[-1]))
+    enlarged = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    grid = make_grid(enlarged, nrow=columns, padding=2, pad_value=255)
+    return Image.fromarray(grid.permute(1, 2, 0).contiguous().numpy())
 
 
-def fit_text(text: str, width: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """The text, cut with an ellipsis where it is wider than ``width`` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text.rstrip() + "..."
+def save_image(image: Image.Image, path: str | Path) -> Path:
+    """Save a PNG, replacing the whole file or nothing.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with replacing(path) as temporary:
+        image.save(temporary, "PNG", optimize=True)
+    return Path(path)
