@@ -1,8 +1,8 @@
-"""Samples as files, written as they are drawn: any number of them, in a folder that goes on where it was left.
+"""Folders of samples: image files that are written as they are drawn, and skipped when drawing resumes.
 
-``FOLDER/r64/000007-flags.png`` is the sample of seed 7 at level r64. Beside the images of each level a
-``metadata.jsonl`` says what each was drawn for, in the form that Hugging Face's ``imagefolder`` and ``zoo data pack``
-read. ``samples.json`` says how all of them were drawn.
+``FOLDER/r64/000007-flags.png`` is the sample of seed 7 at level r64. ``metadata.jsonl`` beside the images of each level
+holds their seeds and captions, in the format of Hugging Face's ``imagefolder`` and of ``zoo data pack``.
+``samples.json`` holds the settings.
 """
 
 from __future__ import annotations
@@ -12,32 +12,36 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
 
 from builders.data.image_folder import SAMPLES
 from builders.files import write_text
+from builders.pictures import save_image
+from builders.pixels import to_float, to_pil
 from builders.sampling.plan import Plan
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["SampleFolder"]
 
-#: Of a prompt in a file's name.
-BYTES = 100
+#: Length of the caption in a file name, in bytes.
+CAPTION_BYTES = 100
 
 
 class SampleFolder:
     """A folder of samples.
 
     Args:
-        folder: where; made if it is not there.
-        plan: what is drawn.
-        labels: of the levels, highest resolution first.
-        facts: how it is drawn: all that decides the images beside the plan.
+        folder: Path of the folder, created if it does not exist.
+        plan: Samples to draw.
+        labels: Labels of the levels, highest resolution first.
+        facts: Everything else that determines the images, such as weights and sampler settings.
 
     Raises:
-        ValueError: the folder holds samples that were drawn otherwise, or other files.
+        ValueError: The folder holds samples with other settings, or other files.
     """
 
     def __init__(self, folder: Path, plan: Plan, labels: Sequence[str], facts: Mapping[str, Any]) -> None:
@@ -49,34 +53,32 @@ class SampleFolder:
 
     @staticmethod
     def names_of(plan: Plan) -> list[str]:
-        """The file of each sample: its seed, and what it is of."""
+        """Return the file name of each sample, from its seed and caption."""
         digits = max(6, len(str(max(plan.seeds))))
-        return [
-            "-".join([str(seed).zfill(digits), *_words(caption)]) + ".png"
-            for seed, caption in zip(plan.seeds, plan.captions, strict=True)
-        ]
+        names = []
+        for seed, caption in zip(plan.seeds, plan.captions, strict=True):
+            number, words = str(seed).zfill(digits), "" if caption.startswith("seed ") else _words(caption)
+            names.append(f"{number}-{words}.png" if words else f"{number}.png")
+        return names
 
     def missing(self) -> list[int]:
-        """The samples that lack a file at any level."""
-        there = {label: {entry.name for entry in os.scandir(self.folder / label)} for label in self.labels}
-        return [row for row, name in enumerate(self.names) if not all(name in there[label] for label in self.labels)]
+        """Return the indices of the samples without a file at every level."""
+        exist = {label: {entry.name for entry in os.scandir(self.folder / label)} for label in self.labels}
+        return [row for row, name in enumerate(self.names) if not all(name in exist[label] for label in self.labels)]
 
     def write(self, rows: Sequence[int], levels: Sequence[Tensor]) -> None:
-        """Write some samples, images (rows, channels, height, width) in [-1, 1] by level."""
-        from builders.pictures import save_image
-        from builders.pixels import to_pil
+        """Write some of the samples.
 
+        Args:
+            rows: Indices of the samples.
+            levels: Images (rows, channels, height, width) in [-1, 1] by level, highest resolution first.
+        """
         for label, images in zip(self.labels, levels, strict=True):
             for row, image in zip(rows, images, strict=True):
                 save_image(to_pil(image), self.folder / label / self.names[row])
 
     def read(self, rows: Sequence[int]) -> list[Tensor]:
-        """Samples that were written, as :meth:`write` takes them."""
-        import numpy as np
-        import torch
-        from PIL import Image
-
-        from builders.pixels import to_float
+        """Read some of the samples, by level as for :meth:`write`."""
 
         def load(path: Path) -> Tensor:
             with Image.open(path) as image:
@@ -86,17 +88,16 @@ class SampleFolder:
         return [to_float(torch.stack([load(path) for path in level])) for level in paths]
 
     def _claim(self) -> None:
+        """Create the folder, or check that it is one of the same samples."""
         path = self.folder / SAMPLES
         if path.is_file():
             self._compare(path)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise ValueError(f"{self.folder}: holds other files; choose a folder that is new or empty")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # First of all: by it a folder that was just begun is known again.
+        # Written first, so that an interrupted start can be resumed.
         write_text(path, json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n")
+        lines = [json.dumps(record, ensure_ascii=False) for record in self._records()]
         for label in self.labels:
-            (self.folder / label).mkdir(exist_ok=True)
-            lines = [json.dumps(facts, ensure_ascii=False) for facts in self._records()]
             write_text(self.folder / label / "metadata.jsonl", "\n".join(lines) + "\n")
 
     def _compare(self, path: Path) -> None:
@@ -105,25 +106,25 @@ class SampleFolder:
         except (OSError, ValueError, TypeError):
             raise ValueError(f"{path}: cannot be read; choose another folder") from None
         now = json.loads(json.dumps(self.facts))
-        for key in {**now, **before} if before != now else ():
+        for key in {**now, **before}:
             if before.get(key) != now.get(key):
                 what = "classes, prompts or seeds" if key == "drawn" else f"{key} {before.get(key)}, not {now.get(key)}"
-                raise ValueError(f"{self.folder}: holds samples of other settings ({what}); choose another folder")
+                raise ValueError(f"{self.folder}: holds samples with other settings ({what}); choose another folder")
 
     def _records(self) -> list[dict[str, object]]:
-        described = "caption" if self.plan.prompts is not None else "category"
-        told = self.plan.prompts is not None or self.plan.classes is not None
-        return [
-            {"file_name": name, "seed": seed, **({described: caption} if told else {})}
-            for name, seed, caption in zip(self.names, self.plan.seeds, self.plan.captions, strict=True)
-        ]
+        """Return the metadata of each image."""
+        records: list[dict[str, object]] = []
+        for name, seed, caption in zip(self.names, self.plan.seeds, self.plan.captions, strict=True):
+            records.append({"file_name": name, "seed": seed})
+            if self.plan.prompts is not None:
+                records[-1]["caption"] = caption
+            elif self.plan.classes is not None:
+                records[-1]["category"] = caption
+        return records
 
 
-def _words(caption: str) -> list[str]:
-    """What a file is called after its number."""
-    if caption.startswith("seed "):
-        return []
+def _words(caption: str) -> str:
+    """Return a caption for use in a file name."""
     words = "".join(letter if letter.isalnum() else " " for letter in caption.lower()).split()
-    # Bytes count, of which a letter may have four.
-    text = "-".join(words).encode()[:BYTES].decode(errors="ignore").strip("-")
-    return [text] if text else []
+    # Cut by bytes; a character may have four.
+    return "-".join(words).encode()[:CAPTION_BYTES].decode(errors="ignore").strip("-")

@@ -1,4 +1,4 @@
-"""The training images nearest to samples."""
+"""Search for the training images nearest to samples."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from builders.pixels import to_float
 
 
 def nearest_images(samples: Tensor, images: Tensor, chunk: int = 1024) -> tuple[Tensor, Tensor]:
-    """For each sample the training image that is nearest in pixels.
+    """Find the nearest training image of each sample, by the distance of their pixels.
 
     Args:
-        samples: (B, channels, height, width) in [-1, 1].
-        images: (N, channels, height, width), uint8 in 0..255 or float in [-1, 1].
-        chunk: images compared at a time.
+        samples: Samples (samples, channels, height, width) in [-1, 1].
+        images: Training images (images, channels, height, width), uint8 in 0..255 or float in [-1, 1].
+        chunk: Number of images to compare at a time.
 
     Returns:
-        Indices (B,) into ``images``, and root mean squared distances (B,) in units of the range [-1, 1].
+        Indices (samples,) into ``images``, and root mean squared distances (samples,) of pixels in [-1, 1].
 
     Raises:
-        ValueError: the images are of another size.
+        ValueError: The images have another shape than the samples.
     """
     if samples.shape[1:] != images.shape[1:]:
         raise ValueError(
-            f"samples of {tuple(samples.shape[1:])} are not comparable to images of {tuple(images.shape[1:])}"
+            f"samples of shape {tuple(samples.shape[1:])} are not comparable to images of {tuple(images.shape[1:])}"
         )
     flat = samples.detach().float().cpu().flatten(1)
     distances = []
@@ -41,16 +41,17 @@ def nearest_images(samples: Tensor, images: Tensor, chunk: int = 1024) -> tuple[
 
 
 def nearest_to_levels(levels: Sequence[Tensor], images: Tensor) -> Tensor:
-    """For each sample the training image that is nearest at the lowest resolution.
+    """Find the nearest training image of each sample, at the lowest resolution.
 
-    There even a model that was trained for minutes draws clearly; at the highest, noise that is left would decide.
+    At the lowest resolution even a briefly trained model draws clear images. At the highest, remaining noise would
+    decide.
 
     Args:
-        levels: samples (B, channels, H_r, W_r) in [-1, 1] by level, highest resolution first.
-        images: (N, channels, H, W) uint8, sides a multiple of the lowest level's.
+        levels: Samples (samples, channels, height, width) in [-1, 1] by level, highest resolution first.
+        images: Training images (images, channels, height, width) uint8, with sides a multiple of the lowest level's.
 
     Returns:
-        Indices (B,) into ``images``.
+        Indices (samples,) into ``images``.
     """
     lowest = levels[-1]
     side = images.shape[-1] // lowest.shape[-1]

@@ -113,7 +113,7 @@ def test_a_folder_goes_on(checkpoint, tmp_path, monkeypatch, capsys):
 def test_a_folder_of_something_else_is_refused(checkpoint, tmp_path):
     options = {"classes": ["flags"], "count": 1, "output": tmp_path / "out"}
     run(checkpoint, **options)
-    with pytest.raises(ValueError, match=r"holds samples of other settings \(num_inference_steps 2, not 3\)"):
+    with pytest.raises(ValueError, match=r"holds samples with other settings \(num_inference_steps 2, not 3\)"):
         run(checkpoint, **options, steps=3)
     with pytest.raises(ValueError, match=r"other settings \(samples 1, not 2\)"):
         run(checkpoint, **{**options, "count": 2})
@@ -220,7 +220,7 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
         ({"count": 41}, "410 samples are too many for a grid"),
         ({"output": Path("x.gif")}, "a grid is written as .png; any other name is a folder"),
         ({"previews": Path("x.gif")}, "a picture is written as .png"),
-        ({"prompts": ["x"]}, "reads no text and takes no --prompt"),
+        ({"prompts": ["x"]}, "does not read text: remove --prompt"),
         ({"device": "nonsense"}, "--device nonsense"),
     ],
 )
@@ -277,5 +277,5 @@ def test_prompts(tmp_path):
     other = sample("mdm-nano.text", prompts=["a blue whale"], output=tmp_path / "b", **options)
     whale = other.parent / "r64" / "000000-a-blue-whale.png"
     assert whale.read_bytes() != (path.parent / "r64" / names[0]).read_bytes()
-    with pytest.raises(ValueError, match=r"mdm-nano\.text reads text: say what to draw with --prompt"):
+    with pytest.raises(ValueError, match=r"mdm-nano\.text reads text: add --prompt"):
         sample("mdm-nano.text", output=tmp_path / "c.png", device="cpu")
