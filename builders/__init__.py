@@ -1,6 +1,6 @@
 """From a checked graph to a trained model: networks, diffusion process, samplers, data, training.
 
-Modules load when they are first used: ``builders.diffusion.noise_schedule`` needs no import but ``import builders``.
+Modules are imported when they are first used: after ``import builders``, ``builders.diffusion.noise_schedule`` works.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import specs.public_names  # noqa: F401  modules by their names of before 0.2
+import specs.public_names  # noqa: F401  (modules by their names before 0.2)
 
 if TYPE_CHECKING:
     from builders.networks.nested_unet import NestedUNet, build_model

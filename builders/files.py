@@ -1,4 +1,4 @@
-"""Files: replaced as a whole or not at all, locked, cached. Imports nothing of the project and no torch."""
+"""Files: atomic replacement, locks, the cache folder. Imports nothing of the project and no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEMPORARY = ".*.tmp"
 
 @contextlib.contextmanager
 def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
-    """Give a temporary path that replaces ``path`` at the end, unless the block raises.
+    """Yield a temporary path that replaces ``path`` at the end, unless the block raises.
 
     Args:
         path: File to write. Its folder is created.
@@ -27,7 +27,7 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name may have 255 bytes.
+    # File names are limited to 255 bytes.
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -42,10 +42,10 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Replace the content of a file by a text in UTF-8.
+    """Replace the contents of a file with text, in UTF-8.
 
     Raises:
-        OSError: The file cannot be written and is unchanged.
+        OSError: The file cannot be written; it is unchanged.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -53,7 +53,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 @contextlib.contextmanager
 def file_lock(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a file, which the system releases when the process ends.
+    """Hold the lock of a file. The system releases it when the process ends.
 
     Args:
         path: File to lock. It is created if it does not exist.
@@ -94,7 +94,7 @@ def check_writable(folder: str | Path) -> None:
     """Create a folder if needed, and check that files can be written to it.
 
     Raises:
-        OSError: They cannot.
+        OSError: No file can be written.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     try:
@@ -105,7 +105,7 @@ def check_writable(folder: str | Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Flush a file or a folder to disk; not every system allows it for a folder."""
+    """Flush a file or folder to disk. Not every system can flush a folder."""
     with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -8,16 +8,16 @@ from torch import Tensor
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [-1, 1]."""
+    """Convert uint8 in 0..255, of any shape, to float32 in [-1, 1]."""
     return images.float() / 127.5 - 1
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """float32 in [-1, 1] to uint8 in 0..255; of what :func:`to_float` gave, exactly what it was given."""
+    """Convert float32 in [-1, 1], of any shape, to uint8 in 0..255; the exact inverse of :func:`to_float`."""
     return ((images + 1) * 127.5).round().to(torch.uint8)
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """An image (channels, height, width) in [-1, 1] as RGB; one channel gives grey."""
+    """Convert an image (channels, height, width) in [-1, 1], with 3 channels or 1, to an RGB image."""
     levels = to_bytes(image.detach().float().cpu().clamp(-1, 1))
     return Image.fromarray(levels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())

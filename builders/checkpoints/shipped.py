@@ -1,4 +1,4 @@
-"""The weights that come with the package, and reading a file's metadata without torch."""
+"""Weights that are part of the package, and metadata of safetensors files, without torch."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-#: Folder of the weights that come with the package.
+#: Folder of the weights that are part of the package.
 WEIGHTS = Path(str(files("builders"))) / "weights"
-#: As the format's own library has it.
+#: Largest header in bytes, as in the safetensors library.
 MAX_HEADER = 100_000_000
 
 
 def shipped_weights(name: str) -> Path | None:
-    """The weights of an entry that come with the package, if there are any."""
+    """Return the path of the packaged weights of an entry, or None if there are none."""
     path = WEIGHTS / f"{name}.safetensors"
     return path if path.is_file() else None
 
 
 def file_facts(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself; torch-free.
+    """Return the metadata of a safetensors file, without importing torch.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is none.
+        OSError: The file cannot be read.
+        ValueError: It is not a safetensors file.
     """
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,4 @@
-"""The file format of checkpoints: safetensors with a content hash, replaced as a whole or not at all."""
+"""The file format of checkpoints: safetensors with a content hash, written atomically."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FORMAT = "matryoshka-zoo/1"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written, or cannot be read, or is not what it should be."""
+    """A checkpoint cannot be written or read, or has the wrong contents."""
 
 
 def content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """SHA-256 over the metadata but the hash itself, and over names, types, shapes and bytes in the order of names."""
+    """Return the SHA-256 of the metadata, without this hash, and of names, types, shapes and bytes of the tensors."""
     facts = {key: value for key, value in metadata.items() if key != "content"}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
@@ -34,15 +34,20 @@ def content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    """The bytes of a tensor, without a copy where it is contiguous."""
+    """Return the bytes of a tensor, without a copy if it is contiguous."""
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else memoryview(b"")
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file whole or not at all.
+    """Write a safetensors file, replacing the whole file or nothing.
+
+    Args:
+        path: Path of the file.
+        tensors: Tensors by name.
+        metadata: Metadata; the format and the content hash are added.
 
     Raises:
-        CheckpointError: it cannot be written; what was there before is untouched.
+        CheckpointError: The file cannot be written; an existing file is unchanged.
     """
     path = Path(path)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -53,11 +58,11 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
             _write_safetensors(file, plain, facts)
     except OSError as error:
         raise CheckpointError(
-            f"{path}: cannot be written ({error.strerror}); the checkpoint before it, if any, is untouched"
+            f"{path}: cannot be written ({error.strerror}); an existing checkpoint is unchanged"
         ) from error
 
 
-#: What safetensors calls the types of torch.
+#: Names of torch's types in safetensors files.
 _TYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
     torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
@@ -67,11 +72,11 @@ _TYPES = {
 def _write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write the safetensors format: size of the header, the header as JSON, the bytes of the tensors.
 
-    The library's own writer puts metadata in random order, so that equal contents give unequal files, and holds the
-    whole file in memory or hides the system's errors.
+    The safetensors library writes metadata in random order, so that equal contents give different files, and either
+    holds the whole file in memory or hides the system's errors.
     """
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
-    # Large items first, as the library does, so that every tensor stands aligned.
+    # Types with large elements first, as in the library, so that every tensor is aligned.
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     end = 0
     for name in names:
@@ -86,10 +91,10 @@ def _write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: 
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a checkpoint, verified.
+    """Read the tensors and the metadata of a checkpoint, and verify its content hash.
 
     Raises:
-        CheckpointError: the file is missing, truncated, damaged or of another kind.
+        CheckpointError: The file is missing, truncated, damaged or in another format.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,11 +106,11 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 found = metadata.get("format", "none")
                 raise CheckpointError(
                     f"{path}: not a checkpoint of this zoo (format {FORMAT!r} expected, found {found!r}); "
-                    "published weights are read by 'zoo convert'"
+                    "use 'zoo convert' for published weights"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error
     if content_hash(tensors, metadata) != metadata.get("content"):
-        raise CheckpointError(f"{path}: damaged: its contents do not have the hash they were written with")
+        raise CheckpointError(f"{path}: damaged: its contents do not match the stored hash")
     return tensors, metadata

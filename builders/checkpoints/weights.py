@@ -1,9 +1,8 @@
-"""Checkpoints: safetensors files that carry their spec, its hashes and a hash of their own tensors.
+"""Checkpoints: safetensors files with their spec, its hashes and a hash of their contents.
 
-Two kinds share the format. A weights file is what people share: one set of weights and all that is needed to build the
-network. A state file is what training resumes from: weights, moving average, optimizer moments and where it stood.
-Nothing is ever unpickled, and a file is written under a temporary name and renamed, so that the old one survives
-whatever happens meanwhile.
+There are two kinds. A weights file holds the weights of a network and everything needed to build it. A state file holds
+everything that training resumes from: weights, EMA, optimizer state and progress. Nothing is unpickled. Files are
+written under a temporary name and renamed, so that a failure leaves the old file intact.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["load_checkpoint", "read_weights", "save_weights", "spec_metadata", "
 
 
 def spec_metadata(graph: EntryGraph) -> dict[str, str]:
-    """What a file says of the network whose weights it holds."""
+    """Return the metadata that describes a network: its name, spec and hashes."""
     return {"entry": graph.name, "spec": expanded_yaml(graph), "hash": graph.hash, "graph_hash": graph.graph_hash}
 
 
@@ -38,10 +37,13 @@ def save_weights(
     """Write the weights of a network with its spec.
 
     Args:
-        path: of the file, ``.safetensors``.
-        graph: the network.
-        tensors: its state dict.
-        metadata: further facts, such as the data, the recipe and the step; kept as text.
+        path: Path of the ``.safetensors`` file.
+        graph: Graph of the network.
+        tensors: State dict of the network.
+        metadata: Other metadata, such as the data, the recipe and the step. Stored as JSON, or text as it is.
+
+    Raises:
+        CheckpointError: The file cannot be written; an existing file is unchanged.
     """
     facts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
     base = {"kind": "weights", "versions": json.dumps(versions()), **spec_metadata(graph)}
@@ -51,19 +53,19 @@ def save_weights(
 def load_checkpoint(
     path: str | Path, expected: EntryGraph | None = None, device: torch.device | str = "cpu"
 ) -> tuple[NestedUNet, dict[str, str]]:
-    """Build the network a weights file describes and load it; all of it or nothing.
+    """Build the network of a weights file and load its weights.
 
     Args:
-        path: of the file.
-        expected: the entry it should hold, if that is known.
-        device: where to put the model.
+        path: Path of the file.
+        expected: Graph of the entry that the file should hold. None to accept any.
+        device: Device of the model.
 
     Returns:
         The model, in evaluation mode, and the metadata: ``entry``, ``spec``, ``hash``, ``graph_hash``, ``versions``
-        and whatever was added, such as ``data``, ``recipe``, ``step``.
+        and what :func:`save_weights` added, such as ``data``, ``recipe`` and ``step``.
 
     Raises:
-        CheckpointError: the file is damaged, of another kind, or holds another network than ``expected``.
+        CheckpointError: The file is damaged, not a weights file, or holds another network than ``expected``.
     """
     tensors, graph, metadata = read_weights(path)
     if expected is not None and expected.graph_hash != graph.graph_hash:
@@ -77,14 +79,17 @@ def load_checkpoint(
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], EntryGraph, dict[str, str]]:
-    """The tensors of a weights file, the network they are of, and the metadata, verified.
+    """Read and verify a weights file.
+
+    Returns:
+        The tensors by name, the graph of their network, and the metadata.
 
     Raises:
-        CheckpointError: the file is damaged or of another kind.
+        CheckpointError: The file is damaged or not a weights file.
     """
     tensors, metadata = read_tensors(path)
     if metadata.get("kind") != "weights":
-        raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not weights; its weights stand beside it")
+        raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not weights; use the weights file beside it")
     return tensors, _graph(path, metadata), metadata
 
 
@@ -92,19 +97,24 @@ def _graph(path: str | Path, metadata: Mapping[str, str]) -> EntryGraph:
     try:
         graph = load_text(metadata["spec"], f"{path} (spec)").graph
     except (KeyError, SpecError) as error:
-        raise CheckpointError(f"{path}: the spec inside cannot be read:\n{error}") from error
+        raise CheckpointError(f"{path}: its spec cannot be read:\n{error}") from error
     if graph.graph_hash != metadata.get("graph_hash"):
         raise CheckpointError(
-            f"{path}: the spec inside gives graph hash {graph.graph_hash}, the file says {metadata.get('graph_hash')}"
+            f"{path}: its spec has graph hash {graph.graph_hash}, but the file says {metadata.get('graph_hash')}"
         )
     return graph
 
 
 def load_exactly(model: NestedUNet, tensors: Mapping[str, Tensor], path: str | Path) -> None:
-    """Load a state dict that must fit in every name and shape.
+    """Load a state dict that must have exactly the names and shapes of the model.
+
+    Args:
+        model: Model to load into.
+        tensors: State dict.
+        path: Path of its file, for messages.
 
     Raises:
-        CheckpointError: with what differs; nothing is loaded.
+        CheckpointError: Names or shapes differ; nothing is loaded.
     """
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     given = {name: tuple(value.shape) for name, value in tensors.items()}

@@ -1,6 +1,6 @@
 """The diffusion process: noise schedules, targets, reverse steps, losses.
 
-Imports the specs alone.
+Imports only the specs.
 """
 
 from specs.public_names import offer

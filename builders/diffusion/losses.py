@@ -1,4 +1,4 @@
-"""The training loss: every level's own mean, weighted and summed."""
+"""The training loss: the mean of every level, weighted and summed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from specs.schemas.recipe import LossSpec
 
 __all__ = ["level_losses", "sample_losses", "snr_weights", "total_loss"]
 
-#: Weight tables (steps + 1,) of the eps loss from a schedule.
+#: Functions from a schedule to the weights of the eps loss, both (steps + 1,).
 WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "vdm": vdm_weight,
     "min_snr": min_snr_weight,
@@ -22,7 +22,7 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def snr_weights(process: DiffusionProcess, weighting: str) -> list[Tensor | None]:
-    """For each level, the weight of the loss at every schedule index; None for no weighting."""
+    """Return the weights of the loss (steps + 1,) of each level, outermost first, or None for no weighting."""
     if weighting == "none":
         return [None] * len(process.schedules)
     return [WEIGHTINGS[weighting](schedule) for schedule in process.schedules]
@@ -37,16 +37,16 @@ def sample_losses(
     loss: LossSpec,
     weights: Sequence[Tensor | None],
 ) -> dict[str, Tensor]:
-    """The loss of every row of every level, (rows,) float32, by label (arXiv 2310.15111, equation 4).
+    """Return the loss of every row of every level, (rows,) float32, by label (arXiv 2310.15111, equation 4).
 
     Args:
-        predictions: v predictions, outermost first.
-        images: clean images in the same shapes.
-        eps: the noise that was added.
-        t: time index (batch,) in 0..steps - 1.
-        process: the entry's process.
-        loss: space and weighting.
-        weights: what ``snr_weights`` gave.
+        predictions: Predictions of v (rows, channels, height, width) by level, outermost first.
+        images: Clean images in the same shapes.
+        eps: Noise that was added, in the same shapes.
+        t: Time indices (batch,) in 0..steps - 1.
+        process: Process of the entry.
+        loss: Space of the loss.
+        weights: Result of :func:`snr_weights`.
     """
     measure = v_loss if loss.space == "v" else eps_loss
     result = {}
@@ -60,10 +60,10 @@ def sample_losses(
 
 
 def level_losses(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
-    """The loss of every level, the mean over its own rows, by label; arguments as :func:`sample_losses`."""
+    """Return the mean loss over the rows of every level, by label; arguments as :func:`sample_losses`."""
     return {label: each.mean() for label, each in sample_losses(*args, **kwargs).items()}
 
 
 def total_loss(losses: Mapping[str, Tensor], loss: LossSpec) -> Tensor:
-    """The weighted sum over the levels that have a weight; the others take no part, not even with zeros."""
+    """Return the weighted sum of the losses, without levels that have a weight of 0 (whose loss may not be finite)."""
     return torch.stack([loss.weight(label) * value for label, value in losses.items() if loss.weight(label)]).sum()

@@ -1,7 +1,7 @@
-"""Noise schedules, their shift with the resolution, and the loss weights that follow from them.
+"""Noise schedules, their shift with the resolution, and the weights of losses computed from them.
 
-A schedule is ``alpha_bar`` (1001,) float32: index 0 is clean, index 1000 the last step. A network is given the time
-index, which is the schedule's index minus one.
+A schedule is ``alpha_bar`` (steps + 1,) float32, usually with 1000 steps: index 0 is clean, the last index is noise.
+The time index of a network is the index of the schedule minus one.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ MAX_BETA = 0.999
 
 
 def _cosine_betas(steps: int) -> Tensor:
-    """Nichol and Dhariwal, arXiv 2102.09672, equation 17."""
+    """Return the betas (steps,) of Nichol and Dhariwal, arXiv 2102.09672, equation 17."""
     position = torch.arange(steps + 1, dtype=torch.float64) / steps
     alpha_bar = torch.cos((position + 0.008) / 1.008 * math.pi / 2) ** 2
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=MAX_BETA)
 
 
 def _linear_betas(steps: int) -> Tensor:
-    """Ho et al., arXiv 2006.11239, section 4."""
+    """Return the betas (steps,) of Ho et al., arXiv 2006.11239, section 4."""
     return torch.linspace(1e-4, 0.02, steps, dtype=torch.float64)
 
 
 def _cosine_log_snr(steps: int) -> Tensor:
-    """log-SNR of -2 log tan, from 5 at index 1 to -5 at the last; Hoogeboom et al., arXiv 2301.11093, equation 3."""
+    """Return the log-SNR (steps,) of Hoogeboom et al., arXiv 2301.11093, equation 3, from 5 to -5."""
     first, last = math.atan(math.exp(-2.5)), math.atan(math.exp(2.5))
     angle = first + torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1) * (last - first)
     return -2 * torch.log(torch.tan(angle))
@@ -48,16 +48,16 @@ SCHEDULES = ("cosine", "linear", "cosine_logsnr")
 
 
 def noise_schedule(name: str, ratio: float = 1, power: float = 1, steps: int = 1000) -> Tensor:
-    """``alpha_bar`` of a level, (steps + 1,) float32, index 0 clean.
+    """Return the schedule ``alpha_bar`` of a level, (steps + 1,) float32, index 0 clean.
 
     Args:
-        name: "cosine", "linear" or "cosine_logsnr".
-        ratio: side of the level over that of the innermost level.
-        power: the level's signal-to-noise ratio is the base one over ``ratio ** power``.
-        steps: number of steps.
+        name: Base schedule: "cosine", "linear" or "cosine_logsnr".
+        ratio: Resolution of the level divided by that of the innermost level.
+        power: Power of the shift: the base signal-to-noise ratio is divided by ``ratio ** power``.
+        steps: Number of steps.
 
     Raises:
-        ValueError: no such schedule, or a ratio, power or number of steps that makes none.
+        ValueError: There is no such schedule, or a number is out of range.
     """
     if not (ratio > 0 and math.isfinite(ratio) and math.isfinite(power) and steps >= 1):
         raise ValueError(f"a schedule needs ratio > 0, a finite power and steps >= 1, not {ratio}, {power}, {steps}")
@@ -67,7 +67,7 @@ def noise_schedule(name: str, ratio: float = 1, power: float = 1, steps: int = 1
     elif name == "cosine_logsnr":
         alpha_bar = torch.sigmoid(_cosine_log_snr(steps))
     else:
-        raise ValueError(f"no noise schedule '{name}'; there are: {', '.join(SCHEDULES)}")
+        raise ValueError(f"no noise schedule '{name}'; choose one of {', '.join(SCHEDULES)}")
     base = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar]).float()
     return shift_schedule(base, ratio, power)
 
@@ -81,14 +81,14 @@ def shift_schedule(alpha_bar: Tensor, ratio: float, power: float) -> Tensor:
 
 
 def signal_to_noise(alpha_bar: Tensor) -> Tensor:
-    """SNR = g / (1 - g); infinite where the schedule is clean."""
+    """Return SNR = g / (1 - g), which is infinite at the clean index."""
     return alpha_bar / (1 - alpha_bar)
 
 
 def vdm_weight(alpha_bar: Tensor) -> Tensor:
-    """Weight of an eps loss in the variational bound, snr[i - 1] / snr[i] - 1 (arXiv 2107.00630, equation 14).
+    """Return the weight of the eps loss in the variational bound, snr[i - 1] / snr[i] - 1.
 
-    Indices 0 and 1, where the ratio is infinite, take the weight of index 2. Shape as ``alpha_bar``, float32.
+    From arXiv 2107.00630, equation 14. Indices 0 and 1, where the ratio is infinite, have the weight of index 2.
     """
     snr = signal_to_noise(alpha_bar.float())
     weight = torch.empty_like(snr)
@@ -98,11 +98,11 @@ def vdm_weight(alpha_bar: Tensor) -> Tensor:
 
 
 def min_snr_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
-    """Weight of an eps loss: min(SNR, gamma) / SNR (arXiv 2303.09556, section 3.4)."""
+    """Return the weight of the eps loss min(SNR, gamma) / SNR (arXiv 2303.09556, section 3.4)."""
     snr = signal_to_noise(alpha_bar.float())
     return torch.where(snr > gamma, gamma / snr, torch.ones_like(snr))
 
 
 def sigmoid_weight(alpha_bar: Tensor, bias: float = 2.0) -> Tensor:
-    """Weight of an eps loss: sigmoid(bias - log SNR) (arXiv 2410.19324, section 3, after arXiv 2303.00848)."""
+    """Return the weight of the eps loss sigmoid(bias - log SNR) (arXiv 2410.19324, section 3; arXiv 2303.00848)."""
     return torch.sigmoid(bias - torch.logit(alpha_bar.float()))

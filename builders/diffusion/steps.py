@@ -1,27 +1,27 @@
-"""Reverse steps: DDIM, DDPM, and DPM-Solver++ (2M), each from one time index to an earlier one."""
+"""Reverse steps of DDIM, DDPM and DPM-Solver++ (2M), each from an index t of the schedule to an earlier index s."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from builders.diffusion.process import Number, _rows, x0_from_v
+from builders.diffusion.process import Number, per_row, x0_from_v
 
 
 def limit_x0(x0: Tensor, clip: bool = True, dynamic_threshold: float | None = None) -> Tensor:
-    """Clip to [-1, 1]; or divide each image by its quantile of magnitudes where that is above one.
+    """Limit predicted images to [-1, 1].
 
     Args:
-        x0: predicted clean images.
-        clip: whether to clip at all.
-        dynamic_threshold: the quantile, such as 0.995 (arXiv 2205.11487, section 2.3); None for plain clipping.
+        x0: Predicted clean images (batch, channels, height, width).
+        clip: Whether to limit them at all.
+        dynamic_threshold: Quantile of the magnitudes of each image, such as 0.995, by which the image is clipped and
+            divided if it is above 1 (arXiv 2205.11487, section 2.3). None for clipping to [-1, 1].
     """
     if not clip:
         return x0
     if dynamic_threshold is None:
         return x0.clamp(-1, 1)
-    limit = torch.quantile(x0.float().abs().flatten(1), dynamic_threshold, dim=1).clamp(min=1)
-    limit = _rows(limit, x0)
+    limit = per_row(torch.quantile(x0.float().abs().flatten(1), dynamic_threshold, dim=1).clamp(min=1), x0)
     return x0.clamp(-limit, limit) / limit
 
 
@@ -36,33 +36,36 @@ def ddim_step(
     clip: bool = True,
     dynamic_threshold: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One DDIM step from index t to an earlier index s (arXiv 2010.02502, equations 12 and 16).
+    """Take a DDIM step from index t to an earlier index s (arXiv 2010.02502, equations 12 and 16).
 
     After x0 is limited, eps is computed from it again.
 
     Args:
-        z: noisy images at t.
-        v: predictions.
-        alpha_bar_t: schedule at t.
-        alpha_bar_s: schedule at s.
-        eta: 0 for the deterministic sampler, 1 for ancestral noise.
-        noise: standard normal noise in the shape of ``z``, needed where ``eta`` is not 0.
-        clip: limit x0 to [-1, 1].
-        dynamic_threshold: see ``limit_x0``.
+        z: Noisy images (batch, channels, height, width) at t.
+        v: Predictions in the same shape.
+        alpha_bar_t: Schedule at t.
+        alpha_bar_s: Schedule at s.
+        eta: Amount of noise, 0 for the deterministic sampler, 1 for that of DDPM.
+        noise: Standard normal noise in the shape of ``z``, needed if ``eta`` is not 0.
+        clip: Whether to limit x0 to [-1, 1].
+        dynamic_threshold: Quantile to limit x0 by instead, as in :func:`limit_x0`.
 
     Returns:
         Noisy images at s, and the predicted clean images.
+
+    Raises:
+        ValueError: ``eta`` is not 0 and there is no noise.
     """
-    g_t, g_s = _rows(alpha_bar_t, z), _rows(alpha_bar_s, z)
+    g_t, g_s = per_row(alpha_bar_t, z), per_row(alpha_bar_s, z)
     x0 = limit_x0(x0_from_v(z, v, g_t), clip, dynamic_threshold)
     eps = (z - g_t.sqrt() * x0) / (1 - g_t).sqrt()
     if eta == 0:
         return g_s.sqrt() * x0 + (1 - g_s).sqrt() * eps, x0
     if noise is None:
-        raise ValueError("ddim_step needs noise where eta is not 0")
+        raise ValueError("ddim_step needs noise if eta is not 0")
     variance = eta**2 * (1 - g_s) / (1 - g_t) * (1 - g_t / g_s)
-    kept = (1 - g_s - variance).clamp(min=0).sqrt()
-    return g_s.sqrt() * x0 + kept * eps + variance.sqrt() * noise, x0
+    direction = (1 - g_s - variance).clamp(min=0).sqrt() * eps
+    return g_s.sqrt() * x0 + direction + variance.sqrt() * noise, x0
 
 
 def ddpm_step(
@@ -75,11 +78,12 @@ def ddpm_step(
     clip: bool = True,
     dynamic_threshold: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One step of the DDPM posterior from index t to s (arXiv 2006.11239, equation 7); its mean without noise.
+    """Take a step of the DDPM posterior from index t to s (arXiv 2006.11239, equation 7), or its mean without noise.
 
-    Arguments and result as ``ddim_step``.
+    With fewer steps than the schedule has, it is the posterior over the skipped steps. Arguments and result are those
+    of :func:`ddim_step`.
     """
-    g_t, g_s = _rows(alpha_bar_t, z), _rows(alpha_bar_s, z)
+    g_t, g_s = per_row(alpha_bar_t, z), per_row(alpha_bar_s, z)
     x0 = limit_x0(x0_from_v(z, v, g_t), clip, dynamic_threshold)
     alpha = g_t / g_s
     mean = g_s.sqrt() * (1 - alpha) / (1 - g_t) * x0 + alpha.sqrt() * (1 - g_s) / (1 - g_t) * z
@@ -88,12 +92,12 @@ def ddpm_step(
     return mean + ((1 - g_s) / (1 - g_t) * (1 - alpha)).clamp(min=0).sqrt() * noise, x0
 
 
-#: A clean image predicted at an earlier index, and the schedule there.
+#: Clean images predicted at an earlier index, and the schedule there.
 Memory = tuple[Tensor, Tensor]
 
 
 def _half_log_snr(alpha_bar: Tensor) -> Tensor:
-    """lambda = log(sqrt(g) / sqrt(1 - g)), in float64: the two ends of a schedule are extreme."""
+    """Return lambda = log(sqrt(g) / sqrt(1 - g)), in float64 because it is extreme at both ends of a schedule."""
     g = alpha_bar.double()
     return 0.5 * (torch.log(g) - torch.log1p(-g))
 
@@ -108,7 +112,7 @@ def dpm_solver_step(
     clip: bool = True,
     dynamic_threshold: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One step from index t to an earlier index s (arXiv 2211.01095, algorithm 2).
+    """Take a step of DPM-Solver++ (2M) from index t to an earlier index s (arXiv 2211.01095, algorithm 2).
 
     With lambda half the log signal-to-noise ratio, h = lambda_s - lambda_t and r = h_before / h, the clean image is
     extrapolated, D = (1 + 1 / 2r) x0 - 1 / 2r x0_before, and
@@ -116,13 +120,13 @@ def dpm_solver_step(
     image, D = x0, which is DDIM.
 
     Args:
-        z: noisy images (batch, ...) at t.
-        v: predictions at t.
-        alpha_bar_t: the level's schedule at t, a scalar tensor.
-        alpha_bar_s: the level's schedule at s.
-        previous: clean images predicted in the step before, and the schedule there.
-        clip: limit x0 to [-1, 1].
-        dynamic_threshold: see ``builders.diffusion.steps.limit_x0``.
+        z: Noisy images (batch, channels, height, width) at t.
+        v: Predictions in the same shape.
+        alpha_bar_t: Schedule at t, a scalar tensor.
+        alpha_bar_s: Schedule at s, a scalar tensor.
+        previous: Clean images predicted in the step before, and the schedule there.
+        clip: Whether to limit x0 to [-1, 1].
+        dynamic_threshold: Quantile to limit x0 by instead, as in :func:`limit_x0`.
 
     Returns:
         Noisy images at s, and the predicted clean images.

@@ -1,4 +1,4 @@
-"""NestedUNet: levels as torch.fx modules, conditioning, embeddings.
+"""The network: levels as torch.fx modules, conditioning, embeddings.
 
 Imports `builders.blocks`.
 """

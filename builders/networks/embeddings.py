@@ -1,4 +1,4 @@
-"""Embeddings of scalars: the time and the micro inputs."""
+"""Embeddings of numbers: the time and the micro inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ __all__ = ["MicroEmbedding", "TimeEmbedding", "sinusoids"]
 
 
 def sinusoids(values: Tensor, count: int) -> Tensor:
-    """Sines, then cosines, of ``values`` (batch,) times exp(-ln(10000) k / (count / 2)): (batch, count) float32."""
+    """Return sinusoids of several frequencies.
+
+    Args:
+        values: Numbers (batch,).
+        count: Number of sinusoids, even.
+
+    Returns:
+        Sines, then cosines, of the values times exp(-ln(10000) k / (count / 2)), (batch, count) float32.
+    """
     half = count // 2
     steps = torch.arange(half, device=values.device, dtype=torch.float32)
     angles = values.float()[:, None] * torch.exp(steps * (-math.log(10000) / half))
@@ -22,9 +30,12 @@ def sinusoids(values: Tensor, count: int) -> Tensor:
 
 
 class TimeEmbedding(nn.Module):
-    """A level's embedding of the time index: sinusoids, Linear, SiLU, Linear; plus conditions; then SiLU.
+    """Time embedding of a level: sinusoids, Linear, SiLU, Linear; plus conditions; then SiLU.
 
-    The last SiLU opens every block that reads the time; it is taken once here.
+    The last SiLU is the first operation of every block that reads the time. It is computed once here.
+
+    Args:
+        width: Width E of the embedding.
     """
 
     def __init__(self, width: int) -> None:
@@ -33,16 +44,21 @@ class TimeEmbedding(nn.Module):
         self.linear2 = nn.Linear(width, width)
 
     def forward(self, t: Tensor, condition: Tensor) -> Tensor:
-        """Map ``t`` (batch,) in 0..999 and ``condition`` (batch, E) to (batch, E)."""
+        """Map time indices ``t`` (batch,) and ``condition`` (batch, E) to (batch, E)."""
         waves = sinusoids(t, self.linear1.in_features).to(self.linear1.weight.dtype)
         return functional.silu(self.linear2(functional.silu(self.linear1(waves))) + condition)
 
 
 class MicroEmbedding(nn.Module):
-    """Embedding of one micro input; its last layer starts as zero.
+    """Embedding of a micro input; its last layer is initialized to zero.
 
-    ``scale`` counts as at most its default, the level's own resolution: an image is never more than sharp. Any other
-    input is a fraction and is spread over 0..1000.
+    A ``scale`` above the default, the level's resolution, counts as the default: downsampling makes no image sharper.
+    Any other input is a fraction, scaled to 0..1000.
+
+    Args:
+        name: Name of the input.
+        default: Value for samples without one.
+        width: Width E of the embedding.
     """
 
     def __init__(self, name: str, default: float, width: int) -> None:
@@ -53,7 +69,7 @@ class MicroEmbedding(nn.Module):
         self.linear2 = zero(nn.Linear(width, width))
 
     def forward(self, value: Tensor) -> Tensor:
-        """Map ``value`` (batch,), NaN for "the default", to (batch, E)."""
+        """Map ``value`` (batch,), NaN for the default, to (batch, E)."""
         value = torch.where(value.isnan(), self.default, value)
         value = (value / self.default).clamp(max=1) * self.default if self.is_scale else value * 1000
         waves = sinusoids(value, self.linear1.in_features).to(self.linear1.weight.dtype)

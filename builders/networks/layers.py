@@ -1,4 +1,4 @@
-"""The parts of a level that are not blocks: stem, head, nest, and the branch-free modules its graph calls."""
+"""Layers of a level that are not blocks: head, nest, and small modules without branches that its graph calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Predictions = tuple[Tensor, ...]
 
 
 class NormalizeInput(nn.Module):
-    """Divide each noisy image by its own standard deviation over channels and pixels (unbiased)."""
+    """Divide each noisy image by its standard deviation over channels and pixels (unbiased)."""
 
     def forward(self, z: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to the same shape."""
@@ -23,7 +23,7 @@ class NormalizeInput(nn.Module):
 
 
 class AddFeatures(nn.Module):
-    """Join what the outer level hands in to the level's stem."""
+    """Add the features from the outer level to the stem."""
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         """Add two tensors of (batch, channels, height, width)."""
@@ -31,15 +31,15 @@ class AddFeatures(nn.Module):
 
 
 class CutRows(nn.Module):
-    """Keep the rows a level has: in a mixed-resolution batch the high-resolution rows come first."""
+    """Select the rows of a level; in a mixed-resolution batch, high-resolution rows come first."""
 
     def forward(self, value: Tensor, z: Tensor) -> Tensor:
-        """The first rows of ``value``, as many as ``z`` has."""
+        """Return the first rows of ``value``, as many as ``z`` has."""
         return value[: z.shape[0]]
 
 
 class TokenMask(nn.Module):
-    """The mask of text tokens in the shape attention takes."""
+    """Reshape the mask of text tokens for attention."""
 
     def forward(self, mask: Tensor) -> Tensor:
         """Map (batch, tokens) to (batch, 1, 1, tokens)."""
@@ -47,12 +47,12 @@ class TokenMask(nn.Module):
 
 
 class Nest(nn.Module):
-    """A level inside another: features go in and come back through zero-initialised 3x3 convolutions.
+    """A level inside another: features enter and leave through zero-initialized 3x3 convolutions.
 
     Args:
-        width: channels of the outer level where it nests.
-        inner_in: first width of the inner level.
-        inner_out: width of the inner level's feature map.
+        width: Channels of the outer level at the nest.
+        inner_in: Channels of the inner level's stem.
+        inner_out: Channels of the inner level's feature map.
     """
 
     def __init__(self, width: int, inner_in: int, inner_out: int) -> None:
@@ -61,13 +61,13 @@ class Nest(nn.Module):
         self.leave = zero(nn.Conv2d(inner_out, width, 3, padding=1))
 
     def forward(self, x: Tensor, inner: Callable[[Tensor], tuple[Predictions, Tensor]]) -> tuple[Predictions, Tensor]:
-        """Run ``inner`` on what ``x`` gives it; return its predictions and ``x`` plus its features."""
+        """Run the inner level on features ``x``; return its predictions, and ``x`` plus its features."""
         predictions, features = inner(self.enter(x))
         return predictions, x + self.leave(features[: x.shape[0]])
 
 
 class Head(nn.Module):
-    """GroupNorm, SiLU, zero-initialised 3x3: from the feature map to the prediction."""
+    """GroupNorm, SiLU, zero-initialized 3x3 convolution, from the feature map to the prediction."""
 
     def __init__(self, groups: int, width: int, channels: int) -> None:
         super().__init__()
@@ -75,10 +75,10 @@ class Head(nn.Module):
         self.conv = zero(nn.Conv2d(width, channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, width, height, width) to (batch, channels, height, width)."""
+        """Map the feature map (batch, features, height, width) to v (batch, channels, height, width)."""
         return self.conv(functional.silu(self.norm(x)))
 
 
 def pad_rows(x: Tensor, rows: int) -> Tensor:
-    """Append rows of zeros up to ``rows``."""
+    """Append rows of zeros to ``x`` (batch, ...), up to ``rows``."""
     return functional.pad(x, (0,) * (2 * (x.dim() - 1)) + (0, rows - x.shape[0]))

@@ -1,4 +1,4 @@
-"""Parameters of a network by level, and loading those of its inner levels."""
+"""Parameters of a network by level, and loading the inner levels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from builders.networks.nested_unet import NestedUNet
 
 
 def parameters_by_level(model: NestedUNet) -> dict[str, list[nn.Parameter]]:
-    """Parameters that are trained by level, outermost first; the inputs are the innermost level's."""
+    """Return the trainable parameters by level, outermost first; the inputs belong to the innermost level."""
     found: dict[str, list[nn.Parameter]] = {label: [] for label in model.labels}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -19,15 +19,27 @@ def parameters_by_level(model: NestedUNet) -> dict[str, list[nn.Parameter]]:
 
 
 def level_of(parameter: str, labels: Sequence[str]) -> str:
-    """The level of a parameter by its name in the network; ``labels`` are outermost first, the inputs innermost."""
+    """Return the level of a parameter by its name.
+
+    Args:
+        parameter: Name of the parameter in the network.
+        labels: Labels of the levels, outermost first. Inputs belong to the innermost level.
+    """
     return parameter.split(".")[1] if parameter.startswith("levels.") else labels[-1]
 
 
 def load_inner(model: NestedUNet, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Load the weights of an inner entry into the levels it holds, and return the labels of those loaded.
+    """Load the weights of an entry into the same levels of a network around it.
+
+    Args:
+        model: Network to load into.
+        state_dict: Weights of the inner entry.
+
+    Returns:
+        Labels of the loaded levels, outermost first.
 
     Raises:
-        ValueError: the weights are not those of the inner levels of ``model``.
+        ValueError: The weights are not those of inner levels of ``model``.
     """
     missing, unexpected = model.load_state_dict(dict(state_dict), strict=False)
     given = {key.split(".")[1] for key in state_dict if key.startswith("levels.")}

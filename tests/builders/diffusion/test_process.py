@@ -176,7 +176,7 @@ def test_process_of_an_entry():
     for level, schedule in enumerate(bound.schedules):
         expected = add_noise(images[level], eps[level], schedule[t + 1][: len(images[level])])
         assert torch.equal(noisy[level], expected)
-    with pytest.raises(ValueError, match="do not average"):
+    with pytest.raises(ValueError, match="cannot be averaged"):
         pyramid(image[..., :60, :60], graph)
 
 

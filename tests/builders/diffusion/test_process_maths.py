@@ -99,7 +99,7 @@ def test_a_pyramid_averages():
     images = pyramid(image[..., :8, :8], graph)
     assert [tuple(x.shape) for x in images] == [(1, 2, 8, 8), (1, 2, 4, 4), (1, 2, 2, 2)]
     assert pyramid(image, plain_entry(16))[0] is image
-    with pytest.raises(ValueError, match="images of 12 pixels do not average to levels of 8"):
+    with pytest.raises(ValueError, match="images of 12 pixels cannot be averaged to 8"):
         pyramid(image[..., :12], graph)
 
 
