@@ -23,7 +23,7 @@ def fill(model: nn.Module, value: float) -> None:
 
 
 def values(model: NestedUNet) -> dict[str, set[float]]:
-    """The values of the parameters by level; the inputs belong to the innermost one."""
+    """Return the values of the parameters by level; the inputs belong to the innermost one."""
     found: dict[str, set[float]] = {label: set() for label in model.labels}
     for name, parameter in model.named_parameters():
         label = name.split(".")[1] if name.startswith("levels.") else model.labels[-1]
@@ -112,5 +112,5 @@ def test_carry_continues_the_inner_average(frozen: bool) -> None:
     ema.carry(before, 40)
     assert ema.ages == {"r16": 0, "r8": 43}
     assert values(ema.model) == {"r16": {5.0}, "r8": {2.0}}
-    # Frozen weights become what was published of them.
+    # Frozen weights are set to the published ones.
     assert values(model) == {"r16": {5.0}, "r8": {2.0 if frozen else 5.0}}

@@ -44,7 +44,7 @@ class Steps(Observer):
 
 
 def randomise(model: torch.nn.Module, seed: int = 0) -> None:
-    """Fresh networks predict zeros; equality on them proves nothing."""
+    """Set random weights: fresh networks predict zeros, which would prove nothing."""
     torch.manual_seed(seed)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -55,7 +55,7 @@ def recipe_with(*changes: str) -> Recipe:
 
 
 def phases(recipe: Recipe) -> tuple[Phase, Phase]:
-    """Both phases of a recipe, the inner one with weights at random and an optimizer that has moved."""
+    """Return both phases of a recipe, the inner one with random weights and after an optimizer step."""
     entry, processes = load_entry(recipe.entry).graph, Processes("cpu")
     inner = Phase(phase_settings(recipe, entry, "p8"), processes)
     randomise(inner.model)
@@ -68,10 +68,10 @@ def phases(recipe: Recipe) -> tuple[Phase, Phase]:
 
 @pytest.mark.parametrize("entry", ["mdm-micro", "mdm-nano"])
 def test_inner_predictions_are_unchanged_at_every_phase(entry: str) -> None:
-    """On weights at random: each level's prediction inside the next is what it was alone.
+    """With random weights, each level's prediction inside the next is what it was alone.
 
-    Where the level that becomes nested also nests, it starts to divide its input by its deviation; the entry is told
-    not to, so that its own computation is the same inside and alone.
+    If the level that becomes nested also nests, it starts to divide its input by its deviation. The entry turns that
+    off, so that its own computation is the same inside and alone.
     """
     changes = [] if entry == "mdm-micro" else ["nest.normalize_input=false"]
     graph = load_entry(entry, overrides=changes).graph
@@ -111,8 +111,8 @@ def test_average_and_optimizer_are_carried_where_asked() -> None:
     assert len(outer.optimizer.state) == len(inner.trained) < len(outer.trained)
 
 
-def test_a_carried_average_goes_on_slowly_and_a_new_one_starts_fast() -> None:
-    """Early in its own time an average forgets fast; a phase is not the start of what it carries over."""
+def test_a_carried_average_stays_slow_and_a_new_one_starts_fast() -> None:
+    """An EMA forgets fast while it is young; an average that is carried over keeps its age."""
     inner, outer = phases(recipe_with("ema=0.999"))
     inner.progress = dataclasses.replace(inner.progress, step=990)
     outer.initialize(inner)
@@ -142,7 +142,7 @@ def test_fresh_phase_takes_nothing() -> None:
 
 
 def test_whole_recipe_starts_from_a_weights_file(tmp_path: Path) -> None:
-    """Weights of the inner entry, of the entry itself and of one around it all give the levels they share."""
+    """Weights of the inner entry, of the entry itself and of one around it all provide the levels they share."""
     train(recipe_with(), tmp_path / "first")
     weights, _ = load_checkpoint(tmp_path / "first" / "ema.safetensors")
     recipe = recipe_with(f"initialise={tmp_path}/first/ema.safetensors")
@@ -172,7 +172,7 @@ def test_shared_levels_of_an_entry_with_weights() -> None:
         ("mdm-nano", r"has no level in common with mdm-micro \(r8\)"),
     ],
 )
-def test_weights_that_do_not_serve_are_told(source: str, message: str, tmp_path: Path) -> None:
+def test_initial_weights_that_do_not_fit(source: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=message):
         train(recipe_with(f"initialise={source}"), tmp_path)
 
@@ -186,7 +186,7 @@ def test_frozen_level_stays_and_the_rest_moves(tmp_path: Path) -> None:
     after, _ = read_tensors(tmp_path / "state.safetensors")
     inner = [name.partition("/")[2] for name in before if name.startswith("model/")]
     assert any(name.startswith("inputs.") for name in inner)
-    # What was published of it: its average, which the others learn around.
+    # Its published weights, the EMA, which the other levels train against.
     for kind in ("model", "ema"):
         assert all(torch.equal(before[f"ema/{name}"], after[f"{kind}/{name}"]) for name in inner)
     assert any(not torch.equal(before[f"ema/{name}"], before[f"model/{name}"]) for name in inner)
@@ -206,8 +206,8 @@ def test_level_without_a_loss_is_measured_and_its_head_stays(weight: str, tmp_pa
     assert [name for name in tensors if name.startswith("optimizer/exp_avg/levels.r8")]
 
 
-def test_phase_by_the_clock_keeps_to_its_budget(tmp_path: Path) -> None:
-    """Stopped half-way, the phase has what is left of its time; its steps count for the phases after."""
+def test_phase_limited_by_hours_keeps_to_its_budget(tmp_path: Path) -> None:
+    """A phase that is stopped halfway has the rest of its time left, and later phases start after its steps."""
     hours = 3.0 / 3600
     recipe = recipe_with(f"phases.p8.hours={hours}", "schedule={warmup: 0, decay: cosine}", "every.checkpoint=0")
     started, limit = time.monotonic(), 1.2
@@ -239,7 +239,7 @@ def test_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "lion", "timm:adamw"])
-def test_optimizers_train_and_go_on(name: str, tmp_path: Path) -> None:
+def test_optimizers_train_and_resume(name: str, tmp_path: Path) -> None:
     recipe = recipe_with(f"optimizer={{name: {name}, learning_rate: 1e-3}}")
     train(recipe, tmp_path / "straight")
     with pytest.raises(Interrupted):
@@ -263,12 +263,12 @@ def test_images_are_mirrored_where_asked() -> None:
 
 
 def test_inner_predictions_of_trained_weights_are_unchanged() -> None:
-    """As above, on the weights in the package, which were trained for an hour."""
+    """As above, with the trained weights in the package."""
     trained, _ = load_checkpoint(weights_file("mdm-nano"))
     images = open_data("noto-emoji-64", 64).batch(0, 3)["image"]
     for changes in ([], ["nest.normalize_input=false"], ["nest.normalize_input=true"]):
         graph = load_entry("mdm-nano", overrides=changes).graph
-        # Told whether to normalise its input, each level can stand alone; left to find out, the innermost.
+        # With normalize_input set, each level can be built alone; with "auto", only the innermost.
         for outer_label, inner_label in list(pairwise(graph.labels))[0 if changes else 1 :]:
             inner, outer = (build_model(graph.inner(label)).eval() for label in (inner_label, outer_label))
             state = trained.state_dict()

@@ -1,4 +1,4 @@
-"""Optimizers by name: every one of the list is made, and goes on from a written state as if nothing had happened."""
+"""Optimizers by name: every one can be built, and resumes from a saved state to the bit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_goes_on_to_the_bit(name: str) -> None:
+def test_resumes_to_the_bit(name: str) -> None:
     spec = OptimizerSpec(name=name)
     straight, model = network(), network()
     first = build_optimizer(spec, list(straight.parameters()), 1e-2)
@@ -50,7 +50,7 @@ def test_goes_on_to_the_bit(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), other.parameters(), strict=True))
 
 
-def test_list_is_of_what_the_libraries_have() -> None:
+def test_the_libraries_have_every_listed_optimizer() -> None:
     from timm.optim import list_optimizers
 
     have = {name.lower() for name in vars(torch.optim)}
@@ -79,19 +79,19 @@ def test_settings_reach_the_optimizer() -> None:
         ({"name": "adamw", "betas": (0.9,)}, r"optimizer adamw rejects its settings \(betas \(0.9,\)"),
         ({"name": "sgd", "options": {"lr": 1.0}}, "optimizer sgd has no setting 'lr'"),
         ({"options": {"foreach": True, "fused": True}}, "optimizer adamw rejects its settings .*fused.* and .*foreach"),
-        # What is only looked at in a step.
+        # Settings that are only checked in a step.
         ({"name": "timm:lamb", "options": {"max_grad_norm": "abc"}}, "optimizer timm:lamb rejects its settings"),
         ({"name": "adafactor", "options": {"eps": (1.0, 2.0, 3.0)}}, "optimizer adafactor rejects its settings"),
         ({"name": "adafactor", "epsilon": 1e-8}, "optimizer adafactor rejects its settings .epsilon 1e-08"),
     ],
 )
-def test_a_wrong_setting_is_told(settings: dict[str, Any], message: str) -> None:
+def test_a_wrong_setting_is_reported(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(OptimizerError, match=message):
         build_optimizer(OptimizerSpec(**settings), list(network().parameters()), 1e-3)
 
 
 @pytest.mark.parametrize("options", [{"foreach": True}, {"fused": False}])
-def test_ways_to_compute_that_exclude_the_fused_one(options: dict[str, Any]) -> None:
+def test_implementations_that_exclude_the_fused_one(options: dict[str, Any]) -> None:
     model = network()
     optimizer = build_optimizer(OptimizerSpec(options=options), list(model.parameters()), 1e-3)
     assert not optimizer.param_groups[0]["fused"]

@@ -1,4 +1,4 @@
-"""Training by several processes gives what one process gives."""
+"""Training with several processes gives the results of one."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
         )
     done = launch({str(tmp_path / "two" / name): changes for name, changes in jobs.items()}, 2, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    # A run that one process began, two go on with.
+    # A run of one process is resumed by two.
     pairs = [("plain", "plain"), ("odd", "odd"), ("frozen", "frozen"), ("plain", "begun")]
     for first, second in pairs:
         one, two = tmp_path / "one" / first, tmp_path / "two" / second
@@ -101,7 +101,7 @@ def test_one_process_needs_no_launcher() -> None:
     processes = Processes("cpu")
     assert (processes.index, processes.count, processes.main, processes.precision) == (0, 1, True, "float32")
     assert processes.gather("x") == ["x"] and processes.sum(torch.tensor([2.0])).item() == 2
-    # Another precision in the same process is another run's affair.
+    # Another run in the same process may have another precision.
     assert Processes("cpu", "bfloat16").precision == "bfloat16"
     with pytest.raises(TrainingError, match="float16 needs a GPU"):
         Processes("cpu", "float16")

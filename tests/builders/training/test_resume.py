@@ -1,4 +1,4 @@
-"""A training that was killed anywhere, also while saving and more than once, ends in the bits of one that was not."""
+"""A run that is killed at any time, even while saving and more than once, ends in the bits of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def straight(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped, without workers: they change nothing."""
+    """An uninterrupted run without workers, which do not change the result."""
     folder = tmp_path_factory.mktemp("straight")
     train(recipe.model_copy(update={"workers": 0}), folder)
     return folder
@@ -64,7 +64,7 @@ def assert_equal(run: Path, straight: Path) -> None:
 
 
 def killed(folder: Path, seconds: float | None = None, lines: int | None = None) -> None:
-    """Train in a process of its own and kill it outright after a time, or once its log has some lines."""
+    """Train in another process and kill it after some seconds, or when its log has some lines."""
     process = subprocess.Popen(COMMAND, cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True)
     log = folder / "runs" / "micro-test" / "log.jsonl"
     started = time.monotonic()
@@ -79,7 +79,7 @@ def killed(folder: Path, seconds: float | None = None, lines: int | None = None)
     process.wait()
 
 
-def goes_on(folder: Path) -> Path:
+def resumed(folder: Path) -> Path:
     again = subprocess.run(COMMAND, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=180)
     assert again.returncode == 0, again.stderr
     return folder / "runs" / "micro-test"
@@ -87,7 +87,7 @@ def goes_on(folder: Path) -> Path:
 
 def test_killed_with_workers(straight: Path, tmp_path: Path) -> None:
     killed(tmp_path, lines=5)
-    assert_equal(goes_on(tmp_path), straight)
+    assert_equal(resumed(tmp_path), straight)
 
 
 @pytest.mark.slow
@@ -97,11 +97,11 @@ def test_killed_at_random_and_twice(straight: Path, tmp_path: Path, seed: int) -
     killed(tmp_path, lines=generator.randint(1, 6))
     # Also while starting, reading its state or saving.
     killed(tmp_path, seconds=generator.uniform(1, 7))
-    assert_equal(goes_on(tmp_path), straight)
+    assert_equal(resumed(tmp_path), straight)
 
 
 class StopWhileSaving(Observer):
-    """Stands for the moment at which a process dies while its state is being written."""
+    """Simulates a process that dies while it writes its state."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
         import builders.checkpoints.tensor_file as checkpoint
@@ -130,7 +130,7 @@ def test_stopped_while_saving(
 
 
 def test_full_disk_keeps_the_checkpoint_before(tmp_path: Path, recipe: Recipe) -> None:
-    """A limit on the size of files stands for a disk that is full: writing fails as it does there."""
+    """A limit on file sizes simulates a full disk: writing fails in the same way."""
     plain = recipe.model_copy(update={"workers": 0})
 
     class Fill(Observer):
@@ -169,5 +169,5 @@ def test_a_damaged_state_is_refused(tmp_path: Path, recipe: Recipe, straight: Pa
     with pytest.raises(CheckpointError, match=r"state\.safetensors") as caught:
         train(recipe.model_copy(update={"workers": 0}), run)
     assert "nothing was loaded" in str(caught.value)
-    # Nothing was made of it, and nothing written over it.
+    # The damaged state is unchanged.
     assert state.read_bytes() == bytes(content)

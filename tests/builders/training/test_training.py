@@ -1,4 +1,4 @@
-"""Training: phases that grow outwards, randomness that depends on the step alone, and runs that resume to the bit."""
+"""Training: phases that grow outwards, random numbers that depend on the step alone, and resuming to the bit."""
 
 from __future__ import annotations
 
@@ -53,53 +53,53 @@ def data() -> Images:
 
 @pytest.fixture(scope="module")
 def straight(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run without interruption."""
+    """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("straight")
     train(recipe, folder, observer=JsonLog())
     return folder
 
 
 class Recorder(Observer):
-    """Remembers what it was told."""
+    """Records all calls."""
 
     def __init__(self) -> None:
         self.steps: list[StepReport] = []
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def on_start(self, run: RunInfo) -> None:
-        self.told.append("start")
+        self.calls.append("start")
 
     def on_phase(self, name: str, graph: object, steps: int, done: int) -> None:
-        self.told.append(f"phase {name} {done}/{steps}")
+        self.calls.append(f"phase {name} {done}/{steps}")
 
     def on_step(self, report: StepReport) -> None:
         self.steps.append(report)
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
-        self.told.append(f"evaluate {step} {' '.join(losses)}")
+        self.calls.append(f"evaluate {step} {' '.join(losses)}")
 
     def on_grid(self, step: int, phase: str, grid: object, path: Path) -> None:
         assert path.is_file()
-        self.told.append(f"grid {step}")
+        self.calls.append(f"grid {step}")
 
     def on_checkpoint(self, step: int, path: Path) -> None:
         assert path.is_file()
-        self.told.append(f"checkpoint {step}")
+        self.calls.append(f"checkpoint {step}")
 
     def on_end(self, status: str) -> None:
-        self.told.append(status)
+        self.calls.append(status)
 
 
 def after(steps: int) -> Callable[[], bool]:
-    """A ``stop`` that says so after some steps."""
+    """Return a ``stop`` that is True after some steps."""
     count = iter(range(1, 1_000_000))
     return lambda: next(count) >= steps
 
 
-def test_observers_are_told(recipe: Recipe, tmp_path: Path) -> None:
+def test_observers_are_called(recipe: Recipe, tmp_path: Path) -> None:
     seen = Recorder()
     train(recipe, tmp_path, observer=Observers([seen]))
-    assert seen.told == [
+    assert seen.calls == [
         "start",
         "phase p8 0/4", "checkpoint 3", "evaluate 4 r8", "grid 4", "checkpoint 4",
         "phase p16 0/4", "checkpoint 7", "evaluate 8 r16 r8", "grid 8", "checkpoint 8",
@@ -137,11 +137,11 @@ def steps_of(folder: Path) -> list[dict[str, object]]:
     return [record for record in records if "loss" in record]
 
 
-def test_finished_run_is_left_as_it_is(recipe: Recipe, straight: Path) -> None:
+def test_finished_run_is_unchanged(recipe: Recipe, straight: Path) -> None:
     before = (straight / "state.safetensors").read_bytes()
     seen = Recorder()
     assert train(recipe, straight, observer=seen) == straight / "ema.safetensors"
-    assert not seen.steps and seen.told[-1] == "finished"
+    assert not seen.steps and seen.calls[-1] == "finished"
     assert (straight / "state.safetensors").read_bytes() == before
 
 
@@ -222,7 +222,7 @@ def test_batch_depends_on_seed_phase_and_step_alone(recipe: Recipe, data: Images
     assert torch.allclose(first.images[1][:2], torch.nn.functional.avg_pool2d(first.images[0], 2), atol=1e-6)
 
 
-def test_classes_are_dropped_as_often_as_asked(data: Images) -> None:
+def test_classes_are_dropped_as_often_as_set(data: Images) -> None:
     recipe = load_recipe("micro-test", ["drop.classes=0.3", "phases.p8.batch=64"])
     phase = Phase(phase_settings(recipe, load_entry("mdm-micro").graph, "p8"), Processes("cpu"))
     classes = torch.cat([phase.plan.draw(step, data).classes for step in range(30)])
@@ -264,7 +264,7 @@ def test_weightings_train(weighting: Callable[[torch.Tensor], torch.Tensor]) -> 
 
 
 def test_weights_of_levels_scale_the_gradient() -> None:
-    """But not the reported losses, which can so be compared between runs."""
+    """They do not scale the reported losses, which stay comparable between runs."""
     plain, same, outer, none = (
         first_step(f"phases.p16.loss={{levels: {{r16: {r16}, r8: {r8}}}}}", phase="p16")[2]
         for r16, r8 in ((1, 1), (4, 4), (4, 1), (4, 0))
@@ -297,20 +297,20 @@ def test_global_random_state_is_left_alone(recipe: Recipe, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_signal_saves_and_the_same_command_goes_on(straight: Path, tmp_path: Path, number: int) -> None:
+def test_signal_saves_and_the_same_command_resumes(straight: Path, tmp_path: Path, number: int) -> None:
     code, errors, run = interrupt(tmp_path, number, lines=1)
     assert code == 130, errors
     assert "To resume: zoo train micro-test --no-track --quiet --set phases.p8.steps=4" in errors
     assert "Traceback" not in errors
     assert len(steps_of(run)) < 8
-    assert_goes_on(straight, run)
+    assert_resumes(straight, run)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 4, 5, 7])
-def test_killed_run_goes_on(straight: Path, tmp_path: Path, lines: int) -> None:
+def test_killed_run_resumes(straight: Path, tmp_path: Path, lines: int) -> None:
     _, _, run = interrupt(tmp_path, signal.SIGKILL, lines)
-    assert_goes_on(straight, run)
+    assert_resumes(straight, run)
 
 
 COMMAND = [sys.executable, "-c", "from zoo.cli import main; main()", "train", "micro-test", "--no-track", "--quiet"]
@@ -332,8 +332,8 @@ def interrupt(folder: Path, number: int, lines: int) -> tuple[int, str, Path]:
     return process.returncode, errors, log.parent
 
 
-def assert_goes_on(straight: Path, run: Path) -> None:
-    """The same command ends in the bits of a run that was never interrupted."""
+def assert_resumes(straight: Path, run: Path) -> None:
+    """Check that the same command ends in the bits of an uninterrupted run."""
     folder = run.parent.parent
     again = subprocess.run(COMMAND, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr

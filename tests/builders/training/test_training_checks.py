@@ -1,4 +1,4 @@
-"""What is looked at before the first step: conditions, weights, and whether data and encoder are what they were."""
+"""Checks before the first step: conditions, weights, and whether data and encoder have changed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Started(Observer):
 
 
 def write_shard(folder: Path, labels: Sequence[str], caption: str = "", name: str = "a.tar") -> Path:
-    """A shard of images of one colour, one for each label; about one in ten is held out."""
+    """Write a shard with an image of one color per label; about one in ten is for validation."""
     folder.mkdir(exist_ok=True)
     with tarfile.open(folder / name, "w") as tar:
         for number, label in enumerate(labels):
@@ -89,7 +89,7 @@ def test_data_without_what_the_entry_reads(labels: list[str], changes: list[str]
     assert not seen.started
 
 
-def test_data_of_which_none_is_held_out(tmp_path: Path) -> None:
+def test_data_without_a_validation_split(tmp_path: Path) -> None:
     data = write_shard(tmp_path / "data", [""] * 2, caption="a dot")
     with pytest.warns(
         NoValidationDataWarning, match="no images in its val split: no validation loss is measured"
@@ -99,7 +99,7 @@ def test_data_of_which_none_is_held_out(tmp_path: Path) -> None:
     assert len([each for each in seen if each.category is NoValidationDataWarning]) == 1
 
 
-def test_labels_that_are_none_of_the_card(tmp_path: Path) -> None:
+def test_labels_that_are_not_on_the_card(tmp_path: Path) -> None:
     data = write_shard(tmp_path / "data", ["other"] * 40)
     names = ", ".join("abcdefghij")
     (data / "dataset.yaml").write_text(f"name: odd\nclasses: [{names}]\nsplits: {{all: {{shards: [a.tar]}}}}\n")
@@ -107,7 +107,7 @@ def test_labels_that_are_none_of_the_card(tmp_path: Path) -> None:
         train(recipe_of(data), tmp_path / "run")
 
 
-def test_weights_of_a_later_phase_are_looked_for_first(tmp_path: Path) -> None:
+def test_weights_of_a_later_phase_are_checked_first(tmp_path: Path) -> None:
     for source, message in (
         ("no/such.safetensors", "no such weights file"),
         ("mdm-nano", r"has no level in common with mdm-micro \(r16, r8\)"),
@@ -133,7 +133,7 @@ def test_data_that_changed_is_refused(steps: int, tmp_path: Path) -> None:
     train(recipe, tmp_path / "run")
 
 
-def test_data_that_changed_while_it_was_trained_on_is_noticed(tmp_path: Path) -> None:
+def test_data_that_changed_during_training_is_noticed(tmp_path: Path) -> None:
     labels = list("abcdefghij") * 4
     data = write_shard(tmp_path / "data", labels)
 
@@ -147,7 +147,7 @@ def test_data_that_changed_while_it_was_trained_on_is_noticed(tmp_path: Path) ->
         train(recipe_of(data), tmp_path / "run")
 
 
-def test_facts_tell_what_changed(tmp_path: Path) -> None:
+def test_facts_show_what_changed(tmp_path: Path) -> None:
     labels = list("abcdefghij") * 4
     one = open_dataset(write_shard(tmp_path / "one", labels)).load(8)
     turned = open_dataset(write_shard(tmp_path / "two", labels[::-1])).load(8)
@@ -155,14 +155,14 @@ def test_facts_tell_what_changed(tmp_path: Path) -> None:
     assert not data_changes(data_facts(one), data_facts(one))
     assert data_changes(data_facts(one), data_facts(turned)) == ["the labels of its samples, or their order, changed"]
     assert not data_changes(data_facts(one), data_facts(turned), samples=False)
-    told = data_changes(data_facts(one), data_facts(fewer))
-    assert f"it has {len(fewer)} training images, not {len(one)}" in told
-    # What an older state does not say is not compared.
+    changes = data_changes(data_facts(one), data_facts(fewer))
+    assert f"it has {len(fewer)} training images, not {len(one)}" in changes
+    # Facts that an older state lacks are not compared.
     assert not data_changes({}, data_facts(one))
 
 
-def test_facts_of_shards_whose_names_are_no_unicode(tmp_path: Path) -> None:
-    """A byte that is no UTF-8 stands in a path as half of a character."""
+def test_facts_of_shards_whose_names_are_not_unicode(tmp_path: Path) -> None:
+    """In a path, a byte that is not UTF-8 is a lone surrogate."""
     labels = list("abcdefghij") * 4
     one = open_dataset(write_shard(tmp_path / "one", labels, name="b\udcff.tar")).load(8)
     other = open_dataset(write_shard(tmp_path / "two", labels, name="b\udcfe.tar")).load(8)
@@ -179,7 +179,7 @@ def test_captions_are_known_without_decoding(tmp_path: Path) -> None:
 
 
 class Encoder:
-    """Stands for a text encoder with a fingerprint."""
+    """A dummy text encoder with a fingerprint."""
 
     def __init__(self, fingerprint: str) -> None:
         self.fingerprint = fingerprint
@@ -192,7 +192,7 @@ class Encoder:
 
 
 def test_another_text_encoder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is opened where the process trains; one with another fingerprint is not gone on with."""
+    """It is opened on the device of training; a run is not resumed with another fingerprint."""
     opened: list[Any] = []
 
     def open_with(fingerprint: str) -> None:
@@ -229,7 +229,7 @@ def test_states_of_older_and_newer_versions(tmp_path: Path) -> None:
     assert "data" in read_tensors(path)[1]
 
 
-def test_weights_of_another_recipe_are_not_written_over(tmp_path: Path) -> None:
+def test_weights_of_another_recipe_are_not_overwritten(tmp_path: Path) -> None:
     recipe = recipe_of("noto-emoji-64")
     begin(recipe, tmp_path)
     (tmp_path / "state.safetensors").unlink()
@@ -263,10 +263,8 @@ def test_grids_of_many_classes_and_of_no_captions(tmp_path: Path, monkeypatch: p
     assert drawn[0] == ["", "", ""] and len(set(drawn[1])) == 3 and all("a dot" in text for text in drawn[1])
     graph = load_entry("mdm-micro.text").graph
     process = DiffusionProcess(graph)
-    held_out = open_dataset(tmp_path / "bare").load(16, "val")
-    assert all(
-        value > 0 for value in validation_losses(build_model(graph), process, held_out, encoder=Encoder("")).values()
-    )
+    val = open_dataset(tmp_path / "bare").load(16, "val")
+    assert all(value > 0 for value in validation_losses(build_model(graph), process, val, encoder=Encoder("")).values())
 
 
 def test_grids_of_large_images_take_a_bounded_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +282,7 @@ def test_grids_of_large_images_take_a_bounded_number(tmp_path: Path, monkeypatch
 def test_the_recipe_that_is_written_is_the_one_that_was_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It can be read from another folder, and goes on with the run; another order of phases does not."""
+    """It can be read from another folder and resumes the run; a recipe with another order of phases does not."""
     write_shard(tmp_path / "data", list("abcdefghij") * 4)
     text = (
         "name: a\nentry: mdm-micro\ndata: ./data\nschedule: {warmup: 2, decay: cosine}\nphases:\n"
@@ -307,29 +305,29 @@ def test_the_recipe_that_is_written_is_the_one_that_was_trained(
     train(written, tmp_path / "run")
 
 
-def test_captions_without_kept_states_are_told_first(tmp_path: Path) -> None:
+def test_captions_without_cached_states_are_reported_first(tmp_path: Path) -> None:
     data, other = (write_shard(tmp_path / name, [""] * 40, caption=name) for name in ("dots", "dashes"))
     text = load_entry("mdm-micro.text").graph.text
     assert text is not None
     encode_dataset(data, tmp_path / "states", text_encoders.open_text_encoder("embedded", text))
-    kept = [*TEXT, f"text_encoder={tmp_path / 'states'}"]
-    assert train(recipe_of(data, *kept), tmp_path / "first").is_file()
+    cached = [*TEXT, f"text_encoder={tmp_path / 'states'}"]
+    assert train(recipe_of(data, *cached), tmp_path / "first").is_file()
     for which in (other, f"{{{data}: 1, {other}: 1}}"):
         seen = Started()
         with pytest.raises(
             TrainingError, match=r"states has no states for the caption 'dashes \d+' of .*dashes: it was"
         ):
-            train(recipe_of(which, *kept), tmp_path / "second", observer=seen)
+            train(recipe_of(which, *cached), tmp_path / "second", observer=seen)
         assert not seen.started
 
 
-def test_the_advice_for_a_damaged_state_is_one_that_helps(tmp_path: Path) -> None:
-    """The newest kept state is another name of the damaged one."""
+def test_the_advice_for_a_damaged_state_helps(tmp_path: Path) -> None:
+    """The newest state in checkpoints/ is another name of the damaged one."""
     recipe = recipe_of("noto-emoji-64", "checkpoints.last=3")
     train(recipe, tmp_path / "whole")
     begin(recipe, tmp_path / "run", 3)
-    state, kept = tmp_path / "run" / "state.safetensors", tmp_path / "run" / "checkpoints"
-    assert state.samefile(kept / "state-000000003.safetensors")
+    state, older = tmp_path / "run" / "state.safetensors", tmp_path / "run" / "checkpoints"
+    assert state.samefile(older / "state-000000003.safetensors")
     with state.open("r+b") as file:
         file.seek(-9, 2)
         file.write(b"damaged!")
@@ -338,15 +336,15 @@ def test_the_advice_for_a_damaged_state_is_one_that_helps(tmp_path: Path) -> Non
     ):
         train(recipe, tmp_path / "run")
     state.unlink()
-    shutil.copy(kept / "state-000000002.safetensors", state)
+    shutil.copy(older / "state-000000002.safetensors", state)
     again, whole = (
         read_tensors(path)[0] for path in (train(recipe, tmp_path / "run"), tmp_path / "whole" / "ema.safetensors")
     )
     assert all(torch.equal(again[name], value) for name, value in whole.items())
 
 
-def test_runs_that_earlier_versions_began_go_on(tmp_path: Path) -> None:
-    """They wrote what a phase changes with defaults that nobody gave, and a hash that knew better."""
+def test_runs_of_earlier_versions_resume(tmp_path: Path) -> None:
+    """They wrote the changes of a phase with all defaults filled in, and a hash without them."""
     changes = ["schedule={warmup: 2, decay: cosine}", "phases.p16.schedule={decay: constant}"]
     recipe = recipe_of("noto-emoji-64", *changes)
     begin(recipe, tmp_path)
@@ -361,7 +359,7 @@ def test_runs_that_earlier_versions_began_go_on(tmp_path: Path) -> None:
     train(recipe, tmp_path)
 
 
-def test_a_run_goes_on_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_resumes_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = train(recipe_of("noto-emoji-64"), tmp_path / "first")
     (tmp_path / "sub").mkdir()
     shutil.copy(weights, tmp_path / "sub" / "w.safetensors")

@@ -1,4 +1,4 @@
-"""Training where the system fails: full disks at every file, logs cut short, workers and memory that are gone."""
+"""Training when the system fails: full disks at every file, truncated logs, lost workers and memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors
 from builders.data.errors import DataError
-from builders.training import phase, run_folder
-from builders.training import retention as kept
+from builders.training import phase, retention, run_folder
 from builders.training.distributed import Processes
 from builders.training.errors import TrainingError
 from builders.training.json_log import JsonLog, LogError
@@ -29,7 +28,7 @@ SMALL = [
 ]  # fmt: skip
 
 
-class Told(Observer):
+class End(Observer):
     def __init__(self) -> None:
         self.end = ""
 
@@ -52,27 +51,27 @@ def no_space(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("what", ["grid", "recipe", "kept", "weights"])
-def test_a_full_disk_is_told_with_the_file(
+@pytest.mark.parametrize("what", ["grid", "recipe", "states", "weights"])
+def test_a_full_disk_is_reported_with_the_file(
     what: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(recipe, tmp_path)
     before = (tmp_path / "state.safetensors").read_bytes()
-    told, names = Told(), {"grid": "grids", "recipe": "recipe.json", "kept": "checkpoints", "weights": "best-p8"}
+    seen, names = End(), {"grid": "grids", "recipe": "recipe.json", "states": "checkpoints", "weights": "best-p8"}
     with monkeypatch.context() as patch:
         if what == "grid":
             patch.setattr(run_folder, "save_image", no_space)
         elif what == "recipe":
             (tmp_path / "recipe.json").unlink()
             patch.setattr(Path, "write_text", no_space)
-        elif what == "kept":
-            patch.setattr(kept, "_copy", no_space)
+        elif what == "states":
+            patch.setattr(retention, "_copy", no_space)
         else:
             patch.setattr("builders.checkpoints.tensor_file._write_safetensors", no_space)
         with pytest.raises(CheckpointError, match=rf"{names[what]}.*cannot be written \(No space left on device\)"):
-            train(recipe, tmp_path, observer=told)
-    assert told.end == "failed"
-    if what != "kept":  # there the state itself was written before
+            train(recipe, tmp_path, observer=seen)
+    assert seen.end == "failed"
+    if what != "states":  # there the state itself was written before
         assert (tmp_path / "state.safetensors").read_bytes() == before
     train(recipe, tmp_path, observer=JsonLog())
     straight = tmp_path / "straight"
@@ -91,28 +90,28 @@ def test_a_log_that_cannot_be_written_ends_training_clearly(recipe: Recipe, tmp_
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     begin(recipe, tmp_path)
-    told = Told()
+    seen = End()
     with pytest.raises(
         LogError, match=r"log\.jsonl: cannot be written \(No space left on device\); the last checkpoint"
     ):
-        train(recipe, tmp_path, observer=Observers([Full(), told]))
-    assert told.end == "failed"
+        train(recipe, tmp_path, observer=Observers([Full(), seen]))
+    assert seen.end == "failed"
     train(recipe, tmp_path, observer=JsonLog())
 
 
-def test_everyone_is_told_of_the_end() -> None:
+def test_every_observer_is_called_at_the_end() -> None:
     class Fails(Observer):
         def on_end(self, status: str) -> None:
             raise LogError("full")
 
-    told = Told()
+    seen = End()
     with pytest.raises(LogError, match="full"):
-        Observers([Fails(), told, Fails()]).on_end("finished")
-    assert told.end == "finished"
+        Observers([Fails(), seen, Fails()]).on_end("finished")
+    assert seen.end == "finished"
 
 
 @pytest.mark.parametrize("damage", ["cut", "binary", "number"])
-def test_a_damaged_log_is_gone_on_with(damage: str, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_damaged_log_is_continued(damage: str, recipe: Recipe, tmp_path: Path) -> None:
     begin(recipe, tmp_path)
     log = tmp_path / "log.jsonl"
     content = log.read_bytes()
@@ -122,7 +121,7 @@ def test_a_damaged_log_is_gone_on_with(damage: str, recipe: Recipe, tmp_path: Pa
     assert [record["step"] for record in records if "loss" in record] == [1, 2, 3, 4]
 
 
-def test_what_a_kill_left_is_cleared(recipe: Recipe, tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_run_are_deleted(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "grids").mkdir()
     for name in (".state.safetensors.1.tmp", "grids/.p8.png.1.tmp"):
         (tmp_path / name).touch()
@@ -166,7 +165,7 @@ def test_an_error_in_a_worker_is_the_same_error(
         (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "a data-loading worker died"),
     ],
 )
-def test_lost_memory_is_told(
+def test_lost_memory_is_reported(
     error: Exception, message: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object, **__: object) -> None:
@@ -177,10 +176,10 @@ def test_lost_memory_is_told(
         train(recipe, tmp_path)
 
 
-def test_a_scale_that_was_too_large_is_no_bad_step(
+def test_a_scale_that_was_too_large_is_not_a_bad_step(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first steps of float16 overflow until the scale has come down; they move nothing, and do not end training."""
+    """The first float16 steps overflow until the scale is low enough; they update nothing and do not end training."""
     from dataclasses import replace
 
     real, count = phase.Phase.step, iter(range(1000))
@@ -194,7 +193,7 @@ def test_a_scale_that_was_too_large_is_no_bad_step(
     assert json.loads(read_tensors(tmp_path / "state.safetensors")[1]["standing"])["bad_steps"] == 0
 
 
-def test_a_file_system_without_locks_serves(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_works(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
     def flock(file: object, how: int) -> None:
@@ -213,7 +212,7 @@ def test_launchers_that_shard_are_refused(variable: str, name: str, monkeypatch:
         Processes("cpu")
 
 
-def test_sums_over_steps_that_a_launcher_asks_for_do_not_divide_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient_accumulation_of_a_launcher_does_not_divide_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     weight = torch.nn.Parameter(torch.ones(1))
     Processes("cpu").backward((3 * weight).sum(), SimpleNamespace())

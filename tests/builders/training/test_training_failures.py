@@ -51,7 +51,7 @@ class Recorder(Observer):
 def spoil(
     monkeypatch: pytest.MonkeyPatch, bad: Callable[[int], bool], how: Callable[[dict[str, Tensor]], None]
 ) -> None:
-    """Change the losses of those steps (counted from 1) that ``bad`` names."""
+    """Change the losses of the steps, from 1, for which ``bad`` is true."""
     honest, count = phase_module.sample_losses, iter(range(1, 10_000))
 
     def sample_losses(*args: object) -> dict[str, Tensor]:
@@ -67,7 +67,7 @@ def first_row_is_nan(losses: dict[str, Tensor]) -> None:
     losses["r8"] = losses["r8"] * torch.tensor([math.nan, 1, 1, 1])
 
 
-def test_a_bad_step_moves_nothing_and_is_counted(
+def test_a_bad_step_updates_nothing_and_is_counted(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updates: list[int] = []
@@ -96,7 +96,7 @@ def test_after_a_few_bad_steps_training_stops(recipe: Recipe, tmp_path: Path, mo
         r"the loss of level r8 at times t = (0-249|250-499|500-749|750-999).*bad-batch.safetensors.*"
         r"the last good checkpoint is intact"
     )
-    # A checkpoint that falls among the bad steps holds the weights of before them.
+    # A checkpoint among the bad steps would hold the weights from before them.
     with pytest.raises(TrainingError, match=message):
         train(load_recipe("micro-test", [*SMALL, "every.checkpoint=0"]), tmp_path)
     assert (tmp_path / "state.safetensors").read_bytes() == before
@@ -120,7 +120,7 @@ def test_bad_steps_are_counted_over_an_interruption(
 def test_a_gradient_that_is_not_finite_names_its_level(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float
 ) -> None:
-    """The loss is finite, its gradient is not: a tensor hook spoils the gradient alone."""
+    """The loss is finite, its gradient is not: a tensor hook changes only the gradient."""
 
     def how(losses: dict[str, Tensor]) -> None:
         losses["r8"].register_hook(lambda gradient: gradient * weight * 10)
@@ -185,15 +185,15 @@ FALLING = [0.5 - 0.01 * step for step in range(20)]
         (FALLING, [1.0] * 10 + [0.001] * 10, "the gradient of r16 vanished, from 1 to 0.001"),
     ],
 )
-def test_collapse_of_the_high_resolution_is_told(outer: list[float], norms: list[float] | None, message: str) -> None:
+def test_collapse_of_high_resolution_is_reported(outer: list[float], norms: list[float] | None, message: str) -> None:
     alarm = CollapseAlarm(("r16", "r8"), ("r16", "r8"))
-    told = [alarm.watch(reading) for reading in readings(outer, FALLING, norms)]
-    assert [len(each) for each in told].count(1) == 1 and sum(map(len, told)) == 1
-    text = next(each[0] for each in told if each)
+    raised = [alarm.watch(reading) for reading in readings(outer, FALLING, norms)]
+    assert [len(each) for each in raised].count(1) == 1 and sum(map(len, raised)) == 1
+    text = next(each[0] for each in raised if each)
     assert text.startswith(message) and "Try: a lower learning_rate" in text and "freeze: [r8]" in text
     # The alarm waits for three readings in a row.
     first = 8 if "loss" in message else 10
-    assert told.index([text]) == first + 2
+    assert raised.index([text]) == first + 2
 
 
 @pytest.mark.parametrize(
@@ -210,26 +210,26 @@ def test_no_alarm_where_all_levels_get_worse_or_the_outer_has_no_loss() -> None:
     rising = [0.2 + 0.05 * k for k in range(20)]
     alarm = CollapseAlarm(("r16", "r8"), ("r16", "r8"))
     assert not [text for reading in readings(rising, rising) for text in alarm.watch(reading)]
-    # A gradient that is there at last has not exploded.
+    # A gradient that was 0 before has not exploded.
     assert not [text for reading in readings(FALLING, FALLING, [0.0] * 8 + [1.0] * 12) for text in alarm.watch(reading)]
     frozen = CollapseAlarm(("r16", "r8"), ("r8",))
     assert not [text for reading in readings(rising, FALLING) for text in frozen.watch(reading)]
 
 
-def test_alarm_goes_on_where_it_was() -> None:
+def test_alarm_resumes() -> None:
     outer = [0.5 - 0.02 * k for k in range(8)] + [0.5 + 0.1 * k for k in range(12)]
     alarm = CollapseAlarm(("r16", "r8"), ("r16", "r8"))
-    told = []
+    raised = []
     for reading in readings(outer, FALLING):
         fresh = CollapseAlarm(("r16", "r8"), ("r16", "r8"))
         fresh.restore(alarm.state())
         alarm = fresh
-        told += alarm.watch(reading)
-    assert len(told) == 1
+        raised += alarm.watch(reading)
+    assert len(raised) == 1
 
 
 def test_a_network_that_collapses_raises_the_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The outer level's loss is made to grow while the inner level trains: the observer hears of it, and the log."""
+    """The outer level's loss is made to grow while the inner level trains: the alarm is reported and logged."""
     changes = [
         *SMALL, "phases.p8.steps=1", "phases.p16.steps=16", "phases.p16.batch=8", "every.monitor=2",
         "every.checkpoint=0", "schedule.warmup=0",
