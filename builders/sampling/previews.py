@@ -27,15 +27,15 @@ class Previews:
         self.samples = samples
         #: Steps to keep, counted from 1.
         self.numbers = tuple(-(-steps * (index + 1) // moments) for index in range(moments))
-        self.kept: dict[int, list[Tensor]] = {}
+        self.images: dict[int, list[Tensor]] = {}
 
     def __call__(self, rows: range, number: int, images: Sequence[Tensor]) -> None:
         """Keep the clean images predicted at a step; a :data:`builders.sampling.generation.Preview`."""
         if number not in self.numbers or rows.start >= self.samples:
             return
         shown = [level[: self.samples - rows.start].detach().float().cpu() for level in images]
-        before = self.kept.get(number)
-        self.kept[number] = shown if before is None else [torch.cat(pair) for pair in zip(before, shown, strict=True)]
+        before = self.images.get(number)
+        self.images[number] = shown if before is None else [torch.cat(pair) for pair in zip(before, shown, strict=True)]
 
 
 def preview_sheet(previews: Previews, captions: Sequence[str], cell: int = 96) -> Image.Image:
@@ -46,8 +46,8 @@ def preview_sheet(previews: Previews, captions: Sequence[str], cell: int = 96) -
         captions: Caption of each sample.
         cell: Side of an image in the picture, in pixels.
     """
-    numbers = [number for number in previews.numbers if number in previews.kept]
-    levels, count = len(previews.kept[numbers[0]]), len(previews.kept[numbers[0]][0])
+    numbers = [number for number in previews.numbers if number in previews.images]
+    levels, count = len(previews.images[numbers[0]]), len(previews.images[numbers[0]][0])
     across, down = len(numbers) * (cell + GAP) - GAP, levels * (cell + GAP) + LINE
     canvas = Canvas(2 * MARGIN + across, 2 * MARGIN + LINE + count * down)
     for row in range(count):
@@ -57,6 +57,6 @@ def preview_sheet(previews: Previews, captions: Sequence[str], cell: int = 96) -
             x = MARGIN + column * (cell + GAP)
             if row == 0:
                 canvas.text(x, MARGIN - 4, f"step {number}", cell, FAINT)
-            for place, level in enumerate(reversed(previews.kept[number])):
+            for place, level in enumerate(reversed(previews.images[number])):
                 canvas.image(x, top + LINE + place * (cell + GAP), level[row], cell)
     return canvas.picture

@@ -39,8 +39,8 @@ print(entry.card().parameters)
 model = entry.build(device="meta")  # or "cpu", "cuda"
 """
 SAMPLE = """\
+from builders.pixels import to_pil
 from builders.sampling.generation import Request, SamplerSettings, draw_all
-from builders.pictures import to_pil
 from registry.weights import {names}
 
 model, facts = load_weights("{name}")

@@ -1,4 +1,4 @@
-"""``zoo sample``: what it draws, what it writes, what it refuses."""
+"""``zoo sample``: samples, files and refusals."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_folder_of_images(checkpoint, tmp_path):
     assert len(open_images(str(tmp_path / "out" / "r16")).images) == 4
 
 
-def test_a_folder_goes_on(checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_folder_resumes(checkpoint, tmp_path, monkeypatch, capsys):
     options = {"classes": ["flags"], "count": 5, "output": tmp_path / "out"}
     whole = run(checkpoint, **{**options, "output": tmp_path / "whole"})
     monkeypatch.setattr(generation, "BATCH_PIXELS", 2 * 16**2)
@@ -123,8 +123,8 @@ def test_a_folder_of_something_else_is_refused(checkpoint, tmp_path):
         run(checkpoint, **{**options, "output": tmp_path})
 
 
-def test_a_folder_goes_on_however_early_it_was_left(checkpoint, tmp_path, monkeypatch):
-    """Also while it was being made."""
+def test_a_folder_resumes_however_early_it_was_interrupted(checkpoint, tmp_path, monkeypatch):
+    """Also while it was being created."""
     options = {"classes": ["flags"], "count": 2, "output": tmp_path / "out"}
     real, written = sample_folder.write_text, []
 
@@ -231,7 +231,7 @@ def test_refusals(checkpoint, tmp_path, options, message):
 
 
 @pytest.mark.parametrize("which", ["output", "previews"])
-def test_a_place_that_takes_no_file_is_told_before_the_work(checkpoint, tmp_path, monkeypatch, which):
+def test_an_unwritable_folder_is_reported_before_the_work(checkpoint, tmp_path, monkeypatch, which):
     def never(*args, **kwargs):
         raise AssertionError("drew")
 
@@ -250,7 +250,7 @@ def test_a_place_that_takes_no_file_is_told_before_the_work(checkpoint, tmp_path
         run(checkpoint, **{"output": tmp_path / "grid.png", which: places[which]})
 
 
-def test_weights_that_are_not_there(tmp_path):
+def test_missing_weights(tmp_path):
     with pytest.raises(ValueError, match=r"x\.safetensors: no such checkpoint"):
         find_weights("x.safetensors")
     with pytest.raises(ValueError, match="no weights"):

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, verified when read, and never loaded in part."""
+"""Checkpoints: written atomically, verified when read, and loaded completely or not at all."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_losses_are_means_over_all_of_a_sample(shape):
 
 @pytest.mark.parametrize("given", [0.5, torch.tensor([0.5, 0.7])])
 def test_the_schedule_follows_to_the_images_device(given):
-    """Meta stands for any device but the CPU."""
+    """Meta is an example of a device other than the CPU."""
     x = torch.empty(2, 3, 4, 4, device="meta")
     for operation in LINEAR:
         assert operation(x, x, given).device.type == "meta"

@@ -125,7 +125,7 @@ def test_known_images_keep_their_marginals(eta):
 
 
 def solver_step(z, x0, g_t, g_s, before):
-    """Algorithm 2 of arXiv 2211.01095 as it stands there, with sigma, alpha and lambda."""
+    """Algorithm 2 of arXiv 2211.01095 as printed, with sigma, alpha and lambda."""
     alpha_s, sigma_t, sigma_s = np.sqrt(g_s), np.sqrt(1 - g_t), np.sqrt(1 - g_s)
 
     def lam(g):

@@ -27,7 +27,7 @@ class Configuration:
 
 
 class Hostile:
-    """Runs a command where it is unpickled."""
+    """Runs a command when it is unpickled."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -205,7 +205,7 @@ def test_functions_of_torch_cannot_be_altered(tmp_path):
 
 
 def test_memo_bomb(tmp_path):
-    """A table as long as an index of two thousand million would have sixteen gigabytes."""
+    """A table with two billion entries would need sixteen gigabytes."""
     refused(write(tmp_path, {"data.pkl": b"\x80\x02}r\xff\xff\xff\x7f.", "version": b"3"}), "no tensors")
 
 

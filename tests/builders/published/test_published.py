@@ -53,7 +53,7 @@ def test_outputs_are_those_of_the_papers_implementation(case):
         np.testing.assert_allclose(prediction.numpy(), golden, rtol=0, atol=1e-5)
 
 
-def test_every_published_tensor_fills_exactly_one_of_ours(case):
+def test_every_published_tensor_is_loaded_once(case):
     model = build(case)
     names = [name for _, name in published.parameter_names(model, case["state_dict"])]
     assert sorted(names) == sorted(model.state_dict())
@@ -125,7 +125,7 @@ def test_six_levels_build_whatever_their_nominal_resolution():
     assert zoo.build(loaded, device="meta").labels == loaded.graph.labels
 
 
-def test_the_resolution_is_read_off_the_scale_where_it_fits():
+def test_the_resolution_is_that_of_the_scale_if_it_fits():
     config = CASES["unet-1level"]["config"]
     assert published.from_config(config, 48).spec.resolution == 64
     assert published.from_config(config | {"micro_conditioning": "scale:1"}, 48).spec.resolution == 4

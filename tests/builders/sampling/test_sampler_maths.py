@@ -204,7 +204,7 @@ def test_a_network_in_half_precision_gets_its_own_and_samples_stay_float32():
 
 @pytest.mark.parametrize("settings", [{}, {"eta": 1.0}, {"sampler": "ddpm"}])
 def test_everything_follows_to_the_networks_device(settings):
-    """Meta stands for any device but the CPU."""
+    """Meta is an example of a device other than the CPU."""
     model = Gaussian(device="meta")
     images = sample(model, context(0.3), PROCESS, seeds=[1, 2], num_inference_steps=3, **settings)
     assert [(x.device.type, tuple(x.shape)) for x in images] == [("meta", (2, 3, side, side)) for side in SIDES]

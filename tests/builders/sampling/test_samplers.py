@@ -22,7 +22,7 @@ SIZES = [level.resolution for level in GRAPH.levels]
 
 
 def context(values):
-    """A context with one number a sample."""
+    """A context with one number per sample."""
     return Context({label: (torch.tensor(values)[:, None],) for label in GRAPH.labels})
 
 

@@ -1,4 +1,4 @@
-"""Grids, nearest images and files written whole."""
+"""Grids, contact sheets, nearest images and PNG files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from builders.pictures import sample_grid, save_image
+from builders.pictures import contact_sheet, sample_grid, save_image
 from builders.pixels import to_pil
 from builders.sampling.nearest import nearest_images
 from tests.helpers.images import read_image
@@ -54,6 +54,15 @@ def test_grid_of_many_is_about_square():
     grid = sample_grid([colours(60, 32), colours(60, 16)], [f"caption {index} " * 9 for index in range(60)])
     assert 0.6 < grid.width / grid.height < 1.7
     assert sample_grid([colours(1, 512)]).size > (512, 512)
+
+
+def test_contact_sheet():
+    images = torch.tensor([0, 100, 200], dtype=torch.uint8)[:, None, None, None].expand(3, 3, 40, 40)
+    sheet = contact_sheet(images, columns=2, cell=96)
+    # Cells of 3 x 40 pixels with 2 white pixels around; two rows of two.
+    assert sheet.size == (2 * 122 + 2, 2 * 122 + 2)
+    centers = [(62, 62), (184, 62), (62, 184), (184, 184), (122, 62)]
+    assert [sheet.getpixel(center)[0] for center in centers] == [0, 100, 200, 255, 255]
 
 
 def test_save_image_is_atomic(tmp_path, monkeypatch):
