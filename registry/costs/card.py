@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from registry.costs.memory import Memory, activation_memory
@@ -15,6 +16,7 @@ from specs.blocks import Costs
 from specs.graph import EntryGraph
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
     from rich.table import Table
     from rich.tree import Tree
 
@@ -24,6 +26,8 @@ __all__ = ["Card", "LevelRow", "StageRow", "make_card"]
 UNLISTED = ("stem", "head", "down", "up")
 #: FLOPs of the backward pass per FLOP of the forward pass: one product for the inputs' gradient, one for the weights'.
 BACKWARD = 2
+#: Width of the guides of the tree, per depth.
+INDENT = 4
 #: Denoising steps for which the cost of a generated sample is shown by default.
 STEPS = 50
 
@@ -131,8 +135,8 @@ class Card:
         """
         return (2 if guided else 1) * (self.flops + (num_inference_steps - 1) * self.step_flops)
 
-    def __rich__(self) -> Tree:
-        return _tree(self)
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Tree]:
+        yield _tree(self, options.max_width)
 
 
 def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
@@ -216,7 +220,7 @@ def _process(graph: EntryGraph) -> str:
     return f"{process.schedule}, {process.steps} steps, {process.prediction} prediction{shift}"
 
 
-def _tree(card: Card) -> Tree:  # pragma: no mutate block
+def _tree(card: Card, width: int) -> Tree:  # pragma: no mutate block
     from rich.markup import escape
     from rich.tree import Tree
 
@@ -236,27 +240,36 @@ def _tree(card: Card) -> Tree:  # pragma: no mutate block
         f"training {short_bytes(memory.training)}, with checkpointing {short_bytes(memory.checkpointed)}"
     )
     root.add(f"[dim]FLOPs[/]    per training sample {short(card.training_flops)}, per generated sample {sample}")
-    root.add(_line(0, ("", "parameters", "MACs", "FLOPs", "share"), "dim"))
-    root.add(_line(0, ("whole network", *_cells(card, card)), "bold"))
+    line = partial(_line, width)
+    root.add(line(0, ("", "parameters", "MACs", "FLOPs", "share"), "dim"))
+    root.add(line(0, ("whole network", *_cells(card, card)), "bold"))
     branch = root
     for depth, level in enumerate(card.levels):
         title = f"{level.label}  {level.resolution} x {level.resolution} pixels"
-        branch = branch.add(_line(depth, (title, *_cells(level, card)), "bold cyan"))
+        branch = branch.add(line(depth, (title, *_cells(level, card)), "bold cyan"))
         for stage in level.stages:
-            branch.add(_line(depth + 1, (_stage_title(stage), *_cells(stage, card))))
+            branch.add(line(depth + 1, (_stage_title(stage), *_cells(stage, card))))
     return root
 
 
-def _line(depth: int, cells: Sequence[str], style: str = "") -> Table:  # pragma: no mutate block
-    """Return one line of the tree; its first column shrinks with the indent of its depth, so that numbers line up."""
+def _line(width: int, depth: int, cells: Sequence[str], style: str = "") -> Table:  # pragma: no mutate block
+    """Return one line of the tree; its first column shrinks with the indent of its depth, so that numbers line up.
+
+    A narrow terminal has no room for the MACs, which are half of the FLOPs.
+    """
     from rich.table import Table
     from rich.text import Text
 
+    title, parameters, macs, flops, share = (Text(cell, style) for cell in cells)
+    numbers = [(parameters, 13), (macs, 9), (flops, 9), (share, 7)]
+    if width < 98:
+        numbers = [(parameters, 11), (flops, 8), (share, 7)]
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=52 - 4 * depth, no_wrap=True, overflow="ellipsis")
-    for width in (13, 9, 9, 7):
-        table.add_column(width=width, justify="right", no_wrap=True)
-    table.add_row(*(Text(cell, style) for cell in cells))
+    taken = sum(column + 1 for _, column in numbers) + INDENT * (depth + 1)
+    table.add_column(width=max(20, min(52 - INDENT * depth, width - taken)))
+    for _, column in numbers:
+        table.add_column(width=column, justify="right", no_wrap=True)
+    table.add_row(title, *(number for number, _ in numbers))
     return table
 
 

@@ -98,6 +98,18 @@ def test_show_verify(zoo_command, monkeypatch):
     assert result.code == 2 and "the cost rule of a block does not match its module" in result.err
 
 
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_numbers_are_whole_at_any_width(zoo_command, monkeypatch, width):
+    monkeypatch.setattr("zoo.terminal.console.WIDTH", width)
+    listed, shown = zoo_command("list", "mdm-s1024").out, zoo_command("show", "mdm-s1024").out
+    assert "480,970,057" in listed and "1.04 T" in listed
+    assert ("MACs" in listed) == ("520.04 G" in listed) == (width >= 100)
+    for text in ("480,970,057", "1.04 T", "100.0 %", "370,079,232", "170.55 G", "16.4 %"):
+        assert text in shown
+    assert "…" not in shown and ("520.04 G" in shown) == (width >= 98)
+    assert all(len(line.rstrip()) <= width for line in (listed + shown).splitlines())
+
+
 def test_check(zoo_command):
     result = zoo_command("check", "small.yaml", "mdm-s64")
     assert result.code == 0

@@ -69,18 +69,27 @@ def _print_table(cards: dict[str, Card | str]) -> None:
     from registry.costs.units import short
     from zoo.terminal.console import console
 
+    output = console()
+    numbers = {
+        "pixels": lambda card: "/".join(str(level.resolution) for level in card.levels),
+        "parameters": lambda card: f"{card.parameters:,}",
+        "MACs": lambda card: short(card.macs),
+        "FLOPs": lambda card: short(card.flops),
+    }
+    if output.width < 100:  # no room for the MACs, which are half of the FLOPs
+        del numbers["MACs"]
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("name", style="bold", no_wrap=True)
-    for title in ("pixels", "parameters", "MACs", "FLOPs"):
+    for title in numbers:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("summary")
     for name, card in cards.items():
         if isinstance(card, str):
-            table.add_row(name, "", "", "", "", _line(f"cannot be read; 'zoo check {name}' says why", "red"))
-            continue
-        sizes = "/".join(str(level.resolution) for level in card.levels)
-        table.add_row(name, sizes, f"{card.parameters:,}", short(card.macs), short(card.flops), _line(card.summary))
-    console().print(table)
+            problem = _line(f"cannot be read; 'zoo check {name}' says why", "red")
+            table.add_row(name, *("" for _ in numbers), problem)
+        else:
+            table.add_row(name, *(write(card) for write in numbers.values()), _line(card.summary))
+    output.print(table)
 
 
 def _line(text: str, style: str = "") -> Text:

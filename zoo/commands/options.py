@@ -71,7 +71,7 @@ RunFolder = Annotated[
 def _setting(name: str, metavar: str | None = None) -> Any:
     """Return the option of a sampler setting, with the description of the setting as its help."""
     text = SamplerSpec.model_fields[name].description or ""
-    return typer.Option(help=f"{text[0].upper()}{text[1:]}.", metavar=metavar)
+    return typer.Option(help=f"{text[0].upper()}{text[1:]}.", metavar=metavar, rich_help_panel="Sampling")
 
 
 Sampler = Annotated[str, _setting("sampler")]
@@ -79,8 +79,8 @@ Steps = Annotated[int, _setting("num_inference_steps")]
 Guidance = Annotated[float, _setting("guidance_scale")]
 GuidanceInterval = Annotated[tuple[float, float], _setting("guidance_interval", metavar="FROM TO")]
 Eta = Annotated[float, _setting("eta")]
-DynamicThreshold = Annotated[float | None, _setting("dynamic_threshold")]
 Clip = Annotated[bool, _setting("clip")]
+DynamicThreshold = Annotated[float | None, _setting("dynamic_threshold")]
 
 
 def read_settings(schema: type[Spec], **values: Any) -> Spec:

@@ -58,13 +58,13 @@ def sample(
         str | None, typer.Option(help="Text encoder: embedded, a T5 by name, or a folder. Default: as in training.")
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of samples per class or prompt.")] = 2,
-    steps: Steps = SAMPLING.num_inference_steps,
     sampler: Sampler = SAMPLING.sampler,
-    eta: Eta = SAMPLING.eta,
+    steps: Steps = SAMPLING.num_inference_steps,
     guidance: Guidance = 2.0,
     guidance_interval: GuidanceInterval = SAMPLING.guidance_interval,
-    dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
+    eta: Eta = SAMPLING.eta,
     clip: Clip = SAMPLING.clip,
+    dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
     seed: Annotated[int, typer.Option(help="Seed of the first sample; each further one takes the next.")] = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder for any number of images (resumes).")

@@ -43,6 +43,7 @@ def show(
     else:
         console().print(card)
         if verify:
+            print()
             console().print(_counts_table(counts))
     if len({(each.parameters, each.macs) for each in counts}) > 1:
         raise ValueError("the counts differ: the cost rule of a block does not match its module")
