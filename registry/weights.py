@@ -68,14 +68,14 @@ def load_weights(what: str, device: torch.device | str = "cpu") -> tuple[NestedU
 
 
 def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
-    """Return the training data of weights: name or path of a data set, several with weights, or None if unknown."""
+    """Return the training data of weights: name or path of a dataset, several with weights, or None if unknown."""
     recipe = json.loads(metadata.get("recipe", "{}"))
     # The recipe has absolute paths and the parts of a mixture, whose own name cannot be opened.
     return recipe.get("data") or metadata.get("data")
 
 
 def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
-    """Open the data set that weights were trained on; return None if it is unknown or not available."""
+    """Open the dataset that weights were trained on; return None if it is unknown or not available."""
     from builders.data.errors import DataError
     from builders.data.open import open_dataset
 

@@ -35,7 +35,7 @@ def default_recipe(
 
     Args:
         entry: Name of an entry, or path to one.
-        data: Name of a data set, or path to one.
+        data: Name of a dataset, or path to one.
         overrides: Changes such as ``phases.r16.batch=8``. Phases are named after the level that they train.
         steps: Steps of all phases together; default 3000.
         search: Folders in which the entry is looked up; default those of ``ZOO_PATH`` and the packaged one.

@@ -22,10 +22,10 @@ class ImageSet:
     """A named set of images.
 
     Attributes:
-        name: Name of the data set, folder or entry.
-        split: Split of the data set; empty for other images.
+        name: Name of the dataset, folder or entry.
+        split: Split of the dataset; empty for other images.
         images: Images, (N, 3, height, width) uint8.
-        licence: Licence of the data set.
+        licence: Licence of the dataset.
         class_counts: Number of images of each class; None without classes.
         captions: Captions of the images.
     """
@@ -52,12 +52,12 @@ class ImageSet:
 def open_images(
     name_or_path: str | Mapping[str, float], resolution: int | None = None, split: str = "train"
 ) -> ImageSet:
-    """Read the images of a data set, a shard, or a folder of image files.
+    """Read the images of a dataset, a shard, or a folder of image files.
 
     Args:
-        name_or_path: Name of a packaged data set, a path, or several of them with weights.
+        name_or_path: Name of a packaged dataset, a path, or several of them with weights.
         resolution: Side in pixels; images are cropped to their central square and resized by area averaging.
-        split: Split of a data set: ``train``, ``val`` or ``all``.
+        split: Split of a dataset: ``train``, ``val`` or ``all``.
 
     Raises:
         DataError: There are no such images, or they cannot be read.

@@ -38,7 +38,7 @@ def measure(
     Args:
         what: An entry with weights, a checkpoint or its folder, or a folder of images.
         spec: Number of samples, how they are drawn, the features they are compared in.
-        reference: A data set, shard or folder of images; by default the data that the weights were trained on.
+        reference: A dataset, shard or folder of images; by default the data that the weights were trained on.
         resolution: Side in pixels to compare at; by default that of the samples.
         inception_weights: File of the weights that define FID.
         folder: Folder of results.

@@ -28,7 +28,7 @@ LIBRARY = "matryoshka-zoo"
 #: Tasks of the Hub for models with and without text; it has no task for class-conditional images.
 TASKS = {"image": ("text-to-image", "unconditional-image-generation"), "video": ("text-to-video", "other")}
 CONDITIONED = {"text": "text-conditional", "classes": "class-conditional", "none": "unconditional"}
-#: Names of data sets that the Hub accepts.
+#: Names of datasets that the Hub accepts.
 DATASET = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 USE = """\
@@ -289,10 +289,10 @@ def _limits(entry: Entry, facts: Mapping[str, Any]) -> str:
     if facts:
         lines.append(
             "- The weights show that the architecture and its training work. They draw only images like those of their "
-            "data set."
+            "dataset."
         )
         if entry.architecture.text is not None:
-            lines.append("- Prompts are limited to the words of the captions in the data set.")
+            lines.append("- Prompts are limited to the words of the captions in the dataset.")
     lines.append("- Costs are counted by rules and tested against torch's counters; time depends on the machine.")
     lines.append("- Distances compare only under equal protocols: features, sample count, reference, resize mode.")
     return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ __all__ = ["training_costs", "training_params", "training_tags"]
 
 
 def training_tags(run: RunInfo) -> dict[str, str]:
-    """Return entry and hashes, data set and its licence, versions, commit and hardware."""
+    """Return entry and hashes, dataset and its licence, versions, commit and hardware."""
     tags = environment() | {
         "kind": "training",
         "entry": run.graph.name,

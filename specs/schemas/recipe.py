@@ -62,7 +62,7 @@ def _data(value: Any) -> Any:
         return value
     weights = list(value.values()) if isinstance(value, dict) else [value]
     if not weights or any(isinstance(w, bool) or not isinstance(w, (int, float)) or not 0 < w < 1e9 for w in weights):
-        raise PydanticCustomError("wrong-type", "'data' is the name or path of a data set, or {data set: weight}")
+        raise PydanticCustomError("wrong-type", "'data' is the name or path of a dataset, or {dataset: weight}")
     return {name: float(weight) for name, weight in value.items()}
 
 
@@ -192,7 +192,7 @@ class Recipe(Model):
     name: EntryName
     summary: str = Field(default="", max_length=1000)
     entry: str = Field(description="name of an entry, or path to one")
-    data: Data = Field(description="name of a packaged data set, path to shards, or {data set: weight}")
+    data: Data = Field(description="name of a packaged dataset, path to shards, or {dataset: weight}")
     crop: Literal["center", "random"] = Field(default="center", description="square that is cropped from an image")
     licence: str = Field(default="", max_length=1000, description="license of the data, if its card has none")
     flip: bool = Field(default=False, description="random horizontal flip; not for images with text")

@@ -34,7 +34,7 @@ class SamplerSpec(Model):
     eta: float = Field(default=0.0, ge=0, le=1, description="noise of ddim, from 0 (none) to 1 (that of ddpm)")
     clip: bool = Field(default=True, description="limit predicted images to the range of pixels")
     dynamic_threshold: float | None = Field(
-        default=None, gt=0, le=1, description="quantile of each predicted image to limit it by instead, such as 0.995"
+        default=None, gt=0, le=1, description="quantile for dynamic thresholding, such as 0.995; off by default"
     )
 
     @model_validator(mode="after")

@@ -39,7 +39,7 @@ class Study(Model):
 
     name: EntryName
     summary: str = Field(default="", max_length=1000)
-    data: str = Field(description="name of a packaged data set, or path to shards")
+    data: str = Field(description="name of a packaged dataset, or path to shards")
     entries: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000, strict=False)]
     budget: BudgetSpec
     recipe: StudyRecipe = StudyRecipe()

@@ -53,7 +53,7 @@ app = typer.Typer(
         "token_normalize_func": lambda name: OLD_OPTIONS.get(name, name),
     },
 )
-data = typer.Typer(help="Pack and inspect data sets, encode their captions.", no_args_is_help=True)
+data = typer.Typer(help="Pack and inspect datasets, encode their captions.", no_args_is_help=True)
 
 #: Commands by their heading in the help.
 PANELS = {

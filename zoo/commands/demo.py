@@ -19,7 +19,7 @@ RECIPE = "nano-progressive"
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; resumes a run there.")] = (
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run, to start or resume.")] = (
         Path("runs/demo")
     ),
     quiet: Quiet = False,

@@ -34,7 +34,7 @@ def evaluate(
         str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, or a folder of images.")
     ],
     reference: Annotated[
-        str | None, typer.Option(help="Data set or folder of images to compare with. Default: the training data.")
+        str | None, typer.Option(help="Dataset or folder of images to compare with. Default: the training data.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the reference: train, val or all.")] = "train",
     samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples to draw.")] = 1000,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -62,10 +61,6 @@ Device = Annotated[str | None, typer.Option(help="Device, such as cuda or cpu. D
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_hush, help="Show no progress.")]
 Track = Annotated[bool, typer.Option(help="Log to MLflow.")]
-RunFolder = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="Folder of the run; resumes a run that is there. Default: runs/NAME."),
-]
 
 
 def _setting(name: str, metavar: str | None = None) -> Any:

@@ -65,12 +65,12 @@ def sample(
     eta: Eta = SAMPLING.eta,
     clip: Clip = SAMPLING.clip,
     dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
-    seed: Annotated[int, typer.Option(help="Seed of the first sample; each further one takes the next.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the first sample; the next sample uses the next seed.")] = 0,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder for any number of images (resumes).")
+        Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder for any number of images; resumable.")
     ] = Path("samples.png"),
     previews: Annotated[
-        Path | None, typer.Option(help="A .png of the predicted images during sampling, for the first samples.")
+        Path | None, typer.Option(help="A .png of intermediate predictions for the first samples.")
     ] = None,
     device: Device = None,
     nearest: Annotated[bool, typer.Option(help="Show the nearest training image beside each sample.")] = True,

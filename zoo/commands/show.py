@@ -19,10 +19,10 @@ def show(
     entry: Name,
     overrides: Overrides = None,
     sampler: Annotated[str | None, typer.Option(help="Sampler of the counted sample: ddim, ddpm or dpm++.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps of that sample.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Its scale of classifier-free guidance; 1 is none.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of denoising steps of that sample.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale of that sample; 1 for none.")] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Build on meta; compare with the counts of fvcore and torch.")
+        bool, typer.Option("--verify", help="Compare with the counts of fvcore and torch, built on meta.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.commands.compare import compare
-from zoo.commands.options import Device, Overrides, Quiet, RunFolder, Track
+from zoo.commands.options import Device, Quiet, Track
 from zoo.commands.track import track_entries
 from zoo.commands.train import run_recipe
 from zoo.exit_codes import INTERRUPTED
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 def study(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or path to a YAML file.")],
-    overrides: Overrides = None,
-    output: RunFolder = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: recipe.batch=32. Repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the runs. Default: runs/NAME.")
+    ] = None,
     device: Device = None,
     quiet: Quiet = False,
     track: Track = True,
 ) -> int:
-    """Train several entries at one budget, measure and track them. Run the same command to resume."""
+    """Train several entries with the same budget, measure and track them. Run the same command to resume."""
     from registry.catalogue import get
     from registry.studies import study_recipe
     from specs.study import load_study

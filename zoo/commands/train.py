@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.commands.options import Device, Quiet, RunFolder, Track
+from zoo.commands.options import Device, Quiet, Track
 from zoo.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -23,22 +23,24 @@ if TYPE_CHECKING:
 def train(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="Name of a recipe or path to a YAML file; with --data, of an entry."),
+        typer.Argument(metavar="RECIPE", help="Name or YAML file of a recipe; with --data, of an entry."),
     ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: phases.p16.steps=100. Repeatable."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Data set or folder of shards to train an entry on, level by level.")
+        str | None, typer.Option(help="Dataset or folder of shards to train an entry on, level by level.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Total steps over all levels, with --data.")] = None,
-    output: RunFolder = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run, to start or resume. Default: runs/NAME.")
+    ] = None,
     device: Device = None,
     quiet: Quiet = False,
     track: Track = True,
 ) -> int:
-    """Train by a recipe, or an entry on --data, level by level. Ctrl-C saves; run the same command to resume."""
+    """Train a recipe, or an entry on --data, level by level. Ctrl-C saves; run the same command to resume."""
     loaded, graph = _load(recipe, overrides or (), data, steps)
     folder = output or Path("runs") / loaded.name
     weights = run_recipe(loaded, folder, graph=graph, device=device, quiet=quiet, track=track)
