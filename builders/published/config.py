@@ -111,39 +111,58 @@ def _level(
     text_width: int | None,
     tokens: int,
 ) -> dict[str, Any]:
+    """Return the spec of a network, without its name.
+
+    Args:
+        configs: All configs, outermost first.
+        depth: Index of the network in ``configs``.
+        side: Resolution in pixels.
+        inner: Spec of the network inside it, or None for the innermost one.
+        text_width: Width of the text encoder's states, or None for no text.
+        tokens: Number of tokens of a prompt.
+    """
     config = configs[depth]
     _refuse_unsupported(config, innermost=inner is None)
-    result: dict[str, Any] = {"resolution": side}
-    micro = _micro(config)
-    if inner is None:
-        inputs: dict[str, Any] = {}
-        if text_width is not None and text_width > 0:
-            inputs["text"] = _text(config, text_width, tokens)
-        inputs |= {key: {"default": value} for key, value in micro.items()}
-        result["inputs"] = inputs
-        if config.get("temporal_dim"):
-            result["time"] = {"width": _integer(config, "temporal_dim")}
-        if config.get("skip_mid_blocks"):
-            result["middle"] = []
-    else:
-        if set(micro) != set(_micro(configs[-1])):
-            raise PublishedConfigError("micro_conditioning of an outer network names other inputs than the innermost")
-        result["inputs"] = {key: {"default": value} for key, value in micro.items()}
-        automatic = depth > 0
-        normalize = not config.get("skip_normalization", False)
-        if normalize != automatic:
-            result["normalize_input"] = normalize
-        width = config.get("temporal_dim") or 4 * _integers(config, "resolution_channels")[0]
-        innermost = configs[-1]
-        if width != (innermost.get("temporal_dim") or 4 * _integers(innermost, "resolution_channels")[0]):
-            raise PublishedConfigError("temporal_dim differs between levels; all share one time width")
-        result["nest"] = inner
-    result["defaults"] = _defaults(config)
+    own = _innermost(config, text_width, tokens) if inner is None else _outer(configs, depth, inner)
+    result = {"resolution": side, **own, "defaults": _defaults(config)}
     groups = result["defaults"].get("resnet", {}).get("groups", 32)
     if groups != 32:
         result["head"] = {"groups": groups}
     result["stages"] = _stages(config, side)
-    return {key: value for key, value in result.items() if value not in ({},)}
+    return {key: value for key, value in result.items() if value != {}}
+
+
+def _innermost(config: Mapping[str, Any], text_width: int | None, tokens: int) -> dict[str, Any]:
+    """Return what only the innermost level declares: inputs, time width and middle blocks."""
+    inputs: dict[str, Any] = {}
+    if text_width is not None and text_width > 0:
+        inputs["text"] = _text(config, text_width, tokens)
+    inputs |= {key: {"default": value} for key, value in _micro(config).items()}
+    result: dict[str, Any] = {"inputs": inputs}
+    if config.get("temporal_dim"):
+        result["time"] = {"width": _integer(config, "temporal_dim")}
+    if config.get("skip_mid_blocks"):
+        result["middle"] = []
+    return result
+
+
+def _outer(configs: list[Mapping[str, Any]], depth: int, inner: dict[str, Any]) -> dict[str, Any]:
+    """Return what only an outer level declares: defaults of micro inputs, normalization, and the level inside it."""
+    config, innermost = configs[depth], configs[-1]
+    micro = _micro(config)
+    if set(micro) != set(_micro(innermost)):
+        raise PublishedConfigError("micro_conditioning of an outer network has other inputs than the innermost one")
+    if _time_width(config) != _time_width(innermost):
+        raise PublishedConfigError("temporal_dim differs between levels; all share one time width")
+    result: dict[str, Any] = {"inputs": {key: {"default": value} for key, value in micro.items()}}
+    normalize, automatic = not config.get("skip_normalization", False), depth > 0
+    if normalize != automatic:
+        result["normalize_input"] = normalize
+    return result | {"nest": inner}
+
+
+def _time_width(config: Mapping[str, Any]) -> Any:
+    return config.get("temporal_dim") or 4 * _integers(config, "resolution_channels")[0]
 
 
 def _text(config: Mapping[str, Any], text_width: int, tokens: int) -> dict[str, Any]:

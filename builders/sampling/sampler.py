@@ -83,6 +83,8 @@ def sample(
     if settings is None:
         options = {"sampler" if name == "method" else name: value for name, value in options.items()}
         settings = SamplerSettings(**options)
+    elif options:
+        raise TypeError(f"sample takes settings or their fields by name, not both: {', '.join(options)}")
     if settings.guidance_scale != 1 and unconditional is None:
         raise ValueError(f"guidance of {settings.guidance_scale} needs an unconditional context")
     times = time_indices(process.steps, settings.num_inference_steps)
