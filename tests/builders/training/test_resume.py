@@ -143,7 +143,7 @@ def test_full_disk_keeps_the_checkpoint_before(tmp_path: Path, recipe: Recipe) -
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\); the checkpoint before it"):
+        with pytest.raises(CheckpointError, match=r"cannot be written \(File too large\); an existing checkpoint"):
             train(plain, tmp_path, observer=Fill())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
