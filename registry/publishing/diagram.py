@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builders.files import replacing
 from specs.graph import EntryGraph, Node, shapes
 
 if TYPE_CHECKING:
@@ -65,17 +67,30 @@ def draw_entry(graph: EntryGraph, path: Path) -> None:
 
     Raises:
         ValueError: The path has another suffix.
-        OSError: The file cannot be written.
+        OSError: The file cannot be written and is unchanged.
     """
-    if path.suffix.lower() not in FORMATS:
+    form = path.suffix.lower()
+    if form not in FORMATS:
         raise ValueError(f"{path}: pictures are written as {', '.join(FORMATS)}")
+    with replacing(path) as temporary:
+        _draw(graph, temporary, form.removeprefix("."))
+
+
+def draw_svg(graph: EntryGraph) -> str:
+    """Return the diagram as an ``<svg>`` element."""
+    text = io.StringIO()
+    _draw(graph, text, "svg")
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _draw(graph: EntryGraph, file: Path | io.StringIO, form: str) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     boxes, lines = _layout(graph)
     width = COLUMN * len(boxes) + 1.2
     top, bottom = max(box.y for box in boxes) + 1.0, min(box.y for box in boxes) - 0.9 - 0.14 * len(graph.levels)
-    # Without a fixed salt, two diagrams of one entry would differ in their ids.
+    # Without a fixed salt and with a date, two diagrams of one entry would differ.
     with rc_context({"svg.hashsalt": graph.name, "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure = Figure(figsize=(max(5.0, 0.52 * width), max(2.6, 0.68 * (top - bottom))))
         axes = figure.add_axes((0, 0, 1, 1))
@@ -88,19 +103,7 @@ def draw_entry(graph: EntryGraph, path: Path) -> None:
             _draw_line(axes, first, second, skip)
         for box in boxes:
             _draw_box(axes, box)
-        metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-        figure.savefig(path, dpi=160, metadata=metadata)
-
-
-def draw_svg(graph: EntryGraph) -> str:
-    """Return the diagram as an ``<svg>`` element."""
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.svg"
-        draw_entry(graph, path)
-        text = path.read_text()
-    return text[text.index("<svg") :]
+        figure.savefig(file, format=form, dpi=160, metadata={"Date": None} if form == "svg" else None)
 
 
 def _walk(graph: EntryGraph, level: int) -> Iterator[tuple[int, int, Node]]:

@@ -97,7 +97,6 @@ def write_card(entry: Entry, path: Path) -> Path:
         raise ValueError(f"{path}: a card is an .md file")
     picture = path.with_suffix(".svg")
     text = model_card(entry, picture.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
     draw_entry(entry.architecture, picture)
     write_text(path, text)
     return picture

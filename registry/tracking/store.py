@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from builders.files import file_lock
+from builders.files import file_lock, replacing
 
 __all__ = [
     "EXPERIMENT",
@@ -132,14 +132,13 @@ def initialise_store(uri: str) -> None:
     with store_lock(uri):
         if path.exists():
             return
-        for stale in path.parent.glob(f".{path.name}.new*"):
+        for stale in path.parent.glob(f".{path.name}.*.tmp*"):  # of processes that were killed
             stale.unlink()
-        fresh = path.with_name(f".{path.name}.new")
-        client = MlflowClient(tracking_uri=f"{SQLITE}{fresh}")
-        experiment_id(client)
-        with contextlib.suppress(AttributeError):  # MLflow has no public function that closes its connections
-            client._tracking_client.store.engine.dispose()
-        fresh.replace(path)
+        with replacing(path) as fresh:
+            client = MlflowClient(tracking_uri=f"{SQLITE}{fresh}")
+            experiment_id(client)
+            with contextlib.suppress(AttributeError):  # MLflow has no public function that closes its connections
+                client._tracking_client.store.engine.dispose()
 
 
 def experiment_id(client: Any) -> str:

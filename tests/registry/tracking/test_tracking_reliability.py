@@ -177,7 +177,7 @@ def test_a_store_that_cannot_be_used_does_not_end_training(
 def test_a_store_whose_creation_was_killed_is_created_again(tmp_path: Path) -> None:
     import sqlite3
 
-    half = tmp_path / ".mlflow.db.new"
+    half = tmp_path / ".mlflow.db.123.tmp"
     with contextlib.closing(sqlite3.connect(half)) as database:
         database.execute("CREATE TABLE secrets (secret_id INTEGER)")
         database.commit()
