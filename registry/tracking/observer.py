@@ -18,14 +18,14 @@ from registry.tracking.run_facts import training_costs, training_params, trainin
 from registry.tracking.sender_thread import SenderThread
 from registry.tracking.spool import Record, Spool
 from registry.tracking.spool_writer import SpoolWriter
-from registry.tracking.store import EXPERIMENT, initialise_store, shown_uri, tracking_uri
+from registry.tracking.store import EXPERIMENT, initialize_store, shown_uri, tracking_uri
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from specs.graph import EntryGraph
 
-__all__ = ["EXPERIMENT", "MLflowObserver", "initialise_store", "tracking_uri"]
+__all__ = ["EXPERIMENT", "MLflowObserver", "initialize_store", "tracking_uri"]
 
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 #: Largest number of params in one record; MLflow accepts 100 per call.

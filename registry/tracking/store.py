@@ -20,7 +20,7 @@ __all__ = [
     "entry_run",
     "experiment_id",
     "explained",
-    "initialise_store",
+    "initialize_store",
     "is_refusal",
     "log_metrics",
     "shown_uri",
@@ -115,7 +115,7 @@ def store_lock(uri: str) -> Iterator[None]:
         yield
 
 
-def initialise_store(uri: str) -> None:
+def initialize_store(uri: str) -> None:
     """Create a SQLite store if there is none: one process at a time, and completely or not at all.
 
     Processes that create the tables of a store at the same time break it, and so does a kill half-way, because MLflow's
@@ -173,7 +173,7 @@ def connect(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.WARNING)
     # This logger prints a traceback for each error that MLflow also raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    initialise_store(uri)
+    initialize_store(uri)
     return MlflowClient(tracking_uri=uri)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.tracking.store import initialise_store
+from registry.tracking.store import initialize_store
 from specs.recipe import Recipe, load_recipe
 
 
@@ -17,7 +17,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path.parent)  # where its artifacts go
-        initialise_store(f"sqlite:///{path}")
+        initialize_store(f"sqlite:///{path}")
     return path
 
 

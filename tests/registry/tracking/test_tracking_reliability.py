@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from builders.training.start import train
-from registry.tracking.observer import MLflowObserver, initialise_store
+from registry.tracking.observer import MLflowObserver, initialize_store
 from registry.tracking.resend import TrackingError, send_spool
 from specs.recipe import Recipe
 from tests.helpers.tracking_stores import client, facts, run_of, steps_of
@@ -182,7 +182,7 @@ def test_a_store_whose_creation_was_killed_is_created_again(tmp_path: Path) -> N
         database.execute("CREATE TABLE secrets (secret_id INTEGER)")
         database.commit()
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    initialise_store(uri)
+    initialize_store(uri)
     assert not half.exists() and client(uri).get_experiment_by_name("matryoshka-zoo") is not None
 
 
