@@ -153,6 +153,16 @@ def test_refusals(options, message):
         draw(**options)
 
 
+def test_settings_are_one_object_or_named():
+    settings = SamplerSettings("dpm++", 3, dynamic_threshold=0.9)
+    named = {name: getattr(settings, name) for name in ("sampler", "num_inference_steps", "dynamic_threshold")}
+    given = {"seeds": [0]}
+    whole = sample(Known(), context([3.0]), PROCESS, settings, **given)
+    torch.testing.assert_close(whole, sample(Known(), context([3.0]), PROCESS, **named, **given), atol=0, rtol=0)
+    with pytest.raises(TypeError, match="takes settings or their fields by name, not both: eta"):
+        sample(Known(), context([3.0]), PROCESS, settings, eta=0.5, **given)
+
+
 @pytest.fixture(scope="module")
 def micro():
     model = zoo.build("mdm-micro")
