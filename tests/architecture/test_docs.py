@@ -13,7 +13,8 @@ def test_every_error_code_and_block_is_documented():
     for code, meaning in CODES.items():
         assert f"| `{code}` | {meaning} |" in text
     for name, block in BLOCKS.items():
-        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` | `"))
+        row = next((line for line in text.splitlines() if line.startswith(f"| `{name}` | `")), None)
+        assert row is not None, f"docs/language.md has no row for the block {name}"
         assert all(f"`{argument}: " in row for argument in block.Args.model_fields)
 
 
