@@ -1,4 +1,4 @@
-"""Checkpoint retention: which states and weights of a run are kept besides the newest state."""
+"""Checkpoint retention: which states and weights of a run are retained besides the newest state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def keep_state(folder: Path, path: Path, step: int, policy: CheckpointSpec) -> N
 
     Args:
         folder: Folder of the run.
-        path: State that was just written. The kept file is a hard link to it where the file system has links.
+        path: State that was just written. The retained file is a hard link to it where the file system has links.
         step: Steps of all phases so far.
         policy: Checkpoint retention of the recipe.
     """
