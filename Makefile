@@ -20,7 +20,7 @@ demo: $(STAMP)  ## train mdm-nano on emoji for three minutes, sample it, log it
 	$(BIN)/zoo demo
 
 test: $(STAMP)  ## run the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal
 
 slow: $(STAMP)  ## run the tests that take longer
 	$(BIN)/python -m pytest -m slow

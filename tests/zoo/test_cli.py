@@ -208,7 +208,7 @@ MISTAKES = [
     (["expand"], "zoo expand"),
     (["schema", "extra"], "zoo schema"),
     (["draw", "small.yaml", "-o", "picture.doc"], ".svg, .png, .pdf"),
-    (["draw", "small.yaml", "-o", "absent/picture.svg"], "absent/picture.svg"),
+    (["draw", "small.yaml", "-o", "junk.yaml/picture.svg"], "junk.yaml"),
     (["draw", "small.yaml"], "output"),
     (["convert", "absent.json", "x.pth", "-o", "out"], "absent.json"),
     (["convert", "small.yaml", "absent.pth", "-o", "out"], "absent.pth"),

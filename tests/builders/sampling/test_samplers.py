@@ -194,7 +194,7 @@ def test_a_seed_does_not_depend_on_its_batch(micro, options):
     assert all(torch.equal(a, b) for a, b in zip(many, run([1, 2, 3], [7, 8, 9]), strict=True))
 
 
-@pytest.mark.parametrize("method", ["ddim", "dpm++"])
+@pytest.mark.parametrize("method", ["ddim", pytest.param("dpm++", marks=pytest.mark.slow)])
 def test_a_seed_gives_its_image_whatever_the_batch_with_trained_weights(method):
     """To 1e-5, with guidance, at every level of the weights that are shipped."""
     model, _ = load_weights("mdm-nano")

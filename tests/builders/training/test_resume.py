@@ -85,6 +85,7 @@ def resumed(folder: Path) -> Path:
     return folder / "runs" / "micro-test"
 
 
+@pytest.mark.slow
 def test_killed_with_workers(straight: Path, tmp_path: Path) -> None:
     killed(tmp_path, lines=5)
     assert_equal(resumed(tmp_path), straight)
@@ -118,7 +119,7 @@ class StopWhileSaving(Observer):
         monkeypatch.setattr(checkpoint, "_write_safetensors", dying)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 8])
+@pytest.mark.parametrize("number", [1, 3, *(pytest.param(number, marks=pytest.mark.slow) for number in (2, 8))])
 def test_stopped_while_saving(
     recipe: Recipe, straight: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

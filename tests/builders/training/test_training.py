@@ -119,7 +119,9 @@ def test_loss_falls(tmp_path: Path) -> None:
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10]), losses
 
 
-@pytest.mark.parametrize("stops", [(1, 2, 1, 3), (4,), (7,)])
+@pytest.mark.parametrize(
+    "stops", [(1, 2, 1, 3), *(pytest.param(stops, marks=pytest.mark.slow) for stops in ((4,), (7,)))]
+)
 def test_interrupted_run_ends_in_the_same_bits(
     recipe: Recipe, straight: Path, tmp_path: Path, stops: tuple[int, ...]
 ) -> None:

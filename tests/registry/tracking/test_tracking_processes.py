@@ -78,6 +78,7 @@ train(load_recipe("micro-test", [f"data={sys.argv[3]}"]), Path(sys.argv[1]), obs
 """
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_and_resumed_is_one_run_with_each_step_once(
     uri: str, images: Path, tmp_path: Path
 ) -> None:
