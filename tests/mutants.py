@@ -76,7 +76,8 @@ def main() -> int:
     ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=errors, text=True, check=False)
     if ended.returncode:
         print(*(line for line in (ended.stdout or "").splitlines() if not "\u2800" <= line[:1] <= "\u28ff"), sep="\n")
-        return ended.returncode
+        print(f"mutmut ended with exit code {ended.returncode}")
+        return 1
     results = list(read_results())
     reasons = read_reasons(LIST.read_text()) if LIST.exists() else {}
     LIST.write_text(written(results, reasons))
