@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from typer.main import get_command
 
 import zoo
 from specs.blocks import Costs
 from zoo.cli import run
+from zoo.commands.app import app
 
 GOOD = """\
 name: small
@@ -170,22 +174,24 @@ def test_version(zoo_command):
     assert f"matryoshka-zoo {zoo.__version__}" in zoo_command("version").out
 
 
-def test_help(zoo_command):
-    for command in (
-        "list",
-        "show",
-        "check",
-        "expand",
-        "schema",
-        "draw",
-        "convert",
-        "train",
-        "sample",
-        "demo",
-        "version",
-    ):
-        result = zoo_command(command, "--help")
-        assert result.code == 0 and "Usage" in result.out
+def commands(group, prefix=()):
+    """All commands of the command line, by the words that call them."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*prefix, name))
+        else:
+            yield (*prefix, name), command
+
+
+COMMANDS = dict(commands(get_command(app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_and_option_has_help(zoo_command, words):
+    result = zoo_command(*words, "--help")
+    assert result.code == 0 and "Usage" in result.out
+    for parameter in COMMANDS[words].params:
+        assert re.match(r"[A-Z-].*[.]$", parameter.help or ""), f"{' '.join(words)} {parameter.name}: {parameter.help}"
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------
@@ -305,6 +311,17 @@ def test_every_output_has_one_name_and_the_old_one_works(zoo_command, option, tm
 
 
 def test_help_shows_output_and_hides_its_old_name(zoo_command):
-    for command in ("train", "demo", "study", "evaluate", "results", "sample", "draw", "convert", "card", "compare"):
-        text = zoo_command(command, "--help").out
-        assert "--output" in text and "-o " in text and "--out " not in text, command
+    writing = [words for words, command in COMMANDS.items() if any(each.name == "output" for each in command.params)]
+    assert len(writing) == 10
+    for words in writing:
+        text = zoo_command(*words, "--help").out
+        assert "--output" in text and "-o " in text and "--out " not in text, words
+
+
+@pytest.mark.parametrize("option", ["--no-val", "--no-held-out"])
+def test_the_old_name_of_the_validation_split_works(zoo_command, option, tmp_path):
+    (tmp_path / "images").mkdir()
+    for index in range(20):
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / "images" / f"{index}.png")
+    words = ("data", "pack", "images", "shards", "--licence", "CC0", "-q")
+    assert "20 train; 0 classes" in zoo_command(*words, option).out
