@@ -4,6 +4,8 @@ A block has two halves. The spec half knows its arguments, its shapes and its co
 the module. In the project they are specs/blocks/NAME.py and builders/blocks/NAME.py.
 """
 
+from typing import Literal
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ from specs.load import load_text
 class GatedConvArguments(Arguments):
     """Arguments of ``gated_conv``. Each needs a default."""
 
-    kernel: int = Field(default=3, ge=1, le=15, description="side length of the kernel in pixels, odd")
+    kernel: Literal[3, 5, 7] = Field(default=3, description="side length of the kernel in pixels")
 
 
 class GatedConv(Block):
