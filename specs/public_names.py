@@ -50,6 +50,8 @@ _TOP = ("specs", "builders", "registry")
 
 def _find(package: str, name: str) -> Any:
     modules, renamed = _table()[package]
+    if name == "__all__":  # read by "from builders.process import *"
+        return sorted({*renamed, *(each for module in modules for each in _public(import_module(module)))})
     if not name.startswith("_"):
         for module in modules:
             found = import_module(module)
@@ -61,6 +63,10 @@ def _find(package: str, name: str) -> Any:
             if error.name != f"{package}.{name}":
                 raise
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
+def _public(module: ModuleType) -> Sequence[str]:
+    return getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
 
 
 class _Moved(MetaPathFinder, Loader):

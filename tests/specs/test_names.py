@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import pytest
 
 import zoo
 from specs.errors import AmbiguousName, UnknownName
+from specs.passes.check import check_level
 
 SMALL = "name: {name}\nresolution: 16\ntime: {{width: 64}}\nstages:\n  r16: {{width: 32}}\n  r8: {{width: 32}}\n"
 
@@ -107,3 +109,11 @@ def test_filters_on_the_command_line(cli):
     assert code == 0 and out.split() == ["mdm-nano", "mdm-nano.text", "triple-n32"]
     assert cli("list", "--below", "much")[0] == 2
     assert "no entry matches depth 9" in cli("list", "--depth", "9")[2]
+
+
+def test_star_import_of_an_old_module():
+    sys.modules.pop("specs.check", None)
+    names: dict[str, object] = {}
+    with pytest.warns(FutureWarning, match="specs.check is now specs.passes.check"):
+        exec("from specs.check import *", names)
+    assert names["check_level"] is check_level
