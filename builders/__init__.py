@@ -5,6 +5,7 @@ Modules are imported when they are first used: after ``import builders``, ``buil
 
 from __future__ import annotations
 
+import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,3 +27,7 @@ def __getattr__(name: str) -> Any:
             if error.name != f"builders.{name}":
                 raise
     raise AttributeError(f"module 'builders' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *(module.name for module in pkgutil.iter_modules(__path__))})

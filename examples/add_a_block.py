@@ -13,7 +13,7 @@ import zoo
 from builders.blocks import MODULES
 from registry.costs.counters import verify
 from specs.blocks import BLOCKS, Arguments, Block, Costs
-from specs.blocks.base import convolution
+from specs.blocks.base import Activations, convolution
 from specs.load import load_text
 
 
@@ -44,6 +44,12 @@ class GatedConv(Block):
         pixels = resolution * resolution
         depthwise = Costs(in_channels * (args.kernel**2 + 1), in_channels * args.kernel**2 * pixels)
         return depthwise + convolution(in_channels, width, 1, pixels)
+
+    @classmethod
+    def activations(cls, args, in_channels, width, resolution, scene):
+        # Autograd saves the gate and the product; the largest temporary beside input and output is one of them.
+        elements = in_channels * resolution * resolution
+        return Activations(saved=2 * elements, workspace=elements)
 
 
 class GatedConvModule(nn.Module):

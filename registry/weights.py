@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.checkpoints.shipped import shipped_weights
+from builders.checkpoints.shipped import file_facts, shipped_weights
 from registry.catalogue import get
 
 if TYPE_CHECKING:
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from builders.networks.nested_unet import NestedUNet
     from builders.text.encoder import TextEncoder
 
-__all__ = ["data_of", "find_weights", "load_weights", "text_encoder", "training_data"]
+__all__ = [
+    "data_of",
+    "file_facts",
+    "find_weights",
+    "load_weights",
+    "shipped_weights",
+    "text_encoder",
+    "training_data",
+]
 
 
 def find_weights(what: str) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["offer"]
+__all__ = ["moved_method", "offer"]
 
 _TABLE = Path(__file__).with_suffix(".txt")
 
@@ -31,6 +31,22 @@ def offer(package: str) -> Callable[[str], Any]:
     return partial(_find, package)
 
 
+def moved_method(module: str, name: str) -> Callable[..., Any]:
+    """Return a method of version 0.1 that calls the function which replaces it, with a warning.
+
+    Args:
+        module: Module of the function, imported at the first call.
+        name: Name of the function and of the method.
+    """
+
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        text = f"{type(self).__name__}.{name} is now {module}.{name}; the method will be removed in version 0.3"
+        warnings.warn(text, FutureWarning, stacklevel=2)
+        return getattr(import_module(module), name)(self, *args, **options)
+
+    return method
+
+
 @cache
 def _table() -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
     """Return, for each package or old module, the modules that define its names, and the names that changed."""
@@ -40,12 +56,13 @@ def _table() -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
         if colon and not line.startswith("#"):
             top = name.partition(".")[0]
             words = rest.split()
-            modules = tuple(w if w.partition(".")[0] in _TOP else f"{top}.{w}" for w in words if "=" not in w)
+            modules = tuple(w if w.partition(".")[0] in _TARGETS else f"{top}.{w}" for w in words if "=" not in w)
             table[name] = (modules, dict(word.split("=") for word in words if "=" in word))
     return table
 
 
 _TOP = ("specs", "builders", "registry")
+_TARGETS = (*_TOP, "zoo")
 
 
 def _find(package: str, name: str) -> Any:

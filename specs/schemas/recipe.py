@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from specs.errors import did_you_mean, quote
+from specs.public_names import moved_method
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
@@ -219,6 +220,10 @@ class Recipe(Model):
     checkpoints: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec(samples=1000)
     phases: Annotated[dict[str, PhaseSpec], Field(min_length=1, max_length=100)]
+
+    written = moved_method("specs.recipe_identity", "written")
+    facts = moved_method("specs.recipe_identity", "facts")
+    fingerprint = moved_method("specs.recipe_identity", "fingerprint")
 
     @property
     def data_name(self) -> str:

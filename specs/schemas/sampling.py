@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from specs.schemas.base import Model
@@ -69,8 +69,11 @@ class SamplerSettings(SamplerSpec):
         **values: Values of the fields by name.
 
     Raises:
-        ValueError: A value is out of range or does not go with another one.
+        ValueError: There is no such field, or a value is out of range or does not go with another one.
     """
+
+    # Python's numbers, and numpy's: 20.0 steps are 20.
+    model_config = ConfigDict(strict=False)
 
     def __init__(self, *args: Any, **values: Any) -> None:
         names = list(SamplerSpec.model_fields)[: len(args)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,3 +66,9 @@ def test_settings_by_place_and_by_name():
 def test_settings_that_cannot_be(args, values, message):
     with pytest.raises(ValueError, match=message):
         SamplerSettings(*args, **values)
+
+
+def test_numbers_of_python_and_numpy_are_taken():
+    settings = SamplerSettings(num_inference_steps=np.int64(4), guidance_scale=np.float32(2), clip=1)
+    assert settings == SamplerSettings("ddim", 4.0, 2)
+    assert type(settings.num_inference_steps) is int and settings.clip is True

@@ -10,21 +10,8 @@ from PIL import Image
 from builders.data.errors import DataError
 from builders.data.open import open_dataset
 from builders.data.packing import pack as packing
-from builders.data.packing.pack import PackSettings, pack
-from builders.data.packing.sources import PackError, find_sources
-
-
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "images"
-    root.mkdir()
-    for index in range(41):
-        Image.new("RGB", (8, 8), (6 * index, 0, 50)).save(root / f"{index:02}.png")
-    return root
-
-
-def packed(folder, out, **options):
-    return pack(find_sources(folder), out, "mine", PackSettings(**({"samples_per_shard": 10} | options)))
+from builders.data.packing.sources import PackError
+from tests.helpers.packs import packed
 
 
 def contents(out):

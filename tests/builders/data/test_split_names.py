@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from builders.data.open import open_data, open_dataset
-from builders.data.packing.pack import PackSettings, pack
-from builders.data.packing.sources import find_sources
+from builders.data.packing.pack import PackSettings
 from registry.evaluation.image_sets import open_images
 from registry.evaluation.results import Protocol, measurements, save
 from specs.errors import SpecError
@@ -17,22 +16,10 @@ from specs.recipe import load_recipe
 from specs.recipe_identity import fingerprint
 from specs.schemas.evaluation import EvaluationSpec
 from tests.helpers.measured import PROTOCOL, measurement
+from tests.helpers.packs import packed
 from tests.helpers.shards import samples, write_tar
 
 OLD = ("held_out", "held-out")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "images"
-    root.mkdir()
-    for index in range(41):
-        Image.new("RGB", (8, 8), (6 * index, 0, 50)).save(root / f"{index:02}.png")
-    return root
-
-
-def packed(folder, out, **options):
-    return pack(find_sources(folder), out, "mine", PackSettings(**({"samples_per_shard": 10} | options)))
 
 
 def names(folder, pattern):
