@@ -240,7 +240,7 @@ def test_a_pack_with_workers_resumes_after_ctrl_c(tmp_path):
     root, out = tmp_path / "images", tmp_path / "out"
     root.mkdir()
     random = np.random.default_rng(0)
-    for index in range(60):
+    for index in range(120):
         Image.fromarray(random.integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(root / f"{index}.png")
     command = [sys.executable, "-m", "zoo", "data", "pack", root, out, "--resolution", "256", "--licence", "CC0"]
     command = [str(word) for word in [*command, "--samples", 6, "--workers", 2, "-q"]]
