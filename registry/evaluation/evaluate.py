@@ -31,7 +31,7 @@ FEW = 5000
 Progress = Callable[[str, int, int], object]
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def silent(what: str, done: int, total: int) -> None:
     """Report no progress."""
 
 
@@ -97,7 +97,7 @@ def evaluate_images(
     extractor: Extractor,
     *,
     device: torch.device | str = "cpu",
-    progress: Progress = _silent,
+    progress: Progress = silent,
     facts: Mapping[str, Any] | None = None,
 ) -> Measurement:
     """Measure the distance of a set of images from a reference set.
@@ -152,7 +152,7 @@ def evaluate_model(
     spec: EvaluationSpec,
     *,
     encoder: TextEncoder | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> tuple[Measurement, ImageSet]:
     """Draw samples of a trained network and measure them; return the measurement and the samples.
 
@@ -193,7 +193,7 @@ def draw_samples(
     spec: EvaluationSpec,
     *,
     encoder: TextEncoder | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> ImageSet:
     """Draw samples of the highest resolution as 8-bit images.
 

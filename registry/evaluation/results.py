@@ -291,7 +291,7 @@ def reported() -> tuple[Reported, ...]:
     return validate(_ReportedFile, parse(_REPORTED), "reported results").results
 
 
-_KEYED = re.compile(r"(?P<metric>\w+)-(?P<key>[0-9a-f]{12})(?P<label>/[^/]+?)?(?P<best>_best)?")
+KEYED = re.compile(r"(?P<metric>\w+)-(?P<key>[0-9a-f]{12})(?P<label>/[^/]+?)?(?P<best>_best)?")
 
 
 def keyed(metric: str, conditions: str, label: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from registry.evaluation.results import _KEYED
+from registry.evaluation.results import KEYED
 from registry.tracking.store import MODEL_TAG, log_metrics, store_lock
 
 __all__ = ["MetricNames", "copy_renamed", "current_name"]
@@ -73,7 +73,7 @@ class MetricNames:
             name: Name of a metric. A name with a key, as :func:`registry.evaluation.results.keyed` returns it, loses
                 the key if its conditions own the plain name. A name of an earlier version is replaced.
         """
-        found = _KEYED.fullmatch(name)
+        found = KEYED.fullmatch(name)
         if found is None:
             return current_name(name)
         plain, best = found["metric"] + (found["label"] or ""), found["best"] or ""

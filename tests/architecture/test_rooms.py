@@ -92,3 +92,11 @@ def test_every_package_says_what_it_is_for_and_what_it_imports():
         assert text, path
         if path.name == "__init__.py" and path.parent.name not in PACKAGES:
             assert "Imports " in text, path
+
+
+def test_no_private_name_is_imported():
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in PACKAGES:
+                private = [alias.name for alias in node.names if alias.name.startswith("_") and alias.name[1] != "_"]
+                assert not private, f"{module} imports {private} of {node.module}"
