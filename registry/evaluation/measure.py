@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.files import check_writable
-from registry.evaluation.evaluate import Progress, silent, evaluate_images, evaluate_model
+from registry.evaluation.evaluate import Progress, evaluate_images, evaluate_model, silent
 from registry.evaluation.features import EvaluationError, open_features
 from registry.evaluation.image_sets import ImageSet, open_images
 from registry.evaluation.results import MEASURED, Measurement, save
