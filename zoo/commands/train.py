@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,12 +39,14 @@ def train(
     track: Track = True,
 ) -> int:
     """Train a recipe, or an entry on --data, level by level. Ctrl-C saves; run the same command to resume."""
+    from zoo.api.train import is_main
+
     loaded, graph = _load(recipe, overrides or (), data, steps)
     folder = output or Path("runs") / loaded.name
     weights = run_recipe(loaded, folder, graph=graph, device=device, quiet=quiet, track=track)
     if weights is None:
         return INTERRUPTED
-    if not quiet and _is_main():
+    if not quiet and is_main():
         prompt = ' --prompt "..."' if graph.text is not None else ""
         print(f"trained weights: {weights}\ntry: zoo sample {weights}{prompt} -o samples.png")
     return 0
@@ -83,79 +83,13 @@ def run_recipe(
     extra: Sequence[Any] = (),
 ) -> Path | None:
     """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume."""
-    from builders.training.json_log import JsonLog
-    from builders.training.loop import Interrupted
-    from builders.training.observers import Observers
-    from builders.training.start import train
-    from zoo.device import pick_device
-    from zoo.terminal.training_bar import ProgressBar
-
-    where = str(pick_device(device))
-    members: list[Any] = [JsonLog()] if quiet else [ProgressBar(), JsonLog()]
-    tracker = None
-    if track:
-        from registry.tracking.observer import MLflowObserver
-
-        tracker = MLflowObserver(warn=_warn)
-    if recipe.every.distance:
-        from registry.evaluation.during_training import DistanceObserver
-
-        members.append(DistanceObserver(tracker.log_metrics if tracker else None, where))
-    members += extra
-    if tracker is not None:
-        members.append(tracker)  # last: it logs what the others measured before it ends the run
-    with _stop_signals() as stop:
-        try:
-            weights = train(recipe, folder, graph=graph, observer=Observers(members), device=where, stop=stop)
-        except Interrupted:
-            if _is_main():
-                again = shlex.join(["zoo", *sys.argv[1:]])
-                print(f"\ninterrupted; everything is saved in {folder}. To resume: {again}", file=sys.stderr)
-            return None
-    if track and _is_main():
-        _record_entry(recipe)
-    return weights
-
-
-def _is_main() -> bool:
-    """Return whether this process prints and writes for all that train together."""
-    from builders.training.distributed import is_main
-
-    return is_main()
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
-
-
-def _record_entry(recipe: Recipe) -> None:
-    """Record the entry's own run in MLflow, the parent of the training run; a failure is a warning."""
-    from registry.catalogue import get
-    from registry.tracking.entry_runs import record_entry
-    from registry.tracking.store import connect, explained, tracking_uri
+    from builders.training.errors import Interrupted
+    from zoo.api.train import is_main, run
 
     try:
-        record_entry(connect(tracking_uri()), get(recipe.entry))
-    except Exception as error:  # whatever MLflow raises
-        _warn(f"the entry could not be recorded in MLflow ({explained(error)}); to try again: zoo track {recipe.entry}")
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[Any]:
-    """Let Ctrl-C and SIGTERM finish the step and save the state; a second Ctrl-C stops at once."""
-    received: list[int] = []
-
-    def handle(number: int, frame: Any) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
-            previous[number] = signal.signal(number, handle)
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        return run(recipe, folder, graph=graph, device=device, quiet=quiet, track=track, extra=extra)
+    except Interrupted:
+        if is_main():
+            again = shlex.join(["zoo", *sys.argv[1:]])
+            print(f"\ninterrupted; everything is saved in {folder}. To resume: {again}", file=sys.stderr)
+        return None
