@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from builders.files import replacing
+from builders.lettering import draw_line, fit_text
 from builders.pixels import to_pil
 
 __all__ = ["Canvas", "contact_sheet", "sample_grid", "save_image"]
@@ -33,12 +34,8 @@ class Canvas:
         self.font = ImageFont.load_default(FONT_SIZE)
 
     def text(self, x: int, y: int, text: str, width: int, color: tuple[int, int, int] = INK) -> None:
-        """Write a line of text, cut with an ellipsis to ``width`` pixels."""
-        if self.font.getlength(text) > width:
-            while text and self.font.getlength(text + "...") > width:
-                text = text[:-1]
-            text = text.rstrip() + "..."
-        self.draw.text((x, y), text, color, self.font)
+        """Write a line of text, cut with an ellipsis to ``width`` pixels; see :func:`builders.lettering.fit_text`."""
+        draw_line(self.picture, x, y, fit_text(text, width, self.font), color, self.font, LINE)
 
     def image(self, x: int, y: int, image: Tensor, cell: int) -> None:
         """Put an image (channels, height, width) in [-1, 1] on a framed square of ``cell`` pixels."""

@@ -17,7 +17,6 @@ GONE = {
     *(f"builders.unpickler.{name}" for name in ("Placeholder", "Storage", "TensorRecord", "unpickle")),
     "builders.datasets.make_noto_emoji.held_out",  # builders.data.splits.is_held_out
     "builders.images.enlarge",  # builders.pictures.Canvas.image
-    "builders.images.fit_text",  # builders.pictures.Canvas.text
     "builders.phase.rows_by_level",  # builders.training.settings.PhaseSettings.rows
     "builders.training_data.check_classes",  # builders.training.checks.check_entry
     "registry.counters.fvcore_macs",  # registry.costs.counters.verify
