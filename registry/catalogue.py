@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -98,10 +98,15 @@ def list_names(
 
     Raises:
         ValueError: A filter has an unknown value.
+        TypeError: A filter has another type.
 
     Warns:
         UnreadableWarning: An entry cannot be read and is left out.
     """
+    texts = {"pattern": pattern, "kind": kind, "conditioning": conditioning, "tag": tag}
+    numbers = {"resolution": resolution, "depth": depth, "parameters_below": parameters_below}
+    _check_types(texts, str, "text")
+    _check_types(numbers, (int, float), "a number")
     for what, value, choices in (("kind", kind, KINDS), ("conditioning", conditioning, CONDITIONINGS)):
         if value is not None and value not in choices:
             raise ValueError(f"no {what} {value!r}{did_you_mean(value, choices)} ({', '.join(choices)})")
@@ -124,6 +129,12 @@ def list_names(
         )
 
     return [entry.name for entry in readable(names) if fits(entry)]
+
+
+def _check_types(filters: Mapping[str, object], types: type | tuple[type, ...], words: str) -> None:
+    for name, value in filters.items():
+        if value is not None and not isinstance(value, types):
+            raise TypeError(f"{name} is {words}, not {type(value).__name__}")
 
 
 def wider_pattern(pattern: str, **filters: Any) -> str | None:
@@ -149,11 +160,13 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     Raises:
         LookupError: No entry has this name, or several match it; the message suggests similar names.
         SpecError: The file, or one it refers to, has errors (a ValueError whose text is the full report).
+        TypeError: The name or an override has another type.
     """
     from registry.entry import Entry
     from specs.load import load_entry
 
-    what = name_or_path if isinstance(name_or_path, str) else Path(name_or_path)
+    what = _name_or_path(name_or_path)
+    overrides = _overrides(overrides)
     path = search_path()
     try:
         loaded = load_entry(what, overrides=overrides, search=path)
@@ -164,6 +177,23 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         note = f"entry {what!r} is now {other.target!r}; the old name will be removed"
         warnings.warn(note, RenamedWarning, stacklevel=2)
     return Entry(loaded)
+
+
+def _name_or_path(what: object) -> str | Path:
+    if isinstance(what, str):
+        return what
+    path = os.fspath(what) if isinstance(what, os.PathLike) else what
+    if not isinstance(path, str):
+        raise TypeError(f"an entry is looked up by its name or the path of a YAML file, not by {type(what).__name__}")
+    return Path(path)
+
+
+def _overrides(overrides: object) -> Sequence[str]:
+    """Return overrides as a sequence: a single text is one override."""
+    given = [overrides] if isinstance(overrides, str) else overrides
+    if not isinstance(given, (list, tuple)) or not all(isinstance(each, str) for each in given):
+        raise TypeError("overrides are a list of texts such as 'stages.r64.width=96'")
+    return given
 
 
 def _ambiguous(error: UnknownName) -> UnknownName:
@@ -227,7 +257,8 @@ def build(
         initialize: Whether to initialize the weights; False if they are about to be loaded.
 
     Raises:
-        LookupError, SpecError: As for :func:`get`.
+        LookupError, SpecError, TypeError: As for :func:`get`.
+        ValueError: There is no such device.
     """
     graph = architecture(what, overrides)
     from builders.networks.nested_unet import build_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-def find_weights(what: str) -> Path:
+def find_weights(what: str | os.PathLike[str]) -> Path:
     """Return the file of some weights.
 
     Args:
@@ -38,10 +39,11 @@ def find_weights(what: str) -> Path:
 
     Raises:
         LookupError: No entry has this name.
-        ValueError: The entry or folder has no weights.
+        ValueError: The entry or folder has no weights, or those in the package do not fit the entry.
+        TypeError: This is neither a name nor a path.
     """
     path = Path(what)
-    if path.is_dir():
+    if what and os.path.isdir(path):
         found = sorted(path.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
         # Training states, to resume from, are in the same folder.
         weights = next((file for file in found if _holds_weights(file)), None)
@@ -49,17 +51,19 @@ def find_weights(what: str) -> Path:
             raise ValueError(f"{what}: no weights (.safetensors) in this folder")
         return weights
     if path.suffix == ".safetensors":
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ValueError(f"{what}: no such checkpoint")
         return path
-    name = get(what).name
-    shipped = shipped_weights(name)
-    if shipped is None:
-        raise ValueError(f"{name} has no pretrained weights; train it with 'zoo train' and pass the checkpoint's path")
-    return shipped
+    entry = get(what)
+    if entry.weights is not None:
+        return entry.weights
+    train = "train it with 'zoo train' and pass the checkpoint's path"
+    if shipped_weights(entry.name) is None:
+        raise ValueError(f"{entry.name} has no pretrained weights; {train}")
+    raise ValueError(f"the pretrained weights of {entry.name} do not fit {what}, which has another structure; {train}")
 
 
-def load_weights(what: str, device: torch.device | str = "cpu") -> tuple[NestedUNet, dict[str, str]]:
+def load_weights(what: str | os.PathLike[str], device: torch.device | str = "cpu") -> tuple[NestedUNet, dict[str, str]]:
     """Return the trained network of an entry or a checkpoint, and the metadata of its file.
 
     Args:

@@ -33,6 +33,8 @@ __all__ = [
 Default = TypeVar("Default", dict, list)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 SUFFIXES = (".yaml", ".yml")
+#: Longest name: file systems limit a file name to 255 bytes, with its suffix.
+MAX_NAME = 250
 _PACKAGE = Path(__file__).parent
 #: Kinds of files beside entries, and their folders.
 _KINDS = {"recipe": "recipes", "study": "studies"}
@@ -173,6 +175,8 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def _first_file(folders: Iterable[Path], name: str) -> Path | None:
+    if len(name) > MAX_NAME:
+        return None
     paths = (folder / f"{name}{suffix}" for folder in folders for suffix in SUFFIXES)
     return next((path for path in paths if path.is_file()), None)
 

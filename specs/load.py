@@ -10,7 +10,7 @@ from typing import Any
 
 from specs import expanded_yaml as canonical
 from specs import library
-from specs.errors import Problems, UnknownName, quote
+from specs.errors import Problems, UnknownName, fail, quote
 from specs.graph import EntryGraph
 from specs.library import list_names
 from specs.passes.expand import expand
@@ -65,13 +65,23 @@ def load_entry(
         SpecError: The entry has errors; a ``ValueError`` whose text is the whole report.
     """
     folders = library.folders() if search is None else search
+    if library.is_path(name_or_path) and "\0" in str(name_or_path):
+        raise fail("missing-file", "no file name has a NUL character", file=quote(str(name_or_path)))
     try:
         resolved = resolve(Path(name_or_path) if library.is_path(name_or_path) else name_or_path, folders)
     except UnknownName:
-        if not name_or_path or not Path(name_or_path).exists():
+        if not name_or_path or not _exists(Path(name_or_path)):
             raise
         resolved = resolve(Path(name_or_path), folders)
     return _finish(resolved, overrides)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is such a file; names that no file can have are of none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def load_text(

@@ -245,7 +245,14 @@ def build_model(graph: EntryGraph, device: torch.device | str = "cpu", initializ
         graph: Checked graph of the entry.
         device: Device of the parameters; "meta" allocates nothing.
         initialize: Whether to initialize the weights. Turn it off if they are loaded next.
+
+    Raises:
+        ValueError: There is no such device.
     """
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"no device {device!r}: {str(error).partition(chr(10))[0]}") from None
     if initialize:
         with torch.device(device):
             return NestedUNet(graph)
