@@ -119,10 +119,7 @@ def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | Non
 
 
 def _holds_weights(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("kind") == "weights"
-    except (SafetensorError, OSError):
+        return file_facts(path).get("kind") == "weights"
+    except (OSError, ValueError, TypeError, AttributeError):
         return False

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from specs.errors import did_you_mean
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["pick_device"]
+__all__ = ["check_device", "pick_device"]
+
+#: Devices of torch that compute.
+DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "maia", "xla", "ipu", "ve", "privateuseone")
+
+
+def check_device(name: str | None) -> str | None:
+    """Return the name of a device after checking it without importing torch.
+
+    Raises:
+        ValueError: torch has no such device.
+    """
+    if name is None:
+        return None
+    kind = name.partition(":")[0]
+    if kind == "meta":
+        raise ValueError(f"--device {name}: this device computes nothing")
+    if (kind not in DEVICES and not _plugins()) or not re.fullmatch(r"[a-z]+(:[0-9]{1,4})?", name):
+        hint = did_you_mean(kind, DEVICES) or "; use cpu, cuda, cuda:1 or mps"
+        raise ValueError(f"--device {name}: no such device{hint}")
+    return name
+
+
+def _plugins() -> bool:
+    """Return whether an installed package adds devices to torch, whose names are unknown."""
+    from importlib.metadata import entry_points
+
+    return bool(entry_points(group="torch.backends"))
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -16,6 +46,7 @@ def pick_device(name: str | None) -> torch.device:
     Raises:
         ValueError: The device does not exist on this machine.
     """
+    check_device(name)
     import torch
 
     if name is None:

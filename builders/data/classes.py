@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from builders.data.dataset_card import DatasetCard
 from builders.data.errors import DataError
 from specs.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["class_index", "class_indices"]
 
@@ -39,5 +40,7 @@ def class_index(card: DatasetCard, name: str) -> int:
 
 def class_indices(card: DatasetCard, names: Iterable[str | None]) -> Tensor:
     """Return the indices of classes (N,) int64; unknown names have the index ``len(card.classes)``."""
+    import torch
+
     indices = {name: index for index, name in enumerate(card.classes)}
     return torch.tensor([indices.get(name, len(indices)) for name in names], dtype=torch.int64)  # type: ignore[arg-type]

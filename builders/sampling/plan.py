@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from builders.data.dataset import Dataset
-from builders.data.mixture import Mixture
-from builders.sampling.generation import Request
 from specs.graph import EntryGraph
 
-__all__ = ["Plan"]
+if TYPE_CHECKING:
+    from builders.sampling.generation import Request
 
-Data = Dataset | Mixture | None
+__all__ = ["Labelled", "Plan"]
+
+
+class Labelled(Protocol):
+    """Data with names of classes: a dataset or a mixture."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by index."""
+        ...
+
+    def class_index(self, name: str) -> int:
+        """Return the index of a class."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Plan:
 
     @staticmethod
     def make(
-        graph: EntryGraph, data: Data, classes: Sequence[str], prompts: Sequence[str], count: int, seed: int
+        graph: EntryGraph, data: Labelled | None, classes: Sequence[str], prompts: Sequence[str], count: int, seed: int
     ) -> Plan:
         """Plan samples of every class or prompt.
 
@@ -71,6 +83,8 @@ class Plan:
 
     def request(self, rows: Sequence[int]) -> Request:
         """Return the request of some of the samples, for :func:`builders.sampling.generation.draw`."""
+        from builders.sampling.generation import Request
+
         classes = None if self.classes is None else tuple(self.classes[row] for row in rows)
         prompts = None if self.prompts is None else tuple(self.prompts[row] for row in rows)
         return Request(tuple(self.seeds[row] for row in rows), classes, prompts)
@@ -80,7 +94,7 @@ def _seeds(first: int, count: int) -> tuple[int, ...]:
     return tuple(range(first, first + count))
 
 
-def _class_index(name: str, number: int, data: Data) -> int:
+def _class_index(name: str, number: int, data: Labelled | None) -> int:
     if data is not None:
         return data.class_index(name)
     if not name.isdecimal() or int(name) >= number:

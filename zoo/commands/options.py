@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -11,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from specs.schemas.sampling import SamplerSpec
+from zoo.device import check_device
 
 if TYPE_CHECKING:
     from registry.entry import Entry
@@ -57,7 +59,12 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: stages.r64.width=96. Repeatable."),
 ]
-Device = Annotated[str | None, typer.Option(help="Device, such as cuda or cpu. Default: a GPU if there is one.")]
+Device = Annotated[
+    str | None, typer.Option(callback=check_device, help="Device, such as cuda or cpu. Default: a GPU if there is one.")
+]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**62, help="Seed of the first sample; the next sample uses the next seed.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_hush, help="Show no progress.")]
 Track = Annotated[bool, typer.Option(help="Log to MLflow.")]
@@ -90,6 +97,10 @@ def read_settings(schema: type[Spec], **values: Any) -> Spec:
         first = error.errors()[0]
         name, message = str(*first["loc"][:1]), first["msg"]
         if not name:  # settings that do not go together
-            raise ValueError(message.replace("'", "")) from None
-        option = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(name, name).replace("_", "-")
-        raise ValueError(f"--{option} {values[name]}: {message[0].lower()}{message[1:]}") from None
+            raise ValueError(re.sub(r"'(\w+)'", lambda found: f"--{_option(found[1])}", message)) from None
+        raise ValueError(f"--{_option(name)} {values[name]}: {message[0].lower()}{message[1:]}") from None
+
+
+def _option(setting: str) -> str:
+    """Return the name of the option that sets a setting."""
+    return {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(setting, setting).replace("_", "-")

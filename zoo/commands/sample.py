@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from specs.schemas.sampling import SamplerSpec
+from zoo.commands.early.folder import check_folder
+from zoo.commands.early.weights import check_sampled
 from zoo.commands.options import (
     SAMPLING,
     Clip,
@@ -21,6 +23,7 @@ from zoo.commands.options import (
     GuidanceInterval,
     Quiet,
     Sampler,
+    Seed,
     Steps,
     read_settings,
 )
@@ -29,11 +32,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from builders.data.dataset import Dataset
+    from builders.data.mixture import Mixture
     from builders.networks.nested_unet import NestedUNet
     from builders.sampling.folder import SampleFolder
-    from builders.sampling.plan import Data, Plan
+    from builders.sampling.plan import Plan
     from builders.text.encoder import TextEncoder
 
+Data: TypeAlias = "Dataset | Mixture | None"
 #: Suffixes of pictures that cannot be written; they are not meant as names of folders.
 PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
 #: Largest number of samples in a grid.
@@ -65,7 +71,7 @@ def sample(
     eta: Eta = SAMPLING.eta,
     clip: Clip = SAMPLING.clip,
     dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
-    seed: Annotated[int, typer.Option(help="Seed of the first sample; the next sample uses the next seed.")] = 0,
+    seed: Seed = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder for any number of images; resumable.")
     ] = Path("samples.png"),
@@ -78,13 +84,6 @@ def sample(
 ) -> Path:
     """Draw images at every level."""
     _check_options(count, output, previews)
-
-    from builders.sampling.folder import SampleFolder
-    from builders.sampling.plan import Plan
-    from registry import weights
-    from registry.evaluation.results import how_drawn
-    from zoo.device import pick_device
-
     settings = read_settings(
         SamplerSpec,
         sampler=sampler,
@@ -95,6 +94,14 @@ def sample(
         clip=clip,
         dynamic_threshold=dynamic_threshold,
     )
+    check_sampled(entry, classes or (), prompts or (), text_encoder)
+
+    from builders.sampling.folder import SampleFolder
+    from builders.sampling.plan import Plan
+    from registry import weights
+    from registry.evaluation.results import how_drawn
+    from zoo.device import pick_device
+
     model, metadata = weights.load_weights(entry, pick_device(device))
     data = weights.training_data(metadata)
     plan = Plan.make(model.graph, data, classes or (), prompts or (), count, seed)
@@ -131,6 +138,8 @@ def _check_options(count: int, output: Path, previews: Path | None) -> None:
     for picture in (output, previews):
         if picture is not None and picture.suffix.lower() == ".png":
             check_writable(picture.parent)
+    if output.suffix.lower() != ".png":
+        check_folder(output)
 
 
 @dataclass(frozen=True)

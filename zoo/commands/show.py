@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.commands.options import Json, Name, Overrides, read_entry
+from specs.schemas.sampling import SamplerSpec
+from zoo.commands.options import Json, Name, Overrides, read_entry, read_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,6 +32,7 @@ def show(
 
     options = {"sampler": sampler, "num_inference_steps": steps, "guidance_scale": guidance}
     set_options = {name: value for name, value in options.items() if value is not None}
+    read_settings(SamplerSpec, **set_options)
     found = read_entry(entry, overrides)
     card = found.card(**set_options)
     counts: tuple[Counts, ...] = ()

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.commands.early.data import check_data
+from zoo.commands.early.folder import check_folder
+from zoo.commands.early.weights import check_sources
 from zoo.commands.options import Device, Quiet, Track
 from zoo.exit_codes import INTERRUPTED
 
@@ -83,6 +86,10 @@ def run_recipe(
     extra: Sequence[Any] = (),
 ) -> Path | None:
     """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume."""
+    check_data(recipe.data)
+    check_sources(recipe)
+    check_folder(folder)
+
     from builders.training.errors import Interrupted
     from zoo.api.train import is_main, run
 

@@ -37,7 +37,7 @@ from builders.data.packing.sources import PackError, Source
 from builders.data.splits import is_held_out
 from builders.files import TEMPORARY, write_text
 
-__all__ = ["PackSettings", "Packed", "pack"]
+__all__ = ["PackSettings", "Packed", "check_settings", "pack"]
 
 RESIZES = ("center-crop", "fit", "none")
 
@@ -88,7 +88,7 @@ def pack(
         OSError: The folder cannot be written to.
     """
     settings = settings or PackSettings()
-    _check_settings(settings, workers)
+    check_settings(settings, workers)
     out, total = Path(out), len(sources)
     ordered = _sorted_sources(sources)
     shards = _plan(ordered, settings, val=_claim(out, sources, settings))
@@ -111,7 +111,12 @@ def pack(
     return Packed(out, samples, classes, broken, len(shards), len(shards) - len(waiting))
 
 
-def _check_settings(settings: PackSettings, workers: int) -> None:
+def check_settings(settings: PackSettings, workers: int) -> None:
+    """Check the settings of a pack.
+
+    Raises:
+        PackError: A value is out of range.
+    """
     if workers < 0:
         raise PackError(f"--workers must be at least 0 (0 packs in this process), not {workers}")
     if not 0 <= settings.max_broken <= 1:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from specs.errors import did_you_mean
+from zoo.commands.early.data import check_data
 from zoo.commands.options import Data, Device, Quiet
 
 if TYPE_CHECKING:
     from specs.graph import TextInput
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def encode(
@@ -25,6 +29,12 @@ def encode(
     quiet: Quiet = False,
 ) -> None:
     """Encode the captions of a dataset once, for text_encoder of a recipe. Run the same command to resume."""
+    check_data(name)
+    if precision not in PRECISIONS:
+        hint = did_you_mean(precision, PRECISIONS) or f"; choose from {', '.join(PRECISIONS)}"
+        raise ValueError(f"--precision {precision}: no such precision{hint}")
+    text = _text_input(entry)
+
     from builders.text.encode_dataset import encode_dataset
     from builders.text.encoder import EMBEDDED
     from builders.text.open import open_text_encoder
@@ -33,7 +43,7 @@ def encode(
 
     if text_encoder == EMBEDDED and precision != "auto":
         raise ValueError(f"--precision is for a T5; {EMBEDDED!r} has a fixed precision")
-    encoder = open_text_encoder(text_encoder, _text_input(entry), pick_device(device), precision=precision)
+    encoder = open_text_encoder(text_encoder, text, pick_device(device), precision=precision)
     with phase_bars(quiet) as show:
         found = encode_dataset(
             name,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builders.files import check_writable
 from zoo.commands.data import NAMED
+from zoo.commands.early.data import check_data
 from zoo.commands.options import Data, Json, Quiet
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ def inspect(
 
     The exit code is 1 if no image can be read.
     """
+    check_data(name)
+    if sheet is not None:
+        check_writable(sheet.parent)
+
     from builders.data.inspection import inspect_dataset
     from builders.pictures import save_image
     from zoo.terminal.console import console, print_json

@@ -32,12 +32,13 @@ def pack(
     quiet: Quiet = False,
 ) -> None:
     """Pack images with captions or labels into webdataset shards. Run the same command to resume."""
-    from builders.data.packing.pack import PackSettings
+    from builders.data.packing.pack import PackSettings, check_settings
     from builders.data.packing.pack import pack as run
     from builders.data.packing.sources import find_sources
     from zoo.terminal.progress import phase_bars
 
     settings = PackSettings(resolution, resize, val, samples, max_broken, licence or "not stated", attribution)
+    check_settings(settings, workers)
     if out.resolve() == Path(source).resolve():
         raise ValueError(f"{out}: is the source; choose another folder for the shards")
     sources = find_sources(source, caption=caption, label=label, group=group)

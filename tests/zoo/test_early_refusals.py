@@ -1,0 +1,116 @@
+"""Wrong options are refused before torch is imported: all cases in one process that cannot import it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+#: Runs each request of stdin; an import of a slow library ends it with the library's name.
+GUARD = """
+import contextlib, io, json, sys
+
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "torchvision", "timm", "mlflow"):
+            raise RuntimeError(f"{name} is imported")
+
+sys.meta_path.insert(0, Guard())
+from zoo.cli import run
+
+results = []
+for words in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = run(words)
+        except RuntimeError as error:
+            code = str(error)
+    results.append((code, err.getvalue()))
+json.dump(results, sys.stdout)
+"""
+
+REFUSED = {
+    "sample mdm-nano --sampler ddmi": "--sampler ddmi: input should be 'ddim', 'ddpm' or 'dpm++'",
+    "sample mdm-nano --steps 0": "--steps 0",
+    "sample mdm-nano --guidance nan": "--guidance nan",
+    "sample mdm-nano --guidance-interval 0.9 0.1": "--guidance-interval goes from 0.9 down to 0.1",
+    "sample mdm-nano --sampler ddpm --eta 0.5": "--eta is the noise of ddim",
+    "sample mdm-nano --eta 2": "--eta 2",
+    "sample mdm-nano --count 0": "--count must be at least 1",
+    "sample mdm-nano --seed -1": "--seed",
+    "sample mdm-nano --device teapot": "--device teapot: no such device",
+    "sample mdm-nano --device cdua": "did you mean 'cuda'",
+    "sample mdm-nano --device meta": "computes nothing",
+    "sample mdm-nano -c flgs": "did you mean 'Flags'",
+    "sample mdm-nano -p x": "remove --prompt",
+    "sample mdm-nano --text-encoder ./nosuch": "no such folder",
+    "sample mdm-nano.text": "add --prompt",
+    "sample mdm-nano.text -p x -c flags": "remove --class",
+    "sample mdm-s64": "mdm-s64 has no pretrained weights",
+    "sample absent.safetensors": "absent.safetensors: no such checkpoint",
+    "sample folder": "folder: no weights",
+    "sample mdm-nanu": "did you mean 'mdm-nano'",
+    "sample mdm-nano -o x.jpg": "a grid is written as .png",
+    "sample mdm-nano -o file": "file: this is a file; name another folder",
+    "show mdm-nano --sampler ddmi": "--sampler ddmi",
+    "show mdm-nano --steps 0": "--steps 0",
+    "evaluate mdm-nano --sampler x": "--sampler x",
+    "evaluate mdm-nano -n 1": "--samples 1",
+    "evaluate mdm-nano --features inceptoin": "no features 'inceptoin'; did you mean 'inception'",
+    "evaluate mdm-nano --split foo": "--split foo",
+    "evaluate mdm-nano --resize foo": "--resize foo",
+    "evaluate mdm-nano --resolution -3": "--resolution",
+    "evaluate mdm-nano --reference nosuch": "no dataset 'nosuch'",
+    "evaluate mdm-nano --inception-weights nosuch.pth": "nosuch.pth",
+    "evaluate mdm-nano --device teapot": "--device teapot",
+    "evaluate folder": "--reference NAME_OR_FOLDER",
+    "evaluate mdm-s64": "mdm-s64 has no pretrained weights",
+    "train nano-progressive --device teapot": "--device teapot",
+    "train nano-progressive --set data=nosuch": "no dataset 'nosuch'",
+    "train nano-progressive --set initialise=nosuch.safetensors": "nosuch.safetensors: no such weights file",
+    "train nano-progressive --set phases.p16.steps=0": "steps",
+    "train mdm-nano --data nosuch": "no dataset 'nosuch'",
+    "train mdm-nano --data noto-emoji-64 -o file/run": "file: this is a file",
+    "demo -o file": "file: this is a file",
+    "study n32 --device teapot": "--device teapot",
+    "convert absent.json x.pth -o out": "absent.json: no such file",
+    "convert folder x.pth -o out": "folder: not a file",
+    "data inspect nosuch": "no dataset 'nosuch'",
+    "data encode nosuch out": "no dataset 'nosuch'",
+    "data encode noto-emoji-64 out --precision float23": "did you mean 'float32'",
+    "data encode noto-emoji-64 out --entry mdm-nano": "reads no text",
+    "data encode noto-emoji-64 out --device teapot": "--device teapot",
+    "data pack folder out --resize foo": "no resize mode 'foo'",
+    "data pack folder out --resolution 0": "the resolution must be from 1",
+    "data pack folder out --workers -1": "--workers",
+    "data pack folder folder": "choose another folder",
+    "compare mdm-nano -o x.doc": "a report is an .html file",
+    "match mdm-nano --like mdm-s64 --by foo": "no cost 'foo'",
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> dict[str, tuple[object, str]]:
+    folder = tmp_path_factory.mktemp("early")
+    (folder / "folder").mkdir()
+    (folder / "file").write_text("")
+    requests = json.dumps([words.split() for words in REFUSED])
+    command = [sys.executable, "-c", GUARD]
+    done = subprocess.run(command, input=requests, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in Path(folder).iterdir() if path.name not in ("results", "out")) == [
+        "file",
+        "folder",
+    ]
+    return dict(zip(REFUSED, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("request_", REFUSED)
+def test_wrong_options_are_refused_before_torch_is_imported(results, request_):
+    code, error = results[request_]
+    assert code == 2, (code, error)
+    assert REFUSED[request_] in error and error.count("\n") <= 3

@@ -1,0 +1,44 @@
+"""The data of a request: whether it exists, and what is known of it without reading its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builders.data.dataset_card import DatasetCard
+
+__all__ = ["check_data", "known_card"]
+
+
+def check_data(data: str | Mapping[str, float] | None) -> None:
+    """Check that data exists, without reading its shards.
+
+    Args:
+        data: Name or path of a dataset, or several with weights. Addresses are not opened.
+
+    Raises:
+        DataError: There is no such dataset.
+        SpecError: Its ``dataset.yaml`` is wrong.
+    """
+    from builders.data.dataset_card import find_dataset
+    from builders.data.urls import is_address
+
+    for name in [] if data is None else [data] if isinstance(data, str) else data:
+        path = Path(name).expanduser()
+        if not is_address(name) and known_card(name) is None and not path.exists() and "{" not in name:
+            find_dataset(name)  # raises with the names that there are
+
+
+def known_card(name: str) -> DatasetCard | None:
+    """Return the card of a dataset that has a file with it; None for shards alone and for addresses.
+
+    Raises:
+        SpecError: Its ``dataset.yaml`` is wrong.
+    """
+    from builders.data.dataset_card import CARD, find_dataset, list_datasets
+
+    if name in list_datasets() or (Path(name).expanduser() / CARD).is_file():
+        return find_dataset(name)[0]
+    return None

@@ -1,0 +1,39 @@
+"""A measurement that is asked for: whether features, samples and reference exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from specs.schemas.evaluation import EvaluationSpec
+
+__all__ = ["check_measured"]
+
+
+def check_measured(what: str, spec: EvaluationSpec, reference: str | None, folder: Path) -> None:
+    """Check what can be checked of a measurement without importing torch.
+
+    Args:
+        what: Entry with weights, checkpoint, or folder of images.
+        spec: Settings of the measurement.
+        reference: Dataset or folder of images to compare with, or None for the training data.
+        folder: Folder of results.
+
+    Raises:
+        LookupError: No entry has this name.
+        ValueError: There are no such features, weights or images, or no reference is named.
+        OSError: The folder cannot be written.
+    """
+    from builders.files import check_writable
+    from registry.evaluation.features import EvaluationError, check_features
+    from registry.weights import find_weights
+    from zoo.commands.early.data import check_data
+
+    check_features(spec.features)
+    path = Path(what)
+    if path.is_dir() and not any(path.glob("*.safetensors")):
+        if reference is None:
+            raise EvaluationError(f"{what}: name the images to compare these with: --reference NAME_OR_FOLDER")
+    else:
+        find_weights(what)
+    check_data(reference)
+    check_writable(folder)

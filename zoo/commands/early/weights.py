@@ -1,0 +1,100 @@
+"""The weights of a request: whether they exist, and whether their network takes the classes and prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builders.data.dataset_card import DatasetCard
+    from specs.graph import EntryGraph
+    from specs.schemas.recipe import Recipe
+
+__all__ = ["check_sampled", "check_sources"]
+
+
+def check_sampled(
+    what: str, classes: Sequence[str] = (), prompts: Sequence[str] = (), text_encoder: str | None = None
+) -> None:
+    """Check that weights exist, and that their network takes classes and prompts.
+
+    Whatever needs more than the header of the weights and a packaged dataset is checked when they are loaded.
+
+    Args:
+        what: Entry, file or folder, as for :func:`registry.weights.find_weights`.
+        classes: Names or numbers of classes.
+        prompts: Prompts.
+        text_encoder: Name or path of a text encoder.
+
+    Raises:
+        LookupError: No entry has this name.
+        ValueError: There are no weights, or the network does not take a class or prompt.
+    """
+    from builders.sampling.plan import Plan
+    from registry.weights import find_weights
+
+    path = find_weights(what)
+    if text_encoder is not None and _is_missing(text_encoder, text_encoder.startswith((".", "/", "~"))):
+        raise ValueError(f"--text-encoder {text_encoder}: no such folder")
+    graph, card = _facts(path)
+    if graph is None:
+        return
+    known = None if card is None else _Classes(card)
+    if known is None and graph.classes is not None:
+        classes = ()
+    Plan.make(graph, known, classes, prompts, 1, 0)
+    if text_encoder is not None and graph.text is None:
+        raise ValueError(f"{graph.name} does not read text: remove --text-encoder")
+
+
+def check_sources(recipe: Recipe) -> None:
+    """Check that the weights from which the phases of a recipe start exist.
+
+    Raises:
+        ValueError: A file does not exist.
+    """
+    from specs.library import is_path
+
+    for name in recipe.phases:
+        source = recipe.source_of(name)
+        if _is_missing(source, is_path(source) or source.endswith(".safetensors")):
+            raise ValueError(f"initialise: {source}: no such weights file")
+
+
+def _is_missing(text: str, path: bool) -> bool:
+    return path and not Path(text).expanduser().exists()
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The classes of a dataset, by its card."""
+
+    card: DatasetCard
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.card.classes
+
+    def class_index(self, name: str) -> int:
+        from builders.data.classes import class_index
+
+        return class_index(self.card, name)
+
+
+def _facts(path: Path) -> tuple[EntryGraph | None, DatasetCard | None]:
+    """Return the graph of a weights file, and the card of its data if that is packaged; None if unknown."""
+    from builders.data.dataset_card import list_datasets
+    from registry.weights import data_of, file_facts
+    from specs.errors import SpecError
+    from specs.load import load_text
+    from zoo.commands.early.data import known_card
+
+    try:
+        facts = file_facts(path)
+        graph = load_text(facts["spec"], str(path)).graph
+        data = data_of(facts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
+        return None, None  # reported when the weights are loaded
+    return graph, known_card(data) if isinstance(data, str) and data in list_datasets() else None
