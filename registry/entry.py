@@ -134,6 +134,9 @@ class Entry:
         Args:
             device: Device of the network; ``"meta"`` allocates nothing.
             initialize: Whether to initialize the weights; False if they are about to be loaded.
+
+        Raises:
+            ValueError: There is no such device.
         """
         from builders.networks.nested_unet import build_model
 
@@ -173,6 +176,9 @@ class Entry:
 
     def __repr__(self) -> str:
         return f"<Entry {self.name}: {self.resolution} px, levels {', '.join(self.labels)}, hash {self.hash}>"
+
+    def _repr_html_(self) -> str:
+        return self.card()._repr_html_()
 
 
 def _add_level(graph: networkx.DiGraph, level: LevelGraph) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from specs.blocks import BLOCKS, Scene
+from specs.html_table import html_table
 
 if TYPE_CHECKING:
     from specs.errors import Position
@@ -55,7 +57,7 @@ class MicroInput:
     default: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LevelGraph:
     """One resolution of an entry. ``nodes`` are its blocks in topological order, without stem and head."""
 
@@ -74,6 +76,9 @@ class LevelGraph:
     def feature_width(self) -> int:
         """Channels of the level's feature map."""
         return next((node.width for node in self.nodes if node.name == self.head), self.stem_width)
+
+    def __repr__(self) -> str:
+        return f"<LevelGraph {self.label}: {self.resolution} px, {len(self.nodes)} nodes>"
 
     @property
     def nests(self) -> bool:
@@ -111,7 +116,7 @@ class Process:
     shift: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EntryGraph:
     """A whole entry. ``levels`` start with the outermost one, which has the highest resolution."""
 
@@ -144,6 +149,19 @@ class EntryGraph:
         if self.text is None:
             return Scene(self.time_width)
         return Scene(self.time_width, self.text.inner_width, self.text.tokens)
+
+    def __repr__(self) -> str:
+        return f"<EntryGraph {self.name}: {self.resolution} px, levels {', '.join(self.labels)}, hash {self.hash}>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for level in self.levels:
+            kinds = Counter(node.block for node in level.nodes)
+            blocks = ", ".join(name if number == 1 else f"{number} {name}" for name, number in kinds.items())
+            rows.append((level.label, f"{level.resolution} px", len(level.nodes), blocks))
+        return html_table(
+            f"{self.name}, hash {self.hash}", ("level", "resolution", "nodes", "blocks"), rows, self.summary
+        )
 
     def inner(self, label: str) -> EntryGraph:
         """Return a level and all levels inside it as an entry.

@@ -16,17 +16,31 @@ from builders.data.lazy import LazyImages
 from builders.data.memory import Decoder, MemoryImages
 from builders.data.shard_index import Member, index_shard
 from builders.data.splits import is_held_out
+from specs.html_table import html_table
 from specs.schemas.evaluation import split_name
 
 __all__ = ["Dataset"]
 
+#: Largest number of shards or classes that a notebook shows.
+SHOWN = 20
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A dataset: its card, and the paths of its shards by split."""
 
     card: DatasetCard
     shards: dict[str, tuple[Path, ...]]
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{split} {len(shards)}" for split, shards in self.shards.items())
+        return f"<Dataset {self.card.name}: {len(self.classes)} classes, shards by split: {splits}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(split, ", ".join(path.name for path in shards[:SHOWN])) for split, shards in self.shards.items()]
+        rows.append(("classes", ", ".join(self.classes[:SHOWN])))
+        rows.append(("licence", self.card.licence))
+        return html_table(self.card.name, (), rows, self.card.summary)
 
     @property
     def classes(self) -> tuple[str, ...]:

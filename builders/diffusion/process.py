@@ -1,7 +1,7 @@
 """The diffusion process: noising, targets and losses of one level, and the process of all levels jointly.
 
 In all functions, images have the shape (batch, channels, height, width), and ``alpha_bar``, written g in equations, is
-a number, (batch,) or (batch, 1, 1, 1).
+a number, (batch,), also as a list, or (batch, 1, 1, 1).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
     "x0_from_v",
 ]
 
-Number = Tensor | float
+Number = Tensor | Sequence[float] | float
 
 
 def per_row(value: Number, like: Tensor) -> Tensor:
@@ -129,19 +129,21 @@ class DiffusionProcess:
             for level in graph.levels
         )
 
-    def alpha_bar(self, index: Tensor | int) -> list[Tensor]:
+    def alpha_bar(self, index: Tensor | Sequence[int] | int) -> list[Tensor]:
         """Return the schedule of every level at indices in 0..steps, outermost first."""
+        index = index if isinstance(index, int) else torch.as_tensor(index)
         return [schedule[index] for schedule in self.schedules]
 
-    def add_noise(self, images: Sequence[Tensor], eps: Sequence[Tensor], t: Tensor) -> list[Tensor]:
+    def add_noise(self, images: Sequence[Tensor], eps: Sequence[Tensor], t: Tensor | Sequence[int]) -> list[Tensor]:
         """Add noise at every level.
 
         Args:
             images: Clean images (rows, channels, height, width) by level, outermost first. A level may have fewer rows
                 than the batch; they are the first ones.
             eps: Noise in the same shapes.
-            t: Time indices (batch,) in 0..steps - 1.
+            t: Time indices (batch,) in 0..steps - 1, as a tensor or a list.
         """
+        t = torch.as_tensor(t)
         return [
             add_noise(x, noise, schedule[t[: x.shape[0]] + 1])
             for x, noise, schedule in zip(images, eps, self.schedules, strict=True)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from builders.blocks.attention import masked_attention, split_heads
 from builders.blocks.initialization import zero
 from specs.graph import TextInput
+from specs.html_table import html_table
 
 __all__ = ["ClassEmbedding", "Context", "TextConditioner", "TokenAttention"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Context:
     """Everything a model computes from its conditions, once per prompt: tensors with one row per sample.
+
+    A context is a pytree of torch, so that ``torch.export`` and ``torch.func`` take it as an argument.
 
     Attributes:
         levels: For each level's label, the outputs of its encoder, which are inputs of its denoiser.
@@ -54,6 +59,17 @@ class Context:
             raise ValueError(f"the context has {self.rows} rows; {rows} are needed, or 1 for all samples")
         return self.map(lambda value: value.expand(rows, *value.shape[1:]))
 
+    def __repr__(self) -> str:
+        levels = ", ".join(f"{label} {len(values)}" for label, values in self.levels.items())
+        return f"<Context: rows {self.rows}, tensors by level: {levels}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (label, ", ".join(str(tuple(value.shape)) for value in values), str(values[0].dtype), str(values[0].device))
+            for label, values in self.levels.items()
+        ]
+        return html_table(f"Context of {self.rows} rows", ("level", "shapes", "dtype", "device"), rows)
+
     @staticmethod
     def cat(contexts: list[Context]) -> Context:
         """Concatenate the rows of several contexts, as for classifier-free guidance.
@@ -72,6 +88,27 @@ class Context:
                 for label in first
             }
         )
+
+
+def _flatten(context: Context) -> tuple[list[Any], list[str]]:
+    return list(context.levels.values()), list(context.levels)
+
+
+def _flatten_with_keys(context: Context) -> tuple[list[tuple[Any, Any]], list[str]]:
+    return [(pytree.MappingKey(label), values) for label, values in context.levels.items()], list(context.levels)
+
+
+def _unflatten(values: Iterable[Any], labels: list[str]) -> Context:
+    return Context(dict(zip(labels, values, strict=True)))
+
+
+pytree.register_pytree_node(
+    Context,
+    _flatten,
+    _unflatten,
+    serialized_type_name="builders.networks.conditioning.Context",
+    flatten_with_keys_fn=_flatten_with_keys,
+)
 
 
 class TokenAttention(nn.Module):

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from builders.networks.conditioning import ClassEmbedding, Context, TextConditioner
+from builders.networks.inputs import Values, as_input, check_classes
 from builders.networks.layers import pad_rows
 from builders.networks.level import build_level, input_names, split_level
 from specs.graph import EntryGraph, shapes
+from specs.html_table import html_table
 
 __all__ = ["NestedUNet", "build_model"]
 
@@ -66,6 +68,17 @@ class NestedUNet(nn.Module):
         super().__setstate__(state)
         self.refresh()
 
+    def __repr__(self) -> str:
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return f"<NestedUNet {self.graph.name}: {count:,} parameters, levels {', '.join(self.labels)}, {self.device}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{sum(parameter.numel() for parameter in part.parameters()):,}")
+            for name, part in (*self.inputs.items(), *self.levels.items())
+        ]
+        return html_table(repr(self).strip("<>"), ("part", "parameters"), rows, self.graph.summary)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels of the levels, outermost first."""
@@ -88,14 +101,16 @@ class NestedUNet(nn.Module):
 
     def encode(
         self,
-        text: Tensor | None = None,
-        text_mask: Tensor | None = None,
-        classes: Tensor | None = None,
-        scale: Tensor | None = None,
+        text: Values | None = None,
+        text_mask: Values | None = None,
+        classes: Values | None = None,
+        scale: Values | None = None,
         batch_size: int | None = None,
-        **micro: Tensor,
+        **micro: Values,
     ) -> Context:
         """Compute, once per prompt, everything that depends neither on the noisy input nor on the time.
+
+        Lists of numbers are taken in place of tensors.
 
         Args:
             text: Token states (batch, tokens, width) of the text encoder. None for no text.
@@ -112,7 +127,7 @@ class NestedUNet(nn.Module):
             ValueError: The entry has no such input, or the shapes do not fit.
         """
         named = {"text": text, "text_mask": text_mask, "classes": classes, "scale": scale, **micro}
-        given = {name: value for name, value in named.items() if value is not None}
+        given = {name: as_input(name, value, self.device) for name, value in named.items() if value is not None}
         self._check_inputs(given)
         rows = {name: value.shape[0] for name, value in given.items()}
         count = next(iter(rows.values()), 1 if batch_size is None else batch_size)
@@ -136,7 +151,12 @@ class NestedUNet(nn.Module):
         for name in given:
             if name not in allowed:
                 has = ", ".join(allowed) or "none"
-                raise ValueError(f"{graph.name} has no input '{name}'; its inputs: {has}")
+                raise ValueError(f"{graph.name} has no input {name!r}; its inputs: {has}")
+        for name in given.keys() - {"text", "text_mask"}:
+            if given[name].dim() != 1:
+                raise ValueError(f"{name} has shape {tuple(given[name].shape)}; it has one number per row, (batch,)")
+        if "classes" in given and graph.classes is not None:
+            check_classes(given["classes"], graph.classes)
         text, mask = given.get("text"), given.get("text_mask")
         if mask is not None and text is None:
             raise ValueError("text_mask was given without text")
@@ -172,14 +192,14 @@ class NestedUNet(nn.Module):
         return values
 
     def forward(
-        self, z: Sequence[Tensor], t: Tensor | float, context: Context | None = None, **inputs: Tensor | None
+        self, z: Sequence[Tensor], t: Values | float, context: Context | None = None, **inputs: Values | None
     ) -> list[Tensor]:
         """Predict v at every level.
 
         Args:
             z: Noisy images (rows, channels, height, width) of each level, highest resolution first. An outer level may
                 have fewer rows than the one inside it; they are the first ones.
-            t: Time index in 0..999: a number, or one per row of the innermost level (rows,).
+            t: Time index in 0..999: a number, or one per row of the innermost level (rows,), as a tensor or a list.
             context: Result of :meth:`encode`, with one row or as many as the innermost level.
             **inputs: Arguments of :meth:`encode`, instead of a context.
 
@@ -193,7 +213,7 @@ class NestedUNet(nn.Module):
         rows = z[-1].shape[0]
         if context is None:
             context = self.encode(**inputs, batch_size=rows)  # type: ignore[arg-type]
-        times = torch.as_tensor(t, device=z[-1].device)
+        times = as_input("t", t, z[-1].device)
         if times.dim() > 1 or (times.dim() == 1 and times.shape[0] not in (1, rows)):
             raise ValueError(
                 f"t has shape {tuple(times.shape)}; it is a number, or one per row of the innermost level ({rows})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ Preview = Callable[[range, int, list[Tensor]], object]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to draw.
+    """What to draw. Lists and tensors are taken in place of tuples.
 
     Attributes:
         seeds: Seed of each sample.
@@ -40,9 +41,19 @@ class Request:
     prompts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("seeds", "classes", "prompts"):
+            object.__setattr__(self, name, _as_tuple(getattr(self, name)))
         for what, values in (("classes", self.classes), ("prompts", self.prompts)):
             if values is not None and len(values) != len(self.seeds):
                 raise ValueError(f"{len(self.seeds)} seeds, but {len(values)} {what}")
+
+
+def _as_tuple(values: Any) -> tuple[Any, ...] | None:
+    if values is None or isinstance(values, tuple):
+        return values
+    if isinstance(values, (str, int)):
+        return (values,)
+    return tuple(values.tolist() if hasattr(values, "tolist") else values)
 
 
 def draw(
@@ -115,8 +126,13 @@ def class_shares(counts: Sequence[int], number: int) -> tuple[int, ...]:
     Args:
         counts: Images of each class.
         number: Number of indices. Remainders are distributed by the largest-remainder method.
+
+    Raises:
+        ValueError: No class has an image.
     """
     total = sum(counts)
+    if total <= 0:
+        raise ValueError("no class has an image")
     exact = [number * count / total for count in counts]
     whole = [int(share) for share in exact]
     by_remainder = sorted(range(len(counts)), key=lambda index: (whole[index] - exact[index], index))

@@ -14,6 +14,7 @@ from registry.costs.totals import LevelCosts, Part, count
 from registry.costs.units import short, short_bytes
 from specs.blocks import Costs
 from specs.graph import EntryGraph
+from specs.html_table import html_table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -84,7 +85,7 @@ class LevelRow:
     stages: tuple[StageRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Card:
     """Identity of an entry and its costs for one sample; FLOPs are two per MAC.
 
@@ -134,6 +135,18 @@ class Card:
             guided: Whether every step takes two passes, with the prompt and without.
         """
         return (2 if guided else 1) * (self.flops + (num_inference_steps - 1) * self.step_flops)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Card {self.name}: {self.parameters:,} parameters, {short(self.macs)}MACs, {short(self.flops)}FLOPs, "
+            f"levels {', '.join(level.label for level in self.levels)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [("whole network", *_cells(self, self))]
+        rows += [(f"{level.label}, {level.resolution} px", *_cells(level, self)) for level in self.levels]
+        note = f"{self.summary} Inputs: {self.conditioning}. Process: {self.process}. Hash {self.hash}.".strip()
+        return html_table(self.name, ("", "parameters", "MACs", "FLOPs", "share"), rows, note)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Tree]:
         yield _tree(self, options.max_width)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from specs.errors import did_you_mean, quote
+from specs.html_table import html_table
 from specs.public_names import moved_method
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
@@ -224,6 +225,19 @@ class Recipe(Model):
     written = moved_method("specs.recipe_identity", "written")
     facts = moved_method("specs.recipe_identity", "facts")
     fingerprint = moved_method("specs.recipe_identity", "fingerprint")
+
+    def __repr__(self) -> str:
+        return f"<Recipe {self.name}: {self.entry} on {self.data_name}, phases {', '.join(self.phases)}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, phase.train, f"{phase.hours:g} h" if phase.steps is None else f"{phase.steps:,} steps", phase.batch)
+            for name, phase in self.phases.items()
+        ]
+        note = f"{self.summary} {self.entry} on {self.data_name}, {self.optimizer.name}, EMA {self.ema}.".strip()
+        return html_table(self.name, ("phase", "level", "length", "batch"), rows, note)
 
     @property
     def data_name(self) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.html_table import html_table
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.recipe import CadenceSpec, DropSpec, LossSpec, OptimizerSpec, ScheduleSpec
@@ -44,3 +45,12 @@ class Study(Model):
     budget: BudgetSpec
     recipe: StudyRecipe = StudyRecipe()
     evaluation: EvaluationSpec = EvaluationSpec()
+
+    def __repr__(self) -> str:
+        return f"<Study {self.name}: {', '.join(self.entries)} on {self.data}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        note = f"{self.summary} On {self.data}, {self.budget.training_flops:g} training FLOPs each.".strip()
+        return html_table(self.name, ("entries",), [(entry,) for entry in self.entries], note)
