@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["TEMPORARY", "cache_folder", "check_writable", "file_lock", "replacing", "write_text"]
+__all__ = [
+    "TEMPORARY",
+    "cache_folder",
+    "check_writable",
+    "file_lock",
+    "open_regular",
+    "read_regular",
+    "replacing",
+    "write_text",
+]
 
 #: Pattern of the names under which files are written before they are renamed.
 TEMPORARY = ".*.tmp"
@@ -49,6 +61,45 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading. Opening a pipe could wait forever, and a device may never end.
+
+    Raises:
+        OSError: The file cannot be opened, or is a folder, pipe, socket or device.
+        ValueError: The path contains a NUL character.
+    """
+    # Without waiting for a process that writes to the pipe.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | Path, limit: int | None = None) -> bytes:
+    """Read a regular file.
+
+    Args:
+        path: File to read.
+        limit: Largest size in bytes.
+
+    Raises:
+        OSError: As for :func:`open_regular`, or the file is larger than the limit.
+        ValueError: The path contains a NUL character.
+    """
+    with open_regular(path) as file:
+        content = file.read(-1 if limit is None else limit + 1)
+    if limit is not None and len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+    return content
 
 
 @contextlib.contextmanager

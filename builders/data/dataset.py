@@ -71,7 +71,7 @@ class Dataset:
         Args:
             resolution: Side in pixels that images are resized to by area averaging. Default: that of the card, or the
                 shorter side of the first image.
-            split: "train", "val" (about one sample in ten) or "all".
+            split: "train", "val" (about one sample in ten), "all", or another split of the card, such as "test".
             seed: Seed of the order of samples.
             crop: Whether to take the "center" square of an image, or a "random" one in each epoch.
             memory: Whether to hold the decoded images in memory. Default: if they take less than 1 GiB. Random crops
@@ -138,7 +138,7 @@ class Dataset:
 
     def _shards(self, split: str) -> tuple[tuple[Path, ...], bool]:
         """Return the shards to read, and whether all of their samples are in the split."""
-        if split not in ("train", "val", "all"):
+        if split not in ("train", "val", "all", *self.shards):
             raise DataError(f"no split {split!r}; there are train, val and all")
         if split == "all":
             return tuple(shard for shards in self.shards.values() for shard in shards), True

@@ -10,6 +10,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from builders.data.errors import DataError
+from builders.data.recognition.folder_kind import folder_kind
+from builders.data.recognition.formats import SHARDS
 from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.errors import did_you_mean
@@ -22,7 +24,6 @@ __all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_dataset
 CARD = "dataset.yaml"
 #: File with the plan of a pack; a pack without a card is not finished.
 PLAN = ".pack.json"
-SHARDS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 
 
 class Split(BaseModel):
@@ -106,6 +107,7 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
         shards = tuple(sorted(child for child in path.iterdir() if child.name.endswith(SHARDS) and child.is_file()))
         if not shards:
             raise DataError(f"{path}: no {CARD} and no shards ({', '.join(SHARDS)}) in this folder")
+        folder_kind(path)
         return shards
     if path.exists():
         return (path,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from torch import Tensor
 
 from builders.data.decoding import decode_image, fit
 from builders.data.errors import DataError
-from builders.data.shards import IMAGES
+from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.left_out import LeftOutWarning
+from builders.data.recognition.walk import walk
+from builders.files import read_regular
 
 __all__ = ["SAMPLES", "find_images", "read_images"]
 
@@ -31,14 +35,13 @@ def find_images(folder: str | Path) -> tuple[Path, ...]:
         levels = [child.name for child in sorted(folder.iterdir()) if child.is_dir()]
         example = f", such as {folder / levels[-1]}" if levels else ""
         raise DataError(f"{folder}: holds samples at several resolutions; give the folder of one level{example}")
-    found = tuple(sorted(path for path in folder.rglob("*") if _is_image(path)))
+    walked = walk(folder)
+    found = tuple(folder / name for name in walked.files if extension_of(name) in IMAGES)
     if not found:
         raise DataError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder")
+    if walked.left_out:
+        warnings.warn(f"{folder}: left out {'; '.join(walked.left_out.lines())}", LeftOutWarning, stacklevel=3)
     return found
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower().lstrip(".") in IMAGES and path.is_file() and not path.name.startswith(".")
 
 
 def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tensor, tuple[str, ...]]:
@@ -58,7 +61,7 @@ def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tens
     paths = find_images(folder)
     images: list[np.ndarray] = []
     for path in paths:
-        image = decode_image(path.read_bytes(), str(path))
+        image = decode_image(read_regular(path), str(path))
         pixels = np.asarray(image) if resolution is None else fit(image, resolution)
         if images and pixels.shape != images[0].shape:
             first = "x".join(map(str, images[0].shape[1::-1]))

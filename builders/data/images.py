@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,12 @@ class Images(ABC):
     split: str
     #: Class indices (N,) int64 into ``card.classes``; ``len(card.classes)`` if the class is unknown.
     classes: Tensor
+
+    @property
+    def dataset(self) -> DatasetCard:
+        """Former name of ``card``."""
+        warnings.warn("dataset is now card; the old name goes in version 0.3", FutureWarning, stacklevel=2)
+        return self.card
 
     @abstractmethod
     def __len__(self) -> int:

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from builders.data.errors import DataError, HostileShardError
+from builders.data.recognition.formats import IMAGES
 
 __all__ = ["IMAGES", "check_shard", "contents", "read_samples", "read_shard", "sample_facts"]
 
-#: Extensions of images, in order of preference.
-IMAGES = ("png", "webp", "jpg", "jpeg", "gif")
 TEXTS = ("json", "txt", "cls")
 #: JSON keys of captions and labels, in order of preference. Groups of near-duplicates have no default key, because
 #: "group" is often the name of a label.

@@ -62,14 +62,14 @@ def open_images(
     Raises:
         DataError: There are no such images, or they cannot be read.
     """
-    from builders.data.dataset_card import CARD, SHARDS, list_datasets
+    from builders.data.dataset_card import list_datasets
     from builders.data.image_folder import read_images
     from builders.data.open import open_dataset
+    from builders.data.recognition.folder_kind import folder_kind
 
     if isinstance(name_or_path, str) and name_or_path not in list_datasets():
         path = Path(name_or_path)
-        plain = path.is_dir() and not (path / CARD).is_file()
-        if plain and not any(child.name.endswith(SHARDS) for child in path.iterdir()):
+        if path.is_dir() and folder_kind(path) == "images":
             images, _ = read_images(path, resolution)
             return ImageSet(path.resolve().name, "", images)
     dataset = open_dataset(name_or_path)

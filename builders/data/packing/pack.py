@@ -33,7 +33,7 @@ from builders.data.packing.shard import (
     stamp,
     stored_key,
 )
-from builders.data.packing.sources import PackError, Source
+from builders.data.packing.source import PackError, Source
 from builders.data.splits import is_held_out
 from builders.files import TEMPORARY, write_text
 
@@ -149,9 +149,14 @@ def _sorted_sources(sources: Sequence[Source]) -> list[Source]:
 
 def _plan(sources: Sequence[Source], settings: PackSettings, val: str) -> list[ShardPlan]:
     """Return which samples go into which shard; names of validation shards begin with ``val``."""
-    splits: dict[str, list[Source]] = {"train": [], val: []}
+    splits: dict[str, list[Source]] = {"train": [], val: [], "test": []}
+    # A source that assigns samples to val needs no other ones held out.
+    hold_out = settings.val and not any(source.split == "val" for source in sources)
     for source in sources:
-        splits[val if settings.val and is_held_out(source.group or source.key) else "train"].append(source)
+        split = source.split
+        if split in ("", "train"):
+            split = "val" if hold_out and is_held_out(source.group or source.key) else "train"
+        splits[val if split == "val" else split].append(source)
     stamps = {path: stamp(path) for path in {source.path for source in sources}}
     size = settings.samples_per_shard
     return [
@@ -290,7 +295,7 @@ def _write_card(
     import yaml
 
     splits: dict[str, dict[str, Any]] = {}
-    for split in ("train", "val"):
+    for split in ("train", "val", "test"):
         written = [shard.path for shard in shards if shard.split == split and reports[shard.path].samples]
         if written:
             splits[split] = {"shards": written, "samples": sum(reports[path].samples for path in written)}

@@ -13,7 +13,7 @@ import re
 import tarfile
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import InitVar, asdict, dataclass
+from dataclasses import InitVar, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from PIL import Image
 
 from builders.data.decoding import LIMIT, MAX_PIXELS, decode_image, fit
 from builders.data.errors import DataError
-from builders.data.packing.sources import Source
+from builders.data.packing.source import Source
 from builders.data.shards import MAX_MEMBER
 from builders.files import replacing, write_text
 
@@ -69,6 +69,16 @@ class PackSettings:
             object.__setattr__(self, "val", held_out)
 
 
+#: Attributes of images that the identity of a shard has always depended on.
+_FIRST = ("key", "path", "extension", "caption", "category", "group", "offset", "size", "problem")
+
+
+def _facts(source: Source) -> dict[str, Any]:
+    """Return the attributes of an image; later ones only if they are set, so that earlier packs can be resumed."""
+    defaults = {field.name: field.default for field in fields(source)}
+    return {name: value for name, value in asdict(source).items() if name in _FIRST or value != defaults[name]}
+
+
 class Stopped(Exception):
     """Packing was asked to stop in the middle of a shard."""
 
@@ -99,14 +109,14 @@ class ShardPlan:
         digest = hashlib.sha256()
         for source in sources:
             # The folder of a file does not matter.
-            facts = asdict(source) | {"path": Path(source.path).name, "stamp": stamps[source.path]}
+            facts = _facts(source) | {"path": Path(source.path).name, "stamp": stamps[source.path]}
             digest.update(json.dumps(facts, sort_keys=True).encode() + b"\n")
         return cls(path, sources, digest.hexdigest())
 
     @property
     def split(self) -> str:
-        """Split of the samples: train or val."""
-        return "train" if self.path.startswith("train-") else "val"
+        """Split of the samples: train, val or test."""
+        return next((split for split in ("train", "test") if self.path.startswith(f"{split}-")), "val")
 
     def report(self, out: Path) -> Path:
         """Return the path of the report, which is written beside the finished shard."""

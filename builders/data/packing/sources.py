@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from builders.data.dataset_card import CARD, SHARDS, find_dataset, list_datasets
 from builders.data.errors import DataError
-from builders.data.shard_index import index_shard
+from builders.data.packing.folders import recognise_images
+from builders.data.packing.layout import Layout, Recognised, clean, list_folder
+from builders.data.packing.shard_sources import recognise_shards
+from builders.data.packing.source import PackError, Source
+from builders.data.recognition.folder_kind import folder_kind
 from builders.data.shards import IMAGES
 from specs.errors import did_you_mean
 
-__all__ = ["PackError", "Source", "find_sources"]
+__all__ = ["PackError", "Source", "find_sources", "recognise"]
 
 #: File that describes the images of a folder, as in Hugging Face's imagefolder.
 TABLE = "metadata.jsonl"
@@ -30,60 +32,6 @@ Row = Mapping[str, str | None]
 Columns = Mapping[str, tuple[str, ...]]
 
 
-class PackError(DataError):
-    """A dataset cannot be packed; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An image to pack: a file, or a member of a shard.
-
-    Attributes:
-        key: Key of the sample.
-        path: Path of the image or the shard.
-        extension: Extension of the image, without a dot.
-        caption: Caption, "" if there is none.
-        category: Name of the class, "" if unknown.
-        group: Group of near-duplicates, which stay in one split; "" if the image is its own group.
-        offset: Position in the shard.
-        size: Number of bytes in the shard; None for a file.
-        problem: Why the image cannot be packed, if that is known.
-    """
-
-    key: str
-    path: str
-    extension: str
-    caption: str = ""
-    category: str = ""
-    group: str = ""
-    offset: int = 0
-    size: int | None = None
-    problem: str = ""
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the image is a file and not a member of a shard."""
-        return self.size is None and not self.problem
-
-    @property
-    def origin(self) -> str:
-        """Name of the image in messages."""
-        return self.path if self.size is None else f"{self.path}: {self.key}.{self.extension}"
-
-    def read(self) -> bytes:
-        """Return the image as it is stored.
-
-        Raises:
-            OSError: The file cannot be read.
-            DataError: The image cannot be packed.
-        """
-        if self.problem:
-            raise DataError(self.problem)
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            return file.read() if self.size is None else file.read(self.size)
-
-
 def find_sources(
     path: str | Path,
     *,
@@ -92,20 +40,35 @@ def find_sources(
     group: str | None = None,
     image: str | None = None,
 ) -> list[Source]:
-    """Return the images of a folder, of a CSV or JSONL file, or of shards.
+    """Return the images of a source; see :func:`recognise`, which also returns its layout."""
+    return list(recognise(path, caption=caption, label=label, group=group, image=image).sources)
+
+
+def recognise(
+    path: str | Path,
+    *,
+    caption: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    image: str | None = None,
+) -> Recognised:
+    """Return the images of a folder, of a CSV or JSONL file, or of shards, and their layout.
 
     Args:
-        path: Folder of images, with a ``metadata.jsonl``, or with subfolders as labels and ``NAME.txt`` beside an image
-            as its caption; a ``.csv``, ``.tsv`` or ``.jsonl`` file; or a shard or a brace range of shards.
-        caption: Column or JSON key of captions. Default: the first of caption, text, prompt, annotation.
-        label: Column or JSON key of labels. Default: the first of category, label, class, cls.
+        path: Folder of images, with a ``metadata.jsonl``, or in one of the layouts of
+            :mod:`builders.data.packing.folders`; a ``.csv``, ``.tsv`` or ``.jsonl`` file; or a shard or a brace range
+            of shards.
+        caption: Column or JSON key of captions, or the name of a shard's members that hold them. Default: the first of
+            caption, text, prompt, annotation.
+        label: Column or JSON key of labels; "folder" for the names of subfolders. Default: the first of category,
+            label, class, cls.
         group: Column or JSON key of groups of near-duplicates, which stay in one split. Default: "group" in datasets
             with a ``dataset.yaml``, otherwise none.
-        image: Column or JSON key of image paths, relative to the file. Default: the first of path, image, file,
-            file_name, filename.
+        image: Column or JSON key of image paths, relative to the file, or the name of a shard's members that hold
+            images. Default: the first of path, image, file, file_name, filename.
 
     Raises:
-        PackError: The path does not exist, has no images, or a given column is missing.
+        PackError: The path does not exist, has no images, is ambiguous, or a given column is missing.
     """
     columns = {
         "caption": (caption,) if caption else CAPTIONS,
@@ -113,38 +76,32 @@ def find_sources(
         "group": (group,) if group else (),
     }
     images = (image,) if image else PATHS
-    given, path = str(path), Path(path)
-    if path.is_dir() and (path / TABLE).is_file():
-        found = _table(path / TABLE, columns, images)
-    elif path.is_dir() and not any(child.name.endswith((*SHARDS, CARD)) for child in path.iterdir()):
-        found = _folder(path)
-    elif path.suffix.lower() in (".csv", ".tsv", *JSON_LINES):
-        found = _table(path, columns, images)
-    else:
-        found = _shards(given, columns)
+    given, path = str(path), Path(path).expanduser()
+    try:
+        if path.is_dir() and (path / TABLE).is_file():
+            found = _from_table(path / TABLE, columns, images)
+        elif path.is_dir() and folder_kind(path) == "images":
+            found = recognise_images(list_folder(path), label)
+        elif path.suffix.lower() in (".csv", ".tsv", *JSON_LINES):
+            found = _from_table(path, columns, images)
+        else:
+            found = recognise_shards(given, columns)
+    except PackError:
+        raise
+    except DataError as error:
+        raise PackError(str(error)) from None
     for option, attribute, name in (
         ("--caption", "caption", caption),
         ("--label", "category", label),
         ("--group", "group", group),
     ):
-        if name is not None and found and not any(getattr(source, attribute) for source in found):
+        if name is not None and found.sources and not any(getattr(source, attribute) for source in found.sources):
             raise PackError(f"{path}: no image has a {name!r}, which {option} names")
     return found
 
 
-def _folder(folder: Path) -> list[Source]:
-    # Imports torch, which the processes of a pack do not need.
-    from builders.data.image_folder import find_images
-
-    found = []
-    for path in find_images(folder):
-        relative = path.relative_to(folder)
-        text = path.with_suffix(".txt")
-        caption = text.read_text(encoding="utf-8", errors="replace").strip() if text.is_file() else ""
-        label = relative.parts[0] if len(relative.parts) > 1 else ""
-        key = relative.with_suffix("").as_posix()
-        found.append(Source(_clean(key), str(path), path.suffix.lower().lstrip("."), caption, _clean(label)))
-    return found
+def _from_table(path: Path, columns: Columns, images: tuple[str, ...]) -> Recognised:
+    return Recognised(tuple(_table(path, columns, images)), Layout(f"{path}: table of images"))
 
 
 def _table(path: Path, columns: Columns, images: tuple[str, ...]) -> list[Source]:
@@ -164,8 +121,8 @@ def _table(path: Path, columns: Columns, images: tuple[str, ...]) -> list[Source
         key = Path(name).with_suffix("").as_posix().lstrip("./") or str(number)
         if ".." in Path(key).parts:
             key = f"{number:08d}"
-        caption, label, group = (_clean(_first(row, columns[kind])) for kind in ("caption", "label", "group"))
-        found.append(Source(_clean(key), str(image), extension, caption, label, group))
+        caption, label, group = (clean(_first(row, columns[kind])) for kind in ("caption", "label", "group"))
+        found.append(Source(clean(key), str(image), extension, caption, label, group))
     return found
 
 
@@ -213,39 +170,6 @@ def _json_lines(path: Path) -> list[tuple[int, Row]]:
     return rows
 
 
-def _shards(given: str, columns: Columns) -> list[Source]:
-    try:
-        _, splits = find_dataset(given)
-    except DataError as error:
-        raise PackError(str(error)) from None
-    has_card = given in list_datasets() or (Path(given) / CARD).is_file()
-    groups = columns["group"] or (("group",) if has_card else ())
-    names = {"caption": columns["caption"], "category": columns["label"], "group": groups}
-    shards = [shard for paths in splits.values() for shard in paths]
-    return [source for number, shard in enumerate(shards) for source in _members(number, shard, names)]
-
-
-def _members(number: int, shard: Path, names: Mapping[str, tuple[str, ...]]) -> list[Source]:
-    found = []
-    errors: list[DataError] = []
-    for member in index_shard(shard, errors.append, names):
-        if member.content is not None:
-            raise PackError(f"{shard}: compressed shards cannot be packed again; decompress them first")
-        key, _, extension = member.name.rpartition(".")
-        group = _clean(member.group) if member.group != member.key else ""
-        facts = (member.caption, member.category, group, member.offset, member.size)
-        found.append(Source(_clean(f"{number:05d}/{key}"), str(shard), extension.lower(), *facts))
-    # The dot keeps these keys apart from those of members.
-    return found + [
-        Source(f"{number:05d}/.{place}", str(shard), "", problem=str(error)) for place, error in enumerate(errors)
-    ]
-
-
 def _first(row: Row, columns: tuple[str, ...]) -> str:
     """Return the first text in some columns that is not empty."""
     return next((text.strip() for column in columns if (text := row.get(column))), "")
-
-
-def _clean(text: str) -> str:
-    """Return a text without lone surrogates (from file names that are not UTF-8), which JSON and YAML cannot hold."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -21,6 +21,12 @@ def pack(
     val: Annotated[bool, typer.Option(help="Hold about one sample in ten out for validation.")] = True,
     licence: Annotated[str | None, typer.Option(help="Licence of the images, recorded in the card.")] = None,
     attribution: Annotated[str, typer.Option(help="Attribution of the images, recorded in the card.")] = "",
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image", "--image-column", help="Column or JSON key of image paths, or name of the images in shards."
+        ),
+    ] = None,
     caption: Annotated[str | None, typer.Option(help="Column or JSON key of captions.")] = None,
     label: Annotated[str | None, typer.Option(help="Column or JSON key of labels.")] = None,
     group: Annotated[
@@ -34,19 +40,22 @@ def pack(
     """Pack images with captions or labels into webdataset shards. Run the same command to resume."""
     from builders.data.packing.pack import PackSettings, check_settings
     from builders.data.packing.pack import pack as run
-    from builders.data.packing.sources import find_sources
+    from builders.data.packing.sources import recognise
     from zoo.terminal.progress import phase_bars
 
     settings = PackSettings(resolution, resize, val, samples, max_broken, licence or "not stated", attribution)
     check_settings(settings, workers)
     if out.resolve() == Path(source).resolve():
         raise ValueError(f"{out}: is the source; choose another folder for the shards")
-    sources = find_sources(source, caption=caption, label=label, group=group)
+    found = recognise(source, caption=caption, label=label, group=group, image=image)
+    print(found.layout)
+    for line in found.layout.left_out:
+        print(f"left out: {line}", file=sys.stderr)
     if licence is None:
         print("warning: no --licence; 'not stated' is recorded", file=sys.stderr)
     with phase_bars(quiet) as show:
         packed = run(
-            sources,
+            found.sources,
             out,
             name or out.resolve().name,
             settings,

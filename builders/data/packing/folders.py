@@ -1,0 +1,172 @@
+"""Layouts of folders of images: classes, splits, img2dataset, and StyleGAN."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from builders.data.errors import DataError
+from builders.data.packing.edm import EDM, edm_labels
+from builders.data.packing.layout import Layout, Listing, Recognised, clean
+from builders.data.packing.source import PackError, Source
+from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.split_folders import SplitFolders, find_splits
+from builders.data.recognition.text import decode_text
+
+__all__ = ["FOLDER", "recognise_images"]
+
+#: ``--label`` that makes the names of folders the labels, whatever they look like.
+FOLDER = "folder"
+#: Extensions of captions, in order of preference.
+CAPTIONS = ("txt", "caption")
+#: Extensions of files that describe a dataset, or accompany it.
+COMPANIONS = frozenset(("json", "jsonl", "csv", "tsv", "parquet", "yaml", "yml", "md", "html", "pdf", "log", "db"))
+#: Folders whose name says only that they hold the images.
+WRAPPERS = frozenset(("images", "image", "imgs", "img", "jpegimages"))
+_NUMBER = re.compile(r"\d{4,}")
+_STYLEGAN = re.compile(r"img\d{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """Labels of a folder: where they come from, and labels by path; or the names of folders."""
+
+    text: str
+    by_path: Mapping[str, str] | None = None
+
+    def of(self, name: str, path: str) -> str:
+        """Return the label of an image, whose path without the folder of its split is given too."""
+        if self.by_path is not None:
+            return self.by_path.get(name, "")
+        return path.partition("/")[0] if self.text and "/" in path else ""
+
+
+def recognise_images(listing: Listing, label: str | None = None) -> Recognised:
+    """Return the images of a folder or an archive, with the labels, captions and splits that its layout gives.
+
+    Args:
+        listing: Files of the folder or archive.
+        label: "folder" makes the names of folders the labels, also where they look like splits or numbers of shards.
+
+    Raises:
+        PackError: There are no images, or the layout is ambiguous.
+    """
+    images = [name for name in listing.files if extension_of(name) in IMAGES]
+    left_out = _left_out(listing, images)
+    if not images:
+        raise PackError(_no_images(listing, left_out))
+    forced = label == FOLDER
+    try:
+        splits = SplitFolders() if forced else find_splits(images, listing.name)
+    except DataError as error:
+        raise PackError(str(error)) from None
+    paths = _unwrapped({name: splits.of(name)[1] for name in images}) if not forced else {name: name for name in images}
+    labels = _Labels("folders") if forced else _find_labels(listing, paths, left_out)
+    texts = _texts(listing.files)
+    sources = []
+    for name in images:
+        category = clean(labels.of(name, paths[name]))
+        sources.append(
+            _with_caption(listing, listing.source(name, category=category, split=splits.of(name)[0]), name, texts)
+        )
+    classes = sorted({source.category for source in sources} - {""})
+    captions = sum(bool(source.caption) for source in sources)
+    layout = Layout(
+        kind=f"{listing.name}: folder of {len(images):,} image{'s' * (len(images) != 1)}",
+        labels=f"{labels.text} ({_listed(classes)})" if classes else labels.text if labels.by_path is not None else "",
+        captions=f"text files ({captions:,})" if captions else "",
+        splits=tuple(
+            f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split
+        ),
+        left_out=left_out.lines(),
+    )
+    return Recognised(tuple(sources), layout)
+
+
+def _no_images(listing: Listing, left_out: LeftOut) -> str:
+    others = f"; {'; '.join(left_out.lines())}" if left_out else ""
+    return f"{listing.name}: no images ({', '.join(IMAGES)}) in this folder{others}"
+
+
+def _left_out(listing: Listing, images: Sequence[str]) -> LeftOut:
+    """Return what is not read: files of other kinds, and texts that belong to no image."""
+    found = LeftOut()
+    found.update(listing.left_out)
+    stems = {image.rpartition(".")[0] for image in images} | set(images)
+    for name in listing.files:
+        extension = extension_of(name)
+        if extension in CAPTIONS:
+            if name.rpartition(".")[0] not in stems:
+                found.add("texts without an image", name)
+        elif extension not in IMAGES and extension not in COMPANIONS:
+            found.add(f".{extension} files" if extension else "files without an extension", name)
+    return found
+
+
+def _unwrapped(paths: Mapping[str, str]) -> dict[str, str]:
+    """Return paths without a folder that holds all images, if its name says no more."""
+    first = {path.partition("/")[0].lower() if "/" in path else "" for path in paths.values()}
+    wrapped = len(first) == 1 and first <= WRAPPERS
+    return {name: path.partition("/")[2] if wrapped else path for name, path in paths.items()}
+
+
+def _find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) -> _Labels:
+    """Return where the labels of a folder come from."""
+    if EDM in listing.files:
+        labels = edm_labels(listing.read(EDM), f"{listing.name}/{EDM}")
+        if labels is not None:
+            for name in sorted(set(labels) - set(paths)):
+                left_out.add(f"images that {EDM} lists and that are missing", name)
+            for name in paths:
+                if labels and name not in labels:
+                    left_out.add(f"labels missing in {EDM}", name)
+            return _Labels(EDM if labels else "", labels)
+    folders = {path.partition("/")[0] for path in paths.values() if "/" in path}
+    if not folders or not all(_NUMBER.fullmatch(folder) for folder in folders):
+        return _Labels("folders")
+    if _are_shards(listing, paths, folders):
+        return _Labels("", {})
+    raise PackError(
+        f"{listing.name}: the folders {_listed(sorted(folders))} look like numbers of shards, which are no labels. If "
+        f"they are labels, add --label {FOLDER}; if not, move the images into one folder or list them in a CSV file"
+    )
+
+
+def _are_shards(listing: Listing, paths: Mapping[str, str], folders: set[str]) -> bool:
+    """Return whether folders with numbers are those of img2dataset or StyleGAN."""
+    beside = {f"{folder}{end}" for folder in folders for end in ("_stats.json", ".parquet")}
+    if beside & {name.rpartition("/")[2] for name in listing.files}:
+        return True
+    names = [path.split("/") for path in paths.values() if "/" in path]
+    stems = [(folder, name.rpartition(".")[0]) for folder, *_, name in names]
+    return all(_STYLEGAN.fullmatch(stem) for _, stem in stems) or all(
+        stem.isdecimal() and len(stem) > len(folder) and stem.startswith(folder) for folder, stem in stems
+    )
+
+
+def _texts(files: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Return the files of captions by what they belong to and their extension."""
+    return {
+        (name.rpartition(".")[0], extension): name for name in files if (extension := extension_of(name)) in CAPTIONS
+    }
+
+
+def _with_caption(listing: Listing, source: Source, name: str, texts: Mapping[tuple[str, str], str]) -> Source:
+    """Return an image with the caption beside it, or with the reason why the caption cannot be read."""
+    stems = (name.rpartition(".")[0], name)
+    text = next((texts[stem, kind] for stem in stems for kind in CAPTIONS if (stem, kind) in texts), None)
+    if text is None:
+        return source
+    try:
+        return replace(source, caption=decode_text(listing.read(text), f"{listing.name}/{text}").strip())
+    except DataError as error:
+        return replace(source, problem=str(error))
+    except OSError as error:
+        return replace(source, problem=f"{listing.name}/{text}: {error.strerror or error}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f", ... {names[-1]}" if len(names) > 5 else "")

@@ -1,0 +1,35 @@
+"""Whether a folder holds shards or images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from builders.data.errors import DataError
+from builders.data.recognition.formats import IMAGES, SHARDS, extension_of
+from builders.data.recognition.walk import is_hidden, walk
+
+__all__ = ["folder_kind"]
+
+
+def folder_kind(folder: Path) -> Literal["shards", "images"]:
+    """Return what a folder is read as: a ``dataset.yaml`` or shards, or a folder of images.
+
+    Raises:
+        DataError: The folder holds shards and images.
+    """
+    if any((folder / name).exists() for name in ("dataset.yaml", ".pack.json")):
+        return "shards"
+    shards = sorted(
+        child.name for child in folder.iterdir() if child.name.endswith(SHARDS) and not is_hidden(child.name)
+    )
+    if not shards:
+        return "images"
+    image = next((name for name in walk(folder).files if extension_of(name) in IMAGES), None)
+    if image is None:
+        return "shards"
+    tar = folder / shards[0]
+    raise DataError(
+        f"{folder}: holds images (such as {image}) and archives (such as {shards[0]}), and either could be the data. "
+        f"For the images, move {shards[0]} out of the folder; for the archives, give {tar} or a brace range"
+    )

@@ -1,0 +1,56 @@
+"""What a reader leaves out: counted by kind, with examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["LeftOut", "LeftOutWarning"]
+
+#: Number of names that a line shows.
+NAMED = 3
+
+
+class LeftOutWarning(UserWarning):
+    """Files or members of a dataset are not read."""
+
+
+@dataclass
+class LeftOut:
+    """Files or members that are not read, by kind ("links", "files named .psd").
+
+    Attributes:
+        counts: Number of names by kind.
+        examples: The first names by kind.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str, count: int = 1) -> None:
+        """Count a name of a kind."""
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        shown = self.examples.setdefault(kind, [])
+        if len(shown) < NAMED:
+            shown.append(name.encode("utf-8", "backslashreplace").decode())
+
+    def update(self, other: LeftOut) -> None:
+        """Add all counts of another."""
+        for kind, count in other.counts.items():
+            names = other.examples[kind]
+            for name in names:
+                self.add(kind, name)
+            self.counts[kind] += count - len(names)
+
+    def lines(self) -> tuple[str, ...]:
+        """Return a line per kind: ``links: 3 (a, b, c)``."""
+        return tuple(_line(kind, count, self.examples) for kind, count in self.counts.items())
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+
+def _line(kind: str, count: int, examples: Mapping[str, list[str]]) -> str:
+    shown = examples[kind]
+    more = ", ..." if count > len(shown) else ""
+    return f"{kind}: {count:,} ({', '.join(shown)}{more})"

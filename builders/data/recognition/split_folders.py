@@ -1,0 +1,74 @@
+"""Splits by the names of folders: ``train/cat/0.png`` or ``cat/train/0.png``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from builders.data.errors import DataError
+
+__all__ = ["SplitFolders", "find_splits", "split_of"]
+
+_NAMES = {
+    "train": ("train", "training", "trainset", "train_set"),
+    "val": ("val", "valid", "validation", "valset", "val_set", "dev", "eval", "held_out", "heldout", "holdout"),
+    "test": ("test", "testing", "testset", "test_set"),
+}
+_SPLITS = {name: split for split, names in _NAMES.items() for name in names}
+#: A year, as in ``train2017``.
+_YEAR = re.compile(r"[-_ ]?(19|20)\d\d$")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFolders:
+    """Which part of the path of an image names its split.
+
+    Attributes:
+        depth: Index of that part; None if there are no splits.
+    """
+
+    depth: int | None = None
+
+    def of(self, name: str) -> tuple[str, str]:
+        """Return the split of an image ("" if it has none), and its path without the folder of the split."""
+        if self.depth is None:
+            return "", name
+        parts = name.split("/")
+        return split_of(parts[self.depth]), "/".join(parts[: self.depth] + parts[self.depth + 1 :])
+
+
+def split_of(folder: str) -> str:
+    """Return the split that a folder's name stands for: "train", "val", "test", or "" for none."""
+    return _SPLITS.get(_YEAR.sub("", folder.lower()).replace("-", "_"), "")
+
+
+def find_splits(images: Sequence[str], source: str) -> SplitFolders:
+    """Return how folders assign splits.
+
+    The folders of one depth are splits if all of them have names of splits and one is called train.
+
+    Args:
+        images: Paths of images, separated by "/".
+        source: Name of the folder in messages.
+
+    Raises:
+        DataError: Some of the folders at the top are splits, and others are not.
+    """
+    for depth in (0, 1):
+        folders = {parts[depth] for image in images if len(parts := image.split("/")) > depth + 1}
+        outside = [image for image in images if image.count("/") <= depth]
+        splits = {split for folder in folders if (split := split_of(folder))}
+        others = sorted(folder for folder in folders if not split_of(folder))
+        if "train" not in splits:
+            continue
+        if not others and not outside:
+            return SplitFolders(depth)
+        if depth == 0 and len(splits) > 1:
+            named = sorted(folders - set(others))
+            beside = f"folders {', '.join(others[:3])}" if others else f"images such as {outside[0]}"
+            raise DataError(
+                f"{source}: the folders {', '.join(named)} look like splits, but there are {beside} beside them. If "
+                "they are splits, move the others away; if all folders are labels, add --label folder"
+            )
+    return SplitFolders()

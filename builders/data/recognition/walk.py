@@ -1,0 +1,103 @@
+"""Walks through folders: hidden files are skipped, links are followed inside the folder, and loops are left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.data.recognition.left_out import LeftOut
+
+__all__ = ["Walk", "is_hidden", "walk"]
+
+#: Names, besides those with a leading dot, that operating systems create.
+SYSTEM = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
+SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The regular files of a folder: names relative to it, separated by "/" and sorted part by part."""
+
+    files: tuple[str, ...]
+    left_out: LeftOut
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a path has a part that is hidden, or that an operating system created."""
+    return any(
+        part.startswith(".") or part.lower() in SYSTEM or part.lower() in SYSTEM_FILES for part in name.split("/")
+    )
+
+
+def walk(folder: str | Path) -> Walk:
+    """List the regular files in a folder and its subfolders, without hidden ones.
+
+    Links to folders inside the folder are followed, each once. Links to folders outside of it, loops, broken links,
+    pipes and devices are left out and counted.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    walker = _Walker(os.path.realpath(folder))
+    found = walker.files(str(folder), "", frozenset((walker.root,)))
+    return Walk(tuple(sorted(found, key=lambda name: name.split("/"))), walker.left_out)
+
+
+class _Walker:
+    """A walk through a folder, which knows the links it has followed."""
+
+    def __init__(self, root: str) -> None:
+        self.root, self.left_out = root, LeftOut()
+        self._followed: set[str] = set()
+
+    def files(self, path: str, prefix: str, above: frozenset[str]) -> Iterator[str]:
+        """Yield the files of a folder; ``above`` are the folders that it lies in, without links."""
+        with os.scandir(path) as entries:
+            for entry in sorted(entries, key=lambda each: each.name):
+                if is_hidden(entry.name):
+                    continue
+                name = prefix + entry.name
+                kind = _kind(entry)
+                if kind == "folder":
+                    yield from self._folder(entry, name, above)
+                elif kind == "file":
+                    yield name
+                else:
+                    self.left_out.add(kind, name)
+
+    def _folder(self, entry: os.DirEntry[str], name: str, above: frozenset[str]) -> Iterator[str]:
+        real = os.path.realpath(entry.path)
+        if entry.is_symlink() and not self._may_follow(entry, name, real, above):
+            return
+        try:
+            yield from self.files(entry.path, name + "/", above | {real})
+        except OSError:
+            self.left_out.add("folders that cannot be read", name)
+
+    def _may_follow(self, entry: os.DirEntry[str], name: str, real: str, above: frozenset[str]) -> bool:
+        """Return whether to follow a link, each of which is followed once however many paths lead to it."""
+        place = os.path.join(os.path.realpath(os.path.dirname(entry.path)), entry.name)
+        if place in self._followed:
+            return False
+        if real in above:
+            self.left_out.add("links to a folder that contains them", name)
+        elif os.path.commonpath((real, self.root)) != self.root:
+            self.left_out.add("links to folders outside of the source", name)
+        else:
+            self._followed.add(place)
+            return True
+        return False
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return "folder", "file", or the kind of what is left out."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+        return "broken links" if entry.is_symlink() else "pipes, sockets and devices"
+    except OSError:  # a loop of links
+        return "broken links"

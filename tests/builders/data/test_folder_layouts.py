@@ -1,0 +1,225 @@
+"""Layouts of folders of images: hidden files, links, splits, shards of img2dataset, labels of StyleGAN."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from builders.data.open import open_dataset
+from builders.data.packing.sources import PackError, find_sources, recognise
+from tests.helpers.packs import packed
+from tests.helpers.shards import encode, samples, write_tar
+
+PIXEL = encode(Image.new("RGB", (2, 2), (10, 20, 30)))
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Write files below a folder; images without content are pixels."""
+
+    def put(*names, **texts):
+        for name in names:
+            path = tmp_path / "set" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(texts.get(name, PIXEL))
+        return tmp_path / "set"
+
+    return put
+
+
+def facts(root, **options):
+    return {source.key: (source.category, source.split) for source in find_sources(root, **options)}
+
+
+def test_hidden_files_and_folders_are_skipped(put):
+    root = put("cat/0.png", "cat/.ipynb_checkpoints/0-checkpoint.png", ".ipynb_checkpoints/1.png", "cat/._0.png",
+               "__MACOSX/cat/0.png", "@eaDir/0.png", ".DS_Store", "cat/Thumbs.db", "dog/1.png")  # fmt: skip
+    found = recognise(root)
+    assert [source.key for source in found.sources] == ["cat/0", "dog/1"] and found.layout.left_out == ()
+    assert str(found.layout) == f"{root}: folder of 2 images; labels: folders (cat, dog); captions: none"
+
+
+def test_links_are_followed_inside_the_folder_and_otherwise_named(put, tmp_path):
+    root = put("raw/cat/0.png", "dog/1.png")
+    (tmp_path / "other").mkdir()
+    for link, target in (("linked", "raw/cat"), ("outside", "../other"), ("dog/up", ".."), ("gone", "nowhere"),
+                         ("turning", "turning")):  # fmt: skip
+        (root / link).symlink_to(target, target_is_directory=True)
+    found = recognise(root)
+    assert [source.key for source in found.sources] == ["dog/1", "linked/0", "raw/cat/0"]
+    assert found.layout.left_out == (
+        "links to a folder that contains them: 1 (dog/up)",
+        "broken links: 2 (gone, turning)",
+        "links to folders outside of the source: 1 (outside)",
+    )
+
+
+def test_links_between_folders_end(put):
+    root = put(*(f"{index}/x.png" for index in range(9)))
+    for a in range(9):
+        for b in range(9):
+            (root / str(a) / f"to{b}").symlink_to(root / str(b), target_is_directory=True)
+    assert 9 <= len(find_sources(root)) <= 9 + 81 * 9
+
+
+def test_a_link_to_a_file_is_read(put, tmp_path):
+    # As in the cache of the Hugging Face Hub, where files are links to blobs.
+    root = put("cat/0.png")
+    (tmp_path / "blob").write_bytes(PIXEL)
+    (root / "cat" / "1.png").symlink_to(tmp_path / "blob")
+    assert set(facts(root)) == {"cat/0", "cat/1"}
+
+
+def test_pipes_are_named_and_not_opened(put):
+    root = put("0.png")
+    os.mkfifo(root / "pipe.png")
+    os.mkfifo(root / "0.txt")
+    found = recognise(root)
+    assert [source.caption for source in found.sources] == [""]
+    assert found.layout.left_out == ("pipes, sockets and devices: 2 (0.txt, pipe.png)",)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["train/cat/0", "val/cat/0", "train/dog/1"], [("cat", "train"), ("dog", "train"), ("cat", "val")]),
+        (["Training/cat/0", "Test/cat/0"], [("cat", "test"), ("cat", "train")]),
+        (["train2017/0", "val2017/0"], [("", "train"), ("", "val")]),
+        (["cat/train/0", "cat/validation/0"], [("cat", "train"), ("cat", "val")]),
+        (["images/train/0", "images/val/0"], [("", "train"), ("", "val")]),
+        (["bus/0", "train/1", "car/2"], [("bus", ""), ("car", ""), ("train", "")]),
+        (["train/0", "train/1"], [("", "train"), ("", "train")]),
+        (["images/0", "images/1"], [("", ""), ("", "")]),
+        (["images/0", "cat/1"], [("cat", ""), ("images", "")]),
+    ],
+)
+def test_splits(put, names, expected):
+    root = put(*(f"{name}.png" for name in names))
+    assert sorted(facts(root).items()) == sorted(
+        zip(sorted(names), list(expected), strict=True), key=lambda pair: pair[0]
+    )
+
+
+def test_splits_beside_other_folders_are_ambiguous(put):
+    root = put("train/0.png", "val/1.png", "cat/2.png")
+    with pytest.raises(PackError, match="the folders train, val look like splits, but there are folders cat beside"):
+        find_sources(root)
+    assert {label for label, _ in facts(root, label="folder").values()} == {"train", "val", "cat"}
+    (root / "cat" / "2.png").rename(root / "2.png")
+    with pytest.raises(PackError, match=r"images such as 2\.png beside"):
+        find_sources(root)
+
+
+def test_splits_are_packed(put, tmp_path):
+    root = put(*(f"{split}/{label}/{n}.png" for split in ("train", "val", "test") for label in "ab" for n in range(3)))
+    found = packed(root, tmp_path / "out")
+    assert found.samples == {"train": 6, "val": 6, "test": 6} and found.classes == ("a", "b")
+    dataset = open_dataset(tmp_path / "out")
+    for split, count in {"train": 6, "val": 6, "test": 6, "all": 18}.items():
+        data = dataset.load(2, split)
+        assert len(data) == count and (split == "all" or all(key.startswith(split) for key in data.keys))
+    # Without a folder for val, samples are held out of train, and none of test.
+    for path in sorted((root / "val").rglob("*.png")):
+        path.rename(root / "train" / path.parent.name / f"more{path.name}")
+    put(*(f"train/a/x{n}.png" for n in range(40)))
+    found = packed(root, tmp_path / "held")
+    assert found.samples["test"] == 6 and found.samples["train"] + found.samples["val"] == 52
+    assert 0 < found.samples["val"] < 15
+
+
+def test_labels_of_dataset_json(put):
+    names = [f"00000/img{n:08}.png" for n in range(3)]
+    labels = json.dumps({"labels": [[names[0], 7], [names[1], 0], ["00000/gone.png", 1]]}).encode()
+    found = recognise(put(*names, "dataset.json", **{"dataset.json": labels}))
+    assert [source.category for source in found.sources] == ["7", "0", ""]
+    assert found.layout.left_out == (
+        "images that dataset.json lists and that are missing: 1 (00000/gone.png)",
+        "labels missing in dataset.json: 1 (00000/img00000002.png)",
+    )
+    assert "labels: dataset.json (0, 7)" in str(found.layout)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "dataset.json: not JSON"),
+        ('{"labels": 3}', "labels must be a list of"),
+        ('{"labels": [["a.png", 0], 3]}', "dataset.json, label 2: not a pair"),
+        ('{"labels": [["a.png", [0, 1]]]}', "the label of a.png is a list or a mapping"),
+        ('{"labels": [["a.png", 1e400]]}', "label inf is no name of a class"),
+    ],
+)
+def test_broken_dataset_json(put, content, message):
+    with pytest.raises(PackError) as error:
+        find_sources(put("0/a.png", "dataset.json", **{"dataset.json": content.encode()}))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("content", ['{"labels": null}', '{"labels": []}', '{"labels": {}}'])
+def test_a_dataset_json_without_labels(put, content):
+    assert facts(put("00000/img00000000.png", "dataset.json", **{"dataset.json": content.encode()})) == {
+        "00000/img00000000": ("", "")
+    }
+
+
+def test_folders_of_img2dataset_are_no_labels(put):
+    texts = {f"0000{s}/0000{s}000{n}.txt": f"no. {s}{n}".encode() for s in range(2) for n in range(2)}
+    extras = {f"0000{s}_stats.json": b"{}" for s in range(2)} | {f"0000{s}.parquet": b"PAR1" for s in range(2)}
+    extras |= {name.replace(".txt", ".json"): b"{}" for name in texts}
+    root = put(*(name.replace("txt", "jpg") for name in texts), *texts, *extras, **texts, **extras)
+    found = recognise(root)
+    assert [(source.caption, source.category) for source in found.sources] == [
+        (f"no. {s}{n}", "") for s in range(2) for n in range(2)
+    ]
+    for name in extras:
+        (root / name).unlink()
+    assert {label for label, _ in facts(root).values()} == {""}  # known by the names of the images
+
+
+def test_numbers_that_may_be_labels_are_refused(put):
+    root = put("00000/a.png", "00001/b.png")
+    with pytest.raises(PackError, match=r"00000, 00001 look like numbers of shards.*add --label folder"):
+        find_sources(root)
+    assert [label for label, _ in facts(root, label="folder").values()] == ["00000", "00001"]
+    assert [label for label, _ in facts(put("../mnist/0/a.png", "../mnist/1/b.png").parent / "mnist").values()] == list(
+        "01"
+    )
+
+
+def test_archives_beside_images_are_refused(put, tmp_path, cli):
+    root = put("cat/0.png", "dog/1.png")
+    write_tar(root / "old.tar", samples(2))
+    for arguments in (("pack", root, "out", "--licence", "CC0"), ("inspect", root)):
+        code, _, err = cli("data", *arguments)
+        assert code == 2 and "holds images (such as cat/0.png) and archives (such as old.tar)" in err
+    (root / "old.tar").rename(root / ".old.tar")
+    assert set(facts(root)) == {"cat/0", "dog/1"}
+
+
+def test_shards_beside_other_files_are_read(put):
+    root = put("00000.parquet", "00000_stats.json", "readme.txt")
+    write_tar(root / "00000.tar", samples(2))
+    assert len(find_sources(root)) == 2
+
+
+def test_what_is_not_read_is_counted(put, cli):
+    root = put(
+        "0.png",
+        "1.PSD",
+        "2.psd",
+        "x.mp4",
+        "LICENSE",
+        "old.heic",
+        "old.txt",
+        "readme.md",
+        "0.txt",
+        "0.caption",
+        **{"0.txt": b"x"},
+    )
+    code, out, err = cli("data", "pack", root, "out", "--licence", "CC0", "-q")
+    assert code == 0 and "folder of 1 image; labels: none; captions: text files (1)" in out
+    assert "left out: .psd files: 2 (1.PSD, 2.psd)" in err and "left out: .heic files: 1 (old.heic)" in err
+    assert "left out: texts without an image: 1 (old.txt)" in err and "readme" not in err
