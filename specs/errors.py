@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from specs.addresses import shown_address, without_secrets
+
 __all__ = [
     "CODES",
     "AmbiguousName",
@@ -100,12 +102,12 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.position or self.file
-        head = f"error[{self.code}]: {self.message}"
+        head = without_secrets(f"error[{self.code}]: {self.message}")
         lines = [f"{where}: {head}" if where else head]
         if self.position is not None and self.position.text.strip():
             lines += _excerpt(self.position)
         for step in reversed(self.reached):
-            lines.append(f"  reached through {step}: {_clean(step.text.strip())[:_MAX_LINE]}")
+            lines.append(f"  reached through {step}: {_clean(without_secrets(step.text.strip()))[:_MAX_LINE]}")
         return "\n".join(lines)
 
 
@@ -190,9 +192,13 @@ def fail(code: str, message: str, position: Position | None = None, file: str | 
 
 
 def quote(value: object, limit: int = 60) -> str:
-    """Return a value as messages show it: text in quotes, long values shortened, control characters escaped."""
-    if isinstance(value, str) and len(value) > limit:
-        value = value[: limit - 3] + "..."
+    """Return a value as messages show it: text in quotes, long values shortened, control characters escaped.
+
+    Addresses are shown without user, password, query and fragment.
+    """
+    if isinstance(value, str):
+        value = shown_address(value)
+        value = value[: limit - 3] + "..." if len(value) > limit else value
     text = repr(value)
     return text if len(text) <= 4 * limit else text[: limit - 3] + "..."
 
@@ -240,14 +246,18 @@ def _columns(text: str) -> int:
 
 def _excerpt(position: Position) -> list[str]:
     """Return the source line, cut if it is long, and a line of carets under the value."""
-    text = _clean(position.text)
-    start = position.column - 1
+    text, start = _clean(position.text), position.column - 1
+    position_end = start + position.length
+    if without_secrets(text) != text:
+        # Secrets are cut out, and the carets moved.
+        start, position_end = (len(without_secrets(text[:place])) for place in (start, position_end))
+        text = without_secrets(text)
     first = len(text) - len(text.lstrip())
     last = len(text.rstrip())
     if last - first > _MAX_LINE:
         first = max(first, min(start - _MAX_LINE // 3, last - _MAX_LINE))
         last = min(last, first + _MAX_LINE)
     first = min(first, start)
-    length = max(1, min(position.length, last - start))
+    length = max(1, min(position_end, last) - start)
     carets = " " * _columns(text[first:start]) + "^" * max(1, _columns(text[start : start + length]))
     return ["    " + text[first:last].rstrip(), "    " + carets]

@@ -8,10 +8,11 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from specs.addresses import shown_address, without_secrets
 from specs.library import SUFFIXES
 from specs.schemas.recipe import Recipe
 
-__all__ = ["FREE", "facts", "fingerprint", "fingerprint_of_earlier_versions", "whole_path", "written"]
+__all__ = ["FREE", "facts", "fingerprint", "fingerprint_of_earlier_versions", "public", "whole_path", "written"]
 
 #: Keys that may change during a run, because they do not affect the weights.
 FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation"})
@@ -19,13 +20,13 @@ _CONDITIONS = ("classes", "text")
 
 
 def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS) -> dict[str, Any]:
-    """Return a recipe as JSON that means the same when it is read from any folder.
+    """Return a recipe as JSON that means the same when it is read from any folder; addresses are without secrets.
 
     Args:
         recipe: The recipe.
         conditions: Conditions of the entry, of "classes" and "text"; ``drop`` is written for these only.
     """
-    recipe = recipe.map_paths(lambda text, _: whole_path(text))
+    recipe = public(recipe.map_paths(lambda text, _: whole_path(text)))
     result = recipe.model_dump(mode="json")
     result["drop"] = {kind: share for kind, share in result["drop"].items() if kind in conditions}
     for name, phase in recipe.phases.items():
@@ -34,6 +35,21 @@ def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS) -> dict[s
             changed = {key: value for key, value in settings.model_dump(mode="json").items() if value != common[key]}
             result["phases"][name][part] = changed or None
     return result
+
+
+def public(recipe: Recipe) -> Recipe:
+    """Return a recipe whose addresses have no user, password, query and fragment, to show or save it."""
+    seen: dict[str, str] = {}
+
+    def shown(text: str, keys: tuple[str, ...]) -> str:
+        address = shown_address(text)
+        if keys != ("data",) or seen.setdefault(address, text) == text:
+            return address
+        # Parts of a mixture that differ in their queries only.
+        return next(f"{address}#{n}" for n in range(2, len(seen) + 3) if seen.setdefault(f"{address}#{n}", text) == text)
+
+    free = {"summary": without_secrets(recipe.summary), "licence": without_secrets(recipe.licence)}
+    return recipe.map_paths(shown).model_copy(update=free)
 
 
 def facts(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, defaults: bool = True) -> dict[str, Any]:
@@ -80,7 +96,7 @@ def whole_path(text: str) -> str:
 
 
 def _file_name(text: str) -> str:
-    return text.partition("?")[0].rstrip("/").rpartition("/")[2]  # without the signature of a signed URL
+    return shown_address(text).partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def _folder_and_name(text: str) -> str:

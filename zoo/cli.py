@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
         if message is None or os.environ.get("ZOO_TRACEBACK"):
             raise
         if message:
-            print(message, file=sys.stderr)
+            print(_shown(message), file=sys.stderr)
         return USER_ERROR
 
 
@@ -51,12 +51,13 @@ def _invoke(arguments: list[str]) -> object:
     from typer.main import get_command
 
     from zoo.commands.app import app
+    from zoo.terminal.downloads import download_lines
 
     warnings.showwarning = _show_warning
     command = get_command(app)
     try:
         # Not command.main(), which has its own messages and exit codes for interruptions and broken pipes.
-        with command.make_context("zoo", arguments) as context:
+        with command.make_context("zoo", arguments) as context, download_lines():
             return command.invoke(context)
     except typer.Exit as exit:
         return exit.exit_code
@@ -65,7 +66,15 @@ def _invoke(arguments: list[str]) -> object:
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Print a warning of this package as one line; warnings of libraries are for developers and not shown."""
     if category.__module__.partition(".")[0] in OURS:
-        print(f"warning: {message}", file=sys.stderr)
+        print(_shown(f"warning: {message}"), file=sys.stderr)
+
+
+def _shown(message: str) -> str:
+    """Return a message without control characters, and without secrets of addresses."""
+    from specs.addresses import without_secrets
+    from specs.printable import printable
+
+    return without_secrets(printable(message, keep="\n"))
 
 
 def _message(error: Exception) -> str | None:

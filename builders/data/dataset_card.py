@@ -14,6 +14,7 @@ from builders.data.recognition.folder_kind import folder_kind
 from builders.data.recognition.formats import SHARDS
 from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
+from specs.addresses import shown_address
 from specs.errors import did_you_mean
 from specs.schemas.evaluation import split_name
 from specs.syntax.validation import validate
@@ -87,7 +88,7 @@ def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple
     if (path / PLAN).is_file():
         raise DataError(f"{path}: this pack is not finished; run the same zoo data pack command to resume it")
     shards = _shards(path, str(name_or_path))
-    return _card_of(path, shards), {"all": shards}
+    return _card_of(Path(shown_address(str(name_or_path))), shards), {"all": shards}
 
 
 def _packaged() -> Path:
@@ -118,11 +119,11 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
         paths = tuple(Path(name).expanduser() for name in expanded)
         missing = next((path for path in paths if not path.is_file()), None)
         if missing is not None:
-            raise DataError(f"{given}: {missing} does not exist")
+            raise DataError(f"{shown_address(given)}: {missing} does not exist")
         return paths
     names = list_datasets()
     hint = did_you_mean(given, names)
-    raise DataError(f"no dataset {given!r}{hint} (packaged: {', '.join(names)}; or the path of a shard or a folder)")
+    raise DataError(f"no dataset {shown_address(given)!r}{hint} (packaged: {', '.join(names)}; or the path of a shard or a folder)")
 
 
 def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:

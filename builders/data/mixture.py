@@ -17,6 +17,7 @@ from builders.data.dataset_card import DatasetCard
 from builders.data.errors import DataError, EmptySplitError
 from builders.data.images import Images
 from builders.seeds import hashed_generator
+from specs.addresses import shown_address
 from specs.schemas.evaluation import split_name
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ class Mixture:
             raise DataError("a mixture needs at least one dataset")
         for name, weight in weights.items():
             if not (weight > 0 and math.isfinite(weight)):
-                raise DataError(f"the weight of {name} is {weight}; it must be a positive number")
+                raise DataError(f"the weight of {shown_address(name)} is {weight}; it must be a positive number")
         self.sets, self.weights = dict(sets), dict(weights)
         self.classes = tuple(dict.fromkeys(name for each in sets.values() for name in each.classes))
         licences = dict.fromkeys(each.card.licence for each in sets.values())
-        self.card = DatasetCard(name="+".join(sets), licence=", ".join(licences), classes=self.classes)
+        self.card = DatasetCard(name="+".join(map(shown_address, sets)), licence=", ".join(licences), classes=self.classes)
 
     def class_index(self, name: str) -> int:
         """Return the index of a class; see :func:`builders.data.classes.class_index`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from registry.environment import environment
+from specs.recipe_identity import public
 
 if TYPE_CHECKING:
     from builders.training.observers import RunInfo
@@ -34,7 +35,7 @@ def training_tags(run: RunInfo) -> dict[str, str]:
 
 def training_params(run: RunInfo) -> dict[str, str]:
     """Return the recipe, one key per value, and the architecture choices."""
-    return _flat(run.recipe.model_dump(mode="json", exclude={"summary"})) | {
+    return _flat(public(run.recipe).model_dump(mode="json", exclude={"summary"})) | {
         "levels": ", ".join(run.graph.labels),
         "time_width": str(run.graph.time_width),
         **{f"{level.label}.stem_width": str(level.stem_width) for level in run.graph.levels},

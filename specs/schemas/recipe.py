@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from specs.addresses import shown_address
 from specs.errors import did_you_mean, quote
 from specs.html_table import html_table
 from specs.public_names import moved_method
@@ -241,8 +242,8 @@ class Recipe(Model):
 
     @property
     def data_name(self) -> str:
-        """Name or path of the data; several are joined by plus signs."""
-        return self.data if isinstance(self.data, str) else "+".join(self.data)
+        """Name, path or address (without secrets) of the data; several are joined by plus signs."""
+        return "+".join(map(shown_address, [self.data] if isinstance(self.data, str) else self.data))
 
     def schedule_of(self, phase: PhaseSpec) -> ScheduleSpec:
         """Return the recipe's schedule with the changes of a phase."""

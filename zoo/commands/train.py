@@ -13,6 +13,7 @@ import typer
 from zoo.commands.early.data import check_data
 from zoo.commands.early.folder import check_folder
 from zoo.commands.early.weights import check_sources
+from specs.addresses import without_secrets
 from zoo.commands.options import Device, Quiet, Track
 from zoo.exit_codes import INTERRUPTED
 
@@ -97,6 +98,6 @@ def run_recipe(
         return run(recipe, folder, graph=graph, device=device, quiet=quiet, track=track, extra=extra)
     except Interrupted:
         if is_main():
-            again = shlex.join(["zoo", *sys.argv[1:]])
+            again = without_secrets(shlex.join(["zoo", *sys.argv[1:]]))
             print(f"\ninterrupted; everything is saved in {folder}. To resume: {again}", file=sys.stderr)
         return None
