@@ -46,7 +46,9 @@ def public(recipe: Recipe) -> Recipe:
         if keys != ("data",) or seen.setdefault(address, text) == text:
             return address
         # Parts of a mixture that differ in their queries only.
-        return next(f"{address}#{n}" for n in range(2, len(seen) + 3) if seen.setdefault(f"{address}#{n}", text) == text)
+        return next(
+            f"{address}#{n}" for n in range(2, len(seen) + 3) if seen.setdefault(f"{address}#{n}", text) == text
+        )
 
     free = {"summary": without_secrets(recipe.summary), "licence": without_secrets(recipe.licence)}
     return recipe.map_paths(shown).model_copy(update=free)

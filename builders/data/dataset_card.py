@@ -123,7 +123,9 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
         return paths
     names = list_datasets()
     hint = did_you_mean(given, names)
-    raise DataError(f"no dataset {shown_address(given)!r}{hint} (packaged: {', '.join(names)}; or the path of a shard or a folder)")
+    raise DataError(
+        f"no dataset {shown_address(given)!r}{hint} (packaged: {', '.join(names)}; or the path of a shard or a folder)"
+    )
 
 
 def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:

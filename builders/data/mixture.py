@@ -52,7 +52,9 @@ class Mixture:
         self.sets, self.weights = dict(sets), dict(weights)
         self.classes = tuple(dict.fromkeys(name for each in sets.values() for name in each.classes))
         licences = dict.fromkeys(each.card.licence for each in sets.values())
-        self.card = DatasetCard(name="+".join(map(shown_address, sets)), licence=", ".join(licences), classes=self.classes)
+        self.card = DatasetCard(
+            name="+".join(map(shown_address, sets)), licence=", ".join(licences), classes=self.classes
+        )
 
     def class_index(self, name: str) -> int:
         """Return the index of a class; see :func:`builders.data.classes.class_index`.

@@ -122,7 +122,9 @@ def _cached(address: str, shown: str) -> tuple[Path, Path]:
     """Return the path of the local copy, and its path by version 0.1."""
     # Not longer than names of files may be.
     name = shown.partition("?")[0].rstrip("/").rpartition("/")[2][-100:]
-    rest = "&".join(part for part in address.partition("?")[2].partition("#")[0].split("&") if not _SIGNATURE.match(part))
+    rest = "&".join(
+        part for part in address.partition("?")[2].partition("#")[0].split("&") if not _SIGNATURE.match(part)
+    )
     user = address.partition("://")[2].partition("@")[0].partition(":")[0] if _HOME.match(address) else ""
     # Not of the signature, so that a shard is not downloaded again when it has a new one.
     identity = shown + (f"?{rest}" if rest and "?" not in shown else "") + (f"#{user}" if user else "")
@@ -173,8 +175,8 @@ def _check_content(path: Path, complete: bool) -> None:
 def _is_tar(start: bytes) -> bool:
     try:
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
-    except tarfile.HeaderError as error:
-        return isinstance(error, tarfile.EOFHeaderError)  # an archive without members
+    except tarfile.HeaderError:
+        return start == bytes(tarfile.BLOCKSIZE)  # an archive without members
     return True
 
 

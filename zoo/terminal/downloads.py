@@ -33,7 +33,9 @@ def download_lines() -> Iterator[None]:
             total = f" of {size / MIB:,.0f}" if size else ""
             rate = f"{done / MIB / (now - first):,.1f} MiB/s"
             text = f"downloading {printable(name)}: {done / MIB:,.0f}{total} MiB, {rate}"
-            print(f"\r{text[:100]:<100}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
+            print(
+                f"\r{text[:100]:<100}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True
+            )
         shown[name] = now
 
     with reporting(report):
