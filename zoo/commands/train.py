@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from specs.addresses import without_secrets
 from zoo.commands.early.data import check_data
 from zoo.commands.early.folder import check_folder
 from zoo.commands.early.weights import check_sources
-from specs.addresses import without_secrets
 from zoo.commands.options import Device, Quiet, Track
 from zoo.exit_codes import INTERRUPTED
 
