@@ -17,3 +17,7 @@ class HostileShardError(DataError):
 
 class MemoryLimitError(DataError):
     """A split is too large to be held in memory."""
+
+
+class PackError(DataError):
+    """A dataset cannot be packed; the message says why and what to do."""

@@ -16,7 +16,7 @@ from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.split_folders import SplitFolders, find_splits
 from builders.data.recognition.text import decode_text
 
-__all__ = ["FOLDER", "recognise_images"]
+__all__ = ["FOLDER", "FolderLabels", "find_labels", "recognise_images"]
 
 #: ``--label`` that makes the names of folders the labels, whatever they look like.
 FOLDER = "folder"
@@ -31,8 +31,13 @@ _STYLEGAN = re.compile(r"img\d{8}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Labels:
-    """Labels of a folder: where they come from, and labels by path; or the names of folders."""
+class FolderLabels:
+    """Labels of the images of a folder.
+
+    Attributes:
+        text: Where they come from; "" if there are none.
+        by_path: Labels by path; None if the names of folders are the labels.
+    """
 
     text: str
     by_path: Mapping[str, str] | None = None
@@ -64,7 +69,7 @@ def recognise_images(listing: Listing, label: str | None = None) -> Recognised:
     except DataError as error:
         raise PackError(str(error)) from None
     paths = _unwrapped({name: splits.of(name)[1] for name in images}) if not forced else {name: name for name in images}
-    labels = _Labels("folders") if forced else _find_labels(listing, paths, left_out)
+    labels = FolderLabels("folders") if forced else find_labels(listing, paths, left_out)
     texts = _texts(listing.files)
     sources = []
     for name in images:
@@ -113,8 +118,17 @@ def _unwrapped(paths: Mapping[str, str]) -> dict[str, str]:
     return {name: path.partition("/")[2] if wrapped else path for name, path in paths.items()}
 
 
-def _find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) -> _Labels:
-    """Return where the labels of a folder come from."""
+def find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) -> FolderLabels:
+    """Return where the labels of a folder come from.
+
+    Args:
+        listing: Files of the folder.
+        paths: Paths of the images without folders of splits, by name.
+        left_out: Counts the images and labels that do not match.
+
+    Raises:
+        PackError: The names of folders may be labels or numbers of shards.
+    """
     if EDM in listing.files:
         labels = edm_labels(listing.read(EDM), f"{listing.name}/{EDM}")
         if labels is not None:
@@ -123,12 +137,12 @@ def _find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) 
             for name in paths:
                 if labels and name not in labels:
                     left_out.add(f"labels missing in {EDM}", name)
-            return _Labels(EDM if labels else "", labels)
+            return FolderLabels(EDM if labels else "", labels)
     folders = {path.partition("/")[0] for path in paths.values() if "/" in path}
     if not folders or not all(_NUMBER.fullmatch(folder) for folder in folders):
-        return _Labels("folders")
+        return FolderLabels("folders")
     if _are_shards(listing, paths, folders):
-        return _Labels("", {})
+        return FolderLabels("", {})
     raise PackError(
         f"{listing.name}: the folders {_listed(sorted(folders))} look like numbers of shards, which are no labels. If "
         f"they are labels, add --label {FOLDER}; if not, move the images into one folder or list them in a CSV file"

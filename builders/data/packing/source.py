@@ -1,17 +1,13 @@
-"""An image to pack, and the error of a dataset that cannot be packed."""
+"""An image to pack."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from builders.data.errors import DataError
+from builders.data.errors import DataError, PackError
 from builders.files import open_regular
 
 __all__ = ["PackError", "Source"]
-
-
-class PackError(DataError):
-    """A dataset cannot be packed; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
