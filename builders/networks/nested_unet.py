@@ -133,6 +133,8 @@ class NestedUNet(nn.Module):
         count = next(iter(rows.values()), 1 if batch_size is None else batch_size)
         if any(each != count for each in rows.values()):
             raise ValueError(f"inputs of different batch sizes: {', '.join(f'{k} {v}' for k, v in rows.items())}")
+        if "classes" in given and self.graph.classes is not None:
+            check_classes(given["classes"], self.graph.classes)
         values = self._shared_inputs(given, count)
         return Context(
             {
@@ -155,8 +157,6 @@ class NestedUNet(nn.Module):
         for name in given.keys() - {"text", "text_mask"}:
             if given[name].dim() != 1:
                 raise ValueError(f"{name} has shape {tuple(given[name].shape)}; it has one number per row, (batch,)")
-        if "classes" in given and graph.classes is not None:
-            check_classes(given["classes"], graph.classes)
         text, mask = given.get("text"), given.get("text_mask")
         if mask is not None and text is None:
             raise ValueError("text_mask was given without text")

@@ -107,7 +107,7 @@ def test_a_context_is_a_pytree(model):
 
 
 def test_export_with_a_dynamic_batch(model):
-    """torch.export takes the network and its context; the program runs with other numbers of rows."""
+    """``torch.export`` takes the network and its context; the program runs with other numbers of rows."""
     batch = torch.export.Dim("batch", min=2, max=64)
     with torch.no_grad():
         context = model.encode(classes=[1, 2, 3])
