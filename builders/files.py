@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -12,18 +14,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 __all__ = [
-    "TEMPORARY",
-    "cache_folder",
-    "check_writable",
-    "file_lock",
-    "open_regular",
-    "read_regular",
-    "replacing",
-    "write_text",
-]
+    "TEMPORARY", "cache_folder", "check_writable", "file_lock", "open_regular", "read_regular", "remove_temporaries",
+    "replacing", "write_text",
+]  # fmt: skip
 
 #: Pattern of the names under which files are written before they are renamed.
-TEMPORARY = ".*.tmp"
+TEMPORARY = ".*.zoo.tmp"
+#: The same, exactly: the name of the file, the process, a random number. SQLite adds files of its own.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{8}\.zoo\.tmp(-journal|-wal|-shm)?", re.DOTALL)
+#: Length of a file's name in its temporary name, in bytes. Names have up to 255 bytes.
+_NAME_BYTES = 200
+#: Errors of a disk, which do not name the file that was written.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 
 @contextlib.contextmanager
@@ -39,8 +41,9 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # File names are limited to 255 bytes.
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    name = path.name.encode("utf-8", "surrogateescape")[:_NAME_BYTES].decode(errors="ignore")
+    # Random, so that nobody can put a link to another file in its place.
+    temporary = path.with_name(f".{name}.{os.getpid()}-{secrets.token_hex(4)}.zoo.tmp")
     try:
         yield temporary
         if sync:
@@ -48,9 +51,28 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
         os.replace(temporary, path)
         if sync:
             _sync(path.parent)
+    except OSError as error:
+        # The message names the file that was asked for.
+        if error.filename in (str(temporary), temporary) or (error.filename is None and error.errno in _DISK):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: str | Path, name: str | None = None) -> None:
+    """Delete the temporary files that :func:`replacing` left in a folder when its process was killed.
+
+    Args:
+        folder: The folder. Nothing happens if it does not exist.
+        name: Name of the file that was written. Default: any.
+    """
+    for path in Path(folder).glob(f"{TEMPORARY}*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is not None and name in (None, found["name"]) and not path.is_symlink() and path.is_file():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -106,6 +128,8 @@ def read_regular(path: str | Path, limit: int | None = None) -> bytes:
 def file_lock(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of a file. The system releases it when the process ends.
 
+    The contents of the file do not matter and are not changed.
+
     Args:
         path: File to lock. It is created if it does not exist.
         wait: Whether to wait until the lock is free.
@@ -115,22 +139,40 @@ def file_lock(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
         has no locks.
 
     Raises:
-        OSError: The file cannot be opened.
+        OSError: The file cannot be opened, or is a link or no regular file.
     """
     try:
         import fcntl
     except ImportError:
         yield True
         return
-    with open(path, "w") as file:
+    descriptor = _open_lock(Path(path))
+    try:
         held = True
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             held = False
         except OSError:  # a file system without locks
             pass
         yield held
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    """Open the file of a lock, without following links or waiting for a pipe, and without changing it."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "the lock file is a symbolic link", str(path))
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:  # of another user: locks of local files need no write permission
+        descriptor = os.open(path, os.O_RDONLY | flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "the lock file is not a regular file", str(path))
+    return descriptor
 
 
 def cache_folder() -> Path:

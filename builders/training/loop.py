@@ -244,7 +244,7 @@ class TrainingLoop:
             self.folder.keep_if_best(phase, outermost)
         if main and (last or due(every.samples)):
             grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder)
-            path = self.folder.write_grid(grid, f"{progress.phase}-{progress.step:06d}")
+            path = self.folder.write_grid(grid, progress)
             self.observer.on_grid(count, progress.phase, grid, path)
         permanent = self.recipe.checkpoints.every
         if result.numbers.stop or last or due(every.checkpoint) or (permanent and count % permanent == 0):

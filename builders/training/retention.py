@@ -65,7 +65,7 @@ def keep_best(
 
     Args:
         folder: Folder of the run.
-        phase: Name of the phase.
+        phase: Name of the phase, as :func:`builders.file_names.file_name` returns it.
         step: Steps of all phases so far.
         loss: Validation loss.
         count: Number of weights to keep.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors, write_tensors
 from builders.checkpoints.weights import save_weights, spec_metadata
-from builders.files import TEMPORARY, file_lock, write_text
+from builders.file_names import file_name
+from builders.files import file_lock, remove_temporaries, write_text
 from builders.pictures import save_image
 from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, states
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from builders.training.phase import Phase
 
 __all__ = ["RunFolder"]
+
+#: Temporary names of versions before 0.2.
+_EARLIER = re.compile(r"\.(state|ema)\.safetensors\.\d+\.tmp")
 
 
 class RunFolder:
@@ -62,12 +67,15 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             free = self._locked.enter_context(file_lock(self.folder / ".lock", wait=False))
         except OSError as error:
-            reason = f"cannot be written to ({error.strerror}); choose another --output"
+            where = f": {error.filename}" if error.filename not in (None, str(self.folder), self.folder) else ""
+            reason = f"cannot be written to ({error.strerror}{where}); choose another --output"
             raise CheckpointError(f"{self.folder}: {reason}") from None
         if not free:
             raise CheckpointError(f"{self.folder}: another process is training here; choose another --output")
-        for pattern in (TEMPORARY, f"*/{TEMPORARY}"):  # left by a run that was killed while writing
-            for stale in self.folder.glob(pattern):
+        for place in (self.folder, self.folder / "grids", self.folder / CHECKPOINTS):
+            remove_temporaries(place)  # left by a run that was killed while writing
+        for stale in self.folder.glob(".*.safetensors.*.tmp"):
+            if _EARLIER.fullmatch(stale.name):
                 stale.unlink(missing_ok=True)
         return self
 
@@ -189,7 +197,7 @@ class RunFolder:
         """Keep the EMA weights if their validation loss is among the lowest of the phase."""
         write = partial(self.write_weights, phase=phase, val_v_loss=repr(loss))
         progress, count = phase.progress, self.recipe.checkpoints.best
-        keep_best(self.folder, progress.phase, progress.steps_done, loss, count, write)
+        keep_best(self.folder, self._file_name(progress.phase), progress.steps_done, loss, count, write)
 
     def write_bad_batch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
         """Write the batch at which training stopped."""
@@ -197,9 +205,13 @@ class RunFolder:
         write_tensors(path, tensors, {"kind": "batch", **facts})
         return path
 
-    def write_grid(self, grid: Image, name: str) -> Path:
-        """Write a grid of samples."""
-        path = self.folder / "grids" / f"{name}.png"
+    def _file_name(self, phase: str) -> str:
+        """Return what the names of a phase's files begin with."""
+        return file_name(phase, self.recipe.phases)
+
+    def write_grid(self, grid: Image, progress: RunProgress) -> Path:
+        """Write a grid of samples, named after the phase and its step."""
+        path = self.folder / "grids" / f"{self._file_name(progress.phase)}-{progress.step:06d}.png"
         with _clear_errors(path):
             return save_image(grid, path)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from builders.file_names import file_name
 from builders.files import write_text
 from registry.evaluation.features import metric_features
 from specs.schemas.evaluation import EvaluationSpec, split_name
@@ -205,14 +206,14 @@ def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
     name = _not_finite(measurement)
     if name is not None:
         raise ValueError(f"{name} is not finite and is not stored")
-    path = Path(folder) / f"{measurement.entry or 'images'}-{measurement.key}.json"
+    path = Path(folder) / f"{file_name(measurement.entry or 'images')}-{measurement.key}.json"
     write_text(path, measurement.model_dump_json(indent=1) + "\n")
     return path
 
 
 def grid_path(measurement: Measurement) -> Path | None:
     """Return the picture of samples beside the file of a measurement, if there is one."""
-    name = f"{measurement.entry or 'images'}-{measurement.key}.png"
+    name = f"{file_name(measurement.entry or 'images')}-{measurement.key}.png"
     found = (folder / name for folder in (MEASURED, _PACKAGED))
     return next((path for path in found if path.is_file()), None)
 

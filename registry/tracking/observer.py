@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.file_names import file_name
 from builders.training.observers import Observer, RunInfo, StepReport
 from registry.tracking.run_facts import training_costs, training_params, training_tags
 from registry.tracking.sender_thread import SenderThread
@@ -76,9 +77,11 @@ class MLflowObserver(Observer):
     def on_phase(self, name: str, graph: EntryGraph, steps: int | None, done: int) -> None:
         assert self._run is not None
         before = self._last_step - done
-        tags = {"phase": name, f"phase/{name}.level": graph.labels[0], f"phase/{name}.first_step": str(before + 1)}
+        # MLflow's names are like file names, and have no tilde.
+        tag = f"phase/{file_name(name, self._run.recipe.phases).replace('~', '_')}"
+        tags = {"phase": name, f"{tag}.level": graph.labels[0], f"{tag}.first_step": str(before + 1)}
         if steps is not None:  # the last step of a phase that is limited by hours is not known yet
-            tags[f"phase/{name}.last_step"] = str(before + steps)
+            tags[f"{tag}.last_step"] = str(before + steps)
         self._put({"kind": "tags", "values": tags})
         if steps is None or done < steps:
             number = list(self._run.recipe.phases).index(name) + 1

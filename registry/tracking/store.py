@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from builders.files import file_lock, replacing
+from builders.files import file_lock, remove_temporaries, replacing
 
 __all__ = [
     "EXPERIMENT",
@@ -132,8 +132,7 @@ def initialize_store(uri: str) -> None:
     with store_lock(uri):
         if path.exists():
             return
-        for stale in path.parent.glob(f".{path.name}.*.tmp*"):  # of processes that were killed
-            stale.unlink()
+        remove_temporaries(path.parent, path.name)  # of processes that were killed
         with replacing(path) as fresh:
             client = MlflowClient(tracking_uri=f"{SQLITE}{fresh}")
             experiment_id(client)

@@ -35,7 +35,7 @@ from builders.data.packing.shard import (
 )
 from builders.data.packing.source import PackError, Source
 from builders.data.splits import is_held_out
-from builders.files import TEMPORARY, write_text
+from builders.files import remove_temporaries, write_text
 
 __all__ = ["PackSettings", "Packed", "check_settings", "pack"]
 
@@ -320,5 +320,4 @@ def _remove_others(out: Path, shards: Sequence[ShardPlan]) -> None:
         if path not in wanted:
             (out / path).unlink(missing_ok=True)
             report.unlink(missing_ok=True)
-    for temporary in out.glob(TEMPORARY):
-        temporary.unlink(missing_ok=True)
+    remove_temporaries(out)

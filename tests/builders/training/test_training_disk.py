@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors
 from builders.data.errors import DataError
@@ -121,12 +122,53 @@ def test_a_damaged_log_is_continued(damage: str, recipe: Recipe, tmp_path: Path)
     assert [record["step"] for record in records if "loss" in record] == [1, 2, 3, 4]
 
 
-def test_temporary_files_of_a_killed_run_are_deleted(recipe: Recipe, tmp_path: Path) -> None:
-    (tmp_path / "grids").mkdir()
-    for name in (".state.safetensors.1.tmp", "grids/.p8.png.1.tmp"):
-        (tmp_path / name).touch()
+def test_temporary_files_of_a_killed_run_are_deleted_and_no_others(recipe: Recipe, tmp_path: Path) -> None:
+    for folder in ("grids", "checkpoints", "mine"):
+        (tmp_path / folder).mkdir()
+    ours = [
+        ".state.safetensors.1.tmp", ".ema.safetensors.22.tmp", ".state.safetensors.1-0123abcd.zoo.tmp",
+        "grids/.p8.png.1-0123abcd.zoo.tmp", "checkpoints/.best-p8.safetensors.9-0123abcd.zoo.tmp",
+    ]  # fmt: skip
+    others = [
+        ".notes.tmp", ".cache.123.tmp", ".other.safetensors.1.tmp", "grids/.a.png.1.tmp", ".x.zoo.tmp",
+        "mine/.a.png.1-0123abcd.zoo.tmp", "notes.tmp", ".state.safetensors.tmp",
+    ]  # fmt: skip
+    for name in (*ours, *others):
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".folder.1-0123abcd.zoo.tmp").mkdir()
+    (tmp_path / ".link.1-0123abcd.zoo.tmp").symlink_to(tmp_path / ".notes.tmp")
     train(recipe, tmp_path)
-    assert not list(tmp_path.glob("**/.*.tmp"))
+    assert not [name for name in ours if (tmp_path / name).exists()]
+    assert all((tmp_path / name).read_text() == name for name in others)
+    assert (tmp_path / ".folder.1-0123abcd.zoo.tmp").is_dir() and (tmp_path / ".link.1-0123abcd.zoo.tmp").is_symlink()
+
+
+def test_a_lock_that_is_a_link_is_refused_and_its_target_unchanged(recipe: Recipe, tmp_path: Path) -> None:
+    precious, run = tmp_path / "precious.txt", tmp_path / "run"
+    precious.write_text("precious")
+    run.mkdir()
+    (run / ".lock").symlink_to(precious)
+    with pytest.raises(
+        CheckpointError, match=r"run: cannot be written to \(the lock file is a symbolic link: .*/\.lock\)"
+    ):
+        train(recipe, run)
+    assert precious.read_text() == "precious"
+
+
+def test_phases_of_any_name_stay_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builders.training.loop.draw_grid", lambda *_, **__: Image.new("RGB", (4, 4)))
+    changes = {"steps": 1, "batch": 2, "train": "r8", "learning_rate": None, "schedule": None}
+    base = load_recipe("micro-test", SMALL)
+    phase = base.phases["p8"].model_copy(update=changes)
+    names = ["../../x", "a/b", "", "a\nb", "x" * 300, "Flags", "flags"]
+    run = tmp_path / "a" / "b" / "run"
+    train(base.model_copy(update={"phases": dict.fromkeys(names, phase)}), run, observer=JsonLog())
+    assert [path.name for path in tmp_path.iterdir()] == ["a"] and [p.name for p in (tmp_path / "a/b").iterdir()] == [
+        "run"
+    ]
+    assert len({path.name.casefold() for path in (run / "grids").iterdir()}) == len(names)
+    assert len(list((run / "checkpoints").glob("best-*"))) == len(names)
+    assert (run / "grids" / "Flags-000001.png").is_file() and (run / "grids" / "a~2Fb-000001.png").is_file()
 
 
 def test_recipe_json_follows_what_may_change(recipe: Recipe, tmp_path: Path) -> None:
