@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.commands.early.folder import check_folder
+from zoo.early.folder import check_folder
 
 
 def convert(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.commands.early.measured import check_measured
 from zoo.commands.options import (
     SAMPLING,
     Clip,
@@ -24,6 +23,7 @@ from zoo.commands.options import (
     Steps,
     read_settings,
 )
+from zoo.early.measured import check_measured
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from specs.schemas.sampling import SamplerSpec
-from zoo.commands.early.folder import check_folder
-from zoo.commands.early.weights import check_sampled
 from zoo.commands.options import (
     SAMPLING,
     Clip,
@@ -27,6 +25,8 @@ from zoo.commands.options import (
     Steps,
     read_settings,
 )
+from zoo.early.folder import check_folder
+from zoo.early.weights import check_sampled
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from specs.addresses import without_secrets
-from zoo.commands.early.data import check_data
-from zoo.commands.early.folder import check_folder
-from zoo.commands.early.weights import check_sources
 from zoo.commands.options import Device, Quiet, Track
+from zoo.early.data import check_data
+from zoo.early.folder import check_folder
+from zoo.early.weights import check_sources
 from zoo.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:

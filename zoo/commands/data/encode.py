@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from specs.errors import did_you_mean
-from zoo.commands.early.data import check_data
 from zoo.commands.options import Data, Device, Quiet
+from zoo.early.data import check_data
 
 if TYPE_CHECKING:
     from specs.graph import TextInput

@@ -9,8 +9,8 @@ import typer
 
 from builders.files import check_writable
 from zoo.commands.data import NAMED
-from zoo.commands.early.data import check_data
 from zoo.commands.options import Data, Json, Quiet
+from zoo.early.data import check_data
 
 if TYPE_CHECKING:
     from rich.table import Table

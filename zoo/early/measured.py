@@ -26,7 +26,7 @@ def check_measured(what: str, spec: EvaluationSpec, reference: str | None, folde
     from builders.files import check_writable
     from registry.evaluation.features import EvaluationError, check_features
     from registry.weights import find_weights
-    from zoo.commands.early.data import check_data
+    from zoo.early.data import check_data
 
     check_features(spec.features)
     path = Path(what)

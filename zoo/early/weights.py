@@ -89,7 +89,7 @@ def _facts(path: Path) -> tuple[EntryGraph | None, DatasetCard | None]:
     from registry.weights import data_of, file_facts
     from specs.errors import SpecError
     from specs.load import load_text
-    from zoo.commands.early.data import known_card
+    from zoo.early.data import known_card
 
     try:
         facts = file_facts(path)
