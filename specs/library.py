@@ -28,6 +28,7 @@ __all__ = [
     "list_names",
     "natural",
     "other_names",
+    "own_folders",
 ]
 
 Default = TypeVar("Default", dict, list)
@@ -36,6 +37,8 @@ SUFFIXES = (".yaml", ".yml")
 #: Longest name: file systems limit a file name to 255 bytes, with its suffix.
 MAX_NAME = 250
 _PACKAGE = Path(__file__).parent
+#: Folder of the packaged entries.
+PACKAGED = _PACKAGE / "models"
 #: Kinds of files beside entries, and their folders.
 _KINDS = {"recipe": "recipes", "study": "studies"}
 
@@ -56,8 +59,20 @@ class Reference:
 
 def folders() -> tuple[Path, ...]:
     """Return the folders that hold entries: those of ``ZOO_PATH`` in order, then the packaged one."""
+    return (*own_folders(), PACKAGED)
+
+
+def own_folders() -> tuple[Path, ...]:
+    """Return the folders of ``ZOO_PATH`` in order, each once; empty parts are skipped."""
     named = os.environ.get("ZOO_PATH", "").split(os.pathsep)
-    return (*(Path(folder).expanduser() for folder in named if folder), _PACKAGE / "models")
+    return tuple(dict.fromkeys(_expanded(folder.strip()) for folder in named if folder.strip()))
+
+
+def _expanded(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(folder)
 
 
 def is_path(name_or_path: str | Path) -> bool:

@@ -9,16 +9,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.exit_codes import BROKEN_PIPE, INTERRUPTED, USER_ERROR
+from zoo.terminal.streams import discard_output, open_streams
 
 __all__ = ["main", "run"]
 
 #: Packages whose exceptions and warnings are messages to the user.
 OURS = ("specs", "builders", "registry", "zoo")
+#: Variable by which a shell asks for the completion of a line.
+COMPLETION = "_ZOO_COMPLETE"
 
 
 def main() -> None:
     """Run ``zoo`` with the arguments of the process, and exit."""
-    sys.exit(run(sys.argv[1:]))
+    open_streams()
+    code = run(sys.argv[1:])
+    discard_output()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -27,6 +33,14 @@ def run(arguments: Sequence[str]) -> int:
     Messages are printed to stderr without a traceback; with ``ZOO_TRACEBACK=1``, exceptions are raised.
     """
     try:
+        return _run(arguments)
+    except BrokenPipeError:
+        discard_output()
+        return BROKEN_PIPE
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
         result = _invoke(list(arguments))
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
@@ -34,9 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout again at exit; without a target, that prints an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        raise
     except Exception as error:
         message = _message(error)
         if message is None or os.environ.get("ZOO_TRACEBACK"):
@@ -56,11 +68,15 @@ def _invoke(arguments: list[str]) -> object:
     warnings.showwarning = _show_warning
     command = get_command(app)
     try:
+        if COMPLETION in os.environ:
+            command.main(arguments, prog_name="zoo", complete_var=COMPLETION)
         # Not command.main(), which has its own messages and exit codes for interruptions and broken pipes.
         with command.make_context("zoo", arguments) as context, download_lines():
             return command.invoke(context)
     except typer.Exit as exit:
         return exit.exit_code
+    except SystemExit as exit:  # completion
+        return exit.code
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -87,8 +103,9 @@ def _message(error: Exception) -> str | None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "zoo"
         text = error.format_message()
-        # Without arguments there is no text: the help has been printed.
-        return text and f"{command}: {text} (see {command} --help)"
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return text or None  # the help page
+        return f"{command}: {text} (see {command} --help)"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"error: {where}{error.strerror or error}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from zoo.commands.card import card
@@ -24,6 +26,7 @@ from zoo.commands.show import show
 from zoo.commands.study import study
 from zoo.commands.track import track
 from zoo.commands.train import train
+from zoo.terminal.help import Command, Group
 
 
 def version() -> None:
@@ -38,35 +41,56 @@ def version() -> None:
         typer.echo(f"{package} {installed(package)}")
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from zoo import __version__
+
+        typer.echo(f"matryoshka-zoo {__version__}")
+        raise typer.Exit
+
+
 #: Options by their hidden names, which they had before version 0.2.
 OLD_OPTIONS = {"out": "output", "held-out": "val", "no-held-out": "no-val"}
 
 
 app = typer.Typer(
+    cls=Group,
     help="A declarative zoo of Matryoshka diffusion models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "token_normalize_func": lambda name: OLD_OPTIONS.get(name, name),
     },
 )
-data = typer.Typer(help="Pack and inspect datasets, encode their captions.", no_args_is_help=True)
+data = typer.Typer(
+    cls=Group, help="Pack and inspect datasets, encode their captions.", no_args_is_help=True, rich_markup_mode=None
+)
 
 #: Commands by their heading in the help.
-PANELS = {
-    "Entries": (show, check, expand, draw, schema, card, match, convert),
-    "Training and sampling": (train, sample, demo),
-    "Evaluation and tracking": (evaluate, results, compare, study, track, dashboard),
+HEADINGS = {
+    "Author": (show, check, expand, draw, schema, match),
+    "Train and sample": (train, sample, demo),
+    "Measure and compare": (evaluate, results, compare, study, track, dashboard),
+    "Publish": (card, convert),
     "Other": (version,),
 }
 
-app.command("list", rich_help_panel="Entries")(list_entries)
-for panel, commands in PANELS.items():
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version of the zoo.")
+    ] = False,
+) -> None:
+    """A declarative zoo of Matryoshka diffusion models."""
+
+
+app.command("list", cls=Command, rich_help_panel="Author")(list_entries)
+for heading, commands in HEADINGS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(cls=Command, rich_help_panel=heading)(command)
 for part in (pack, inspect, encode):
-    data.command()(part)
-app.add_typer(data, name="data", rich_help_panel="Training and sampling")
+    data.command(cls=Command)(part)
+app.add_typer(data, name="data", rich_help_panel="Train and sample")

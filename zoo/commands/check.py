@@ -10,11 +10,15 @@ import typer
 
 from zoo.commands.options import Overrides, read_entry
 from zoo.exit_codes import USER_ERROR
+from zoo.terminal.completion import complete_anything
 
 
 def check(
     entries: Annotated[
-        list[str], typer.Argument(metavar="ENTRY...", help="Names, YAML files, or - for stdin; recipes too.")
+        list[str],
+        typer.Argument(
+            metavar="ENTRY...", help="Names, YAML files, or - for stdin; recipes too.", autocompletion=complete_anything
+        ),
     ],
     overrides: Overrides = None,
 ) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.terminal.completion import complete_entry
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def compare(
-    entries: Annotated[list[str], typer.Argument(metavar="ENTRY...", help="Names of entries, or YAML files.")],
+    entries: Annotated[
+        list[str],
+        typer.Argument(metavar="ENTRY...", help="Names of entries, or YAML files.", autocompletion=complete_entry),
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="An .html file for the report.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of training runs, for their curves.")] = Path("runs"),
 ) -> None:

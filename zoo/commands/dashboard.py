@@ -9,10 +9,15 @@ from typing import Annotated
 
 import typer
 
+from zoo.terminal.completion import complete_entry
+
 
 def dashboard(
     entries: Annotated[
-        list[str] | None, typer.Argument(metavar="ENTRY...", help="Names of tracked entries. Default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ENTRY...", help="Names of tracked entries. Default: all.", autocompletion=complete_entry
+        ),
     ] = None,
     print_url: Annotated[bool, typer.Option("--print-url", help="Print the URL and leave the page running.")] = False,
     port: Annotated[int | None, typer.Option(help="Port of a new page. Default: 5000, or a free one.")] = None,

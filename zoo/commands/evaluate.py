@@ -24,6 +24,7 @@ from zoo.commands.options import (
     read_settings,
 )
 from zoo.early.measured import check_measured
+from zoo.terminal.completion import complete_data, complete_trained
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,10 +34,19 @@ if TYPE_CHECKING:
 
 def evaluate(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, or a folder of images.")
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="An entry with weights, a checkpoint, or a folder of images.",
+            autocompletion=complete_trained,
+        ),
     ],
     reference: Annotated[
-        str | None, typer.Option(help="Dataset or folder of images to compare with. Default: the training data.")
+        str | None,
+        typer.Option(
+            help="Dataset or folder of images to compare with. Default: the training data.",
+            autocompletion=complete_data,
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the reference: train, val or all.")] = "train",
     samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples to draw.")] = 1000,

@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
+from zoo.terminal.completion import complete_entry
+
 
 def match(
-    entry: Annotated[str, typer.Argument(metavar="A", help="Entry to scale.")],
-    like: Annotated[str, typer.Option("--like", metavar="B", help="Entry whose cost to match.")],
+    entry: Annotated[str, typer.Argument(metavar="A", help="Entry to scale.", autocompletion=complete_entry)],
+    like: Annotated[
+        str, typer.Option("--like", metavar="B", help="Entry whose cost to match.", autocompletion=complete_entry)
+    ],
     by: Annotated[str, typer.Option(help="Cost to match: flops or parameters.")] = "flops",
     inner: Annotated[bool, typer.Option("--inner", help="Scale the inner levels too.")] = False,
 ) -> None:

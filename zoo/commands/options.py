@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from specs.schemas.sampling import SamplerSpec
 from zoo.device import check_device
+from zoo.terminal.completion import complete_data, complete_entry
 
 if TYPE_CHECKING:
     from registry.entry import Entry
@@ -53,8 +54,16 @@ def _hush(quiet: bool) -> bool:
     return quiet
 
 
-Name = Annotated[str, typer.Argument(metavar="ENTRY", help="Name of an entry, a YAML file, or - for stdin.")]
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Name of a dataset, a folder, shards or a URL.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="ENTRY", help="Name of an entry, a YAML file, or - for stdin.", autocompletion=complete_entry
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="Name of a dataset, a folder, shards or a URL.", autocompletion=complete_data),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: stages.r64.width=96. Repeatable."),

@@ -27,6 +27,7 @@ from zoo.commands.options import (
 )
 from zoo.early.folder import check_folder
 from zoo.early.weights import check_sampled
+from zoo.terminal.completion import complete_trained
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +52,12 @@ SHOWN = 40
 
 
 def sample(
-    entry: Annotated[str, typer.Argument(metavar="WHAT", help="An entry with weights, a checkpoint, or its folder.")],
+    entry: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT", help="An entry with weights, a checkpoint, or its folder.", autocompletion=complete_trained
+        ),
+    ],
     classes: Annotated[
         list[str] | None,
         typer.Option("--class", "-c", metavar="CLASS", help="Name or number of a class; repeatable. Default: all."),

@@ -13,13 +13,17 @@ from zoo.commands.options import Device, Quiet, Track
 from zoo.commands.track import track_entries
 from zoo.commands.train import run_recipe
 from zoo.exit_codes import INTERRUPTED
+from zoo.terminal.completion import complete_study
 
 if TYPE_CHECKING:
     from specs.schemas.study import Study
 
 
 def study(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or path to a YAML file.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="STUDY", help="Name of a study, or path to a YAML file.", autocompletion=complete_study),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: recipe.batch=32. Repeatable."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.commands.options import Quiet
+from zoo.terminal.completion import complete_entry
 
 if TYPE_CHECKING:
     from registry.tracking.entry_runs import RecordedRun
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 def track(
     entries: Annotated[
-        list[str] | None, typer.Argument(metavar="ENTRY...", help="Names of entries. Default: all.")
+        list[str] | None,
+        typer.Argument(metavar="ENTRY...", help="Names of entries. Default: all.", autocompletion=complete_entry),
     ] = None,
     latency: Annotated[bool, typer.Option(help="Time a forward pass of small entries.")] = True,
     send: Annotated[

@@ -16,6 +16,7 @@ from zoo.early.data import check_data
 from zoo.early.folder import check_folder
 from zoo.early.weights import check_sources
 from zoo.exit_codes import INTERRUPTED
+from zoo.terminal.completion import complete_data, complete_recipe
 
 if TYPE_CHECKING:
     from specs.graph import EntryGraph
@@ -25,14 +26,21 @@ if TYPE_CHECKING:
 def train(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="Name or YAML file of a recipe; with --data, of an entry."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Name or YAML file of a recipe; with --data, of an entry.",
+            autocompletion=complete_recipe,
+        ),
     ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: phases.p16.steps=100. Repeatable."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Dataset or folder of shards to train an entry on, level by level.")
+        str | None,
+        typer.Option(
+            help="Dataset or folder of shards to train an entry on, level by level.", autocompletion=complete_data
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Total steps over all levels, with --data.")] = None,
     output: Annotated[
