@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from specs.schemas.noise import process_problem
+
 __all__ = [
     "SCHEDULES",
     "min_snr_weight",
@@ -32,14 +34,20 @@ def _cosine_betas(steps: int) -> Tensor:
 
 
 def _linear_betas(steps: int) -> Tensor:
-    """Return the betas (steps,) of Ho et al., arXiv 2006.11239, section 4."""
-    return torch.linspace(1e-4, 0.02, steps, dtype=torch.float64)
+    """Return the betas (steps,) of Ho et al., arXiv 2006.11239, section 4, times 1000 / steps.
+
+    The paper has 1000 steps. With the factor, any number of steps ends at about the same noise.
+    """
+    scale = 1000 / steps
+    return torch.linspace(1e-4 * scale, 0.02 * scale, steps, dtype=torch.float64).clamp(max=MAX_BETA)
 
 
 def _cosine_log_snr(steps: int) -> Tensor:
     """Return the log-SNR (steps,) of Hoogeboom et al., arXiv 2301.11093, equation 3, from 5 to -5."""
     first, last = math.atan(math.exp(-2.5)), math.atan(math.exp(2.5))
-    angle = first + torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1) * (last - first)
+    # A single step is the noisiest one.
+    position = torch.arange(steps, dtype=torch.float64) / (steps - 1) if steps > 1 else torch.ones(1).double()
+    angle = first + position * (last - first)
     return -2 * torch.log(torch.tan(angle))
 
 
@@ -61,6 +69,9 @@ def noise_schedule(name: str, ratio: float = 1, power: float = 1, steps: int = 1
     """
     if not (ratio > 0 and math.isfinite(ratio) and math.isfinite(power) and steps >= 1):
         raise ValueError(f"a schedule needs ratio > 0, a finite power and steps >= 1, not {ratio}, {power}, {steps}")
+    problem = process_problem(name, steps, ratio, power)
+    if problem is not None:
+        raise ValueError(problem[1])
     if name in ("cosine", "linear"):
         betas = _cosine_betas(steps) if name == "cosine" else _linear_betas(steps)
         alpha_bar = torch.exp(torch.log1p(-betas).cumsum(0))
@@ -88,10 +99,13 @@ def signal_to_noise(alpha_bar: Tensor) -> Tensor:
 def vdm_weight(alpha_bar: Tensor) -> Tensor:
     """Return the weight of the eps loss in the variational bound, snr[i - 1] / snr[i] - 1.
 
-    From arXiv 2107.00630, equation 14. Indices 0 and 1, where the ratio is infinite, have the weight of index 2.
+    From arXiv 2107.00630, equation 14. Indices 0 and 1, where the ratio is infinite, have the weight of index 2, or 1
+    if the schedule has a single step.
     """
     snr = signal_to_noise(alpha_bar.float())
-    weight = torch.empty_like(snr)
+    weight = torch.ones_like(snr)
+    if len(snr) < 3:
+        return weight
     weight[2:] = snr[1:-1] / snr[2:] - 1
     weight[:2] = weight[2]
     return weight

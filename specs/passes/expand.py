@@ -11,6 +11,7 @@ from specs.passes.draft import LevelDraft, read_use
 from specs.passes.explicit_graph import expand_graph
 from specs.passes.stages import expand_stages
 from specs.schemas.entry import EntrySpec, InputsSpec, LevelSpec
+from specs.schemas.noise import process_problem
 from specs.syntax.merge import put
 from specs.syntax.yaml_tree import Mapping, Scalar, locate
 
@@ -41,6 +42,7 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
     for level, own in zip(levels, trees, strict=True):
         _check_keys(level, own, innermost.inputs, problems)
     check_nesting(levels, trees, problems)
+    _check_process(spec, tree, problems)
     if problems:
         return None
     written = [_draft(level, own, problems) for level, own in zip(levels, trees, strict=True)]
@@ -62,6 +64,14 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
         classes=innermost.inputs.classes,
         process=Process(**spec.process.model_dump()),
     )
+
+
+def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems) -> None:
+    """Check that the noise schedule is possible with these steps, levels and shift."""
+    process, ratio = spec.process, spec.resolution / spec.levels[-1].resolution
+    found = process_problem(process.schedule, process.steps, ratio, process.shift)
+    if found is not None:
+        problems.add("out-of-range", found[1], locate(tree, "process", found[0]))
 
 
 def _level_trees(tree: Mapping) -> list[Mapping]:

@@ -33,21 +33,26 @@ def cosine(steps: int) -> np.ndarray:
 
 
 def linear(steps: int) -> np.ndarray:
-    """arXiv 2006.11239, section 4: betas from 1e-4 to 0.02."""
-    betas = np.array([1e-4 + (0.02 - 1e-4) * i / max(steps - 1, 1) for i in range(steps)])
-    return np.concatenate([[1.0], np.cumprod(1 - betas)])
+    """arXiv 2006.11239, section 4: betas from 1e-4 to 0.02 for 1000 steps, scaled by 1000 / steps for others."""
+    betas = np.array([1e-4 + (0.02 - 1e-4) * i / max(steps - 1, 1) for i in range(steps)]) * 1000 / steps
+    return np.concatenate([[1.0], np.cumprod(1 - np.minimum(betas, 0.999))])
 
 
 def cosine_log_snr(steps: int) -> np.ndarray:
     """arXiv 2301.11093, equation 3: the angle, whose tangent is sigma / alpha, goes evenly between two log-SNRs."""
     ends = [math.atan(math.sqrt(math.exp(-log_snr))) for log_snr in (5, -5)]
-    angles = np.linspace(*ends, steps) if steps > 1 else np.array(ends[:1])
+    angles = np.linspace(*ends, steps) if steps > 1 else np.array(ends[1:])
     return np.concatenate([[1.0], np.cos(angles) ** 2])
 
 
-@pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(
-    ("name", "formula"), [("cosine", cosine), ("linear", linear), ("cosine_logsnr", cosine_log_snr)]
+    ("name", "formula", "steps"),
+    [
+        (name, formula, steps)
+        for name, formula in (("cosine", cosine), ("cosine_logsnr", cosine_log_snr))
+        for steps in STEPS
+    ]
+    + [("linear", linear, steps) for steps in (20, 21, 100, 1000, 4000)],
 )
 def test_schedules_are_the_papers_formulas(name, formula, steps):
     found = noise_schedule(name, steps=steps)
@@ -60,6 +65,29 @@ def test_a_thousand_steps_and_no_shift_are_the_defaults():
     np.testing.assert_allclose(
         noise_schedule("linear", 3).numpy(), noise_schedule("linear", ratio=3, power=1, steps=1000).numpy(), rtol=0
     )
+
+
+def test_linear_of_a_thousand_steps_is_the_papers_to_the_bit():
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    assert torch.equal(noise_schedule("linear")[1:], torch.exp(torch.log1p(-betas).cumsum(0)).float())
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 2, 5, 19, 20, 30, 100, 250, 4000])
+def test_schedules_end_in_noise_whatever_the_number_of_steps(name, steps):
+    if name == "linear" and steps < 20:
+        with pytest.raises(ValueError, match=f"needs at least 20 steps, not {steps}"):
+            noise_schedule(name, steps=steps)
+        return
+    found = noise_schedule(name, steps=steps)
+    assert 0 < found[-1] < 0.007 and (found.diff() < 0).all()
+
+
+@pytest.mark.parametrize(("ratio", "power"), [(10, 12.1), (2.0**24, 16), (1e9, 1e9)])
+def test_a_shift_that_leaves_no_signal_is_refused(ratio, power):
+    with pytest.raises(ValueError, match="every step would be noise"):
+        noise_schedule("cosine", ratio, power)
+    assert noise_schedule("cosine", 10, 12)[0] == 1
 
 
 def test_log_snr_goes_from_five_to_minus_five():
@@ -111,6 +139,7 @@ def test_vdm_weights_are_ratios_of_snr():
     """arXiv 2107.00630, equation 14; the first two have the weight of the third."""
     g = noise_schedule("cosine", 4).double().numpy()
     snr = g[1:] / (1 - g[1:])
+    assert vdm_weight(noise_schedule("cosine", steps=1)).tolist() == [1, 1]
     found = vdm_weight(noise_schedule("cosine", 4))
     assert found.dtype == torch.float32 and found.shape == (1001,)
     np.testing.assert_allclose(found[2:].numpy(), snr[:-1] / snr[1:] - 1, rtol=2e-3, atol=1e-6)
