@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builders.checkpoints.shipped import file_facts, shipped_weights
 from registry.catalogue import get
@@ -14,16 +14,19 @@ from registry.catalogue import get
 if TYPE_CHECKING:
     import torch
 
+    from builders.data.classes import ClassNames
     from builders.data.dataset import Dataset
     from builders.data.mixture import Mixture
     from builders.networks.nested_unet import NestedUNet
     from builders.text.encoder import TextEncoder
 
 __all__ = [
+    "class_names",
     "data_of",
     "file_facts",
     "find_weights",
     "load_weights",
+    "recipe_of",
     "shipped_weights",
     "text_encoder",
     "training_data",
@@ -79,23 +82,55 @@ def load_weights(what: str | os.PathLike[str], device: torch.device | str = "cpu
     return load_checkpoint(find_weights(what), device=device)
 
 
+def recipe_of(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the recipe in the metadata of weights as plain data; empty if there is none that can be read."""
+    try:
+        found = json.loads(metadata.get("recipe", "{}"))
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
     """Return the training data of weights: name or path of a dataset, several with weights, or None if unknown."""
-    recipe = json.loads(metadata.get("recipe", "{}"))
     # The recipe has absolute paths and the parts of a mixture, whose own name cannot be opened.
-    return recipe.get("data") or metadata.get("data")
+    found = recipe_of(metadata).get("data") or metadata.get("data")
+    if isinstance(found, dict):
+        numbers = all(isinstance(weight, (int, float)) for weight in found.values())
+        return {str(name): float(weight) for name, weight in found.items()} if numbers else None
+    return found if isinstance(found, str) and found else None
 
 
-def training_data(metadata: dict[str, str]) -> Dataset | Mixture | None:
-    """Open the dataset that weights were trained on; return None if it is unknown or not available."""
+def training_data(metadata: Mapping[str, str]) -> Dataset | Mixture | None:
+    """Open the dataset that weights were trained on; return None if it is unknown or not available.
+
+    Its classes have the order in which the weights know them.
+    """
+    from builders.data.classes import ClassNames, sorted_as_text, with_classes
     from builders.data.errors import DataError
     from builders.data.open import open_dataset
 
-    data = data_of(metadata)
+    what = data_of(metadata)
     try:
-        return open_dataset(data) if data else None
+        data = open_dataset(what) if what else None
     except (DataError, OSError):
         return None
+    if data is None:
+        return None
+    names = ClassNames.parse(metadata.get("classes", ""), "")
+    return sorted_as_text(data) if names is None else with_classes(data, names.classes)
+
+
+def class_names(metadata: Mapping[str, str], data: Dataset | Mixture | None) -> Dataset | Mixture | ClassNames | None:
+    """Return what knows the names of the classes of weights, for :class:`builders.sampling.plan.Plan`.
+
+    Args:
+        metadata: Metadata of the weights; its names come first.
+        data: Training data, if it is available.
+    """
+    from builders.data.classes import ClassNames
+
+    return ClassNames.parse(metadata.get("classes", ""), metadata.get("entry", "the model")) or data
 
 
 def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | None = None) -> TextEncoder | None:
@@ -114,8 +149,9 @@ def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | Non
     from builders.text.encoder import EMBEDDED
     from builders.text.open import open_text_encoder
 
-    recipe = json.loads(metadata.get("recipe", "{}"))
-    return open_text_encoder(name or recipe.get("text_encoder") or EMBEDDED, model.graph.text, model.device)
+    trained = recipe_of(metadata).get("text_encoder")
+    name = name or (trained if isinstance(trained, str) else "") or EMBEDDED
+    return open_text_encoder(name, model.graph.text, model.device)
 
 
 def _holds_weights(path: Path) -> bool:

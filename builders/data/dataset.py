@@ -47,7 +47,7 @@ class Dataset:
         """Names of the classes, by index."""
         return self.card.classes
 
-    def class_index(self, name: str) -> int:
+    def class_index(self, name: str | int) -> int:
         """Return the index of a class; see :func:`builders.data.classes.class_index`.
 
         Raises:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from builders.data.errors import DataError
 from builders.data.recognition.folder_kind import folder_kind
@@ -20,7 +22,7 @@ from specs.schemas.evaluation import split_name
 from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import parse
 
-__all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_datasets"]
+__all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_datasets", "sort_classes", "whole_number"]
 
 CARD = "dataset.yaml"
 #: File with the plan of a pack; a pack without a card is not finished.
@@ -57,6 +59,26 @@ class DatasetCard(BaseModel):
     classes: tuple[str, ...] = ()
     #: Empty if a hash of the keys divides the samples into splits.
     splits: Annotated[dict[str, Split], AfterValidator(_renamed)] = {}
+    _from_labels: bool = PrivateAttr(default=False)
+
+    @property
+    def from_labels(self) -> bool:
+        """Whether the classes are the labels found in shards, because there is no ``dataset.yaml``."""
+        return self._from_labels
+
+
+def whole_number(name: str) -> int | None:
+    """Return the value of a class name that is a whole number, such as 7 for ``007``; None for other names."""
+    return int(name) if re.fullmatch(r"[+-]?[0-9]{1,18}", name) else None
+
+
+def sort_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the different names of classes in order: by value if all are whole numbers, otherwise as text."""
+    found = sorted(set(names) - {""})
+    numbers = [number for name in found if (number := whole_number(name)) is not None]
+    if len(numbers) < len(found):
+        return tuple(found)
+    return tuple(sorted(found, key=lambda name: whole_number(name) or 0))
 
 
 def list_datasets() -> tuple[str, ...]:
@@ -129,7 +151,7 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
 
 
 def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
-    """Return a card for shards without one; the classes are the labels of their samples, sorted."""
+    """Return a card for shards without one; the classes are the labels of their samples."""
     found = set()
     for shard in shards:
         # Broken samples and shards are reported when images are read.
@@ -138,4 +160,6 @@ def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
                 with contextlib.suppress(DataError):
                     found.add(sample_facts(contents(key, parts))["category"])
     name = path.name.partition(".")[0] or path.resolve().name
-    return DatasetCard(name=name, classes=tuple(sorted(found - {""})))
+    card = DatasetCard(name=name, classes=sort_classes(found))
+    card._from_labels = True
+    return card

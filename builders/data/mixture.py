@@ -50,13 +50,16 @@ class Mixture:
             if not (weight > 0 and math.isfinite(weight)):
                 raise DataError(f"the weight of {shown_address(name)} is {weight}; it must be a positive number")
         self.sets, self.weights = dict(sets), dict(weights)
-        self.classes = tuple(dict.fromkeys(name for each in sets.values() for name in each.classes))
+        classes = tuple(dict.fromkeys(name for each in sets.values() for name in each.classes))
         licences = dict.fromkeys(each.card.licence for each in sets.values())
-        self.card = DatasetCard(
-            name="+".join(map(shown_address, sets)), licence=", ".join(licences), classes=self.classes
-        )
+        self.card = DatasetCard(name="+".join(map(shown_address, sets)), licence=", ".join(licences), classes=classes)
 
-    def class_index(self, name: str) -> int:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by index."""
+        return self.card.classes
+
+    def class_index(self, name: str | int) -> int:
         """Return the index of a class; see :func:`builders.data.classes.class_index`.
 
         Raises:

@@ -22,7 +22,7 @@ class Labelled(Protocol):
         """Names of the classes, by index."""
         ...
 
-    def class_index(self, name: str) -> int:
+    def class_index(self, name: str | int) -> int:
         """Return the index of a class."""
         ...
 
@@ -45,13 +45,19 @@ class Plan:
 
     @staticmethod
     def make(
-        graph: EntryGraph, data: Labelled | None, classes: Sequence[str], prompts: Sequence[str], count: int, seed: int
+        graph: EntryGraph,
+        data: Labelled | None,
+        classes: Sequence[str | int],
+        prompts: Sequence[str],
+        count: int,
+        seed: int,
     ) -> Plan:
         """Plan samples of every class or prompt.
 
         Args:
             graph: Graph of the entry.
-            data: Training data, for the names of the classes. None if it is not available.
+            data: Training data or :class:`~builders.data.classes.ClassNames`, for the names of the classes. None if
+                they are unknown.
             classes: Names or indices of the classes. Empty for all.
             prompts: Prompts, for models that read text.
             count: Number of samples per class or prompt, or in total for unconditional models.
@@ -94,9 +100,10 @@ def _seeds(first: int, count: int) -> tuple[int, ...]:
     return tuple(range(first, first + count))
 
 
-def _class_index(name: str, number: int, data: Labelled | None) -> int:
+def _class_index(name: str | int, number: int, data: Labelled | None) -> int:
     if data is not None:
         return data.class_index(name)
+    name = str(name)
     if not name.isdecimal() or int(name) >= number:
         raise ValueError(f"--class {name}: the names of the classes are unknown; use a number from 0 to {number - 1}")
     return int(name)

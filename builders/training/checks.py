@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.checkpoints.tensor_file import CheckpointError
+from builders.data.classes import sorted_as_text
 from builders.data.images import Images
 from builders.data.lazy import LazyImages
 from builders.data.mixture import MixtureImages
@@ -133,6 +134,20 @@ def check_same_data(
             f"{folder}: the data of this run, {name}, changed since it was stopped: {'; '.join(changes)}. Restore the "
             "data to resume, or choose another --output to start from scratch"
         )
+
+
+def classes_as_trained(dataset: Any, state: TrainingState | None) -> Any:
+    """Return a dataset with its classes in the order of a saved run.
+
+    Before version 0.2, labels that are numbers were sorted as text.
+
+    Args:
+        dataset: Dataset or mixture.
+        state: State to resume from, if there is one.
+    """
+    saved = {} if state is None else json.loads(state.facts.get("data", "{}"))
+    earlier = sorted_as_text(dataset)
+    return earlier if saved.get("classes") == _hash(earlier.classes) else dataset
 
 
 def captions(data: Images) -> Iterator[str]:

@@ -49,6 +49,7 @@ class RunFolder:
     Attributes:
         state_path: Path of the newest state.
         weights: Path of the EMA weights, from which samples are drawn.
+        classes: Names of the classes, written with the weights; empty for an entry without classes.
 
     Raises:
         CheckpointError: On entering, the folder is locked by another process or cannot be written.
@@ -58,6 +59,7 @@ class RunFolder:
         self.folder, self.recipe, self.entry, self.main = folder, recipe, entry, main
         self.state_path = folder / "state.safetensors"
         self.weights = folder / "ema.safetensors"
+        self.classes: tuple[str, ...] = ()
         self._locked = contextlib.ExitStack()
 
     def __enter__(self) -> RunFolder:
@@ -191,6 +193,8 @@ class RunFolder:
         """Write EMA weights with recipe, phase, step and data as metadata."""
         recipe, progress = written(self.recipe, self.entry.conditions), phase.progress
         about = {"recipe": recipe, "phase": progress.phase, "step": str(progress.step), "data": self.recipe.data_name}
+        if self.classes:
+            about["classes"] = list(self.classes)
         save_weights(path, phase.settings.graph, phase.ema.model.state_dict(), {**about, **facts})
 
     def keep_if_best(self, phase: Phase, loss: float) -> None:

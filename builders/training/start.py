@@ -14,7 +14,7 @@ import torch
 
 from builders.data.open import open_dataset
 from builders.text.encoder import TextEncoder
-from builders.training.checks import check_entry, check_rows
+from builders.training.checks import check_entry, check_rows, classes_as_trained
 from builders.training.distributed import Processes
 from builders.training.errors import Interrupted, TrainingError
 from builders.training.loop import TrainingLoop
@@ -73,6 +73,8 @@ def train(
         check_rows(phases, processes.count)
         processes.wait()
         state = run.read_state()
+        dataset = classes_as_trained(dataset, state)
+        run.classes = dataset.classes if graph.classes is not None else ()
         encoder = _open_encoder(recipe, graph, processes.device)
         loop = TrainingLoop(recipe, graph, phases, dataset, encoder, run, observer, processes, stop)
         loop.prepare(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.environment import environment
@@ -170,7 +170,7 @@ def evaluate_model(
         ValueError: Sampler settings do not fit the network.
     """
     encoder = encoder or text_encoder(model, metadata)
-    images = draw_samples(model, reference, spec, encoder=encoder, progress=progress)
+    images = draw_samples(model, classes_as_known(reference, metadata), spec, encoder=encoder, progress=progress)
     settings = spec.drawn
     if encoder is not None:
         settings["text_encoder"] = encoder.fingerprint[:16]
@@ -185,6 +185,18 @@ def evaluate_model(
     }
     measured = evaluate_images(images, reference, extractor, device=model.device, progress=progress, facts=facts)
     return measured, images
+
+
+def classes_as_known(reference: ImageSet, metadata: Mapping[str, str]) -> ImageSet:
+    """Return a reference set with its classes in the order in which weights know them."""
+    from builders.data.classes import ClassNames
+
+    names = ClassNames.parse(metadata.get("classes", ""), "")
+    counts = reference.class_counts
+    if names is None or counts is None or sorted(names.classes) != sorted(reference.classes):
+        return reference
+    by_name = dict(zip(reference.classes, counts, strict=True))
+    return replace(reference, classes=names.classes, class_counts=tuple(by_name[name] for name in names.classes))
 
 
 def draw_samples(

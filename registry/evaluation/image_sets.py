@@ -28,6 +28,7 @@ class ImageSet:
         licence: Licence of the dataset.
         class_counts: Number of images of each class; None without classes.
         captions: Captions of the images.
+        classes: Names of the classes.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ImageSet:
     licence: str = ""
     class_counts: tuple[int, ...] | None = None
     captions: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -78,4 +80,4 @@ def open_images(
     known = len(dataset.classes)
     counts = tuple(data.classes.bincount(minlength=known)[:known].tolist()) if known else None
     images, captions = data.first(len(data))
-    return ImageSet(dataset.card.name, split, images, dataset.card.licence, counts, captions)
+    return ImageSet(dataset.card.name, split, images, dataset.card.licence, counts, captions, dataset.classes)

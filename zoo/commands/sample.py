@@ -60,7 +60,7 @@ def sample(
     ],
     classes: Annotated[
         list[str] | None,
-        typer.Option("--class", "-c", metavar="CLASS", help="Name or number of a class; repeatable. Default: all."),
+        typer.Option("--class", "-c", metavar="CLASS", help="Name of a class, or its index; repeatable. Default: all."),
     ] = None,
     prompts: Annotated[
         list[str] | None,
@@ -110,7 +110,8 @@ def sample(
 
     model, metadata = weights.load_weights(entry, pick_device(device))
     data = weights.training_data(metadata)
-    plan = Plan.make(model.graph, data, classes or (), prompts or (), count, seed)
+    names = weights.class_names(metadata, data)
+    plan = Plan.make(model.graph, names, classes or (), prompts or (), count, seed)
     encoder = weights.text_encoder(model, metadata, text_encoder)
     drawing = _Drawing(model, plan, settings, encoder, previews, quiet)
     title = f"{model.graph.name}, {how_drawn(settings.drawn)}, seeds from {seed}"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from builders.data.dataset_card import DatasetCard
+    from builders.data.classes import ClassNames
     from specs.graph import EntryGraph
     from specs.schemas.recipe import Recipe
 
@@ -38,10 +37,9 @@ def check_sampled(
     path = find_weights(what)
     if text_encoder is not None and _is_missing(text_encoder, text_encoder.startswith((".", "/", "~"))):
         raise ValueError(f"--text-encoder {text_encoder}: no such folder")
-    graph, card = _facts(path)
+    graph, known = _facts(path)
     if graph is None:
         return
-    known = None if card is None else _Classes(card)
     if known is None and graph.classes is not None:
         classes = ()
     Plan.make(graph, known, classes, prompts, 1, 0)
@@ -67,24 +65,9 @@ def _is_missing(text: str, path: bool) -> bool:
     return path and not Path(text).expanduser().exists()
 
 
-@dataclass(frozen=True)
-class _Classes:
-    """The classes of a dataset, by its card."""
-
-    card: DatasetCard
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.card.classes
-
-    def class_index(self, name: str) -> int:
-        from builders.data.classes import class_index
-
-        return class_index(self.card, name)
-
-
-def _facts(path: Path) -> tuple[EntryGraph | None, DatasetCard | None]:
-    """Return the graph of a weights file, and the card of its data if that is packaged; None if unknown."""
+def _facts(path: Path) -> tuple[EntryGraph | None, ClassNames | None]:
+    """Return the graph of a weights file, and the names of its classes; None if unknown."""
+    from builders.data.classes import ClassNames
     from builders.data.dataset_card import list_datasets
     from registry.weights import data_of, file_facts
     from specs.errors import SpecError
@@ -94,7 +77,8 @@ def _facts(path: Path) -> tuple[EntryGraph | None, DatasetCard | None]:
     try:
         facts = file_facts(path)
         graph = load_text(facts["spec"], str(path)).graph
-        data = data_of(facts)
+        names, data = ClassNames.parse(facts.get("classes", ""), graph.name), data_of(facts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
         return None, None  # reported when the weights are loaded
-    return graph, known_card(data) if isinstance(data, str) and data in list_datasets() else None
+    card = known_card(data) if isinstance(data, str) and data in list_datasets() else None
+    return graph, names or (None if card is None else ClassNames(card.name, card.classes))

@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from builders.data.dataset_card import CARD, PLAN
+from builders.data.dataset_card import CARD, PLAN, find_dataset, sort_classes
 from builders.data.error_budget import SAMPLES
 from builders.data.packing.shard import (
     PackSettings,
@@ -96,6 +96,7 @@ def pack(
     waiting = [shard for shard in shards if shard.path not in reports]
     done = total - sum(len(shard.sources) for shard in waiting)
     progress(done, total)
+    classes, before = sort_classes(source.category for source in sources), _read_plan(out / PLAN).get("classes", ())
     if waiting:
         (out / CARD).unlink(missing_ok=True)
     with contextlib.closing(_run(waiting, out, settings, workers)) as running:
@@ -105,7 +106,8 @@ def pack(
             progress(done, total)
     broken = tuple(error for shard in shards for error in reports[shard.path].broken)
     _check_broken(broken, total, settings, finished=(out / CARD).exists())
-    classes = tuple(sorted({source.category for source in sources} - {""}))
+    # Weights trained on an earlier pack depend on the order of its classes.
+    classes = tuple(before) if sorted(before) == sorted(classes) else classes
     samples = _write_card(out, name, shards, reports, classes, settings)
     _remove_others(out, shards)
     return Packed(out, samples, classes, broken, len(shards), len(shards) - len(waiting))
@@ -177,6 +179,7 @@ def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> str:
     plan, finished = out / PLAN, (out / CARD).exists()
     if plan.exists():
         before = _read_plan(plan)
+        facts["classes"] = list(_classes_of_card(out)) or before.get("classes", [])
         if before and "place" not in before:
             raise PackError(f"{out} holds a pack of an early version, which can only be read; choose another folder")
         same = ("settings", "place", "images") if finished else ("settings", "place")
@@ -188,6 +191,13 @@ def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> str:
         raise PackError(f"{out} already holds a dataset; choose another folder")
     write_text(plan, json.dumps(facts) + "\n")
     return str(facts["val_shards"])
+
+
+def _classes_of_card(out: Path) -> tuple[str, ...]:
+    """Return the classes of a finished pack in their order; none if it is not finished or its card is damaged."""
+    with contextlib.suppress(ValueError):
+        return find_dataset(out)[0].classes if (out / CARD).is_file() else ()
+    return ()
 
 
 def _facts(sources: Sequence[Source], settings: PackSettings) -> dict[str, Any]:
