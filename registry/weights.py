@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from builders.checkpoints.shipped import file_facts, shipped_weights
 from registry.catalogue import get
+from registry.provenance import OwnMetadata, marked, open_named
+from specs.errors import quote
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +81,9 @@ def load_weights(what: str | os.PathLike[str], device: torch.device | str = "cpu
     """
     from builders.checkpoints.weights import load_checkpoint
 
-    return load_checkpoint(find_weights(what), device=device)
+    path = find_weights(what)
+    model, metadata = load_checkpoint(path, device=device)
+    return model, marked(path, metadata)
 
 
 def recipe_of(metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -104,17 +108,13 @@ def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
 def training_data(metadata: Mapping[str, str]) -> Dataset | Mixture | None:
     """Open the dataset that weights were trained on; return None if it is unknown or not available.
 
-    Its classes have the order in which the weights know them.
+    Its classes have the order in which the weights know them. Nothing is downloaded. Data that is not packaged is
+    opened only if the weights are in the folder of their run, see :mod:`registry.provenance`.
     """
     from builders.data.classes import ClassNames, sorted_as_text, with_classes
-    from builders.data.errors import DataError
-    from builders.data.open import open_dataset
 
     what = data_of(metadata)
-    try:
-        data = open_dataset(what) if what else None
-    except (DataError, OSError):
-        return None
+    data = open_named(metadata, what) if what else None
     if data is None:
         return None
     names = ClassNames.parse(metadata.get("classes", ""), "")
@@ -139,19 +139,24 @@ def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | Non
     Args:
         model: Trained network.
         metadata: Metadata of its checkpoint.
-        name: Name of the encoder. Default: the one that the network was trained with.
+        name: Name of the encoder. Default: the one that the network was trained with. It is not downloaded, and if it
+            is not packaged, it is opened only if the weights are in the folder of their run.
 
     Raises:
-        TextEncoderError: The encoder is not available or has another width.
+        TextEncoderError: The encoder is not available, may not be opened, or has another width.
     """
     if model.graph.text is None:
         return None
-    from builders.text.encoder import EMBEDDED
+    from builders.text.encoder import EMBEDDED, TextEncoderError
     from builders.text.open import open_text_encoder
 
-    trained = recipe_of(metadata).get("text_encoder")
-    name = name or (trained if isinstance(trained, str) else "") or EMBEDDED
-    return open_text_encoder(name, model.graph.text, model.device)
+    trained = str(recipe_of(metadata).get("text_encoder") or EMBEDDED)
+    if name is None and trained != EMBEDDED and not isinstance(metadata, OwnMetadata):
+        raise TextEncoderError(
+            f"the weights name the text encoder {quote(trained)}, which is not opened unless you name it: "
+            f"--text-encoder (text_encoder= in Python), if you trust it"
+        )
+    return open_text_encoder(name or trained, model.graph.text, model.device, fetch=name is not None)
 
 
 def _holds_weights(path: Path) -> bool:

@@ -86,12 +86,13 @@ def list_datasets() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in _packaged().glob(f"*/{CARD}")))
 
 
-def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
+def find_dataset(name_or_path: str | Path, *, fetch: bool = True) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
     """Return the card of a dataset, and the paths of its shards by split.
 
     Args:
         name_or_path: Name of a packaged dataset; path of a folder with a ``dataset.yaml`` or shards, of a shard, or of
             a brace range of shards; or addresses that fsspec reads. Shards without a card are one split called "all".
+        fetch: Whether shards at addresses may be downloaded; otherwise they must be in the cache.
 
     Raises:
         DataError: There is no such dataset.
@@ -103,13 +104,13 @@ def find_dataset(name_or_path: str | Path) -> tuple[DatasetCard, dict[str, tuple
     if (path / CARD).is_file():
         card = validate(DatasetCard, parse(path / CARD), "a dataset")
         if not card.splits:
-            return card, {"all": _shards(path, str(name_or_path))}
+            return card, {"all": _shards(path, str(name_or_path), fetch)}
         return card, {
             name: tuple(_beside(path, shard) for shard in split.shards) for name, split in card.splits.items()
         }
     if (path / PLAN).is_file():
         raise DataError(f"{path}: this pack is not finished; run the same zoo data pack command to resume it")
-    shards = _shards(path, str(name_or_path))
+    shards = _shards(path, str(name_or_path), fetch)
     return _card_of(Path(shown_address(str(name_or_path))), shards), {"all": shards}
 
 
@@ -124,7 +125,7 @@ def _beside(folder: Path, shard: str) -> Path:
     return folder / shard
 
 
-def _shards(path: Path, given: str) -> tuple[Path, ...]:
+def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
     """Return the shards in a folder, or those that a path, brace range or address names."""
     if path.is_dir():
         shards = tuple(sorted(child for child in path.iterdir() if child.name.endswith(SHARDS) and child.is_file()))
@@ -136,7 +137,7 @@ def _shards(path: Path, given: str) -> tuple[Path, ...]:
         return (path,)
     expanded = expand_braces(given)
     if is_address(given):
-        return tuple(local_shard(address) for address in expanded)
+        return tuple(local_shard(address, fetch=fetch) for address in expanded)
     if expanded != (given,):
         paths = tuple(Path(name).expanduser() for name in expanded)
         missing = next((path for path in paths if not path.is_file()), None)

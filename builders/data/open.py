@@ -20,18 +20,19 @@ def open_data(
     return open_dataset(name_or_path).load(resolution, split, seed=seed)
 
 
-def open_dataset(what: str | Path | Mapping[str, float]) -> Dataset | Mixture:
+def open_dataset(what: str | Path | Mapping[str, float], *, fetch: bool = True) -> Dataset | Mixture:
     """Open a dataset without decoding images.
 
     Args:
         what: Name of a packaged dataset; path of a folder, of a shard or of a brace range of shards; addresses that
             fsspec reads; or several of these with weights, ``{name_or_path: weight}``.
+        fetch: Whether shards at addresses may be downloaded; otherwise they must be in the cache.
 
     Raises:
         DataError: There is no such dataset, or its shards cannot be read.
         specs.errors.SpecError: Its ``dataset.yaml`` is wrong.
     """
     if isinstance(what, Mapping):
-        return Mixture({name: open_dataset(name) for name in what}, dict(what))  # type: ignore[misc]
-    card, shards = find_dataset(what)
+        return Mixture({name: open_dataset(name, fetch=fetch) for name in what}, dict(what))  # type: ignore[misc]
+    card, shards = find_dataset(what, fetch=fetch)
     return Dataset(card, shards)

@@ -11,7 +11,12 @@ from specs.graph import TextInput
 
 
 def open_text_encoder(
-    name_or_path: str, text: TextInput, device: torch.device | str = "cpu", *, precision: str = "auto"
+    name_or_path: str,
+    text: TextInput,
+    device: torch.device | str = "cpu",
+    *,
+    precision: str = "auto",
+    fetch: bool = True,
 ) -> TextEncoder:
     """Open a text encoder for an entry.
 
@@ -22,6 +27,7 @@ def open_text_encoder(
         text: Text input of the entry: number of tokens and width.
         device: Device of a T5, and of the states that are returned.
         precision: Precision of a T5: "float32", "bfloat16", or "auto" (bfloat16 on a GPU that supports it).
+        fetch: Whether a T5 may be downloaded; otherwise it must be in the cache of the hub.
 
     Raises:
         TextEncoderError: There is no such encoder, it cannot be read, or its width does not match ``text``.
@@ -36,4 +42,4 @@ def open_text_encoder(
         return EncodedText.open(name_or_path, text, device)
     from builders.text.t5 import T5Text
 
-    return T5Text.open(name_or_path, text, device, precision)
+    return T5Text.open(name_or_path, text, device, precision, fetch)

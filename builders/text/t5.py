@@ -44,7 +44,14 @@ class T5Text:
         self.fingerprint = _fingerprint(model, tokenizer)
 
     @classmethod
-    def open(cls, name: str, text: TextInput, device: torch.device | str = "cpu", precision: str = "auto") -> T5Text:
+    def open(
+        cls,
+        name: str,
+        text: TextInput,
+        device: torch.device | str = "cpu",
+        precision: str = "auto",
+        fetch: bool = True,
+    ) -> T5Text:
         """Load the encoder and the tokenizer, from disk if they are there.
 
         Args:
@@ -52,6 +59,7 @@ class T5Text:
             text: Text input of the entry.
             device: Device of the encoder.
             precision: "float32", "bfloat16", or "auto" (bfloat16 on a GPU that supports it).
+            fetch: Whether the files may be downloaded.
 
         Raises:
             TextEncoderError: transformers is missing; the model is missing, not a T5 or incomplete; or its width does
@@ -65,12 +73,12 @@ class T5Text:
                 f"the text encoder {name!r} needs transformers: {INSTALL}; or use {EMBEDDED!r}"
             ) from None
         with _quiet():
-            config = _load(name, transformers.AutoConfig)
+            config = _load(name, transformers.AutoConfig, fetch)
             if config.model_type != "t5":
                 raise TextEncoderError(f"the text encoder {name!r} is a {config.model_type}, not a T5")
             check_width(name, config.d_model, text)
-            tokenizer = _load(name, transformers.AutoTokenizer)
-            model, report = _load(name, transformers.T5EncoderModel, output_loading_info=True)
+            tokenizer = _load(name, transformers.AutoTokenizer, fetch)
+            model, report = _load(name, transformers.T5EncoderModel, fetch, output_loading_info=True)
         missing = sorted(report["missing_keys"])
         if missing:
             raise TextEncoderError(
@@ -116,8 +124,9 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[precision]
 
 
-def _load(name: str, kind: Any, **options: Any) -> Any:
-    """Call ``kind.from_pretrained``, from disk if the files are there, otherwise from the hub."""
+def _load(name: str, kind: Any, fetch: bool, **options: Any) -> Any:
+    """Call ``kind.from_pretrained``, from disk if the files are there, otherwise from the hub; run none of their code."""
+    options["trust_remote_code"] = False
     local = Path(name).expanduser()
     if local.is_dir():
         try:
@@ -128,6 +137,11 @@ def _load(name: str, kind: Any, **options: Any) -> Any:
         raise TextEncoderError(f"{name}: no such folder with a text encoder")
     with suppress(Exception):
         return kind.from_pretrained(name, local_files_only=True, **options)
+    if not fetch:
+        raise TextEncoderError(
+            f"the text encoder {name!r} is neither a folder nor in the download cache; to download it, name it: "
+            "--text-encoder"
+        )
     try:
         return kind.from_pretrained(name, **options)
     except Exception as error:  # whatever the hub, the network or the disk raises

@@ -52,7 +52,7 @@ class ImageSet:
 
 
 def open_images(
-    name_or_path: str | Mapping[str, float], resolution: int | None = None, split: str = "train"
+    name_or_path: str | Mapping[str, float], resolution: int | None = None, split: str = "train", *, fetch: bool = True
 ) -> ImageSet:
     """Read the images of a dataset, a shard, or a folder of image files.
 
@@ -60,6 +60,7 @@ def open_images(
         name_or_path: Name of a packaged dataset, a path, or several of them with weights.
         resolution: Side in pixels; images are cropped to their central square and resized by area averaging.
         split: Split of a dataset: ``train``, ``val`` or ``all``.
+        fetch: Whether shards at addresses may be downloaded.
 
     Raises:
         DataError: There are no such images, or they cannot be read.
@@ -74,7 +75,7 @@ def open_images(
         if path.is_dir() and folder_kind(path) == "images":
             images, _ = read_images(path, resolution)
             return ImageSet(path.resolve().name, "", images)
-    dataset = open_dataset(name_or_path)
+    dataset = open_dataset(name_or_path, fetch=fetch)
     data = dataset.load(resolution, split)
     # Images of unknown class have the number of classes as their index.
     known = len(dataset.classes)

@@ -10,7 +10,9 @@ from registry.evaluation.evaluate import Progress, evaluate_images, evaluate_mod
 from registry.evaluation.features import EvaluationError, open_features
 from registry.evaluation.image_sets import ImageSet, open_images
 from registry.evaluation.results import MEASURED, Measurement, save
+from registry.provenance import may_open, named_data
 from registry.weights import data_of, load_weights
+from registry.weights import text_encoder as open_encoder
 from specs.schemas.evaluation import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def measure(
     spec: EvaluationSpec,
     *,
     reference: str | None = None,
+    text_encoder: str | None = None,
     resolution: int | None = None,
     inception_weights: Path | None = None,
     folder: Path = MEASURED,
@@ -38,7 +41,9 @@ def measure(
     Args:
         what: An entry with weights, a checkpoint or its folder, or a folder of images.
         spec: Number of samples, how they are drawn, the features they are compared in.
-        reference: A dataset, shard or folder of images; by default the data that the weights were trained on.
+        reference: A dataset, shard or folder of images; by default the data that the weights were trained on, if it is
+            packaged or the weights are in the folder of their run.
+        text_encoder: Text encoder of the network; by default the one of its training, under the same condition.
         resolution: Side in pixels to compare at; by default that of the samples.
         inception_weights: File of the weights that define FID.
         folder: Folder of results.
@@ -61,11 +66,17 @@ def measure(
     data = reference or data_of(metadata)
     if not data:
         raise EvaluationError(f"{what} does not name its training data; set --reference NAME_OR_FOLDER")
+    if reference is None and not may_open(metadata, data):
+        raise EvaluationError(
+            f"{what} names the data {named_data(data)}, which is not opened unless you name it: --reference, if you "
+            "trust it"
+        )
     if resolution not in (None, model.graph.resolution):
         raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
-    real = open_images(data, model.graph.resolution, spec.split)
+    real = open_images(data, model.graph.resolution, spec.split, fetch=reference is not None)
     extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=device)
-    found, drawn = evaluate_model(model, metadata, real, extractor, spec, progress=progress)
+    encoder = open_encoder(model, metadata, text_encoder)
+    found, drawn = evaluate_model(model, metadata, real, extractor, spec, encoder=encoder, progress=progress)
     path = save(found, folder)
     _save_sheet(drawn, path.with_suffix(".png"))
     return found, path

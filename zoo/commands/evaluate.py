@@ -48,6 +48,9 @@ def evaluate(
             autocompletion=complete_data,
         ),
     ] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="Text encoder: embedded, a T5 by name, or a folder. Default: as in training.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Split of the reference: train, val or all.")] = "train",
     samples: Annotated[int, typer.Option("--samples", "-n", help="Number of samples to draw.")] = 1000,
     features: Annotated[str, typer.Option(help="Features: efficientnet_lite0, inception (FID), or timm:MODEL.")] = (
@@ -105,6 +108,7 @@ def evaluate(
             what,
             spec,
             reference=reference,
+            text_encoder=text_encoder,
             resolution=resolution,
             inception_weights=inception_weights,
             folder=output,

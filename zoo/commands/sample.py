@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -84,6 +84,10 @@ def sample(
     previews: Annotated[
         Path | None, typer.Option(help="A .png of intermediate predictions for the first samples.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data for the nearest images and the names of classes. Default: as in training."),
+    ] = None,
     device: Device = None,
     nearest: Annotated[bool, typer.Option(help="Show the nearest training image beside each sample.")] = True,
     quiet: Quiet = False,
@@ -102,6 +106,7 @@ def sample(
     )
     check_sampled(entry, classes or (), prompts or (), text_encoder)
 
+    from builders.data.open import open_dataset
     from builders.sampling.folder import SampleFolder
     from builders.sampling.plan import Plan
     from registry import weights
@@ -109,13 +114,15 @@ def sample(
     from zoo.device import pick_device
 
     model, metadata = weights.load_weights(entry, pick_device(device))
-    data = weights.training_data(metadata)
-    names = weights.class_names(metadata, data)
+    known = weights.training_data(metadata) if data is None else open_dataset(data)
+    names = weights.class_names(metadata, known)
     plan = Plan.make(model.graph, names, classes or (), prompts or (), count, seed)
     encoder = weights.text_encoder(model, metadata, text_encoder)
     drawing = _Drawing(model, plan, settings, encoder, previews, quiet)
     title = f"{model.graph.name}, {how_drawn(settings.drawn)}, seeds from {seed}"
-    grid_data = data if nearest else None
+    grid_data = known if nearest else None
+    if nearest and known is None and not quiet:
+        _explain(metadata)
     if output.suffix.lower() == ".png":
         grid = _to_grid(drawing, output, grid_data, title)
     else:
@@ -125,6 +132,18 @@ def sample(
         grid = _to_folder(drawing, SampleFolder(output, plan, model.labels, facts), grid_data, title)
     print(f"wrote {grid}")
     return grid
+
+
+def _explain(metadata: Mapping[str, str]) -> None:
+    """Say why no nearest images are shown, if weights name data that may not be opened."""
+    from registry.provenance import may_open, named_data
+    from registry.weights import data_of
+    from specs.printable import printable
+
+    named = data_of(metadata)
+    if named and not may_open(metadata, named):
+        shown = printable(named_data(named))
+        print(f"the weights name the data {shown}, which is not opened unless you name it: --data", file=sys.stderr)
 
 
 def _check_options(count: int, output: Path, previews: Path | None) -> None:
