@@ -125,7 +125,7 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def _load(name: str, kind: Any, fetch: bool, **options: Any) -> Any:
-    """Call ``kind.from_pretrained``, from disk if the files are there, otherwise from the hub; run none of their code."""
+    """Call ``kind.from_pretrained``, from disk if the files are there, else from the hub; run none of their code."""
     options["trust_remote_code"] = False
     local = Path(name).expanduser()
     if local.is_dir():
