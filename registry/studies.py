@@ -1,21 +1,90 @@
-"""Studies: the training recipe of each entry at the study's budget."""
+"""Studies: whether their entries fit their data, and the training recipe of each entry at the study's budget."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from registry.costs.card import make_card
 from specs.graph import EntryGraph
 from specs.recipe import Recipe
 from specs.schemas.study import Study
 
-__all__ = ["study_recipe"]
+__all__ = ["StudyError", "check_study", "study_recipe"]
 
 
-def study_recipe(study: Study, graph: EntryGraph) -> Recipe:
+class StudyError(ValueError):
+    """The entries of a study do not fit its data; the message lists all that do not."""
+
+
+def check_study(study: Study, graphs: Sequence[EntryGraph]) -> None:
+    """Check before any training that the data of a study exists, and that every entry fits it.
+
+    Args:
+        study: The study.
+        graphs: Graphs of its entries.
+
+    Raises:
+        DataError: There is no such data, or it cannot be read.
+        StudyError: It has no such split, or entries have other channels or classes, read captions that it does not
+            have, or text of another width than the text encoder's.
+    """
+    from builders.data.dataset_card import find_dataset
+
+    card, shards = find_dataset(study.data)
+    wrong = []
+    split = study.evaluation.split
+    if split not in (*shards, "all") and "all" not in shards:
+        wrong.append(f"its data {card.name} has no split {split!r} to measure with; it has {', '.join(shards)}")
+    wrong += [f"{graph.name}: {reason}" for graph in graphs for reason in _misfits(graph, card.name, len(card.classes))]
+    readers = [graph for graph in graphs if graph.text is not None]
+    if readers and not _has_captions([path for paths in shards.values() for path in paths]):
+        names = ", ".join(graph.name for graph in readers)
+        wrong.append(f"{names}: reads text, but no image of {card.name} has a caption")
+    wrong += [f"{graph.name}: {reason}" for graph in readers for reason in _text_misfits(graph)]
+    if wrong:
+        raise StudyError("\n  ".join([f"the study {study.name} cannot be trained:", *wrong]))
+
+
+def _misfits(graph: EntryGraph, data: str, classes: int) -> Iterator[str]:
+    channels = graph.levels[0].channels
+    if channels != 3:
+        yield f"is for images of {channels} channels; data has 3, RGB"
+    if graph.classes not in (None, classes):
+        yield f"has {graph.classes} classes, but the data {data} has {classes or 'none'}"
+
+
+def _has_captions(shards: Sequence[Path]) -> bool:
+    """Return whether any sample has a caption; unreadable shards are reported when images are read."""
+    from builders.data.errors import DataError
+    from builders.data.shard_index import index_shard
+
+    for shard in shards:
+        with contextlib.suppress(DataError):
+            if any(member.caption.strip() for member in index_shard(shard, lambda error: None)):
+                return True
+    return False
+
+
+def _text_misfits(graph: EntryGraph) -> Iterator[str]:
+    from builders.text.encoder import EMBEDDED, TextEncoderError
+    from builders.text.open import open_text_encoder
+
+    assert graph.text is not None
+    try:
+        open_text_encoder(EMBEDDED, graph.text)
+    except TextEncoderError as error:
+        yield str(error)
+
+
+def study_recipe(study: Study, graph: EntryGraph, entry: str | None = None) -> Recipe:
     """Return the recipe of one entry: one phase per level, innermost first, each with the same share of the budget.
 
     Args:
         study: Study with its budget of training FLOPs per entry.
         graph: Graph of the entry.
+        entry: Name or path of the entry. Default: its name.
     """
     labels = list(reversed(graph.labels))
     phases = {}
@@ -29,7 +98,7 @@ def study_recipe(study: Study, graph: EntryGraph) -> Recipe:
     facts = {
         "name": f"{study.name}-{graph.name}",
         "summary": f"{graph.name} in the study {study.name}",
-        "entry": graph.name,
+        "entry": entry or graph.name,
         "data": study.data,
         "phases": phases,
     }

@@ -29,10 +29,12 @@ __all__ = [
     "natural",
     "other_names",
     "own_folders",
+    "placed_beside",
 ]
 
 Default = TypeVar("Default", dict, list)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 SUFFIXES = (".yaml", ".yml")
 #: Longest name: file systems limit a file name to 255 bytes, with its suffix.
 MAX_NAME = 250
@@ -79,6 +81,21 @@ def is_path(name_or_path: str | Path) -> bool:
     """Return whether this is a path rather than a name: it has a slash or ends in ``.yaml``."""
     text = str(name_or_path)
     return isinstance(name_or_path, Path) or text.endswith(SUFFIXES) or "/" in text or os.sep in text
+
+
+def placed_beside(text: str, file: str) -> str:
+    """Return a path that is written in a file relative to the current folder.
+
+    Args:
+        text: Path, relative to the folder of the file. Names, URLs and absolute paths are returned unchanged.
+        file: Name of the file in messages; one such as ``<override 1>`` has no folder.
+    """
+    if text.startswith("~"):
+        return str(_expanded(text))
+    if not is_path(text) or _URL.match(text) or Path(text).is_absolute() or file.startswith("<"):
+        return text
+    placed = str(Path(file).parent / text)
+    return placed if is_path(placed) else f"./{placed}"  # still a path, not a name
 
 
 def find(name: str, search: tuple[Path, ...]) -> Reference | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from specs.errors import Problems, UnknownName, did_you_mean, fail, quote
 from specs.graph import EntryGraph
-from specs.library import find_file, is_path, list_files
+from specs.library import find_file, is_path, list_files, placed_beside
 from specs.load import load_entry
 from specs.public_names import offer
 from specs.schemas.recipe import PhaseSpec, Recipe
@@ -24,7 +23,6 @@ __getattr__ = offer(__name__)
 
 #: Keys that a recipe does not inherit from the recipe it extends.
 _OWN = ("name", "summary")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -99,14 +97,10 @@ def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
 
 def _placed(text: str, keys: tuple[str, ...], file: str) -> str:
     """Return a path in a file relative to the current folder; names, URLs and overrides are returned unchanged."""
-    if text.startswith("~"):
-        return str(Path(text).expanduser())
-    if not is_path(text) or _URL.match(text) or Path(text).is_absolute() or file.startswith("<"):
-        return text
-    placed = str(Path(file).parent / text)
-    if keys == ("text_encoder",) and not text.startswith(".") and not Path(placed).is_dir():
+    placed = placed_beside(text, file)
+    if keys == ("text_encoder",) and not text.startswith((".", "~")) and not Path(placed).is_dir():
         return text  # a model of the Hugging Face Hub, whose name has a slash
-    return placed if is_path(placed) else f"./{placed}"  # still a path, not a name
+    return placed
 
 
 class _Checker:

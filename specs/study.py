@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from specs.errors import fail
-from specs.library import find_file, list_files
+from specs.errors import Position, Problems, SpecError, UnknownName, fail, quote
+from specs.graph import EntryGraph
+from specs.library import find_file, list_files, placed_beside
+from specs.load import load_entry
 from specs.public_names import offer
 from specs.schemas.study import Study
 from specs.syntax.overrides import apply_overrides
 from specs.syntax.validation import validate
-from specs.syntax.yaml_tree import Mapping, parse
+from specs.syntax.yaml_tree import Mapping, locate, parse
 
-__all__ = ["Study", "list_studies", "load_study"]
+__all__ = ["Study", "list_studies", "load_study", "load_study_and_graphs"]
 
 __getattr__ = offer(__name__)
 
@@ -27,14 +29,72 @@ def load_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Study
     """Load a study by name or from a file.
 
     Args:
-        name_or_path: A name that :func:`list_studies` returns, or a path (it has a slash or ends in ``.yaml``).
+        name_or_path: A name that :func:`list_studies` returns, or a path (it has a slash or ends in ``.yaml``). Paths
+            in a file are relative to its folder, or to the current folder if there is no such file in its folder.
         overrides: Changes such as ``budget.training_flops=1e12``.
 
     Raises:
         UnknownName: No study has this name.
-        SpecError: The file has errors; the text is the whole report.
+        SpecError: The file has errors; the text is the whole report. Entries are not loaded.
     """
+    return _read(name_or_path, overrides)[0]
+
+
+def load_study_and_graphs(
+    name_or_path: str | Path, overrides: Sequence[str] = (), *, search: Sequence[Path] | None = None
+) -> tuple[Study, tuple[EntryGraph, ...]]:
+    """Load a study with the graphs of its entries.
+
+    Args:
+        name_or_path: Name or path of the study, as for :func:`load_study`.
+        overrides: Changes such as ``budget.training_flops=1e12``.
+        search: Folders in which entries are looked up; default those of ``ZOO_PATH`` and the packaged one.
+
+    Raises:
+        UnknownName: No study has this name.
+        SpecError: The file or an entry has errors, or two entries have one name; the text is the whole report.
+    """
+    study, tree = _read(name_or_path, overrides)
+    return study, _graphs(study, tree, search)
+
+
+def _read(name_or_path: str | Path, overrides: Sequence[str]) -> tuple[Study, Mapping]:
     tree = parse(find_file("study", name_or_path))
     if not isinstance(tree, Mapping):
         raise fail("wrong-type", "a study is a mapping of keys to values", tree.position)
-    return validate(Study, apply_overrides(tree, overrides), "a study")
+    tree = apply_overrides(tree, overrides)
+    study = validate(Study, tree, "a study")
+    entries = tuple(_placed(what, locate(tree, "entries", index).file) for index, what in enumerate(study.entries))
+    data = _placed(study.data, locate(tree, "data").file)
+    return study.model_copy(update={"entries": entries, "data": data}), tree
+
+
+def _placed(text: str, file: str) -> str:
+    """Return a path in a file relative to the current folder, if it exists beside that file; else the text itself."""
+    placed = placed_beside(text, file)
+    before_brace = placed.partition("{")[0]  # a range of shards
+    exists = Path(placed).exists() or (before_brace != placed and Path(before_brace).parent.is_dir())
+    return placed if exists else text
+
+
+def _graphs(study: Study, tree: Mapping, search: Sequence[Path] | None) -> tuple[EntryGraph, ...]:
+    problems, graphs = Problems(), dict[str, EntryGraph]()
+    reached: dict[str, tuple[Position, ...]] = {}
+    for index, what in enumerate(study.entries):
+        where = locate(tree, "entries", index)
+        try:
+            graph = load_entry(what, search=search).graph
+        except UnknownName as error:
+            problems.add("unknown-entry", str(error), where)
+        except SpecError as error:
+            problems.extend(error.problems)
+            files = {each.position.file if each.position else each.file for each in error.problems}
+            reached |= {file: (where,) for file in files if file is not None and file != where.file}
+        else:
+            if graph.name in graphs:
+                problems.add(
+                    "conflict", f"two entries are called {quote(graph.name)}; runs are named after them", where
+                )
+            graphs[graph.name] = graph
+    problems.raise_if_any(reached)
+    return tuple(graphs.values())

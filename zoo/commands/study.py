@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from registry.evaluation.features import check_features
 from zoo.commands.compare import compare
 from zoo.commands.options import Device, Quiet, Track
 from zoo.commands.track import track_entries
 from zoo.commands.train import run_recipe
+from zoo.early.data import check_data
+from zoo.early.folder import check_folder
 from zoo.exit_codes import INTERRUPTED
 from zoo.terminal.completion import complete_study
 
@@ -36,27 +40,31 @@ def study(
     track: Track = True,
 ) -> int:
     """Train several entries with the same budget, measure and track them. Run the same command to resume."""
-    from registry.catalogue import get
-    from registry.studies import study_recipe
-    from specs.study import load_study
+    from registry.catalogue import search_path
+    from registry.studies import check_study, study_recipe
+    from specs.library import is_path
+    from specs.study import load_study_and_graphs
 
-    loaded = load_study(name, overrides or ())
-    entries = [get(entry) for entry in loaded.entries]
+    loaded, graphs = load_study_and_graphs(name, overrides or (), search=search_path())
     folder = output or Path("runs") / loaded.name
-    for number, entry in enumerate(entries, 1):
+    check_folder(folder)
+    check_data(loaded.data)
+    check_features(loaded.evaluation.features)
+    check_study(loaded, graphs)
+    paths = [what if is_path(what) else None for what in loaded.entries]
+    recipes = [study_recipe(loaded, graph, path) for graph, path in zip(graphs, paths, strict=True)]
+    for number, (graph, recipe) in enumerate(zip(graphs, recipes, strict=True), 1):
         if not quiet:
-            print(f"{entry.name} ({number} of {len(entries)})", file=sys.stderr)
-        graph, run = entry.architecture, folder / entry.name
-        recipe = study_recipe(loaded, graph)
+            print(f"{graph.name} ({number} of {len(graphs)})", file=sys.stderr)
+        run = folder / graph.name
         if run_recipe(recipe, run, graph=graph, device=device, quiet=quiet, track=track) is None:
             return INTERRUPTED
-        _measure(loaded, entry.name, run, device, quiet)
-    names = [entry.name for entry in entries]
+        _measure(loaded, graph.name, run, device, quiet)
     if track:
-        track_entries(names, quiet=quiet)
+        track_entries(loaded.entries, quiet=quiet)
     if not quiet:
-        compare(names, runs=folder.parent)
-        words = " ".join(names)
+        compare(list(loaded.entries), runs=folder.parent)
+        words = shlex.join(loaded.entries)
         print(f"to see them side by side: zoo dashboard {words}\nas a page: zoo compare {words} --output report.html")
     return 0
 
