@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import Phase, settings
@@ -11,6 +13,18 @@ from zoo.cli import run
 
 #: For ``make mutants``: the same examples for each mutant, and the first that fails is enough.
 settings.register_profile("mutants", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate))
+
+
+@pytest.fixture(autouse=True)
+def decoded_emoji(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Decode the packaged emoji once, except in tests of loading, and in those that import no torch."""
+    if "builders.data.dataset" not in sys.modules or "builders/data" in request.path.as_posix():
+        yield
+        return
+    from tests.helpers.emoji_cache import emoji_cache
+
+    with emoji_cache():
+        yield
 
 
 @pytest.fixture
