@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 from registry.costs.card import Card
 from registry.evaluation.results import Measurement, is_distance, keyed
 from registry.facts import architecture_params, conditioning_of, cost_metrics, family_of, kind_of
+from registry.tracking.artifact_places import MovedArtifactsError, check_artifacts
+from registry.tracking.experiments import chosen_experiment
 from registry.tracking.metric_names import MetricNames
-from registry.tracking.store import MODEL_TAG, entry_run, experiment_id, log_metrics, store_lock
+from registry.tracking.points import Point, log_points
+from registry.tracking.store import MODEL_TAG, entry_run, experiment_id, store_lock
 
 if TYPE_CHECKING:
     from registry.entry import Entry
@@ -29,9 +31,6 @@ __all__ = ["MODEL_TYPE", "RecordedRun", "record_entry"]
 MODEL_TYPE = "matryoshka-diffusion"
 #: Key under which MLflow shows sample grids.
 IMAGE_KEY = "samples"
-
-#: Name, value and step of a metric.
-Point = tuple[str, float, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,19 @@ class RecordedRun:
         run_id: Identifier of the run.
         created: Whether the run is new.
         added: Number of metric values that were added.
+        warning: What could not be recorded, and what to do, or None.
     """
 
     name: str
     run_id: str
     created: bool
     added: int
+    warning: str | None = None
 
 
-def record_entry(client: Any, entry: Entry, latency: Callable[[], float] | None = None) -> RecordedRun:
+def record_entry(
+    client: Any, entry: Entry, latency: Callable[[], float] | None = None, experiment: str | None = None
+) -> RecordedRun:
     """Find or create the run of an entry, and add what it does not have yet.
 
     Args:
@@ -59,35 +62,44 @@ def record_entry(client: Any, entry: Entry, latency: Callable[[], float] | None 
         entry: Entry to record.
         latency: Function that measures the milliseconds of one forward pass of one sample. It is called if the run has
             no latency.
+        experiment: Name of the experiment. Default: ``MLFLOW_EXPERIMENT_NAME`` or ``MLFLOW_EXPERIMENT_ID``, or
+            ``matryoshka-zoo``.
+
+    Raises:
+        StoreError: The variables of MLflow contradict each other or the store.
     """
     from registry.evaluation.results import results_of
 
     card = entry.card()
-    experiment = experiment_id(client)
+    place = experiment_id(client, chosen_experiment(experiment))
     with store_lock(client.tracking_uri):
-        found = entry_run(client, entry.name, card.hash)
-        run_id = found or _create(client, experiment, entry, card)
+        found = entry_run(client, entry.name, card.hash, place)
+        run_id = found or _create(client, place, entry, card)
     # A run that is not finished belongs to a recording that was interrupted, or that another process is making now.
     run = client.get_run(run_id)
     finished = run.info.status == "FINISHED"
-    if not finished:
-        _describe(client, experiment, run_id, entry, card)
+    model = _describe(client, place, run, entry, card)
     measured, _ = results_of(entry)
     points: list[Point] = [(name, value, 0) for name, value in cost_metrics(card).items()]
     if latency is not None and "latency_ms" not in run.data.metrics:
         points.append(("latency_ms", latency(), 0))
-    points += _with_best(_distances(MetricNames(client, experiment), measured))
+    points += _with_best(_distances(MetricNames(client, place), measured))
     with store_lock(client.tracking_uri):
-        added = _add(client, run_id, points)
+        added = _add(client, run_id, points, model)
+    warning = None
     if added or not finished:
         for measurement in measured:
             client.set_tag(run_id, f"protocol.{measurement.conditions}", measurement.title)
-        if measured:
-            _log_grid(client, run_id, measured[-1])
-        _log_artifacts(client, run_id, entry)
+        try:
+            check_artifacts(client, run)
+            if measured:
+                _log_grid(client, run_id, measured[-1])
+            _log_artifacts(client, run_id, entry)
+        except MovedArtifactsError as error:
+            warning = f"{entry.name}: spec, card and pictures were not logged: {error}"
         client.set_terminated(run_id, "FINISHED")
-    _adopt_trainings(client, experiment, run_id, card)
-    return RecordedRun(entry.name, run_id, found is None, added)
+    _adopt_trainings(client, place, run_id, card)
+    return RecordedRun(entry.name, run_id, found is None, added, warning)
 
 
 def _adopt_trainings(client: Any, experiment: str, run_id: str, card: Card) -> None:
@@ -119,23 +131,12 @@ def _with_best(points: Sequence[Point]) -> list[Point]:
     return result
 
 
-def _add(client: Any, run_id: str, points: Sequence[Point]) -> int:
+def _add(client: Any, run_id: str, points: Sequence[Point], model: str) -> int:
     """Log the finite values that the run does not have, and return their number."""
-    from mlflow.entities import Metric
-
-    names = dict.fromkeys(name for name, _, _ in points)
-    known = {name: {(p.value, p.step) for p in client.get_metric_history(run_id, name)} for name in names}
     # Two measured latencies are never equal; the run keeps the first.
-    timed = bool(known.get("latency_ms"))
-    new = [
-        (name, value, step)
-        for name, value, step in dict.fromkeys(points)
-        if math.isfinite(value) and (value, step) not in known[name] and not (name == "latency_ms" and timed)
-    ]
-    now = int(time.time() * 1000)
-    model = client.get_run(run_id).data.tags.get(MODEL_TAG)
-    log_metrics(client, run_id, [Metric(name, value, now, step, model_id=model) for name, value, step in new])
-    return len(new)
+    timed = bool(client.get_metric_history(run_id, "latency_ms"))
+    wanted = [each for each in points if math.isfinite(each[1]) and not (each[0] == "latency_ms" and timed)]
+    return log_points(client, run_id, wanted, model)
 
 
 def _create(client: Any, experiment: str, entry: Entry, card: Card) -> str:
@@ -159,24 +160,42 @@ def _create(client: Any, experiment: str, entry: Entry, card: Card) -> str:
     return str(client.create_run(experiment, run_name=entry.name, tags=tags | environment()).info.run_id)
 
 
-def _describe(client: Any, experiment: str, run_id: str, entry: Entry, card: Card) -> None:
-    """Log the params of a run and create its LoggedModel, unless it has them."""
-    from mlflow.entities import Param
+def _describe(client: Any, experiment: str, run: Any, entry: Entry, card: Card) -> str:
+    """Log the params that a run does not have, and return the identifier of its LoggedModel; create it if needed."""
+    from mlflow.entities import LoggedModelStatus, Param
 
     params = architecture_params(entry.architecture)
-    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-    if MODEL_TAG in client.get_run(run_id).data.tags:
-        return
-    model = client.create_logged_model(
-        experiment,
-        name=entry.name.replace(".", "-"),
-        source_run_id=run_id,
-        tags={"entry": entry.name, "hash": card.hash, "graph_hash": card.graph_hash},
-        params=params,
-        model_type=MODEL_TYPE,
-    )
-    client.finalize_logged_model(model.model_id, "READY")
-    client.set_tag(run_id, MODEL_TAG, model.model_id)
+    missing = [Param(key, value) for key, value in params.items() if key not in run.data.params]
+    if missing and run.info.status != "FINISHED":
+        client.log_batch(run.info.run_id, params=missing)
+    model = _model(client, run.data.tags.get(MODEL_TAG))
+    if model is None:
+        model = client.create_logged_model(
+            experiment,
+            name=entry.name.replace(".", "-"),
+            source_run_id=run.info.run_id,
+            tags={"entry": entry.name, "hash": card.hash, "graph_hash": card.graph_hash},
+            params=params,
+            model_type=MODEL_TYPE,
+        )
+        client.set_tag(run.info.run_id, MODEL_TAG, model.model_id)
+    if model.status != LoggedModelStatus.READY:
+        client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def _model(client: Any, model: str | None) -> Any:
+    """Return a LoggedModel, or None if the store does not have it (any more)."""
+    from mlflow.exceptions import MlflowException
+
+    if model is None:
+        return None
+    try:
+        return client.get_logged_model(model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def _log_artifacts(client: Any, run_id: str, entry: Entry) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from registry.environment import environment
+from registry.tracking.valid_names import valid_key, valid_text
 from specs.recipe_identity import public
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def training_tags(run: RunInfo) -> dict[str, str]:
         import torch
 
         tags["gpu"] = torch.cuda.get_device_name(run.device)
-    return tags
+    return {key: valid_text(value) for key, value in tags.items()}
 
 
 def training_params(run: RunInfo) -> dict[str, str]:
@@ -64,4 +65,4 @@ def training_costs(graph: EntryGraph) -> dict[str, float]:
 def _flat(value: Any, path: str = "") -> dict[str, str]:
     if isinstance(value, dict):
         return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}".strip(".")).items()}
-    return {path: str(value)[:500]}
+    return {valid_key(path): valid_text(str(value))}
