@@ -24,6 +24,7 @@ def run(
     device: str | None = None,
     quiet: bool = False,
     track: bool = True,
+    experiment: str | None = None,
     extra: Sequence[Any] = (),
 ) -> Path:
     """Train a recipe with the usual observers: terminal, log, MLflow, distances.
@@ -35,6 +36,7 @@ def run(
         device: Device by name. Default: a GPU if there is one.
         quiet: Whether to show no progress.
         track: Whether to log to MLflow.
+        experiment: Name of the experiment in MLflow. Default: that of MLflow's variables, or ``matryoshka-zoo``.
         extra: Further observers.
 
     Returns:
@@ -56,7 +58,7 @@ def run(
     if track:
         from registry.tracking.observer import MLflowObserver
 
-        tracker = MLflowObserver(warn=_warn)
+        tracker = MLflowObserver(warn=_warn, experiment=experiment)
     if recipe.every.distance:
         from registry.evaluation.during_training import DistanceObserver
 
@@ -67,7 +69,7 @@ def run(
     with _stop_signals() as stop:
         weights = train(recipe, folder, graph=graph, observer=Observers(members), device=where, stop=stop)
     if track and is_main():
-        _record_entry(recipe)
+        _record_entry(recipe, experiment)
     return weights
 
 
@@ -82,14 +84,16 @@ def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
-def _record_entry(recipe: Recipe) -> None:
+def _record_entry(recipe: Recipe, experiment: str | None) -> None:
     """Record the entry's own run in MLflow, the parent of the training run; a failure is a warning."""
     from registry.catalogue import get
     from registry.tracking.entry_runs import record_entry
     from registry.tracking.store import connect, explained, tracking_uri
 
     try:
-        record_entry(connect(tracking_uri()), get(recipe.entry))
+        recorded = record_entry(connect(tracking_uri()), get(recipe.entry), experiment=experiment)
+        if recorded.warning is not None:
+            _warn(recorded.warning)
     except Exception as error:  # whatever MLflow raises
         _warn(f"the entry could not be recorded in MLflow ({explained(error)}); to try again: zoo track {recipe.entry}")
 

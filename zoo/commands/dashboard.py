@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.commands.options import ExperimentName
 from zoo.terminal.completion import complete_entry
 
 
@@ -22,11 +23,13 @@ def dashboard(
     print_url: Annotated[bool, typer.Option("--print-url", help="Print the URL and leave the page running.")] = False,
     port: Annotated[int | None, typer.Option(help="Port of a new page. Default: 5000, or a free one.")] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop a page that was left running.")] = False,
+    experiment: ExperimentName = None,
 ) -> None:
     """Open MLflow's page with a comparison of entries that is already set up."""
     from registry.catalogue import get
     from registry.tracking.dashboard_view import address, store_view
-    from registry.tracking.store import connect, experiment_id, shown_uri, store_errors, tracking_uri
+    from registry.tracking.experiments import chosen_experiment, experiment_id
+    from registry.tracking.store import connect, shown_uri, store_errors, tracking_uri
     from registry.tracking.ui_server import find_server, start_server, stop_server
 
     uri = tracking_uri()
@@ -36,15 +39,15 @@ def dashboard(
     names = [get(name).name for name in entries or ()]
 
     with store_errors(uri):
-        client = connect(uri)
-        experiment = experiment_id(client)
-        key = store_view(client, experiment, names)
+        client = connect(uri, lambda text: print(f"warning: {text}", file=sys.stderr))
+        identity = experiment_id(client, chosen_experiment(experiment))
+        key = store_view(client, identity, names)
     server = find_server(uri)
     started = server is None
     if server is None:
         print("starting MLflow's page, which takes a few seconds...", file=sys.stderr)
         server = start_server(uri, port)
-    place = address(server.address, experiment, key)
+    place = address(server.address, identity, key)
     print(shown_uri(place), flush=True)
     if print_url:
         if server.process is not None:

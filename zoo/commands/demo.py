@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.commands.options import Quiet, Track
+from zoo.commands.options import ExperimentName, Quiet, Track
 from zoo.commands.sample import sample
 from zoo.commands.train import run_recipe
 from zoo.exit_codes import INTERRUPTED
@@ -24,6 +24,7 @@ def demo(
     ),
     quiet: Quiet = False,
     track: Track = True,
+    experiment: ExperimentName = None,
 ) -> int:
     """Train mdm-nano on emoji for about three minutes, draw samples of every level, log it all."""
     from specs.recipe import load_recipe_and_graph
@@ -34,7 +35,7 @@ def demo(
         print(f"Training {recipe.entry} on {recipe.data_name}: {phases}.", flush=True)
         print("Ctrl-C saves; run the same command to resume.", flush=True)
     started = time.time()
-    weights = run_recipe(recipe, output, graph=graph, quiet=quiet, track=track)
+    weights = run_recipe(recipe, output, graph=graph, quiet=quiet, track=track, experiment=experiment)
     if weights is None:
         return INTERRUPTED
     seconds = time.time() - started
@@ -44,22 +45,25 @@ def demo(
     return 0
 
 
-def _log_to_run(folder: Path, picture: Path) -> tuple[str, str] | None:
-    """Log the picture to the run in MLflow; return the run's id and its store, or None if that failed."""
-    from registry.tracking.store import shown_uri
+def _log_to_run(folder: Path, picture: Path) -> str | None:
+    """Log the picture to the run in MLflow; return the run, its experiment and store, or None if that failed."""
+    from registry.tracking.artifact_places import check_artifacts
+    from registry.tracking.store import connect, explained, shown_uri, tracking_uri
 
     try:
-        facts = json.loads((folder / "mlflow.json").read_text())
-        from mlflow.tracking import MlflowClient
-
-        MlflowClient(tracking_uri=facts["uri"]).log_artifact(facts["run_id"], str(picture), "samples")
-        return str(facts["run_id"]), shown_uri(facts["uri"])
+        uri, identity = tracking_uri(), str(json.loads((folder / "mlflow.json").read_text())["run_id"])
+        client = connect(uri)
+        run = client.get_run(identity)
+        check_artifacts(client, run)
+        client.log_artifact(identity, str(picture), "samples")
+        experiment = client.get_experiment(run.info.experiment_id).name
+        return f"run {identity} of experiment {experiment} in {shown_uri(uri)}"
     except Exception as error:  # the picture is on disk in any case
-        print(f"warning: the picture could not be logged to MLflow ({type(error).__name__})", file=sys.stderr)
+        print(f"warning: the picture could not be logged to MLflow ({explained(error)})", file=sys.stderr)
         return None
 
 
-def _summary(folder: Path, weights: Path, picture: Path, run: tuple[str, str] | None, seconds: float) -> str:
+def _summary(folder: Path, weights: Path, picture: Path, run: str | None, seconds: float) -> str:
     lines = [
         "",
         f"Done in {seconds:.0f} s.",
@@ -69,7 +73,7 @@ def _summary(folder: Path, weights: Path, picture: Path, run: tuple[str, str] | 
         f"  log       {folder / 'log.jsonl'}",
     ]
     if run is not None:
-        lines.append(f"  MLflow    run {run[0]} of experiment matryoshka-zoo in {run[1]}")
+        lines.append(f"  MLflow    {run}")
     lines += [
         "",
         "What to type next (after: source .venv/bin/activate):",

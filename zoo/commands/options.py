@@ -76,6 +76,12 @@ Seed = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_hush, help="Show no progress.")]
+ExperimentName = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment", metavar="NAME", help="Experiment in MLflow. Default: MLFLOW_EXPERIMENT_NAME, or matryoshka-zoo."
+    ),
+]
 Track = Annotated[bool, typer.Option(help="Log to MLflow.")]
 
 

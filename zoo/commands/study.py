@@ -11,7 +11,7 @@ import typer
 
 from registry.evaluation.features import check_features
 from zoo.commands.compare import compare
-from zoo.commands.options import Device, Quiet, Track
+from zoo.commands.options import Device, ExperimentName, Quiet, Track
 from zoo.commands.track import track_entries
 from zoo.commands.train import run_recipe
 from zoo.early.data import check_data
@@ -38,6 +38,7 @@ def study(
     device: Device = None,
     quiet: Quiet = False,
     track: Track = True,
+    experiment: ExperimentName = None,
 ) -> int:
     """Train several entries with the same budget, measure and track them. Run the same command to resume."""
     from registry.catalogue import search_path
@@ -57,11 +58,11 @@ def study(
         if not quiet:
             print(f"{graph.name} ({number} of {len(graphs)})", file=sys.stderr)
         run = folder / graph.name
-        if run_recipe(recipe, run, graph=graph, device=device, quiet=quiet, track=track) is None:
+        if run_recipe(recipe, run, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment) is None:
             return INTERRUPTED
         _measure(loaded, graph.name, run, device, quiet)
     if track:
-        track_entries(loaded.entries, quiet=quiet)
+        track_entries(loaded.entries, quiet=quiet, experiment=experiment)
     if not quiet:
         compare(list(loaded.entries), runs=folder.parent)
         words = shlex.join(loaded.entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.commands.options import Quiet
+from zoo.commands.options import ExperimentName, Quiet
 from zoo.terminal.completion import complete_entry
 
 if TYPE_CHECKING:
@@ -25,26 +26,39 @@ def track(
     send: Annotated[
         Path | None, typer.Option("--send", metavar="RUN", help="Send the unsent records of a training run's folder.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Correct the artifact paths of a store that was moved or copied."),
+    ] = False,
+    experiment: ExperimentName = None,
     quiet: Quiet = False,
 ) -> None:
     """Record entries in MLflow, each once: costs, measured distances, spec, card and diagram."""
     if send is not None and entries:
         raise ValueError("--send takes the folder of a run and no entries")
-    if send is not None:
-        print(_send(send))
+    if repair and (entries or send is not None):
+        raise ValueError("--repair takes no entries and no --send")
+    if repair:
+        print(_repair())
         return
-    done = track_entries(entries or (), latency=latency, quiet=quiet)
+    if send is not None:
+        print(_send(send, experiment))
+        return
+    done = track_entries(entries or (), latency=latency, quiet=quiet, experiment=experiment)
     created, added = sum(each.created for each in done), sum(each.added for each in done)
     print(f"{len(done)} entries: {created} new runs, {added} new values")
 
 
-def track_entries(names: Sequence[str], *, latency: bool = True, quiet: bool = False) -> list[RecordedRun]:
+def track_entries(
+    names: Sequence[str], *, latency: bool = True, quiet: bool = False, experiment: str | None = None
+) -> list[RecordedRun]:
     """Record entries, each once per hash; return what was done.
 
     Args:
         names: Names of entries, or paths; by default all entries.
         latency: Time a forward pass of small entries that have no time yet.
         quiet: Show no progress.
+        experiment: Name of the experiment. Default: that of MLflow's variables, or ``matryoshka-zoo``.
 
     Raises:
         LookupError, SpecError: An entry does not exist or is wrong.
@@ -60,16 +74,43 @@ def track_entries(names: Sequence[str], *, latency: bool = True, quiet: bool = F
     done = []
     uri = tracking_uri()
     with store_errors(uri):
-        client = connect(uri)
+        client = connect(uri, _warn)
     with store_errors(uri), phase_bars(quiet) as progress:
         for number, entry in enumerate(entries, 1):
             timed = latency and entry.card().flops < MOST_FLOPS
-            done.append(record_entry(client, entry, partial(forward_milliseconds, entry) if timed else None))
+            measure = partial(forward_milliseconds, entry) if timed else None
+            done.append(record_entry(client, entry, measure, experiment))
             progress("tracking", number, len(entries))
+    for each in done:
+        if each.warning is not None:
+            _warn(each.warning)
     return done
 
 
-def _send(folder: Path) -> str:
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _repair() -> str:
+    """Correct the paths of artifacts in the store; return a sentence about it.
+
+    Raises:
+        StoreError: The store is not a SQLite file, or cannot be written.
+    """
+    from registry.tracking.artifact_places import repair_store
+    from registry.tracking.store import store_errors, tracking_uri
+
+    uri = tracking_uri()
+    with store_errors(uri):
+        done = repair_store(uri)
+    if not done.changed:
+        return f"nothing to repair in {done.path}"
+    places = ", ".join(map(str, done.places))
+    runs, experiments = done.changed.get("runs", 0), done.changed.get("experiments", 0)
+    return f"corrected the artifacts of {runs} runs and {experiments} experiments: from {places} to {done.path.parent}"
+
+
+def _send(folder: Path, experiment: str | None) -> str:
     """Send the records that the store of a training run does not have yet; return a sentence about it.
 
     Raises:
@@ -77,7 +118,7 @@ def _send(folder: Path) -> str:
     """
     from registry.tracking.resend import TrackingError, send_spool
 
-    sent = send_spool(folder)
+    sent = send_spool(folder, experiment=experiment)
     if sent.left:
         raise TrackingError(
             f"{sent.left} records of {folder} could not be sent to {sent.uri}: {sent.failure}; try again"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from specs.addresses import without_secrets
-from zoo.commands.options import Device, Quiet, Track
+from zoo.commands.options import Device, ExperimentName, Quiet, Track
 from zoo.early.data import check_data
 from zoo.early.folder import check_folder
 from zoo.early.weights import check_sources
@@ -49,13 +49,14 @@ def train(
     device: Device = None,
     quiet: Quiet = False,
     track: Track = True,
+    experiment: ExperimentName = None,
 ) -> int:
     """Train a recipe, or an entry on --data, level by level. Ctrl-C saves; run the same command to resume."""
     from zoo.api.train import is_main
 
     loaded, graph = _load(recipe, overrides or (), data, steps)
     folder = output or Path("runs") / loaded.name
-    weights = run_recipe(loaded, folder, graph=graph, device=device, quiet=quiet, track=track)
+    weights = run_recipe(loaded, folder, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment)
     if weights is None:
         return INTERRUPTED
     if not quiet and is_main():
@@ -92,6 +93,7 @@ def run_recipe(
     device: str | None = None,
     quiet: bool = False,
     track: bool = True,
+    experiment: str | None = None,
     extra: Sequence[Any] = (),
 ) -> Path | None:
     """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume."""
@@ -103,7 +105,9 @@ def run_recipe(
     from zoo.api.train import is_main, run
 
     try:
-        return run(recipe, folder, graph=graph, device=device, quiet=quiet, track=track, extra=extra)
+        return run(
+            recipe, folder, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment, extra=extra
+        )
     except Interrupted:
         if is_main():
             again = without_secrets(shlex.join(["zoo", *sys.argv[1:]]))
