@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 
 from builders.file_names import file_name
 from builders.training.observers import Observer, RunInfo, StepReport
+from registry.tracking.addresses import sqlite_path
+from registry.tracking.experiments import Experiment, chosen_experiment
 from registry.tracking.run_facts import training_costs, training_params, training_tags
 from registry.tracking.sender_thread import SenderThread
 from registry.tracking.spool import Record, Spool
 from registry.tracking.spool_writer import SpoolWriter
-from registry.tracking.store import EXPERIMENT, initialize_store, shown_uri, tracking_uri
+from registry.tracking.store import EXPERIMENT, initialize_store, shown_uri, stored_uri, tracking_uri
+from registry.tracking.valid_names import valid_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +34,8 @@ __all__ = ["EXPERIMENT", "MLflowObserver", "initialize_store", "tracking_uri"]
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 #: Largest number of params in one record; MLflow accepts 100 per call.
 MAX_PARAMS = 100
+#: Longest name of a run in MLflow's databases.
+MAX_NAME = 250
 #: Number of alarms in the tag.
 ALARMS = 10
 
@@ -46,13 +51,22 @@ class MLflowObserver(Observer):
         warn: Function that is called with a message about each failure.
         patience: Seconds to wait at the end for unsent records.
         parent_run_id: Identifier of the parent MLflow run. The default is the run of the entry, if there is one.
+        experiment: Name of the experiment of a new run. Default: ``MLFLOW_EXPERIMENT_NAME`` or
+            ``MLFLOW_EXPERIMENT_ID``, or ``matryoshka-zoo``.
+
+    Raises:
+        StoreError: ``MLFLOW_TRACKING_URI`` does not hold the address of a store that can be used.
     """
 
     def __init__(
-        self, warn: Callable[[str], None] = print, patience: float = 30.0, parent_run_id: str | None = None
+        self,
+        warn: Callable[[str], None] = print,
+        patience: float = 30.0,
+        parent_run_id: str | None = None,
+        experiment: str | None = None,
     ) -> None:
         self.warn, self.patience, self.parent_run_id = warn, patience, parent_run_id
-        self.uri = tracking_uri()
+        self.uri, self.experiment = tracking_uri(), chosen_experiment(experiment)
         self.alarms: list[str] = []
         self._run: RunInfo | None = None
         self._last_step = 0  # over all phases
@@ -66,11 +80,13 @@ class MLflowObserver(Observer):
         return sender.state.run_id or None if sender else None
 
     def on_start(self, run: RunInfo) -> None:
+        if os.environ.get("MLFLOW_RUN_ID"):
+            self.warn("MLFLOW_RUN_ID is ignored: each training has a run of its own, which is found by its folder")
         self._run = run
         self._last_step = run.first_step
         self._writing = SpoolWriter(Spool(run.folder), run.first_step, self.warn)
         self._sending = SenderThread(Spool(run.folder), self.uri, self.warn)
-        self._put(_start(run, self.parent_run_id, shown_uri(self.uri)))
+        self._put(_start(run, self.parent_run_id, self.uri, self.experiment))
         self._writing.start()
         self._sending.start()
 
@@ -79,7 +95,7 @@ class MLflowObserver(Observer):
         before = self._last_step - done
         # MLflow's names are like file names, and have no tilde.
         tag = f"phase/{file_name(name, self._run.recipe.phases).replace('~', '_')}"
-        tags = {"phase": name, f"{tag}.level": graph.labels[0], f"{tag}.first_step": str(before + 1)}
+        tags = {"phase": valid_text(name), f"{tag}.level": graph.labels[0], f"{tag}.first_step": str(before + 1)}
         if steps is not None:  # the last step of a phase that is limited by hours is not known yet
             tags[f"{tag}.last_step"] = str(before + steps)
         self._put({"kind": "tags", "values": tags})
@@ -105,7 +121,7 @@ class MLflowObserver(Observer):
     def on_alarm(self, step: int, message: str) -> None:
         """Set the tag ``alarm`` to the last alarms, and log their number."""
         self.alarms.append(f"step {step}: {message}")
-        text = "\n".join(self.alarms[-ALARMS:])
+        text = valid_text("\n".join(self.alarms[-ALARMS:]))
         self._put({"kind": "tags", "values": {"alarm": text}})
         self.log_metrics({"training/alarms": len(self.alarms)}, step)
 
@@ -155,7 +171,7 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _start(run: RunInfo, parent: str | None, uri: str) -> Record:
+def _start(run: RunInfo, parent: str | None, uri: str, experiment: Experiment) -> Record:
     """Return the record of a start: the run, and what is logged of it if it is not resumed."""
     from specs.expanded_yaml import expanded_yaml
     from specs.recipe_identity import fingerprint
@@ -165,12 +181,13 @@ def _start(run: RunInfo, parent: str | None, uri: str) -> Record:
         "kind": "run",
         "key": uuid.uuid4().hex,
         "identity": f"{fingerprint(run.recipe, run.graph.conditions)}-{run.graph.hash}",
-        "name": run.recipe.name,
+        "name": valid_text(os.environ.get("MLFLOW_RUN_NAME", "").strip(), MAX_NAME) or run.recipe.name,
+        "experiment": {"name": experiment.name, "identity": experiment.identity},
         "time": now,
         "tags": training_tags(run),
         "entry_hash": run.graph.hash,
         "parent": parent,
-        "uri": uri,
+        **_store_facts(uri, run.folder),
     }
     params = list(training_params(run).items())
     parts = [dict(params[start : start + MAX_PARAMS]) for start in range(0, len(params), MAX_PARAMS)]
@@ -180,3 +197,11 @@ def _start(run: RunInfo, parent: str | None, uri: str) -> Record:
         {"kind": "text", "name": "spec.yaml", "text": expanded_yaml(run.graph)},
     ]
     return {"kind": "start", "run": opened, "details": details, "resumed": run.first_step > 0}
+
+
+def _store_facts(uri: str, folder: Path) -> dict[str, str]:
+    """Return the address of a store for the spool, and the path of its file from the run's folder."""
+    path = sqlite_path(uri)
+    # The folders of a project may be moved together.
+    place = {"place": os.path.relpath(path, os.path.abspath(folder))} if path is not None else {}
+    return {"uri": stored_uri(uri), **place}

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.files import file_lock
+from registry.tracking.addresses import sqlite_path, sqlite_uri
+from registry.tracking.experiments import Experiment
 from registry.tracking.sender import RunDeletedError, Sender, open_sender
 from registry.tracking.spool import SentState, Spool
 from registry.tracking.spool_history import SpoolHistory
-from registry.tracking.store import absolute_uri, explained, shown_uri, tracking_uri
+from registry.tracking.store import absolute_uri, explained, shown_uri, stored_uri, tracking_uri
 
 __all__ = ["SendReport", "TrackingError", "send_spool"]
 
@@ -53,7 +55,7 @@ class SendReport:
         return not (self.left or self.refused)
 
 
-def send_spool(folder: str | Path, uri: str | None = None) -> SendReport:
+def send_spool(folder: str | Path, uri: str | None = None, experiment: str | None = None) -> SendReport:
     """Send the unsent records of a training run to a store.
 
     A run that was killed, and so still has the status RUNNING, is marked as KILLED.
@@ -62,6 +64,7 @@ def send_spool(folder: str | Path, uri: str | None = None) -> SendReport:
         folder: Folder of the run, such as ``runs/NAME``.
         uri: Address of the store. The default is ``MLFLOW_TRACKING_URI``, or else the store that training logged to. A
             store that does not have the run receives all records.
+        experiment: Name of the experiment of a run that the store does not have. The default is that of its start.
 
     Raises:
         TrackingError: The folder has no spool, or another process is sending the run.
@@ -75,14 +78,20 @@ def send_spool(folder: str | Path, uri: str | None = None) -> SendReport:
             raise TrackingError(f"{folder}: another process is sending this run, such as its training; try again later")
         history = SpoolHistory(spool, 0)
         status = _mark_if_killed(spool, history)
-        return _send(spool, absolute_uri(uri) if uri else _default_uri(history), status)
+        store = absolute_uri(uri) if uri else _default_uri(history, folder)
+        return _send(spool, store, status, Experiment(experiment) if experiment else None)
 
 
-def _default_uri(history: SpoolHistory) -> str:
+def _default_uri(history: SpoolHistory, folder: Path) -> str:
+    """Return the store that training logged to, also if it was moved together with the run."""
     known = history.uri
-    if known is None or "MLFLOW_TRACKING_URI" in os.environ or ":***@" in known:
+    if known is None or os.environ.get("MLFLOW_TRACKING_URI", "").strip() or ":***@" in known:
         return tracking_uri()
-    return known
+    if history.place is not None and (near := folder / history.place).is_file():
+        return sqlite_uri(near)
+    path = sqlite_path(known)
+    # A store in a folder that does not exist any more was moved; it must not be created there again.
+    return known if path is None or path.parent.is_dir() else tracking_uri()
 
 
 def _mark_if_killed(spool: Spool, history: SpoolHistory) -> str:
@@ -98,13 +107,13 @@ def _mark_if_killed(spool: Spool, history: SpoolHistory) -> str:
     return "KILLED"
 
 
-def _send(spool: Spool, uri: str, status: str) -> SendReport:
+def _send(spool: Spool, uri: str, status: str, experiment: Experiment | None) -> SendReport:
     warnings: list[str] = []
     sender: Sender | None = None
     failure = None
     for attempt in range(TRIES):
         try:
-            sender = sender or open_sender(spool, uri, warnings.append)
+            sender = sender or open_sender(spool, uri, warnings.append, experiment)
             while sender.send_next():
                 pass
             failure = None
@@ -116,10 +125,9 @@ def _send(spool: Spool, uri: str, status: str) -> SendReport:
             failure = explained(error)
             if attempt + 1 < TRIES:
                 time.sleep(PAUSE * 2**attempt)
-    store = shown_uri(uri)
-    state = sender.state if sender else spool.sent(store) or SentState("")
+    state = sender.state if sender else spool.sent(stored_uri(uri)) or SentState("")
     return SendReport(
-        uri=store,
+        uri=shown_uri(uri),
         run_id=state.run_id or None,
         status=status,
         records=sender.records if sender else 0,

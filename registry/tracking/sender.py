@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from builders.files import write_text
+from registry.tracking.artifact_places import check_artifacts
+from registry.tracking.experiments import Experiment, experiment_id
 from registry.tracking.metric_names import MetricNames
 from registry.tracking.spool import Line, SentState, Spool
-from registry.tracking.store import connect, entry_run, experiment_id, explained, is_refusal, shown_uri
+from registry.tracking.store import connect, entry_run, explained, is_refusal, shown_uri, stored_uri
 
 __all__ = ["RUN_KEY", "RunDeletedError", "Sender", "open_sender"]
 
@@ -75,15 +77,23 @@ class Sender:
         client: MLflow client of the store.
         uri: Address of the store.
         warn: Function that is called with a message for each record that the store rejects.
+        experiment: Experiment of a run that the store does not have. Default: the one in its record.
 
     Attributes:
         records: Number of records sent.
         state: What the store has of the spool.
     """
 
-    def __init__(self, spool: Spool, client: Any, uri: str, warn: Callable[[str], None]) -> None:
-        self.spool, self.client, self.uri, self.warn = spool, client, uri, warn
-        self.store = shown_uri(uri)
+    def __init__(
+        self,
+        spool: Spool,
+        client: Any,
+        uri: str,
+        warn: Callable[[str], None],
+        experiment: Experiment | None = None,
+    ) -> None:
+        self.spool, self.client, self.uri, self.warn, self.experiment = spool, client, uri, warn, experiment
+        self.store = stored_uri(uri)
         self.records = 0
         self._tries = 0
         self._names: MetricNames | None = None
@@ -126,7 +136,8 @@ class Sender:
 
     def _saved_state(self) -> SentState:
         """Return how far the store is; from the start if the run no longer exists there."""
-        state = self.spool.sent(self.store)
+        # Version 0.1 wrote the name of the user too.
+        state = self.spool.sent(self.store) or self.spool.sent(shown_uri(self.uri))
         return state if state and state.run_id and self._active(state.run_id) else SentState("")
 
     def _active(self, run_id: str) -> bool:
@@ -155,7 +166,7 @@ class Sender:
                 for line in batch.lines:
                     self._deliver(_batch_of(line))
                 return
-            self.warn(f"MLflow at {self.store} rejects {_title(first.record)} ({explained(error)})")
+            self.warn(f"MLflow at {shown_uri(self.uri)} rejects {_title(first.record)} ({explained(error)})")
             self.state = dataclasses.replace(self.state, refused=(*self.state.refused, first.start))
 
     def _is_rejected(self, record: Mapping[str, Any], error: Exception) -> bool:
@@ -197,7 +208,8 @@ class Sender:
     def _name(self, name: str) -> str:
         """Return the name of a metric in the store."""
         if self._names is None:
-            self._names = MetricNames(self.client, experiment_id(self.client))
+            run = self.client.get_run(self.state.run_id)
+            self._names = MetricNames(self.client, run.info.experiment_id)
         return self._names.name(name)
 
     def _send_other(self, record: Mapping[str, Any]) -> None:
@@ -208,8 +220,10 @@ class Sender:
             path = self.spool.run_folder / record["path"]
             if not path.is_file():
                 raise FileNotFoundError(f"{path} does not exist any more")
+            check_artifacts(self.client, self.client.get_run(run_id))
             self.client.log_artifact(run_id, str(path), record["folder"] or None)
         elif kind == "text":
+            check_artifacts(self.client, self.client.get_run(run_id))
             self.client.log_text(run_id, record["text"], record["name"])
         elif kind == "status" and record["status"] == "RUNNING":
             self.client.update_run(run_id, "RUNNING")
@@ -219,11 +233,12 @@ class Sender:
 
     def _open_run(self, record: Mapping[str, Any]) -> None:
         """Find or create the run; its parent is the recorded one or the run of the entry."""
-        parent = record.get("parent") or entry_run(self.client, record["tags"]["entry"], record["entry_hash"])
-        found = next(self._runs_of(record["key"]), None)
+        experiment = experiment_id(self.client, self.experiment or Experiment(**record.get("experiment", {})))
+        entry, identity = record["tags"]["entry"], record["entry_hash"]
+        parent = record.get("parent") or entry_run(self.client, entry, identity, experiment)
+        found = next(self._runs_of(record["key"], experiment), None)
         if found is None:
             tags = {**record["tags"], RUN_KEY: record["key"], **({PARENT: parent} if parent else {})}
-            experiment = experiment_id(self.client)
             found = self.client.create_run(experiment, record["time"], tags, run_name=record["name"])
         elif parent and PARENT not in found.data.tags:
             self.client.set_tag(found.info.run_id, PARENT, parent)
@@ -231,20 +246,21 @@ class Sender:
         path = self.spool.run_folder / "mlflow.json"
         write_text(path, json.dumps({"uri": self.store, "run_id": self.state.run_id}) + "\n")
 
-    def _runs_of(self, key: str) -> Iterator[Any]:
+    def _runs_of(self, key: str, experiment: str) -> Iterator[Any]:
         """Yield the runs with a key, oldest first. There are several if a call that creates one had no answer."""
         order = ["attributes.start_time ASC", "attributes.run_id ASC"]
-        yield from self.client.search_runs([experiment_id(self.client)], f"tags.`{RUN_KEY}` = '{key}'", order_by=order)
+        yield from self.client.search_runs([experiment], f"tags.`{RUN_KEY}` = '{key}'", order_by=order)
 
     def _delete_duplicates(self, key: str) -> None:
-        for run in self._runs_of(key):
+        experiment = self.client.get_run(self.state.run_id).info.experiment_id
+        for run in self._runs_of(key, experiment):
             if run.info.run_id != self.state.run_id and not run.data.metrics:
                 self.client.delete_run(run.info.run_id)
 
 
-def open_sender(spool: Spool, uri: str, warn: Callable[[str], None]) -> Sender:
+def open_sender(spool: Spool, uri: str, warn: Callable[[str], None], experiment: Experiment | None = None) -> Sender:
     """Connect to a store, send it again what it rejected before, and return the sender of a spool."""
-    sender = Sender(spool, connect(uri), uri, warn)
+    sender = Sender(spool, connect(uri, warn), uri, warn, experiment)
     sender.send_rejected()
     return sender
 

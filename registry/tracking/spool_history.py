@@ -22,6 +22,7 @@ class SpoolHistory:
     Attributes:
         run: Record that opened the run, or None.
         uri: Address of the store that it was last tracked in, without its password.
+        place: Path of the file of that store from the run's folder, or None.
         status: Status at its last end, or "RUNNING".
         non_finite: For each metric with values that are not finite: their number, first step and last step.
         best: Smallest value of each metric that is logged with its best value.
@@ -30,6 +31,7 @@ class SpoolHistory:
     def __init__(self, spool: Spool, first_step: int) -> None:
         self.run: Record | None = None
         self.uri: str | None = None
+        self.place: str | None = None
         self.status = "RUNNING"
         self.best: dict[str, float] = {}
         self._logged: set[tuple[str, int]] = set()
@@ -58,7 +60,8 @@ class SpoolHistory:
         same = self.run is not None and self.run["identity"] == run["identity"]
         # After a finished run, training from scratch in the same folder is another run.
         if same and (record["resumed"] or self.status != "FINISHED"):
-            status = {**self._status("RUNNING", run["time"]), "uri": run["uri"]}
+            where = {key: run[key] for key in ("uri", "place") if key in run}
+            status = {**self._status("RUNNING", run["time"]), **where}
             return [{"kind": "tags", "values": run["tags"]}, status]
         self._open(run)
         return [run, *record["details"]]
@@ -109,7 +112,8 @@ class SpoolHistory:
 
     def _read(self, record: Record, first_step: int) -> None:
         kind = record.get("kind")
-        self.uri = record.get("uri") or self.uri
+        if record.get("uri"):
+            self.uri, self.place = record["uri"], record.get("place")
         if kind == "run":
             self._open(record)
         elif kind == "status":

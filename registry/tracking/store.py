@@ -6,11 +6,22 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from builders.files import file_lock, remove_temporaries, replacing
+from registry.tracking.addresses import (
+    StoreError,
+    absolute_uri,
+    mlflow_uri,
+    shown_uri,
+    sqlite_path,
+    sqlite_uri,
+    stored_uri,
+    tracking_uri,
+)
+from registry.tracking.artifact_places import ARTIFACTS, follow_store
+from registry.tracking.experiments import EXPERIMENT, chosen_experiment, experiment_id
 
 __all__ = [
     "EXPERIMENT",
@@ -26,13 +37,12 @@ __all__ = [
     "shown_uri",
     "store_errors",
     "store_lock",
+    "stored_uri",
     "tracking_uri",
 ]
 
-EXPERIMENT = "matryoshka-zoo"
 #: Tag of a run: the identifier of its LoggedModel.
 MODEL_TAG = "logged_model_id"
-SQLITE = "sqlite:///"
 #: Timeout of a request in seconds, and retries by the client. The sender threads have retries of their own.
 HTTP_SECONDS, HTTP_RETRIES = "10", "0"
 #: MLflow accepts 1,000 metrics per call.
@@ -50,14 +60,11 @@ _KNOWN = {
         "the file is not a database, is damaged, or was written by a newer MLflow; move it away or use another store"
     ),
     "disk is full|No space left": "the disk is full",
+    "unable to open database": "the file cannot be opened; check its folder and permissions, or use another store",
     "readonly database|Read-only file system": "the store is read-only",
 }
 #: Packages whose exceptions are errors of a store.
 _OF_STORES = ("mlflow", "sqlalchemy", "alembic", "requests", "sqlite3")
-
-
-class StoreError(ValueError):
-    """A store cannot be used; the message says which one, why, and what to do."""
 
 
 @contextlib.contextmanager
@@ -77,6 +84,8 @@ def store_errors(uri: str) -> Iterator[None]:
 
 def explained(error: BaseException) -> str:
     """Return one line that says what is wrong and what to do, without passwords."""
+    if isinstance(error, StoreError):
+        return str(error)
     problem = shown_uri(str(error))
     known = next((words for pattern, words in _KNOWN.items() if re.search(pattern, problem)), None)
     if known is not None:
@@ -87,30 +96,13 @@ def explained(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
-def tracking_uri() -> str:
-    """Return the address of the store: ``MLFLOW_TRACKING_URI``, or a SQLite file in the working folder."""
-    return absolute_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db")
-
-
-def absolute_uri(uri: str) -> str:
-    """Return an address that does not depend on the working folder: the path of a SQLite file is made absolute."""
-    if uri.startswith(SQLITE):
-        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
-    return uri
-
-
-def shown_uri(uri: str) -> str:
-    """Return a text with the passwords of all addresses in it replaced, for messages and files."""
-    return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", uri)
-
-
 @contextlib.contextmanager
 def store_lock(uri: str) -> Iterator[None]:
     """Hold the lock of a SQLite store, to look something up and create it in one step. Other stores have no lock."""
-    if not uri.startswith(SQLITE):
+    path = sqlite_path(uri)
+    if path is None:
         yield
         return
-    path = Path(uri.removeprefix(SQLITE))
     with file_lock(path.with_name(path.name + ".lock")):
         yield
 
@@ -119,13 +111,17 @@ def initialize_store(uri: str) -> None:
     """Create a SQLite store if there is none: one process at a time, and completely or not at all.
 
     Processes that create the tables of a store at the same time break it, and so does a kill half-way, because MLflow's
-    migrations cannot resume. The file is therefore created under another name and renamed.
-    """
-    if not uri.startswith(SQLITE):
-        return
-    from mlflow.tracking import MlflowClient
+    migrations cannot resume. The file is therefore created under another name and renamed. Its artifacts are in the
+    folder ``mlruns`` beside it.
 
-    path = Path(uri.removeprefix(SQLITE))
+    Raises:
+        StoreError: The address cannot be read.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         return
@@ -134,33 +130,27 @@ def initialize_store(uri: str) -> None:
             return
         remove_temporaries(path.parent, path.name)  # of processes that were killed
         with replacing(path) as fresh:
-            client = MlflowClient(tracking_uri=f"{SQLITE}{fresh}")
-            experiment_id(client)
-            with contextlib.suppress(AttributeError):  # MLflow has no public function that closes its connections
-                client._tracking_client.store.engine.dispose()
+            store = SqlAlchemyStore(mlflow_uri(sqlite_uri(fresh)), (path.parent / ARTIFACTS).as_uri())
+            try:
+                name = chosen_experiment().name
+                if name is not None and store.get_experiment_by_name(name) is None:
+                    store.create_experiment(name)
+            finally:
+                store.engine.dispose()
 
 
-def experiment_id(client: Any) -> str:
-    """Return the identifier of the experiment of all runs; create or restore it if needed."""
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is None:
-        try:
-            return str(client.create_experiment(EXPERIMENT))
-        except MlflowException:  # another process created it in between
-            found = client.get_experiment_by_name(EXPERIMENT)
-            if found is None:
-                raise
-    if found.lifecycle_stage != "active":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
-
-
-def connect(uri: str) -> Any:
+def connect(uri: str, warn: Callable[[str], object] | None = None) -> Any:
     """Return a client of the store; create the store if it is a SQLite file that does not exist.
 
     Unless the user has set them, MLflow's settings are: short timeouts instead of minutes, no telemetry, few log lines.
+
+    Args:
+        uri: Address of the store.
+        warn: Function that is called with a message if the store was moved and has runs to repair.
+
+    Raises:
+        StoreError: The address cannot be read, or is not that of a file.
+        sqlite3.Error: The file is not a database, or cannot be read.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", HTTP_RETRIES)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", HTTP_SECONDS)
@@ -173,16 +163,30 @@ def connect(uri: str) -> Any:
     # This logger prints a traceback for each error that MLflow also raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     initialize_store(uri)
-    return MlflowClient(tracking_uri=uri)
+    path = sqlite_path(uri)
+    if path is not None:
+        # MLflow tries for minutes to open a file that it cannot open.
+        if not path.is_file():
+            raise StoreError(f"{path}: not a regular file; set MLFLOW_TRACKING_URI to another store")
+        moved = follow_store(path)
+        if moved is not None and warn is not None:
+            warn(str(moved))
+    return MlflowClient(tracking_uri=mlflow_uri(uri))
 
 
-def entry_run(client: Any, name: str, identity: str) -> str | None:
+def entry_run(client: Any, name: str, identity: str, experiment: str | None = None) -> str | None:
     """Return the run of an entry with this hash, the parent of its training runs, or None.
 
     Name and hash must both match: equal entries, such as mdm-s64 and unet-s64, share a hash and have two runs.
+
+    Args:
+        client: MLflow client of the store.
+        name: Name of the entry.
+        identity: Hash of the entry.
+        experiment: Identifier of the experiment. Default: that of :func:`experiment_id`.
     """
     runs = client.search_runs(
-        [experiment_id(client)],
+        [experiment or experiment_id(client)],
         f"tags.kind = 'entry' and tags.entry = '{name}' and tags.hash = '{identity}'",
         max_results=1,
         order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
