@@ -1,0 +1,145 @@
+"""Columns of a table by purpose: image paths, captions, labels, groups."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from builders.data.errors import PackError
+from builders.data.tables.table import Fields, Table, looks_like_image
+from specs.errors import did_you_mean
+
+__all__ = [
+    "CAPTIONS",
+    "LABELS",
+    "Columns",
+    "choose_columns",
+    "first_text",
+    "is_image_column",
+    "same_name",
+    "unused_texts",
+]
+
+#: Default columns, in order of preference. Names are compared without case, spaces and punctuation.
+IMAGES = "path image file file_name image_path image_file img img_path file_path image_name images".split()
+CAPTIONS = ("caption", "text", "prompt", "annotation", "captions", "description")
+LABELS = ("category", "label", "class", "cls", "class_name", "label_name", "category_name", "labels")
+#: Columns of archives whose members a table lists.
+ARCHIVES = ("tar", "tar_path", "tarfile", "shard")
+#: Columns of addresses.
+ADDRESSES = ("url", "image_url", "img_url")
+#: Columns that are nobody's caption: their absence from the result needs no warning.
+_OTHER = "id key index width height size status error_message sha256 md5 hash exif license original_width".split()
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of columns by purpose, in order of preference.
+
+    Attributes:
+        image: Paths of images.
+        caption: Captions.
+        label: Labels.
+        group: Groups of near-duplicates.
+        archive: Archives that hold the images.
+        asked: Purposes for which the user named a column.
+    """
+
+    image: tuple[str, ...]
+    caption: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+    archive: tuple[str, ...] = ()
+    asked: frozenset[str] = frozenset()
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def same_name(a: str, b: str) -> bool:
+    """Return whether two names of columns differ only in case, spaces and punctuation."""
+    return _plain(a) == _plain(b)
+
+
+def is_image_column(name: str) -> bool:
+    """Return whether a column holds paths or addresses of images, by its name."""
+    return _plain(name) in {*map(_plain, (*IMAGES, *ADDRESSES))} or _plain(name).endswith("filename")
+
+
+def choose_columns(table: Table, asked: Mapping[str, str | None]) -> Columns:
+    """Return the columns of a table by purpose.
+
+    Args:
+        table: Table.
+        asked: Columns that the user asks for, by purpose: "image", "caption", "label", "group".
+
+    Raises:
+        PackError: A column that is asked for does not exist, or no column holds paths of images.
+    """
+    image = (_asked(table, "image", name),) if (name := asked.get("image")) else _image_columns(table)
+    caption = (_asked(table, "caption", name),) if (name := asked.get("caption")) else _known(table, CAPTIONS)
+    label = (_asked(table, "label", name),) if (name := asked.get("label")) else _known(table, LABELS)
+    group = (_asked(table, "group", name),) if (name := asked.get("group")) else ()
+    named = frozenset(purpose for purpose, name in asked.items() if name)
+    return Columns(image, caption, label, group, _known(table, ARCHIVES), named)
+
+
+def _asked(table: Table, purpose: str, name: str) -> str:
+    if name in table.columns:
+        return name
+    similar = [column for column in table.columns if same_name(column, name)]
+    if len(similar) == 1:
+        return similar[0]
+    hint = did_you_mean(name, table.columns)
+    raise PackError(f"{table.path}: no {purpose} column {name!r}{hint}; {table.described()}")
+
+
+def _known(table: Table, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns with one of these names, in order of preference."""
+    return tuple(column for name in names for column in table.columns if same_name(column, name))
+
+
+def _image_columns(table: Table) -> tuple[str, ...]:
+    """Return the columns with paths of images: by their names, or the only one whose texts end like image files."""
+    found = _known(table, IMAGES)
+    if not found:
+        found = tuple(column for column in table.columns if _plain(column).endswith("filename"))
+    if found:
+        return found
+    if not table.columns:
+        raise PackError(f"{table.path}: lists no images")
+    guessed = [column for column in table.columns if _holds_images(table, column)]
+    if len(guessed) == 1:
+        return tuple(guessed)
+    problem = "no column of image paths"
+    if len(guessed) > 1:
+        problem = f"several columns hold image paths ({', '.join(guessed)})"
+    elif addresses := _known(table, ADDRESSES):
+        problem = (
+            f"column {addresses[0]!r} holds addresses, which are not downloaded (img2dataset does so, and its shards "
+            "can be packed); no column holds paths of images"
+        )
+    raise PackError(
+        f"{table.path}: {problem}; {table.described()}. Looked for {', '.join(IMAGES)}; name the column with --image"
+    )
+
+
+def _holds_images(table: Table, column: str) -> bool:
+    texts = [text for row in table.rows[:1000] if (text := row.fields.get(column))]
+    return bool(texts) and all(looks_like_image(text) and "://" not in text for text in texts)
+
+
+def first_text(fields: Fields, columns: Sequence[str]) -> str:
+    """Return the first text in some columns that is not empty."""
+    return next((text.strip() for column in columns if (text := fields.get(column)) and text.strip()), "")
+
+
+def unused_texts(table: Table, columns: Columns) -> tuple[str, ...]:
+    """Return columns that may be captions or labels if none is chosen, for a warning."""
+    if columns.caption or columns.label:
+        return ()
+    used = {*columns.image, *columns.group, *columns.archive}
+    others = {_plain(name) for name in (*_OTHER, *ADDRESSES)}
+    return tuple(name for name in table.columns if name not in used and _plain(name) not in others)
