@@ -12,8 +12,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from builders.data.errors import DataError
+from builders.data.recognition.file_kinds import PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
-from builders.data.recognition.formats import SHARDS
+from builders.data.recognition.formats import SHARDS, extension_of
 from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.addresses import shown_address
@@ -134,6 +135,8 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
         folder_kind(path)
         return shards
     if path.exists():
+        if extension_of(path.name) in PACKABLE:
+            raise DataError(f"{path}: not a shard: {describe_file(path)}")
         return (path,)
     expanded = expand_braces(given)
     if is_address(given):

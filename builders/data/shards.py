@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from builders.data.errors import DataError, HostileShardError
+from builders.data.recognition.file_kinds import describe_file
 from builders.data.recognition.formats import IMAGES
 
 __all__ = ["IMAGES", "check_shard", "contents", "read_samples", "read_shard", "sample_facts"]
@@ -141,7 +142,9 @@ def check_shard(path: Path) -> None:
                 raise DataError(f"{path}: the tar file is cut off")
     except tarfile.ReadError as error:
         cut_off = "unexpected end" in str(error)
-        raise DataError(f"{path}: {'the tar file is cut off' if cut_off else 'not a tar file'}") from None
+        raise DataError(
+            f"{path}: {'the tar file is cut off' if cut_off else f'not a tar file: {describe_file(path)}'}"
+        ) from None
     except _BROKEN as error:
         raise DataError(f"{path}: the tar file is broken: {error}") from None
     except OSError as error:

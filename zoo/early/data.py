@@ -23,11 +23,15 @@ def check_data(data: str | Mapping[str, float] | None) -> None:
         SpecError: Its ``dataset.yaml`` is wrong.
     """
     from builders.data.dataset_card import find_dataset
+    from builders.data.recognition.file_kinds import PACKABLE
+    from builders.data.recognition.formats import extension_of
     from builders.data.urls import is_address
 
     for name in [] if data is None else [data] if isinstance(data, str) else data:
         path = Path(name).expanduser()
-        if not is_address(name) and known_card(name) is None and not path.exists() and "{" not in name:
+        missing = not path.exists() and "{" not in name
+        table = path.is_file() and extension_of(path.name) in PACKABLE
+        if not is_address(name) and known_card(name) is None and (missing or table):
             find_dataset(name)  # raises with the names that there are
 
 
