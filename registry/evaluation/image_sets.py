@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ImageSet", "open_images"]
+__all__ = ["ImageSet", "names_images", "open_images"]
 
+#: Extensions of entries and checkpoints.
+MODELS = (".yaml", ".yml", ".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 #: Images per batch of the feature network.
 BATCH = 32
 
@@ -49,6 +51,24 @@ class ImageSet:
     def batches(self) -> Iterator[Tensor]:
         """Return the images in order, in batches."""
         yield from self.images.split(BATCH)
+
+
+def names_images(what: str) -> bool:
+    """Return whether a text names images, and not an entry or checkpoint: a shard, or a folder without weights.
+
+    Raises:
+        DataError: It names a file of another kind.
+    """
+    from builders.data.errors import DataError
+    from builders.data.recognition.file_kinds import describe_file
+    from builders.data.recognition.formats import SHARDS
+
+    path = Path(what)
+    if not path.is_file():
+        return path.is_dir() and not any(path.glob("*.safetensors"))
+    if not path.name.endswith(SHARDS) and path.suffix.lower() not in MODELS:
+        raise DataError(f"{what}: not an entry, a checkpoint or a folder of images: {describe_file(path)}")
+    return path.name.endswith(SHARDS)
 
 
 def open_images(

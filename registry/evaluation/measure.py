@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from builders.files import check_writable
 from registry.evaluation.evaluate import Progress, evaluate_images, evaluate_model, silent
 from registry.evaluation.features import EvaluationError, open_features
-from registry.evaluation.image_sets import ImageSet, open_images
+from registry.evaluation.image_sets import ImageSet, names_images, open_images
 from registry.evaluation.results import MEASURED, Measurement, save
 from registry.provenance import may_open, named_data
 from registry.weights import data_of, load_weights
@@ -39,7 +39,7 @@ def measure(
     """Measure and write the result; return it and its file.
 
     Args:
-        what: An entry with weights, a checkpoint or its folder, or a folder of images.
+        what: An entry with weights, a checkpoint or its folder, or a folder or shard of images.
         spec: Number of samples, how they are drawn, the features they are compared in.
         reference: A dataset, shard or folder of images; by default the data that the weights were trained on, if it is
             packaged or the weights are in the folder of their run.
@@ -83,11 +83,8 @@ def measure(
 
 
 def _folder_of_images(what: str, resolution: int | None) -> ImageSet | None:
-    """Return the images of a folder that holds images and no checkpoint."""
-    path = Path(what)
-    if not path.is_dir() or any(path.glob("*.safetensors")):
-        return None
-    return open_images(what, resolution)
+    """Return the images of a shard, or of a folder that holds images and no checkpoint."""
+    return open_images(what, resolution, "all") if names_images(what) else None
 
 
 def _save_sheet(drawn: ImageSet, path: Path) -> None:

@@ -25,12 +25,12 @@ def check_measured(what: str, spec: EvaluationSpec, reference: str | None, folde
     """
     from builders.files import check_writable
     from registry.evaluation.features import EvaluationError, check_features
+    from registry.evaluation.image_sets import names_images
     from registry.weights import find_weights
     from zoo.early.data import check_data
 
     check_features(spec.features)
-    path = Path(what)
-    if path.is_dir() and not any(path.glob("*.safetensors")):
+    if names_images(what):
         if reference is None:
             raise EvaluationError(f"{what}: name the images to compare these with: --reference NAME_OR_FOLDER")
     else:

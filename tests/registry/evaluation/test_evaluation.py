@@ -16,7 +16,7 @@ from registry.evaluation import results
 from registry.evaluation.evaluate import compare, draw_samples, evaluate_images, evaluate_model
 from registry.evaluation.feature_cache import reference_features
 from registry.evaluation.features import EvaluationError
-from registry.evaluation.image_sets import ImageSet, open_images
+from registry.evaluation.image_sets import ImageSet, names_images, open_images
 from registry.evaluation.results import Measurement, Metric, measurements, save
 from specs.schemas.evaluation import EvaluationSpec
 from tests.helpers.images import read_image
@@ -232,6 +232,16 @@ def test_prompts_are_drawn_with_a_recorded_encoder():
     assert "text encoder " in found.title
     other = found.model_copy(update={"sampler": found.sampler | {"text_encoder": "0" * 16}})
     assert other.conditions != found.conditions
+
+
+def test_images_are_folders_and_shards_and_nothing_else(cli, tmp_path):
+    tar = tmp_path / "a.tar"
+    tar.touch()
+    assert names_images(str(tar)) and names_images(str(tmp_path)) and not names_images("mdm-nano")
+    arrays = tmp_path / "samples.npz"
+    arrays.write_bytes(b"PK\3\4")
+    message = f"error: {arrays}: not an entry, a checkpoint or a folder of images: it is a file of NumPy arrays; "
+    assert cli("evaluate", arrays, "--reference", "noto-emoji-64")[2].startswith(message)
 
 
 def test_command_on_folders(cli, monkeypatch, tmp_path):
