@@ -29,6 +29,7 @@ class Layout:
         captions: Where captions come from; "" if there are none.
         splits: Splits that the source assigns.
         left_out: What is not read, one line per kind.
+        notes: What the user should know about the source, one sentence each.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Layout:
     captions: str = ""
     splits: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [self.kind, f"labels: {self.labels or 'none'}", f"captions: {self.captions or 'none'}"]

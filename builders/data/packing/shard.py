@@ -22,6 +22,7 @@ from PIL import Image
 from builders.data.decoding import LIMIT, MAX_PIXELS, decode_image, fit
 from builders.data.errors import DataError
 from builders.data.packing.source import Source
+from builders.data.recognition.formats import content_extension
 from builders.data.shards import MAX_MEMBER
 from builders.files import replacing, write_text
 
@@ -233,7 +234,7 @@ def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:
     if settings.resolution is None or settings.resize == "none":
         if len(content) > MAX_MEMBER:
             raise DataError(f"{source.origin}: {len(content):,} bytes; a member of a shard has at most {MAX_MEMBER:,}")
-        return content, source.extension
+        return content, source.extension or content_extension(content)
     if settings.resize == "center-crop":
         image = Image.fromarray(fit(image, settings.resolution))
     else:

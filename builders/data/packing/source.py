@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from builders.data.errors import DataError, PackError
+from builders.data.packing.inflate import inflate
+from builders.data.tables.parquet_table import ImageColumn, read_image
 from builders.files import open_regular
 
 __all__ = ["PackError", "Source"]
@@ -12,19 +14,21 @@ __all__ = ["PackError", "Source"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An image to pack: a file, or a member of a shard.
+    """An image to pack: a file, a member of a shard or a zip file, or a row of a parquet file.
 
     Attributes:
         key: Key of the sample.
-        path: Path of the image or the shard.
+        path: Path of the image, or of the file that holds it.
         extension: Extension of the image, without a dot.
         caption: Caption, "" if there is none.
         category: Name of the class, "" if unknown.
         group: Group of near-duplicates, which stay in one split; "" if the image is its own group.
-        offset: Position in the shard.
-        size: Number of bytes in the shard; None for a file.
+        offset: Position in that file.
+        size: Number of bytes there; None for a file of its own.
         problem: Why the image cannot be packed, if that is known.
         split: Split that the source assigns: "train", "val" or "test"; "" if it assigns none.
+        deflated: Whether the bytes are compressed, as in zip files.
+        column: Column of a parquet file; ``offset`` is then the row, counted from 0.
     """
 
     key: str
@@ -37,6 +41,8 @@ class Source:
     size: int | None = None
     problem: str = ""
     split: str = ""
+    deflated: bool = False
+    column: ImageColumn | None = None
 
     @property
     def is_file(self) -> bool:
@@ -46,6 +52,8 @@ class Source:
     @property
     def origin(self) -> str:
         """Name of the image in messages."""
+        if self.column is not None:
+            return f"{self.path}, row {self.offset + 1}"
         return self.path if self.size is None else f"{self.path}: {self.key}.{self.extension}"
 
     def read(self) -> bytes:
@@ -57,6 +65,12 @@ class Source:
         """
         if self.problem:
             raise DataError(self.problem)
+        if self.column is not None:
+            image = read_image(self.path, self.column, self.offset)
+            if not image:
+                raise DataError(f"{self.origin}: no image")
+            return image
         with open_regular(self.path) as file:
             file.seek(self.offset)
-            return file.read() if self.size is None else file.read(self.size)
+            content = file.read() if self.size is None else file.read(self.size)
+        return inflate(content, self.origin) if self.deflated else content

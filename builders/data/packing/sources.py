@@ -1,35 +1,24 @@
-"""Images to pack: from folders, CSV and JSONL files that list images, and shards."""
+"""Images to pack: from folders, tables that list images, zip files, and shards."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from builders.data.errors import DataError
+from builders.data.errors import DataError, PackError
+from builders.data.packing.edm import EDM
 from builders.data.packing.folders import recognise_images
-from builders.data.packing.layout import Layout, Recognised, clean, list_folder
+from builders.data.packing.layout import Listing, Recognised, list_folder
 from builders.data.packing.shard_sources import recognise_shards
-from builders.data.packing.source import PackError, Source
+from builders.data.packing.source import Source
+from builders.data.packing.table_files import TABLES, recognise_metadata, recognise_parquet, recognise_table
+from builders.data.packing.zip_files import list_zip
 from builders.data.recognition.folder_kind import folder_kind
-from builders.data.shards import IMAGES
-from specs.errors import did_you_mean
+from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.tables.columns import CAPTIONS, LABELS
 
 __all__ = ["PackError", "Source", "find_sources", "recognise"]
-
-#: File that describes the images of a folder, as in Hugging Face's imagefolder.
-TABLE = "metadata.jsonl"
-#: Default columns, in order of preference.
-PATHS = ("path", "image", "file", "file_name", "filename")
-CAPTIONS = ("caption", "text", "prompt", "annotation")
-LABELS = ("category", "label", "class", "cls")
-JSON_LINES = (".jsonl", ".ndjson")
-
-#: Text columns of a row; None for a list or a mapping.
-Row = Mapping[str, str | None]
-#: Columns by kind ("caption", "label", "group"), in order of preference.
-Columns = Mapping[str, tuple[str, ...]]
 
 
 def find_sources(
@@ -39,9 +28,14 @@ def find_sources(
     label: str | None = None,
     group: str | None = None,
     image: str | None = None,
+    delimiter: str | None = None,
+    max_broken: float = 0.01,
 ) -> list[Source]:
     """Return the images of a source; see :func:`recognise`, which also returns its layout."""
-    return list(recognise(path, caption=caption, label=label, group=group, image=image).sources)
+    found = recognise(
+        path, caption=caption, label=label, group=group, image=image, delimiter=delimiter, max_broken=max_broken
+    )
+    return list(found.sources)
 
 
 def recognise(
@@ -51,41 +45,35 @@ def recognise(
     label: str | None = None,
     group: str | None = None,
     image: str | None = None,
+    delimiter: str | None = None,
+    max_broken: float = 0.01,
 ) -> Recognised:
-    """Return the images of a folder, of a CSV or JSONL file, or of shards, and their layout.
+    """Return the images of a folder, table, zip file or dataset, and their layout.
+
+    Columns are found by their names, whatever their case and punctuation; :mod:`builders.data.tables.columns` lists
+    the names.
 
     Args:
-        path: Folder of images, with a ``metadata.jsonl``, or in one of the layouts of
-            :mod:`builders.data.packing.folders`; a ``.csv``, ``.tsv`` or ``.jsonl`` file; or a shard or a brace range
-            of shards.
-        caption: Column or JSON key of captions, or the name of a shard's members that hold them. Default: the first of
-            caption, text, prompt, annotation.
-        label: Column or JSON key of labels; "folder" for the names of subfolders. Default: the first of category,
-            label, class, cls.
+        path: Folder of images, with ``metadata.csv``, ``.jsonl`` or ``.parquet`` files, or in one of the layouts of
+            :mod:`builders.data.packing.folders`; a zip file of such a folder; a CSV, TSV, JSON, JSON Lines or parquet
+            file, or a folder of parquet files; or a shard or a brace range of shards.
+        caption: Column or JSON key of captions, or the name of a shard's members that hold them. Default: caption,
+            text, prompt, annotation and similar names; the first that is not empty.
+        label: Column or JSON key of labels; "folder" for the names of subfolders. Default: category, label, class, cls
+            and similar names.
         group: Column or JSON key of groups of near-duplicates, which stay in one split. Default: "group" in datasets
             with a ``dataset.yaml``, otherwise none.
         image: Column or JSON key of image paths, relative to the file, or the name of a shard's members that hold
-            images. Default: the first of path, image, file, file_name, filename.
+            images. Default: path, image, file, file_name and similar names, or the only column of image paths.
+        delimiter: Character between the fields of a CSV file. Default: found from the text.
+        max_broken: Largest share of the rows of a table that may be skipped because they list no image.
 
     Raises:
         PackError: The path does not exist, has no images, is ambiguous, or a given column is missing.
     """
-    columns = {
-        "caption": (caption,) if caption else CAPTIONS,
-        "label": (label,) if label else LABELS,
-        "group": (group,) if group else (),
-    }
-    images = (image,) if image else PATHS
-    given, path = str(path), Path(path).expanduser()
+    asked = {"image": image, "caption": caption, "label": label, "group": group}
     try:
-        if path.is_dir() and (path / TABLE).is_file():
-            found = _from_table(path / TABLE, columns, images)
-        elif path.is_dir() and folder_kind(path) == "images":
-            found = recognise_images(list_folder(path), label)
-        elif path.suffix.lower() in (".csv", ".tsv", *JSON_LINES):
-            found = _from_table(path, columns, images)
-        else:
-            found = recognise_shards(given, columns)
+        found = _recognise(str(path), Path(path).expanduser(), asked, delimiter, max_broken)
     except PackError:
         raise
     except DataError as error:
@@ -100,76 +88,49 @@ def recognise(
     return found
 
 
-def _from_table(path: Path, columns: Columns, images: tuple[str, ...]) -> Recognised:
-    return Recognised(tuple(_table(path, columns, images)), Layout(f"{path}: table of images"))
+def _recognise(
+    given: str, path: Path, asked: Mapping[str, str | None], delimiter: str | None, max_broken: float
+) -> Recognised:
+    extension = extension_of(path.name)
+    if path.is_dir():
+        if folder_kind(path) == "images":
+            return _recognise_listing(list_folder(path), asked, max_broken, path)
+    elif extension in TABLES:
+        return recognise_table(path, asked, delimiter=delimiter, max_unfit=max_broken)
+    elif extension == "zip":
+        return _recognise_listing(list_zip(path), asked, max_broken)
+    return recognise_shards(
+        given,
+        {
+            "caption": (name,) if (name := asked["caption"]) else CAPTIONS,
+            "label": (name,) if (name := asked["label"]) else LABELS,
+            "group": (name,) if (name := asked["group"]) else (),
+        },
+    )
 
 
-def _table(path: Path, columns: Columns, images: tuple[str, ...]) -> list[Source]:
-    if not path.is_file():
-        raise PackError(f"{path}: no such file")
-    rows = _json_lines(path) if path.suffix.lower() in JSON_LINES else _csv_rows(path)
-    _check_columns(path, rows, columns)
-    found = []
-    for number, row in rows:
-        name = next((row[column] for column in images if row.get(column)), None)
-        if name is None:
-            raise PackError(f"{path}, line {number}: no image path; looked for {', '.join(images)}")
-        image = path.parent / name
-        extension = image.suffix.lower().lstrip(".")
-        if extension not in IMAGES:
-            raise PackError(f"{path}, line {number}: {name!r} is not a {', '.join(IMAGES)} file")
-        key = Path(name).with_suffix("").as_posix().lstrip("./") or str(number)
-        if ".." in Path(key).parts:
-            key = f"{number:08d}"
-        caption, label, group = (clean(_first(row, columns[kind])) for kind in ("caption", "label", "group"))
-        found.append(Source(clean(key), str(image), extension, caption, label, group))
-    return found
+def _recognise_listing(
+    listing: Listing, asked: Mapping[str, str | None], max_broken: float, folder: Path | None = None
+) -> Recognised:
+    """Return the images of a folder or an archive: those that metadata or parquet files list, or all of them."""
+    found = recognise_metadata(listing, asked, max_unfit=max_broken)
+    if found is not None:
+        return found
+    extensions = {extension_of(name) for name in listing.files}
+    if folder is not None and "parquet" in extensions and not extensions & {*IMAGES}:
+        parquet = [folder / name for name in listing.files if extension_of(name) == "parquet"]
+        return recognise_parquet(parquet, asked, max_unfit=max_broken)
+    found = recognise_images(listing, asked["label"])
+    return replace(found, layout=replace(found.layout, notes=(*found.layout.notes, *_tables_beside(listing, folder))))
 
 
-def _check_columns(path: Path, rows: Sequence[tuple[int, Row]], columns: Columns) -> None:
-    """Check that named columns exist, and that they and all captions are texts."""
-    known = list(dict.fromkeys(column for _, row in rows for column in row))
-    for kind, names in columns.items():
-        if len(names) == 1 and rows and names[0] not in known:
-            raise PackError(
-                f"{path}: no {kind} column {names[0]!r}{did_you_mean(names[0], known)}; it has {', '.join(known)}"
-            )
-    for number, row in rows:
-        for kind, names in columns.items():
-            odd = next((name for name in names if name in row and row[name] is None), None)
-            # A default column of labels may be a list with another meaning; captions must not be lost silently.
-            if odd is not None and not _first(row, names) and (kind == "caption" or len(names) == 1):
-                raise PackError(f"{path}, line {number}: {odd!r} is a list or a mapping; a {kind} must be one text")
-
-
-def _csv_rows(path: Path) -> list[tuple[int, Row]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            return [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
-    except UnicodeDecodeError as error:
-        raise PackError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except csv.Error as error:
-        raise PackError(f"{path}: not a CSV file: {error}") from None
-
-
-def _json_lines(path: Path) -> list[tuple[int, Row]]:
-    rows: list[tuple[int, Row]] = []
-    # splitlines() would also split at line separators of Unicode, which captions may contain.
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
-        if not line.strip():
+def _tables_beside(listing: Listing, folder: Path | None) -> Iterator[str]:
+    """Yield a note for each table at the top of a folder of images, which is not read."""
+    stems = {name.rpartition(".")[0] for name in listing.files if extension_of(name) in IMAGES}
+    for name in listing.files:
+        stem = name.rpartition(".")[0]
+        described = stem in stems or stem.endswith("_stats") or name == EDM
+        if "/" in name or described or extension_of(name) not in TABLES or (stem.isdecimal() and "parquet" in name):
             continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            raise PackError(f"{path}, line {number}: not JSON") from None
-        if not isinstance(row, dict):
-            raise PackError(f"{path}, line {number}: not a mapping")
-        texts = {key: str(v) if isinstance(v, (str, int, float)) else None for key, v in row.items() if v is not None}
-        rows.append((number, texts))
-    return rows
-
-
-def _first(row: Row, columns: tuple[str, ...]) -> str:
-    """Return the first text in some columns that is not empty."""
-    return next((text.strip() for column in columns if (text := row.get(column))), "")
+        where = f"pack {folder / name} instead" if folder else "unpack the archive and pack the table"
+        yield f"{name} is not read; to use its captions and labels, {where}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FORMATS", "IMAGES", "SHARDS", "extension_of"]
+__all__ = ["FORMATS", "IMAGES", "SHARDS", "content_extension", "extension_of"]
 
 #: Extensions of images, in order of preference where a sample has several.
 IMAGES = (
@@ -11,6 +11,17 @@ IMAGES = (
 )
 #: Formats that Pillow may decode. Others hold programs, or are not recognised by their first bytes.
 FORMATS = ("PNG", "WEBP", "JPEG", "GIF", "AVIF", "TIFF", "BMP", "DIB", "JPEG2000", "PPM")
+#: First bytes of images.
+_STARTS = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tif"),
+    (b"MM\0*", "tif"),
+    (b"\0\0\0\x0cjP", "jp2"),
+    (b"P5", "pgm"),
+    (b"P6", "ppm"),
+)
 #: Extensions of shards.
 SHARDS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 
@@ -19,3 +30,11 @@ def extension_of(name: str) -> str:
     """Return the extension of a path, lowercase and without the dot; "" if it has none."""
     stem, dot, extension = name.rpartition("/")[2].rpartition(".")
     return extension.lower() if dot and stem else ""
+
+
+def content_extension(content: bytes) -> str:
+    """Return the extension of an image by its first bytes; "png" if they are not known."""
+    known = next((extension for start, extension in _STARTS if content.startswith(start)), "png")
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    return "avif" if content[4:12] in (b"ftypavif", b"ftypavis") else known

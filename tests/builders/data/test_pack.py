@@ -331,7 +331,7 @@ def test_command(folder, tmp_path, cli):
         (["nowhere.csv", "out"], "nowhere.csv: no such file"),
         (["bad.jsonl", "out"], "bad.jsonl, line 2: not JSON"),
         (["empty.csv", "out"], "there are no images to pack"),
-        (["nopath.csv", "out"], "nopath.csv, line 2: no image path"),
+        (["nopath.csv", "out"], "nopath.csv: no column of image paths; its columns are 'name', 'caption'"),
         (["good.csv", "out", "--resize", "stretch"], "no resize mode 'stretch'"),
         (["good.csv", "out", "--resolution", "0"], "the resolution must be from 1 to 8192 pixels, not 0"),
         (["good.csv", "full"], "full already holds a dataset"),

@@ -13,7 +13,9 @@ from zoo.commands.options import Quiet
 
 
 def pack(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder of images, CSV or JSONL file, or shards.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Folder of images, table (CSV, JSON, parquet), zip file, or shards.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the shards.")],
     name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the folder's.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of stored images in pixels. Default: unchanged.")] = None,
@@ -27,13 +29,22 @@ def pack(
             "--image", "--image-column", help="Column or JSON key of image paths, or name of the images in shards."
         ),
     ] = None,
-    caption: Annotated[str | None, typer.Option(help="Column or JSON key of captions.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column or JSON key of labels.")] = None,
+    caption: Annotated[
+        str | None, typer.Option("--caption", "--caption-column", help="Column or JSON key of captions.")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", "--label-column", help="Column or JSON key of labels; folder for the folders' names."),
+    ] = None,
     group: Annotated[
         str | None, typer.Option(help="Column or JSON key that groups near-duplicates; a group stays in one split.")
     ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="Delimiter of a CSV file, such as ; or tab. Default: found from its text."),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Maximum number of samples per shard.")] = 1000,
-    max_broken: Annotated[float, typer.Option(help="Maximum share of broken images.")] = 0.01,
+    max_broken: Annotated[float, typer.Option(help="Maximum share of broken images, and of unusable rows.")] = 0.01,
     workers: Annotated[int, typer.Option(help="Number of worker processes; 0 packs in this process.")] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -47,8 +58,12 @@ def pack(
     check_settings(settings, workers)
     if out.resolve() == Path(source).resolve():
         raise ValueError(f"{out}: is the source; choose another folder for the shards")
-    found = recognise(source, caption=caption, label=label, group=group, image=image)
+    found = recognise(
+        source, caption=caption, label=label, group=group, image=image, delimiter=delimiter, max_broken=max_broken
+    )
     print(found.layout)
+    for note in found.layout.notes:
+        print(f"warning: {note}", file=sys.stderr)
     for line in found.layout.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if licence is None:

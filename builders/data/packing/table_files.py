@@ -1,0 +1,219 @@
+"""Tables of images as sources: CSV, TSV, JSON, JSON Lines and parquet files, and metadata in folders and archives."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from builders.data.errors import DataError, PackError
+from builders.data.packing.layout import Layout, Listing, Recognised, clean
+from builders.data.packing.source import Source
+from builders.data.packing.table_sources import FileFinder, MemberFinder, TableImages, check_rows, table_images
+from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.split_folders import SplitFolders, find_splits, split_of
+from builders.data.recognition.text import decode_text
+from builders.data.tables.columns import Columns, choose_columns, unused_texts
+from builders.data.tables.csv_table import csv_table, read_delimiter
+from builders.data.tables.json_table import json_lines_table, json_table
+from builders.data.tables.parquet_table import ImageColumn, parquet_table
+from builders.data.tables.table import Row, Table
+from builders.files import read_regular
+
+__all__ = ["METADATA", "TABLES", "recognise_metadata", "recognise_parquet", "recognise_table"]
+
+#: Extensions of tables.
+TABLES = ("csv", "tsv", "tab", "json", "jsonl", "ndjson", "parquet")
+#: Files that describe the images of their folder and its subfolders, as in Hugging Face's imagefolder.
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+#: ``--label`` that makes the names of folders the labels.
+FOLDER = "folder"
+#: Largest size of a table in bytes.
+MAX_TABLE = 2**32
+
+
+def recognise_table(
+    path: Path, asked: Mapping[str, str | None], *, delimiter: str | None = None, max_unfit: float = 0.01
+) -> Recognised:
+    """Return the images that a file lists.
+
+    Args:
+        path: Path of a CSV, TSV, JSON, JSON Lines or parquet file.
+        asked: Columns that the user asks for, by purpose: "image", "caption", "label", "group".
+        delimiter: Delimiter of a CSV file. Default: found from its text.
+        max_unfit: Largest share of rows that may list no image.
+
+    Raises:
+        PackError: The file cannot be read, has no column of images, or too many of its rows list none.
+    """
+    if extension_of(path.name) == "parquet":
+        return recognise_parquet([path], asked, max_unfit=max_unfit)
+    delimiter = None if delimiter is None else read_delimiter(delimiter)
+    table = _read(str(path), _content(path), asked, delimiter)
+    columns = choose_columns(table, asked)
+    images = table_images(table, columns, FileFinder(path.parent, columns))
+    check_rows(str(path), images.unfit, len(table.rows), max_unfit)
+    return Recognised(images.sources, _layout(str(path), images.sources, [(table, columns)], LeftOut()))
+
+
+def recognise_parquet(paths: Sequence[Path], asked: Mapping[str, str | None], *, max_unfit: float = 0.01) -> Recognised:
+    """Return the images in parquet files, or those that they list by path.
+
+    Names such as ``train-00000-of-00002.parquet``, or folders called like splits, assign splits.
+
+    Raises:
+        PackError: A file cannot be read, has no column of images, or too many rows have none.
+    """
+    sources: list[Source] = []
+    unfit: list[str] = []
+    read: list[tuple[Table, Columns]] = []
+    splits = [split_of(path.name.partition("-")[0]) or split_of(path.parent.name) for path in paths]
+    for path, split in zip(paths, splits, strict=True):
+        table, column = parquet_table(path, asked.get("image"))
+        columns = choose_columns(table, {**asked, "image": column.name} if column else asked)
+        prefix = f"{clean(path.stem)}/" if len(paths) > 1 else ""
+        finder = FileFinder(path.parent, columns) if column is None else _RowFinder(path, column, prefix)
+        images = table_images(table, columns, finder)
+        sources += [replace(source, split=split if all(splits) else "") for source in images.sources]
+        unfit += images.unfit
+        read.append((table, columns))
+    name = str(paths[0] if len(paths) == 1 else paths[0].parent)
+    check_rows(name, unfit, len(sources), max_unfit)
+    return Recognised(tuple(sources), _layout(name, sources, read, LeftOut()))
+
+
+class _RowFinder:
+    """Finds the images in the rows of a parquet file."""
+
+    def __init__(self, path: Path, column: ImageColumn, prefix: str) -> None:
+        self.path, self.column, self.prefix = path, column, prefix
+
+    def __call__(self, row: Row, name: str) -> Source:
+        extension = extension_of(name)
+        key = f"{self.prefix}{row.number - 1:08d}"
+        known = extension if extension in IMAGES else ""
+        return Source(key, str(self.path), known, offset=row.number - 1, size=0, column=self.column)
+
+
+def recognise_metadata(
+    listing: Listing, asked: Mapping[str, str | None], *, max_unfit: float = 0.01
+) -> Recognised | None:
+    """Return the images of a folder or archive that its metadata files list, as Hugging Face's imagefolder does.
+
+    A metadata file lists images of its folder and the folders below. Images that no row lists are left out and counted.
+
+    Returns:
+        None if there is no metadata file.
+
+    Raises:
+        PackError: A metadata file cannot be read, has no column of images, or too many of its rows list none.
+    """
+    names = [name for name in listing.files if posixpath.basename(name).lower() in METADATA]
+    if not names:
+        return None
+    twice = [folder for folder, count in Counter(map(posixpath.dirname, names)).items() if count > 1]
+    if twice:
+        raise PackError(f"{posixpath.join(listing.name, twice[0])}: several metadata files; leave one of them")
+    images = [name for name in listing.files if extension_of(name) in IMAGES]
+    folders = _Folders(listing, images, asked)
+    left_out = LeftOut()
+    left_out.update(listing.left_out)
+    found: list[TableImages] = []
+    read: list[tuple[Table, Columns]] = []
+    listed: set[str] = set()
+    # Files deeper in the tree come first: the nearest one describes an image.
+    for name in sorted(names, key=lambda name: -name.count("/")):
+        table = _read(posixpath.join(listing.name, name), listing.read(name), asked, None)
+        columns = choose_columns(table, folders.asked)
+        finder = MemberFinder(posixpath.dirname(name), folders.images, columns, folders.source)
+        found.append(table_images(table, columns, finder))
+        listed |= finder.found
+        read.append((table, columns))
+    for name in images:
+        if name not in listed:
+            left_out.add("images that no row of the metadata lists", name)
+    check_rows(
+        listing.name,
+        [text for each in found for text in each.unfit],
+        sum(len(each.sources) for each in found),
+        max_unfit,
+    )
+    sources = [source for each in found for source in each.sources]
+    layout = _layout(listing.name, sources, read, left_out)
+    return Recognised(tuple(sources), replace(layout, notes=(*folders.notes(), *layout.notes)))
+
+
+class _Folders:
+    """Splits that the folders of images assign, and labels if the user asks for them (``--label folder``)."""
+
+    def __init__(self, listing: Listing, images: Sequence[str], asked: Mapping[str, str | None]) -> None:
+        self.listing, self.images = listing, frozenset(images)
+        self.are_labels = asked.get("label") == FOLDER
+        self.asked = {**asked, "label": None} if self.are_labels else asked
+        self._splits = SplitFolders() if self.are_labels else find_splits(images, listing.name)
+
+    def source(self, name: str) -> Source:
+        """Return an image with its split and label."""
+        split, path = self._splits.of(name)
+        label = path.partition("/")[0] if self.are_labels and "/" in path else ""
+        return self.listing.source(name, split=split, category=clean(label))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return that folders are not used as labels, if they may be labels."""
+        paths = {path.partition("/")[0] for name in self.images if "/" in (path := self._splits.of(name)[1])}
+        if len(paths) < 2 or self.are_labels or all(path.isdecimal() for path in paths):
+            return ()
+        listed = ", ".join(sorted(paths)[:3])
+        hint = f"the names of folders ({listed}, ...) are not labels beside metadata; --label folder makes them labels"
+        return (f"{self.listing.name}: {hint}",)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_regular(path, MAX_TABLE)
+    except FileNotFoundError:
+        raise PackError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise PackError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _read(path: str, content: bytes, asked: Mapping[str, str | None], delimiter: str | None) -> Table:
+    """Return the table in a file."""
+    extension = extension_of(path)
+    if extension == "parquet":
+        return parquet_table(Path(path), asked.get("image"), content)[0]
+    try:
+        text = decode_text(content, path)
+    except DataError as error:
+        raise PackError(str(error)) from None
+    if extension in ("jsonl", "ndjson"):
+        return json_lines_table(path, text)
+    if extension == "json":
+        return json_table(path, text)
+    return csv_table(path, text, delimiter=delimiter, wanted=[name for name in asked.values() if name])
+
+
+def _layout(name: str, sources: Sequence[Source], read: Sequence[tuple[Table, Columns]], left_out: LeftOut) -> Layout:
+    labels = sorted({source.category for source in sources} - {""})
+    captions = sum(bool(source.caption) for source in sources)
+    notes = [note for table, _ in read for note in table.notes]
+    for table, columns in read[:1]:
+        unused = unused_texts(table, columns)
+        if unused:
+            notes.append(
+                f"{table.path}: columns {', '.join(unused[:8])} are not used; name captions with --caption and labels "
+                "with --label"
+            )
+    return Layout(
+        kind=f"{name}: table of {len(sources):,} images",
+        labels=f"{len(labels):,} classes" if labels else "",
+        captions=f"{captions:,}" if captions else "",
+        splits=tuple(
+            f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split
+        ),
+        left_out=left_out.lines(),
+        notes=tuple(notes),
+    )

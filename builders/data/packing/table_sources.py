@@ -1,0 +1,198 @@
+"""Images that tables list: CSV, TSV, JSON, JSON Lines and parquet files, and metadata files in folders of images."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from builders.data.errors import DataError, PackError
+from builders.data.packing.layout import clean
+from builders.data.packing.source import Source
+from builders.data.packing.tar_members import TarMembers
+from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.labels import whole_number
+from builders.data.tables.columns import Columns, first_text
+from builders.data.tables.table import Row, Table
+
+__all__ = ["FileFinder", "MemberFinder", "TableImages", "check_rows", "table_images"]
+
+#: Number of rows that a message shows.
+NAMED = 5
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+
+
+class TableImages(NamedTuple):
+    """The images that a table lists.
+
+    Attributes:
+        sources: Images, in the order of the rows.
+        unfit: Why rows cannot be used, one text per row.
+    """
+
+    sources: tuple[Source, ...]
+    unfit: tuple[str, ...]
+
+
+def table_images(table: Table, columns: Columns, find: Callable[[Row, str], Source]) -> TableImages:
+    """Return the images that the rows of a table list, with their captions, labels and groups.
+
+    Args:
+        table: Table.
+        columns: Its columns by purpose.
+        find: Returns the image of a row and its name; raises DataError if there is none.
+
+    Raises:
+        PackError: A caption is a list or a mapping.
+    """
+    _check_texts(table, columns)
+    as_numbers = all(_WHOLE.fullmatch(text) for row in table.rows if (text := first_text(row.fields, columns.label)))
+    sources, unfit = [], []
+    for row in table.rows:
+        try:
+            source = find(row, _image_name(row, columns))
+        except DataError as error:
+            unfit.append(f"{table.place(row)}: {error}")
+            source = Source(f"{clean(Path(table.path).name)}/.{row.number:08d}", table.path, "", problem=unfit[-1])
+        label = first_text(row.fields, columns.label)
+        sources.append(
+            replace(
+                source,
+                caption=clean(first_text(row.fields, columns.caption)),
+                category=clean(whole_number(label) if as_numbers else label) or source.category,
+                group=clean(first_text(row.fields, columns.group)),
+            )
+        )
+    return TableImages(tuple(sources), tuple(unfit))
+
+
+def _image_name(row: Row, columns: Columns) -> str:
+    if row.problem:
+        raise DataError(row.problem)
+    return first_text(row.fields, columns.image)
+
+
+def check_rows(path: str, unfit: Sequence[str], total: int, limit: float) -> None:
+    """Check that few enough rows cannot be used.
+
+    Args:
+        path: Path of the table or folder, for messages.
+        unfit: Why rows cannot be used.
+        total: Number of rows.
+        limit: Largest share of rows that may be skipped.
+
+    Raises:
+        PackError: There are more.
+    """
+    if len(unfit) <= limit * total:
+        return
+    if len(unfit) == 1:
+        raise PackError(unfit[0])
+    more = f"; and {len(unfit) - NAMED} more" if len(unfit) > NAMED else ""
+    skip = "" if len(unfit) == total else ". Fix them, or skip them with a higher --max-broken"
+    listed = "; ".join(text.removeprefix(f"{path}, ") for text in unfit[:NAMED])
+    raise PackError(f"{path}: {len(unfit)} of {total} rows cannot be used: {listed}{more}{skip}")
+
+
+def check_name(name: str, wanted: Sequence[str]) -> None:
+    """Check that a row names an image file.
+
+    Raises:
+        DataError: The name is missing, an address, or has no extension of an image.
+    """
+    if not name:
+        raise DataError(f"no image path; looked for {', '.join(wanted)}")
+    if _ADDRESS.match(name):
+        raise DataError(f"{_shown(name)} is an address; images are not downloaded (img2dataset does so)")
+    if extension_of(name) not in IMAGES:
+        raise DataError(f"{name!r} is not a {', '.join(IMAGES)} file")
+
+
+def _shown(address: str) -> str:
+    """Return an address without what may be a password."""
+    scheme, _, rest = address.partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2]
+    return f"{scheme}://{host}/..."
+
+
+class FileFinder:
+    """Finds images by paths relative to the folder of a table.
+
+    Args:
+        folder: Folder of the table.
+        columns: Columns of the table.
+    """
+
+    def __init__(self, folder: Path, columns: Columns) -> None:
+        self.folder, self.columns = folder, columns
+        self._tars = TarMembers()
+
+    def __call__(self, row: Row, name: str) -> Source:
+        """Return the image that a row names.
+
+        Raises:
+            DataError: The row names no image.
+        """
+        archive = first_text(row.fields, self.columns.archive)
+        check_name(name, self.columns.image)
+        extension = extension_of(name)
+        if archive:
+            tar = self.folder / archive
+            offset, size = self._tars.find(tar, name)
+            key = f"{Path(archive).name.partition('.')[0]}/{name.rpartition('.')[0]}"
+            return Source(clean(key), str(tar), extension, offset=offset, size=size)
+        path = self.folder / name
+        if "\\" in name and not path.exists():  # written on Windows
+            name = name.replace("\\", "/")
+            path = self.folder / name
+        key = Path(name).with_suffix("").as_posix().lstrip("./") or str(row.number)
+        if ".." in Path(key).parts:
+            key = f"{row.number:08d}"
+        return Source(clean(key), str(path), extension)
+
+
+class MemberFinder:
+    """Finds images in a folder or archive by paths relative to a metadata file.
+
+    Args:
+        folder: Folder of the metadata file, relative to the source; "" for the source itself.
+        files: Names of all images.
+        columns: Columns of the metadata file.
+        source: Returns the image of a name.
+    """
+
+    def __init__(self, folder: str, files: Container[str], columns: Columns, source: Callable[[str], Source]) -> None:
+        self.folder, self.files, self.columns, self.source = folder, files, columns, source
+        self.found: set[str] = set()
+
+    def __call__(self, row: Row, name: str) -> Source:
+        """Return the image that a row names.
+
+        Raises:
+            DataError: The row names no image of the source.
+        """
+        check_name(name, self.columns.image)
+        path = posixpath.normpath(posixpath.join(self.folder, name.replace("\\", "/")))
+        if path.startswith(("../", "/")):
+            raise DataError(f"{name!r} lies outside of the folder")
+        if path not in self.files:
+            raise DataError(f"no file {path!r}")
+        self.found.add(path)
+        return self.source(path)
+
+
+def _check_texts(table: Table, columns: Columns) -> None:
+    """Check that captions, and columns that the user names, are texts."""
+    for purpose in ("caption", "label", "group"):
+        names: Sequence[str] = getattr(columns, purpose)
+        # A default column of labels may be a list with another meaning; captions must not be lost silently.
+        if purpose != "caption" and purpose not in columns.asked:
+            continue
+        for row in table.rows:
+            odd = next((name for name in names if name in row.fields and row.fields[name] is None), None)
+            if odd is not None and not first_text(row.fields, names):
+                raise PackError(f"{table.place(row)}: {odd!r} is a list or a mapping; a {purpose} must be one text")
