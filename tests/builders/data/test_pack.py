@@ -340,7 +340,7 @@ def test_command(folder, tmp_path, cli):
         (["good.csv", "good.csv/x"], "good.csv/x: Not a directory"),
         (["pictures", "pictures"], "pictures: is the source"),
         (["pictures", "out"], "pictures: no images"),
-        (["nul.jsonl", "out"], "a\0b.png: embedded null byte"),
+        (["nul.jsonl", "out"], r"a\x00b.png: embedded null byte"),
         (["memory://none.tar", "out"], "memory://none.tar: cannot be fetched"),
         (["good.csv", "out", "--caption", "captoin"], "good.csv: no caption column 'captoin'"),
         (["good.csv", "out", "--group", "family"], "good.csv: no group column 'family'"),
