@@ -17,7 +17,16 @@ from specs.syntax.overrides import apply_overrides
 from specs.syntax.validation import check_name, validate
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, parse
 
-__all__ = ["Recipe", "list_recipes", "load_recipe", "load_recipe_and_graph", "recipe_of_tree"]
+__all__ = [
+    "NoClasses",
+    "Recipe",
+    "entry_overrides",
+    "list_recipes",
+    "load_recipe",
+    "load_recipe_and_graph",
+    "recipe_graph",
+    "recipe_of_tree",
+]
 
 __getattr__ = offer(__name__)
 
@@ -67,11 +76,48 @@ def recipe_of_tree(
     recipe = validate(Recipe, tree, "a recipe")
     recipe = recipe.map_paths(lambda text, keys: _placed(text, keys, locate(tree, *keys).file))
     try:
-        graph = load_entry(recipe.entry, search=search).graph
+        graph = recipe_graph(recipe, search=search)
     except UnknownName as error:
         raise fail("unknown-entry", str(error), locate(tree, "entry")) from None
+    except NoClasses as error:
+        raise fail("conflict", str(error), locate(tree, "classes")) from None
     _Checker(recipe, graph, tree).check()
     return recipe, graph
+
+
+class NoClasses(ValueError):
+    """A recipe sets the number of classes of an entry that has none."""
+
+
+def recipe_graph(recipe: Recipe, *, search: Sequence[Path] | None = None) -> EntryGraph:
+    """Return the graph of a recipe's entry, with the recipe's number of classes.
+
+    Raises:
+        UnknownName: No entry has this name.
+        SpecError: The entry has errors.
+        NoClasses: The recipe sets the number of classes, and the entry has none.
+    """
+    graph = load_entry(recipe.entry, search=search).graph
+    changes = entry_overrides(recipe, graph)
+    return load_entry(recipe.entry, overrides=changes, search=search).graph if changes else graph
+
+
+def entry_overrides(recipe: Recipe, graph: EntryGraph) -> list[str]:
+    """Return the overrides with which a recipe trains its entry; see :func:`specs.load.load_entry`.
+
+    Args:
+        recipe: Recipe.
+        graph: Graph of its entry, unchanged.
+
+    Raises:
+        NoClasses: The recipe sets the number of classes, and the entry has none.
+    """
+    if recipe.classes in (None, graph.classes):
+        return []
+    if graph.classes is None:
+        raise NoClasses(f"{graph.name} has no classes, so their number cannot be changed")
+    path = "nest." * (len(graph.levels) - 1) + "inputs.classes"  # the innermost level has the inputs
+    return [f"{path}={recipe.classes or 'null'}"]
 
 
 def _read(path: Path, way: tuple[Path, ...]) -> Mapping:

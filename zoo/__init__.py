@@ -5,9 +5,15 @@
     zoo.list("mdm-*")                      # names
     entry = zoo.get("mdm-s1024")           # or a path to a YAML file
     entry.card()                           # parameters, MACs, FLOPs by level
-    model = entry.build(device="meta")     # a torch.nn.Module
+    network = entry.build(device="meta")   # a torch.nn.Module
 
-The names are defined in ``registry`` and imported at their first use; torch is imported by the first ``build``.
+    model = zoo.load("mdm-nano")           # with weights; also the folder of a run, or a file
+    zoo.sample(model, classes=["flags"])   # PIL images by level
+    zoo.train("micro-test")                # the weights' path
+    zoo.evaluate(model, samples=100)       # FID, KID and similar metrics
+
+The names are defined in ``registry`` and ``zoo.api`` and imported at their first use; torch is imported by the first
+function that computes.
 """
 
 from __future__ import annotations
@@ -18,17 +24,26 @@ if TYPE_CHECKING:
     from registry.catalogue import build, get
     from registry.catalogue import list_names as list
     from registry.entry import Entry
+    from zoo.api.evaluate import evaluate
+    from zoo.api.model import Model, load
+    from zoo.api.sample import sample
+    from zoo.api.train import train
 
-__all__ = ["Entry", "__version__", "build", "get", "list"]
+__all__ = ["Entry", "Model", "__version__", "build", "evaluate", "get", "list", "load", "sample", "train"]
 
 __version__ = "0.2.0"
 
 #: Modules and names that the public names stand for.
 _DEFINED = {
     "Entry": ("registry.entry", "Entry"),
+    "Model": ("zoo.api.model", "Model"),
     "build": ("registry.catalogue", "build"),
+    "evaluate": ("zoo.api.evaluate", "evaluate"),
     "get": ("registry.catalogue", "get"),
     "list": ("registry.catalogue", "list_names"),
+    "load": ("zoo.api.model", "load"),
+    "sample": ("zoo.api.sample", "sample"),
+    "train": ("zoo.api.train", "train"),
 }
 
 

@@ -36,10 +36,16 @@ def check_entry(entry: EntryGraph, classes: int, name: str) -> None:
     if entry.levels[0].channels != 3:
         raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
     if entry.classes not in (None, classes):
-        advice = "label its samples (zoo data pack uses the names of subfolders), or train an entry without classes"
+        advice = (
+            "label its samples (zoo data pack uses the names of subfolders), train it without classes "
+            "(--classes auto, in a recipe classes: 0), or train an entry without classes"
+        )
         if classes:
-            inputs = f"'inputs: {{classes: {classes}}}'"
-            advice = f"train an entry that extends it with {inputs} in its innermost level, or one that reads text"
+            advice = (
+                f"train it with the classes of the data (--classes auto, or in a recipe classes: {classes}), or train "
+                f"an entry that extends it with 'inputs: {{classes: {classes}}}' in its innermost level, or one that "
+                "reads text"
+            )
         counts = f"{entry.name} has {entry.classes} classes, but the data {name} has {classes or 'none'}"
         raise TrainingError(f"{counts}; {advice}")
 

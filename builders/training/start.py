@@ -22,7 +22,7 @@ from builders.training.observers import Observer
 from builders.training.run_folder import RunFolder
 from builders.training.settings import phase_settings
 from specs.graph import EntryGraph
-from specs.load import load_entry
+from specs.recipe import recipe_graph
 from specs.schemas.recipe import Recipe
 
 __all__ = ["TrainingError", "train"]
@@ -60,7 +60,7 @@ def train(
         CheckpointError: The folder holds another run or one of other data, or cannot be written.
         Interrupted: ``stop`` returned True.
     """
-    graph = graph or load_entry(recipe.entry).graph
+    graph = graph or recipe_graph(recipe)
     dataset = open_dataset(recipe.data)
     phases = [phase_settings(recipe, graph, name) for name in recipe.phases]
     check_entry(graph, len(dataset.classes), recipe.data_name)

@@ -195,6 +195,9 @@ class Recipe(Model):
     name: EntryName
     summary: str = Field(default="", max_length=1000)
     entry: str = Field(description="name of an entry, or path to one")
+    classes: int | None = Field(
+        default=None, ge=0, le=1_000_000, description="number of classes of the entry in place of its own; 0 for none"
+    )
     data: Data = Field(description="name of a packaged dataset, path to shards, or {dataset: weight}")
     crop: Literal["center", "random"] = Field(default="center", description="square that is cropped from an image")
     licence: str = Field(default="", max_length=1000, description="license of the data, if its card has none")

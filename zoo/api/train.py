@@ -3,17 +3,91 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.api.recipes import requested_recipe
+from zoo.api.words import python_names
+from zoo.early.data import check_data
+from zoo.early.folder import check_folder
+from zoo.early.weights import check_sources
+
 if TYPE_CHECKING:
+    import torch
+
+    from builders.training.observers import Observer
     from specs.graph import EntryGraph
     from specs.recipe import Recipe
 
-__all__ = ["is_main", "run"]
+__all__ = ["is_main", "run", "train"]
+
+
+def train(
+    recipe: str | os.PathLike[str] | Recipe,
+    data: str | os.PathLike[str] | None = None,
+    *,
+    steps: int | None = None,
+    classes: int | str | None = None,
+    overrides: Sequence[str] = (),
+    output: str | os.PathLike[str] | None = None,
+    device: torch.device | str | None = None,
+    quiet: bool = False,
+    track: bool = True,
+    experiment: str | None = None,
+    observers: Sequence[Observer] = (),
+) -> Path:
+    """Train a recipe, or an entry on data, as ``zoo train``. Call it again with the same arguments to resume.
+
+    Args:
+        recipe: Name or path of a recipe, or a :class:`specs.recipe.Recipe`; with ``data``, name or path of an entry.
+        data: Dataset or folder of shards to train an entry on, level by level.
+        steps: Total steps over all levels, with ``data``.
+        classes: Number of classes of the entry in place of its own, 0 for none; ``"auto"`` for those of the data.
+        overrides: Changes such as ``phases.p16.steps=100``; not with a :class:`specs.recipe.Recipe`.
+        output: Folder of the run, to start or resume. Default: ``runs/NAME``.
+        device: Device. Default: a GPU if there is one, otherwise the CPU.
+        quiet: Whether to show no progress.
+        track: Whether to log to MLflow.
+        experiment: Name of the experiment in MLflow. Default: that of MLflow's variables, or ``matryoshka-zoo``.
+        observers: Further observers of the run.
+
+    Returns:
+        Path of the trained weights, for :func:`zoo.load`, :func:`zoo.sample` and :func:`zoo.evaluate`.
+
+    Raises:
+        LookupError: There is no such recipe or entry.
+        ValueError: The recipe has errors; recipe, entry and data do not fit; the folder holds another run.
+        Interrupted: Ctrl-C or SIGTERM. The state is saved; call it again to resume.
+        TypeError: An argument has another type.
+    """
+    with python_names():
+        found, graph = _requested(recipe, data, steps, classes, overrides)
+        folder = Path("runs") / found.name if output is None else Path(output)
+        where = None if device is None else str(device)
+        options = {"device": where, "quiet": quiet, "track": track, "experiment": experiment, "extra": observers}
+        return run(found, folder, graph=graph, **options)  # type: ignore[arg-type]
+
+
+def _requested(
+    recipe: Any, data: Any, steps: int | None, classes: int | str | None, overrides: Sequence[str]
+) -> tuple[Recipe, EntryGraph | None]:
+    from specs.schemas.recipe import Recipe
+
+    if isinstance(recipe, Recipe):
+        if overrides or (data, steps, classes) != (None, None, None):
+            raise ValueError("a Recipe has its own data, steps and classes; change it, or pass the name of its file")
+        return recipe, None
+    if not isinstance(recipe, (str, os.PathLike)):
+        raise TypeError(f"a recipe is a name, a path or a Recipe, not {type(recipe).__name__}")
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    source = None if data is None else os.fspath(data)
+    what = recipe if isinstance(recipe, str) else Path(recipe)
+    return requested_recipe(what, overrides, data=source, steps=steps, classes=classes)
 
 
 def run(
@@ -44,8 +118,13 @@ def run(
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
-        ValueError: As for :func:`builders.training.start.train`.
+        ValueError: Data or weights do not exist, or as for :func:`builders.training.start.train`.
     """
+    # Before torch is imported.
+    check_data(recipe.data)
+    check_sources(recipe)
+    check_folder(folder)
+
     from builders.training.json_log import JsonLog
     from builders.training.observers import Observers
     from builders.training.start import train
@@ -89,9 +168,13 @@ def _record_entry(recipe: Recipe, experiment: str | None) -> None:
     from registry.catalogue import get
     from registry.tracking.entry_runs import record_entry
     from registry.tracking.store import connect, explained, tracking_uri
+    from specs.recipe import entry_overrides
 
     try:
-        recorded = record_entry(connect(tracking_uri()), get(recipe.entry), experiment=experiment)
+        entry = get(recipe.entry)
+        changes = entry_overrides(recipe, entry.architecture)
+        entry = get(recipe.entry, changes) if changes else entry
+        recorded = record_entry(connect(tracking_uri()), entry, experiment=experiment)
         if recorded.warning is not None:
             _warn(recorded.warning)
     except Exception as error:  # whatever MLflow raises

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from specs.addresses import without_secrets
+from zoo.api.recipes import requested_recipe
 from zoo.commands.options import Device, ExperimentName, Quiet, Track
-from zoo.early.data import check_data
-from zoo.early.folder import check_folder
-from zoo.early.weights import check_sources
 from zoo.exit_codes import INTERRUPTED
 from zoo.terminal.completion import complete_data, complete_recipe
 
@@ -43,6 +41,10 @@ def train(
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Total steps over all levels, with --data.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="auto|NUMBER", help="Number of classes in place of the entry's; auto: those of the data."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run, to start or resume. Default: runs/NAME.")
     ] = None,
@@ -54,7 +56,7 @@ def train(
     """Train a recipe, or an entry on --data, level by level. Ctrl-C saves; run the same command to resume."""
     from zoo.api.train import is_main
 
-    loaded, graph = _load(recipe, overrides or (), data, steps)
+    loaded, graph = requested_recipe(recipe, overrides or (), data=data, steps=steps, classes=classes)
     folder = output or Path("runs") / loaded.name
     weights = run_recipe(loaded, folder, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment)
     if weights is None:
@@ -63,26 +65,6 @@ def train(
         prompt = ' --prompt "..."' if graph.text is not None else ""
         print(f"trained weights: {weights}\ntry: zoo sample {weights}{prompt} -o samples.png")
     return 0
-
-
-def _load(recipe: str, overrides: Sequence[str], data: str | None, steps: int | None) -> tuple[Recipe, EntryGraph]:
-    from specs.default_recipe import default_recipe_and_graph
-    from specs.errors import UnknownName
-    from specs.library import list_names
-    from specs.recipe import list_recipes, load_recipe_and_graph
-
-    if data is not None:
-        if recipe in list_recipes():
-            raise ValueError(f"{recipe} is a recipe with its own data; to change it: --set data={data}")
-        return default_recipe_and_graph(recipe, data, overrides, steps=steps)
-    if steps is not None:
-        raise ValueError("--steps needs --data; to change the steps of a recipe: --set phases.NAME.steps=N")
-    try:
-        return load_recipe_and_graph(recipe, overrides)
-    except UnknownName:
-        if recipe in list_names():
-            raise ValueError(f"{recipe} is an entry, not a recipe; name the data to train it on: --data DATA") from None
-        raise
 
 
 def run_recipe(
@@ -97,10 +79,6 @@ def run_recipe(
     extra: Sequence[Any] = (),
 ) -> Path | None:
     """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume."""
-    check_data(recipe.data)
-    check_sources(recipe)
-    check_folder(folder)
-
     from builders.training.errors import Interrupted
     from zoo.api.train import is_main, run
 

@@ -79,7 +79,11 @@ def begin(recipe: Recipe, folder: Path, steps: int = 1) -> None:
     [
         ([""] * 40, TEXT, "mdm-micro.text reads text, but none of the .* training images of .* has a caption: add"),
         ([""] * 40, [], "mdm-micro has 10 classes, but the data .* has none; label its samples"),
-        (list("abc") * 14, [], r"mdm-micro has 10 classes, but the data .* has 3; train an entry that extends it with"),
+        (
+            list("abc") * 14,
+            [],
+            r"mdm-micro has 10 classes, but the data .* has 3; train it .* \(--classes auto",
+        ),
     ],
 )
 def test_data_without_what_the_entry_reads(labels: list[str], changes: list[str], message: str, tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""``zoo.sample``: images of a trained model by level."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo.api.drawing import Asked, draw_images
+from zoo.api.model import Model, load, weights_path
+from zoo.api.words import python_names
+from zoo.early.weights import check_sampled
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from builders.networks.nested_unet import NestedUNet
+    from registry.entry import Entry
+
+__all__ = ["sample"]
+
+
+def sample(
+    model: str | os.PathLike[str] | Entry | Model | NestedUNet,
+    classes: Sequence[str | int] | str | int | None = None,
+    prompts: Sequence[str] | str | None = None,
+    *,
+    n: int = 2,
+    seed: int = 0,
+    text_encoder: str | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = False,
+    guidance_scale: float | None = None,
+    **settings: Any,
+) -> dict[str, list[Image]]:
+    """Draw images at every level. The same seeds give the same images as ``zoo sample``.
+
+    Args:
+        model: Name of an entry with pretrained weights, the folder of a run, a ``.safetensors`` file, or what
+            :func:`zoo.load`, :func:`zoo.build` or :func:`zoo.get` returned.
+        classes: Names or indices of classes, for class-conditional models. Default: all classes.
+        prompts: Prompts, for models that read text.
+        n: Number of images per class or prompt; in total for an unconditional model.
+        seed: Seed of the first image. Each further image takes the next one.
+        text_encoder: Text encoder by name or folder. Default: the one that the model was trained with.
+        device: Device. Default: that of the model, or a GPU if there is one, otherwise the CPU.
+        progress: Whether to show a progress bar.
+        guidance_scale: Scale of classifier-free guidance; 1 for none. Default: 2.
+        **settings: Further fields of :class:`specs.schemas.sampling.SamplerSettings`: ``sampler``,
+            ``num_inference_steps``, ``guidance_interval``, ``eta``, ``clip``, ``dynamic_threshold``.
+
+    Returns:
+        Images by the label of the level, such as ``"r64"``, highest resolution first: a list for each level, ordered
+        by class or prompt.
+
+    Raises:
+        LookupError: No entry has this name.
+        ValueError: There are no weights, the model does not take classes or prompts or needs prompts, there is no such
+            class, or a setting is out of range.
+        TypeError: An argument has another type.
+    """
+    request = Asked.check(classes, prompts, n, seed, text_encoder, guidance_scale, settings)
+    with python_names():
+        loaded = _open(model, request, device)
+    return draw_images(request, loaded.network, loaded.metadata, lambda: loaded.text_encoder, progress=progress)
+
+
+def _open(model: Any, request: Asked, device: Any) -> Model:
+    """Return the model, after checking the request against the header of its file where it has one."""
+    if isinstance(model, Model):
+        found = model
+    elif hasattr(model, "graph") and hasattr(model, "levels"):  # a network; its class would import torch
+        from registry.entry import Entry
+        from specs.expanded_yaml import expanded_yaml
+        from specs.load import load_text
+
+        found = Model(model, Entry(load_text(expanded_yaml(model.graph), "<network>")))
+    else:
+        path = weights_path(model)
+        check_sampled(str(path), request.classes, request.prompts, request.text_encoder)
+        return load(path, device)
+    if device is not None:
+        found.network.to(device)
+    return found
