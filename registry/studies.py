@@ -38,6 +38,7 @@ def check_study(study: Study, graphs: Sequence[EntryGraph]) -> None:
     if split not in (*shards, "all") and "all" not in shards:
         wrong.append(f"its data {card.name} has no split {split!r} to measure with; it has {', '.join(shards)}")
     wrong += [f"{graph.name}: {reason}" for graph in graphs for reason in _misfits(graph, card.name, len(card.classes))]
+    wrong += [f"{graph.name}: evaluation: {reason}" for graph in graphs for reason in _step_misfits(study, graph)]
     readers = [graph for graph in graphs if graph.text is not None]
     if readers and not _has_captions([path for paths in shards.values() for path in paths]):
         names = ", ".join(graph.name for graph in readers)
@@ -53,6 +54,13 @@ def _misfits(graph: EntryGraph, data: str, classes: int) -> Iterator[str]:
         yield f"is for images of {channels} channels; data has 3, RGB"
     if graph.classes not in (None, classes):
         yield f"has {graph.classes} classes, but the data {data} has {classes or 'none'}"
+
+
+def _step_misfits(study: Study, graph: EntryGraph) -> Iterator[str]:
+    try:
+        study.evaluation.fitted(graph.process.steps)
+    except ValueError as error:
+        yield str(error)
 
 
 def _has_captions(shards: Sequence[Path]) -> bool:

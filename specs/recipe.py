@@ -82,7 +82,7 @@ def recipe_of_tree(
     except NoClasses as error:
         raise fail("conflict", str(error), locate(tree, "classes")) from None
     _Checker(recipe, graph, tree).check()
-    return recipe, graph
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.fitted(graph.process.steps)}), graph
 
 
 class NoClasses(ValueError):
@@ -174,6 +174,7 @@ class _Checker:
         for kind in ("classes", "text"):
             if kind not in self.graph.conditions and kind in drop.model_fields_set and getattr(drop, kind):
                 self.error("conflict", f"{self.graph.name} has no {kind} to drop", "drop", kind, key=True)
+        self.check_evaluation()
         before: str | None = None
         for name, phase in self.recipe.phases.items():
             self.check_phase(name, phase, before)
@@ -194,6 +195,13 @@ class _Checker:
             hint = did_you_mean(label, labels) or f"; its levels are {', '.join(labels)}"
             self.error("bad-value", message + hint, *path, key=key)
         return label in labels
+
+    def check_evaluation(self) -> None:
+        """Check that samples for a distance take no more steps than the process has."""
+        try:
+            self.recipe.evaluation.fitted(self.graph.process.steps)
+        except ValueError as error:
+            self.error("out-of-range", str(error), "evaluation", "num_inference_steps")
 
     def check_phase(self, name: str, phase: PhaseSpec, before: str | None) -> None:
         """Check a phase; ``before`` is the level that the phase before trains."""

@@ -82,7 +82,7 @@ def draw(
     Raises:
         ValueError: There are more steps than the process has, or prompts and no encoder.
     """
-    settings = settings or SamplerSettings()
+    settings = (settings or SamplerSettings()).fitted(model.graph.process.steps)
     if request.classes is None and request.prompts is None:
         settings = settings.model_copy(update={"guidance_scale": 1.0})
     process = DiffusionProcess(model.graph, model.device)

@@ -85,6 +85,7 @@ def sample(
         settings = SamplerSettings(**options)
     elif options:
         raise TypeError(f"sample takes settings or their fields by name, not both: {', '.join(options)}")
+    settings = settings.fitted(process.steps)
     if settings.guidance_scale != 1 and unconditional is None:
         raise ValueError(f"guidance of {settings.guidance_scale} needs an unconditional context")
     times = time_indices(process.steps, settings.num_inference_steps)

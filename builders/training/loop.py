@@ -243,7 +243,7 @@ class TrainingLoop:
             outermost = losses[phase.settings.graph.labels[0]]
             self.folder.keep_if_best(phase, outermost)
         if main and (last or due(every.samples)):
-            grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder)
+            grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder, drop=self.recipe.drop)
             path = self.folder.write_grid(grid, progress)
             self.observer.on_grid(count, progress.phase, grid, path)
         permanent = self.recipe.checkpoints.every

@@ -12,11 +12,12 @@ from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import NestedUNet
 from builders.pictures import sample_grid
 from builders.pixels import to_float
+from builders.sampling.defaults import GUIDANCE, fit_settings
 from builders.sampling.generation import Request, SamplerSettings, draw_all
 from builders.sampling.nearest import nearest_to_levels
 from builders.text.encoder import TextEncoder, is_empty
 from builders.training.batches import make_batch
-from specs.schemas.recipe import LossSpec
+from specs.schemas.recipe import DropSpec, LossSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,7 +85,8 @@ def draw_grid(
     *,
     count: int = 10,
     num_inference_steps: int = 25,
-    guidance_scale: float = 2.0,
+    guidance_scale: float | None = None,
+    drop: DropSpec | None = None,
     seed: int = 0,
     encoder: TextEncoder | None = None,
 ) -> Image:
@@ -97,7 +99,8 @@ def draw_grid(
         data: Training images.
         count: Number of samples.
         num_inference_steps: Sampling steps, at most those of the process.
-        guidance_scale: Guidance scale; 1 for no guidance.
+        guidance_scale: Guidance scale; 1 for no guidance. Default: 2, or 1 if the network is not trained for guidance.
+        drop: Probabilities of dropping the conditions in training. Default: not known.
         seed: Seed of the first sample. Each sample has its own.
         encoder: Text encoder, for a network that reads text.
     """
@@ -112,7 +115,11 @@ def draw_grid(
         prompts = tuple(captions)
     request = Request(tuple(range(seed, seed + count)), classes, prompts)
     steps = min(num_inference_steps, model.graph.process.steps)
-    settings = SamplerSettings(num_inference_steps=steps, guidance_scale=guidance_scale)
+    chosen = {} if guidance_scale is None else {"guidance_scale": guidance_scale}
+    shares = None if drop is None else drop.model_dump()
+    settings = fit_settings(
+        SamplerSettings(num_inference_steps=steps, **chosen), model.graph, shares, guidance=GUIDANCE, warn=False
+    )
     levels = draw_all(model, request, settings, encoder=encoder)
     images, texts = data.first(most_compared(model.graph.resolution))
     indices = nearest_to_levels(levels, images)

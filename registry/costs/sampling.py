@@ -52,7 +52,7 @@ def sampling_cost(graph: EntryGraph, *args: Any, **settings: Any) -> SamplingCos
     Raises:
         ValueError: A setting is out of range.
     """
-    chosen = SamplerSettings(*args, **settings)
+    chosen = SamplerSettings(*args, **settings).fitted(graph.process.steps)
     *times, _ = time_indices(graph.process.steps, chosen.num_inference_steps)
     scale = chosen.guidance_scale if graph.conditions else 1.0
     evaluations, encodings = len(times), 1

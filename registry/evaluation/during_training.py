@@ -34,6 +34,7 @@ class DistanceObserver(Observer):
 
     Raises:
         EvaluationError: At the start of training, if the features are not available.
+        ValueError: At the start of training, if there are more sampling steps than the process has.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class DistanceObserver(Observer):
         self._references: dict[int, ImageSet] = {}
 
     def on_start(self, run: RunInfo) -> None:
+        from builders.sampling.defaults import fit_settings
         from registry.evaluation.features import open_features
 
         self.run = run
         self.folder = run.folder / "evaluations"
-        spec = run.recipe.evaluation
+        spec = fit_settings(run.recipe.evaluation, run.graph, run.recipe.drop.model_dump())
         # Before the first step: missing features must not end a run hours later.
         self._extractor = open_features(spec.features, resize=spec.resize, device=self.device)
         labels = {level.resolution: level.label for level in run.graph.levels}

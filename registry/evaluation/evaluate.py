@@ -12,7 +12,7 @@ from registry.evaluation.feature_cache import reference_features
 from registry.evaluation.features import EvaluationError, Extractor, extract
 from registry.evaluation.image_sets import ImageSet
 from registry.evaluation.results import Measurement, Metric, Protocol
-from registry.weights import text_encoder
+from registry.weights import recipe_of, text_encoder
 from specs.schemas.evaluation import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def evaluate_model(
         ValueError: Sampler settings do not fit the network.
     """
     encoder = encoder or text_encoder(model, metadata)
+    spec, note = fitted_spec(spec, model.graph, metadata)
     images = draw_samples(model, classes_as_known(reference, metadata), spec, encoder=encoder, progress=progress)
     settings = spec.drawn
     if encoder is not None:
@@ -184,7 +185,29 @@ def evaluate_model(
         "training_step": int(step) if step.isdecimal() else None,
     }
     measured = evaluate_images(images, reference, extractor, device=model.device, progress=progress, facts=facts)
+    if note is not None:
+        measured = measured.model_copy(update={"warnings": (*measured.warnings, note)})
     return measured, images
+
+
+def fitted_spec(
+    spec: EvaluationSpec, graph: EntryGraph, metadata: Mapping[str, str]
+) -> tuple[EvaluationSpec, str | None]:
+    """Return the settings with defaults that fit a network, and a note if its guidance is not trained.
+
+    Args:
+        spec: Settings of a measurement.
+        graph: Graph of the network.
+        metadata: Metadata of its weights.
+
+    Raises:
+        ValueError: More sampling steps are set than the process has.
+    """
+    from builders.sampling.defaults import fit_settings, guidance_note
+
+    drop = recipe_of(metadata).get("drop")
+    spec = fit_settings(spec, graph, drop, warn=False)
+    return spec, guidance_note(spec.guidance_scale, graph, drop)
 
 
 def classes_as_known(reference: ImageSet, metadata: Mapping[str, str]) -> ImageSet:
@@ -224,6 +247,7 @@ def draw_samples(
     from builders.pixels import to_bytes
     from builders.sampling.generation import Request, draw
 
+    spec = spec.fitted(model.graph.process.steps)
     classes, prompts = _conditions(model.graph, reference, spec.samples)
     request = Request(tuple(range(spec.seed, spec.seed + spec.samples)), classes, prompts)
     advance = _counted(progress, "sampling", spec.samples * spec.num_inference_steps)

@@ -5,7 +5,7 @@ Recipes, evaluation, costs, the command line and :func:`builders.sampling.sample
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,7 @@ __all__ = ["SAMPLERS", "SamplerSettings", "SamplerSpec", "time_indices"]
 
 Sampler = Literal["ddim", "ddpm", "dpm++"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+Spec = TypeVar("Spec", bound="SamplerSpec")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -24,7 +25,12 @@ class SamplerSpec(Model):
     """How samples are drawn: sampler, steps, guidance and limits of the predicted images."""
 
     sampler: Sampler = Field(default="ddim", description="sampler: ddim, ddpm, or dpm++ for DPM-Solver++ (2M)")
-    num_inference_steps: int = Field(default=50, ge=1, le=100_000, description="number of denoising steps")
+    num_inference_steps: int = Field(
+        default=50,
+        ge=1,
+        le=100_000,
+        description="number of denoising steps; by default at most those of the process",
+    )
     guidance_scale: float = Field(
         default=1.0, allow_inf_nan=False, description="scale of classifier-free guidance; 1 for none"
     )
@@ -56,6 +62,18 @@ class SamplerSpec(Model):
         always, usual = ("sampler", "num_inference_steps", "guidance_scale"), SamplerSpec().model_dump(mode="json")
         return {name: value for name, value in settings.items() if name in always or value != usual[name]}
 
+    def fitted(self: Spec, steps: int) -> Spec:
+        """Return the settings with at most ``steps`` denoising steps, those of the process.
+
+        Raises:
+            ValueError: A larger number is set, and not the default.
+        """
+        if self.num_inference_steps <= steps:
+            return self
+        if "num_inference_steps" in self.model_fields_set:
+            raise ValueError(_too_many(steps, self.num_inference_steps))
+        return self.model_copy(update={"num_inference_steps": steps})
+
     def guides_at(self, time: float) -> bool:
         """Return whether a step at ``time``, from 0 (clean) to 1 (noise), is guided."""
         return self.guidance_interval[0] <= time <= self.guidance_interval[1]
@@ -84,6 +102,11 @@ class SamplerSettings(SamplerSpec):
             raise ValueError("; ".join(explain(each, type(self), "SamplerSettings")[1] for each in details)) from None
 
 
+def _too_many(steps: int, count: int) -> str:
+    limits = f"from 1 to {steps:,}, not {count:,}: the process has {steps:,} step{'s' * (steps != 1)}"
+    return f"num_inference_steps must be {limits} (option --steps)"
+
+
 def time_indices(steps: int, count: int) -> list[int]:
     """Return the indices of the schedule that a sampler visits, evenly spaced from ``steps`` down to 0.
 
@@ -95,5 +118,5 @@ def time_indices(steps: int, count: int) -> list[int]:
         ValueError: ``count`` is not from 1 to ``steps``.
     """
     if not 1 <= count <= steps:
-        raise ValueError(f"num_inference_steps must be from 1 to {steps:,}, not {count:,}")
+        raise ValueError(_too_many(steps, count))
     return [round(steps * (count - number) / count) for number in range(count + 1)]

@@ -279,3 +279,21 @@ def test_prompts(tmp_path):
     assert whale.read_bytes() != (path.parent / "r64" / names[0]).read_bytes()
     with pytest.raises(ValueError, match=r"mdm-nano\.text reads text: add --prompt"):
         sample("mdm-nano.text", output=tmp_path / "c.png", device="cpu")
+
+
+def test_defaults_fit_the_process_and_the_training(tmp_path, cli):
+    entry = zoo.get("mdm-micro", ["process.steps=3"])
+    model, path = entry.build(), tmp_path / "weights.safetensors"
+    recipe = {"data": "noto-emoji-64", "drop": {"classes": 0.0}}
+    save_weights(path, model.graph, model.state_dict(), {"recipe": recipe, "classes": ["a", "2", *"bcdefghi"]})
+    options = ("sample", path, "-n", 1, "-q", "--no-nearest", "--device", "cpu", "-o")
+    code, _, errors = cli(*options, tmp_path / "a", "-c", 2)
+    assert code == 0 and errors.startswith("note: no guidance by default, because it was not trained")
+    facts = json.loads((tmp_path / "a" / "samples.json").read_text())
+    assert (facts["num_inference_steps"], facts["guidance_scale"]) == (3, 1.0)
+    assert '"category": "2"' in (tmp_path / "a" / "r8" / "metadata.jsonl").read_text()
+    code, _, errors = cli(*options, tmp_path / "b", "-c", 2, "--guidance", 2)
+    assert code == 0 and "warning: guidance 2 uses a prediction that is not trained" in errors
+    for command in (options, ("evaluate", path, "-o")):
+        code, _, errors = cli(*command, tmp_path / "c", "--steps", 4)
+        assert code == 2 and "must be from 1 to 3, not 4: the process has 3 steps (option --steps)" in errors

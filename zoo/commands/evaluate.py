@@ -63,8 +63,8 @@ def evaluate(
         int | None, typer.Option(min=1, help="Side in pixels to resize a folder's images to.")
     ] = None,
     sampler: Sampler = SAMPLING.sampler,
-    steps: Steps = SAMPLING.num_inference_steps,
-    guidance: Guidance = SAMPLING.guidance_scale,
+    steps: Steps = None,
+    guidance: Guidance = None,
     guidance_interval: GuidanceInterval = SAMPLING.guidance_interval,
     eta: Eta = SAMPLING.eta,
     clip: Clip = SAMPLING.clip,

@@ -85,15 +85,16 @@ ExperimentName = Annotated[
 Track = Annotated[bool, typer.Option(help="Log to MLflow.")]
 
 
-def _setting(name: str, metavar: str | None = None) -> Any:
+def _setting(name: str, metavar: str | None = None, default: str = "") -> Any:
     """Return the option of a sampler setting, with the description of the setting as its help."""
     text = SamplerSpec.model_fields[name].description or ""
-    return typer.Option(help=f"{text[0].upper()}{text[1:]}.", metavar=metavar, rich_help_panel="Sampling")
+    default = f" Default: {default}." if default else ""
+    return typer.Option(help=f"{text[0].upper()}{text[1:]}.{default}", metavar=metavar, rich_help_panel="Sampling")
 
 
 Sampler = Annotated[str, _setting("sampler")]
-Steps = Annotated[int, _setting("num_inference_steps")]
-Guidance = Annotated[float, _setting("guidance_scale")]
+Steps = Annotated[int | None, _setting("num_inference_steps")]
+Guidance = Annotated[float | None, _setting("guidance_scale", default="1")]
 GuidanceInterval = Annotated[tuple[float, float], _setting("guidance_interval", metavar="FROM TO")]
 Eta = Annotated[float, _setting("eta")]
 Clip = Annotated[bool, _setting("clip")]
@@ -101,11 +102,12 @@ DynamicThreshold = Annotated[float | None, _setting("dynamic_threshold")]
 
 
 def read_settings(schema: type[Spec], **values: Any) -> Spec:
-    """Return settings from options of the command line.
+    """Return settings from options of the command line; an option that is None keeps its default.
 
     Raises:
         ValueError: An option has an invalid value; the message names the option.
     """
+    values = {name: value for name, value in values.items() if value is not None}
     try:
         return schema(**values)
     except ValidationError as error:

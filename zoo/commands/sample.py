@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -17,7 +17,6 @@ from zoo.commands.options import (
     Device,
     DynamicThreshold,
     Eta,
-    Guidance,
     GuidanceInterval,
     Quiet,
     Sampler,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from builders.sampling.folder import SampleFolder
     from builders.sampling.plan import Plan
     from builders.text.encoder import TextEncoder
+    from specs.graph import EntryGraph
 
 Data: TypeAlias = "Dataset | Mixture | None"
 #: Suffixes of pictures that cannot be written; they are not meant as names of folders.
@@ -71,8 +71,14 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of samples per class or prompt.")] = 2,
     sampler: Sampler = SAMPLING.sampler,
-    steps: Steps = SAMPLING.num_inference_steps,
-    guidance: Guidance = 2.0,
+    steps: Steps = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="Scale of classifier-free guidance; 1 for none. Default: 2, or 1 for weights not trained for it.",
+            rich_help_panel="Sampling",
+        ),
+    ] = None,
     guidance_interval: GuidanceInterval = SAMPLING.guidance_interval,
     eta: Eta = SAMPLING.eta,
     clip: Clip = SAMPLING.clip,
@@ -104,7 +110,7 @@ def sample(
         clip=clip,
         dynamic_threshold=dynamic_threshold,
     )
-    check_sampled(entry, classes or (), prompts or (), text_encoder)
+    check_sampled(entry, classes or (), prompts or (), text_encoder, settings)
 
     from builders.data.open import open_dataset
     from builders.sampling.folder import SampleFolder
@@ -114,6 +120,7 @@ def sample(
     from zoo.device import pick_device
 
     model, metadata = weights.load_weights(entry, pick_device(device))
+    settings = _fitted(settings, model.graph, weights.recipe_of(metadata).get("drop"))
     known = weights.training_data(metadata) if data is None else open_dataset(data)
     names = weights.class_names(metadata, known)
     plan = Plan.make(model.graph, names, classes or (), prompts or (), count, seed)
@@ -144,6 +151,15 @@ def _explain(metadata: Mapping[str, str]) -> None:
     if named and not may_open(metadata, named):
         shown = printable(named_data(named))
         print(f"the weights name the data {shown}, which is not opened unless you name it: --data", file=sys.stderr)
+
+
+def _fitted(settings: SamplerSpec, graph: EntryGraph, drop: Any) -> SamplerSpec:
+    """Return the settings with defaults that fit the network; say so if it is not guided."""
+    from builders.sampling.defaults import GUIDANCE, fit_settings, guidance_note
+
+    if graph.conditions and "guidance_scale" not in settings.model_fields_set and guidance_note(GUIDANCE, graph, drop):
+        print("note: no guidance by default, because it was not trained (the recipe's drop is 0 or 1)", file=sys.stderr)
+    return fit_settings(settings, graph, drop, guidance=GUIDANCE)
 
 
 def _check_options(count: int, output: Path, previews: Path | None) -> None:

@@ -73,13 +73,16 @@ def study(
 def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: bool) -> None:
     """Measure the trained weights, unless there is such a measurement already."""
     from builders.checkpoints.shipped import file_facts
+    from registry.catalogue import get
+    from registry.evaluation.evaluate import fitted_spec
     from registry.evaluation.measure import measure
     from registry.evaluation.results import find
     from registry.weights import find_weights
     from zoo.device import pick_device
     from zoo.terminal.progress import phase_bars
 
-    weights = file_facts(find_weights(str(folder))).get("content", "")[:16]
-    if find(name, weights, study.evaluation) is None:
+    facts = file_facts(find_weights(str(folder)))
+    spec, _ = fitted_spec(study.evaluation, get(name).architecture, facts)
+    if find(name, facts.get("content", "")[:16], spec) is None:
         with phase_bars(quiet) as progress:
             measure(str(folder), study.evaluation, reference=study.data, device=pick_device(device), progress=progress)

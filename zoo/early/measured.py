@@ -20,7 +20,8 @@ def check_measured(what: str, spec: EvaluationSpec, reference: str | None, folde
 
     Raises:
         LookupError: No entry has this name.
-        ValueError: There are no such features, weights or images, or no reference is named.
+        ValueError: There are no such features, weights or images, no reference is named, or there are more sampling
+            steps than the process has.
         OSError: The folder cannot be written.
     """
     from builders.files import check_writable
@@ -28,12 +29,15 @@ def check_measured(what: str, spec: EvaluationSpec, reference: str | None, folde
     from registry.evaluation.image_sets import names_images
     from registry.weights import find_weights
     from zoo.early.data import check_data
+    from zoo.early.weights import facts_of
 
     check_features(spec.features)
     if names_images(what):
         if reference is None:
             raise EvaluationError(f"{what}: name the images to compare these with: --reference NAME_OR_FOLDER")
     else:
-        find_weights(what)
+        graph, _ = facts_of(find_weights(what))
+        if graph is not None:
+            spec.fitted(graph.process.steps)
     check_data(reference)
     check_writable(folder)

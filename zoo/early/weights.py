@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from builders.data.classes import ClassNames
     from specs.graph import EntryGraph
     from specs.schemas.recipe import Recipe
+    from specs.schemas.sampling import SamplerSpec
 
-__all__ = ["check_sampled", "check_sources"]
+__all__ = ["check_sampled", "check_sources", "facts_of"]
 
 
 def check_sampled(
-    what: str, classes: Sequence[str] = (), prompts: Sequence[str] = (), text_encoder: str | None = None
+    what: str,
+    classes: Sequence[str | int] = (),
+    prompts: Sequence[str] = (),
+    text_encoder: str | None = None,
+    settings: SamplerSpec | None = None,
 ) -> None:
     """Check that weights exist, and that their network takes classes and prompts.
 
@@ -26,10 +31,11 @@ def check_sampled(
         classes: Names or numbers of classes.
         prompts: Prompts.
         text_encoder: Name or path of a text encoder.
+        settings: Sampler settings.
 
     Raises:
         LookupError: No entry has this name.
-        ValueError: There are no weights, or the network does not take a class or prompt.
+        ValueError: There are no weights, the network does not take a class or prompt, or its process has fewer steps.
     """
     from builders.sampling.plan import Plan
     from registry.weights import find_weights
@@ -37,9 +43,11 @@ def check_sampled(
     path = find_weights(what)
     if text_encoder is not None and _is_missing(text_encoder, text_encoder.startswith((".", "/", "~"))):
         raise ValueError(f"--text-encoder {text_encoder}: no such folder")
-    graph, known = _facts(path)
+    graph, known = facts_of(path)
     if graph is None:
         return
+    if settings is not None:
+        settings.fitted(graph.process.steps)
     if known is None and graph.classes is not None:
         classes = ()
     Plan.make(graph, known, classes, prompts, 1, 0)
@@ -65,7 +73,7 @@ def _is_missing(text: str, path: bool) -> bool:
     return path and not Path(text).expanduser().exists()
 
 
-def _facts(path: Path) -> tuple[EntryGraph | None, ClassNames | None]:
+def facts_of(path: Path) -> tuple[EntryGraph | None, ClassNames | None]:
     """Return the graph of a weights file, and the names of its classes; None if unknown."""
     from builders.data.classes import ClassNames
     from builders.data.dataset_card import list_datasets
