@@ -39,8 +39,15 @@ def list_zip(path: Path) -> Listing:
             infos = archive.infolist()
             if len(infos) > MAX_MEMBERS:
                 raise PackError(f"{path}: more than {MAX_MEMBERS:,} members")
-            members = {info.filename: _source(path, file, info) for info in infos if _is_wanted(info, left_out)}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, struct.error) as error:
+            members: dict[str, Source] = {}
+            for info in infos:
+                if info.filename in members:
+                    left_out.add("second members of one name", info.filename)
+                elif _is_wanted(info, left_out):
+                    members[info.filename] = _source(path, file, info)
+    except PackError:
+        raise
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, EOFError) as error:
         raise PackError(
             f"{path}: not a zip file that can be read ({error}). Unzip it and pack the folder; a CSV or JSONL file and "
             "shards can be packed too"
@@ -55,7 +62,7 @@ def list_zip(path: Path) -> Listing:
 
 def _is_wanted(info: zipfile.ZipInfo, left_out: LeftOut) -> bool:
     name, mode = info.filename, info.external_attr >> 16
-    if info.is_dir() or is_hidden(name.replace("../", "")):
+    if not name or info.is_dir() or is_hidden(name.replace("../", "")):
         return False
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         left_out.add("links and devices", name)

@@ -104,13 +104,12 @@ def _known(table: Table, names: Sequence[str]) -> tuple[str, ...]:
 def _image_columns(table: Table) -> tuple[str, ...]:
     """Return the columns with paths of images: by their names, or the only one whose texts end like image files."""
     found = _known(table, IMAGES)
-    if not found:
-        found = tuple(column for column in table.columns if _plain(column).endswith("filename"))
     if found:
         return found
     if not table.columns:
         raise PackError(f"{table.path}: lists no images")
-    guessed = [column for column in table.columns if _holds_images(table, column)]
+    guessed = [column for column in table.columns if _plain(column).endswith("filename")]
+    guessed = guessed or [column for column in table.columns if _holds_images(table, column)]
     if len(guessed) == 1:
         return tuple(guessed)
     problem = "no column of image paths"

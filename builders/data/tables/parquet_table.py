@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builders.data.errors import PackError
+from builders.data.errors import DataError, PackError
 from builders.data.tables.columns import same_name
 from builders.data.tables.json_table import scalar_text
 from builders.data.tables.table import Row, Table
@@ -133,7 +133,9 @@ def _opened(path: Path, content: bytes | None = None) -> Iterator[Any]:
         stream = open_regular(path) if content is None else io.BytesIO(content)
         with stream, pyarrow.parquet.ParquetFile(stream) as file:
             yield file
-    except (pyarrow.ArrowException, OSError) as error:
+    except DataError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
         raise PackError(
             f"{path}: not a parquet file that can be read ({reason}). A folder of images, CSV, JSONL and shards can be "

@@ -66,6 +66,8 @@ def test_columns_that_are_found_are_named(photos, samples):
         find_sources(write(photos, "x.tsv", "id\twords\n1\tx\n"))
     with pytest.raises(PackError, match=r"several columns hold image paths \(a, b\).*name the column with --image"):
         find_sources(write(photos, "x.csv", "a,b\nx.png,y.png\n"))
+    with pytest.raises(PackError, match=r"several columns hold image paths \(a_file_name, b_file_name\)"):
+        find_sources(write(photos, "x.csv", "a_file_name,b_file_name\nx.png,y.png\n"))
     with pytest.raises(PackError, match=r"column 'url' holds addresses, which are not downloaded \(img2dataset"):
         find_sources(write(photos, "x.csv", "url,caption\nhttps://example.com/a.png,x\n"))
     with pytest.raises(PackError, match=r"no image column 'pth'; did you mean 'path'\?.*columns are 'path', "):
