@@ -95,7 +95,7 @@ def _recognise(
     if path.is_dir():
         if folder_kind(path) == "images":
             return _recognise_listing(list_folder(path), asked, max_broken, path)
-    elif extension in TABLES:
+    elif extension in (*TABLES, "txt"):
         return recognise_table(path, asked, delimiter=delimiter, max_unfit=max_broken)
     elif extension == "zip":
         return _recognise_listing(list_zip(path), asked, max_broken)

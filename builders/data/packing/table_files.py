@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,11 @@ def recognise_table(
     columns = choose_columns(table, asked)
     images = table_images(table, columns, FileFinder(path.parent, columns))
     check_rows(str(path), images.unfit, len(table.rows), max_unfit)
-    return Recognised(images.sources, _layout(str(path), images.sources, [(table, columns)], LeftOut()))
+    layout = _layout(str(path), images.sources, [(table, columns)], LeftOut())
+    if images.sources and not any(os.path.lexists(source.path) for source in images.sources[:20]):
+        note = f"{path}: the files that it lists do not exist; paths are relative to {path.parent}"
+        layout = replace(layout, notes=(*layout.notes, note))
+    return Recognised(images.sources, layout)
 
 
 def recognise_parquet(paths: Sequence[Path], asked: Mapping[str, str | None], *, max_unfit: float = 0.01) -> Recognised:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -145,14 +146,26 @@ class FileFinder:
             offset, size = self._tars.find(tar, name)
             key = f"{Path(archive).name.partition('.')[0]}/{name.rpartition('.')[0]}"
             return Source(clean(key), str(tar), extension, offset=offset, size=size)
-        path = self.folder / name
-        if "\\" in name and not path.exists():  # written on Windows
-            name = name.replace("\\", "/")
-            path = self.folder / name
+        name = self._existing(name)
         key = Path(name).with_suffix("").as_posix().lstrip("./") or str(row.number)
         if ".." in Path(key).parts:
             key = f"{row.number:08d}"
-        return Source(clean(key), str(path), extension)
+        return Source(clean(key), str(self.folder / name), extension)
+
+    def _existing(self, name: str) -> str:
+        """Return the name of the file, which may be written with the separators or the Unicode of another system."""
+        if ("\\" in name or not name.isascii()) and not _exists(self.folder / name):
+            slashes = name.replace("\\", "/")
+            others = (slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")))
+            return next((other for other in others if _exists(self.folder / other)), name)
+        return name
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a NUL character
+        return False
 
 
 class MemberFinder:

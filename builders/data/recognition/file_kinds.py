@@ -24,6 +24,7 @@ _KINDS = (
     (b"\x93NUMPY", "a NumPy array", _ARRAYS),
     (b"ARROW1", "an Arrow file", "save it as parquet and pack that"),
     (b"SQLite format 3", "an SQLite database", _ARRAYS),
+    (b"\x1f\x8b", "a file compressed by gzip", "decompress it"),
     (b"7z\xbc\xaf", "a 7z archive", _UNPACK),
     (b"Rar!", "a RAR archive", _UNPACK),
     (b"\x28\xb5\x2f\xfd", "a file compressed by Zstandard", "decompress it"),

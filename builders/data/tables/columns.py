@@ -107,7 +107,8 @@ def _image_columns(table: Table) -> tuple[str, ...]:
     if found:
         return found
     if not table.columns:
-        raise PackError(f"{table.path}: lists no images")
+        broken = next((f"; {table.unit} {row.number}: {row.problem}" for row in table.rows if row.problem), "")
+        raise PackError(f"{table.path}: lists no images{broken}")
     guessed = [column for column in table.columns if _plain(column).endswith("filename")]
     guessed = guessed or [column for column in table.columns if _holds_images(table, column)]
     if len(guessed) == 1:

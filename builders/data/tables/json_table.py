@@ -29,11 +29,7 @@ def scalar_text(value: object) -> str | None:
 
 
 def json_lines_table(path: str, text: str) -> Table:
-    """Return the table in JSON Lines: one mapping per line.
-
-    Raises:
-        PackError: A line is not JSON or not a mapping.
-    """
+    """Return the table in JSON Lines: one mapping per line. Lines that are none have a problem."""
     if text.lstrip()[:1] == "[":
         return json_table(path, text)
     rows: list[Row] = []
@@ -41,11 +37,18 @@ def json_lines_table(path: str, text: str) -> Table:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        row = _loads(f"{path}, line {number}", line)
-        if not isinstance(row, dict):
-            raise PackError(f"{path}, line {number}: not a mapping")
-        rows.append(_row(number, row))
+        rows.append(_line(number, line))
     return _table(path, rows, "line")
+
+
+def _line(number: int, line: str) -> Row:
+    try:
+        record = json.loads(line, object_pairs_hook=_unique)
+    except _Twice as error:
+        return Row(number, {}, f"the key {error.args[0]!r} is given twice")
+    except (ValueError, RecursionError):
+        return Row(number, {}, "not JSON")
+    return _row(number, record) if isinstance(record, dict) else Row(number, {}, "not a mapping")
 
 
 def json_table(path: str, text: str) -> Table:

@@ -153,6 +153,17 @@ def test_pipes_are_not_read(photos, samples, cli):
     assert code == 2 and "pipe.csv: not a regular file" in err
 
 
+def test_lists_of_paths(photos, samples):
+    found = find_sources(write(photos, "list.txt", "".join(f"img/{s.name}.png\n" for s in samples)))
+    assert [source.read() for source in found] == [sample.content for sample in samples]
+
+
+def test_letters_that_other_systems_compose(tmp_path, samples):
+    (tmp_path / "e\u0301.png").write_bytes(samples[0].content)
+    (source,) = find_sources(write(tmp_path, "x.csv", "path\n\xe9.png\n"))
+    assert source.read() == samples[0].content
+
+
 def test_paths_of_windows(photos, samples):
     found = find_sources(write(photos, "x.csv", rows(samples).replace("img/", "img\\")))
     assert found[0].read() == samples[0].content and found[0].key == f"img/{samples[0].name}"
@@ -173,6 +184,7 @@ def test_duplicates_and_missing_files(photos, samples, cli):
     assert code == 2 and "is listed twice; an image has one caption and one label" in err
     code, _, err = cli("data", "pack", write(photos, "y.csv", "path\na.png\nb.png\n"), "o", "--licence", "CC0", "-q")
     assert code == 2 and "2 of 2 images are broken" in err and "a.png: No such file" in err
+    assert f"the files that it lists do not exist; paths are relative to {photos}" in err
 
 
 def test_an_image_under_another_extension_is_read(tmp_path, cli):

@@ -40,6 +40,16 @@ def test_values():
     assert row.fields == {"path": "a.png", "a": "3.0", "b": "", "c": "", "d": None, "e": "True", "f": "7"}
 
 
+def test_lines_that_are_no_records():
+    table = json_lines_table("x.jsonl", '{"path": "a.png"}\n{\n\n[1]\n{"path": "b.png", "path": "c.png"}\n')
+    assert [(row.number, row.problem) for row in table.rows] == [
+        (1, ""),
+        (2, "not JSON"),
+        (4, "not a mapping"),
+        (5, "the key 'path' is given twice"),
+    ]
+
+
 def test_labels_as_in_stylegan():
     content = {"labels": [["00000/img00000000.png", 6], ["00000/img00000001.png", 0]]}
     table = json_table("dataset.json", json.dumps(content))
