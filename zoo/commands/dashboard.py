@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import time
 import webbrowser
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.commands.options import ExperimentName
 from zoo.terminal.completion import complete_entry
+
+if TYPE_CHECKING:
+    from registry.tracking.ui_server import Server
+
+#: Seconds between looks at received signals, and how many of them there are between looks at the page.
+PAUSE, LOOKS = 0.2, 10
 
 
 def dashboard(
@@ -21,10 +30,12 @@ def dashboard(
         ),
     ] = None,
     print_url: Annotated[bool, typer.Option("--print-url", help="Print the URL and leave the page running.")] = False,
-    port: Annotated[int | None, typer.Option(help="Port of a new page. Default: 5000, or a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of a new page. Default: 5000, or a free one.")
+    ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop a page that was left running.")] = False,
     experiment: ExperimentName = None,
-) -> None:
+) -> int | None:
     """Open MLflow's page with a comparison of entries that is already set up."""
     from registry.catalogue import get
     from registry.tracking.dashboard_view import address, store_view
@@ -35,38 +46,62 @@ def dashboard(
     uri = tracking_uri()
     if stop:
         print("stopped" if stop_server(uri) else "no page of this store is running")
-        return
+        return None
     names = [get(name).name for name in entries or ()]
 
     with store_errors(uri):
         client = connect(uri, lambda text: print(f"warning: {text}", file=sys.stderr))
         identity = experiment_id(client, chosen_experiment(experiment))
-        key = store_view(client, identity, names)
-    server = find_server(uri)
-    started = server is None
-    if server is None:
-        print("starting MLflow's page, which takes a few seconds...", file=sys.stderr)
-        server = start_server(uri, port)
-    place = address(server.address, identity, key)
-    print(shown_uri(place), flush=True)
-    if print_url:
-        if server.process is not None:
+        view = store_view(client, identity, names)
+    with _signals() as received:
+        server = find_server(uri)
+        if server is None:
+            print("starting MLflow's page, which takes a few seconds...", file=sys.stderr)
+            server = start_server(uri, port, stop=lambda: bool(received))
+        elif port is not None:
+            print("the page of this store is running already; --port is for a new one", file=sys.stderr)
+        print(address(shown_uri(server.address), identity, view), flush=True)
+        if not print_url:
+            try:
+                webbrowser.open(address(server.address, identity, view))
+                if server.own:
+                    _wait(server, received)
+            finally:
+                if server.own:
+                    stop_server(uri, server)
+        elif server.process is not None:
             print("the page keeps running; to stop it: zoo dashboard --stop", file=sys.stderr)
-        return
-    webbrowser.open(place)
-    if started:
-        _wait(uri)
+    return 128 + received[0] if received and received[0] != signal.SIGINT else None
 
 
-def _wait(uri: str) -> None:
-    """Wait for Ctrl-C, then stop the page."""
-    from registry.tracking.ui_server import find_server, stop_server
-
+def _wait(server: Server, received: list[int]) -> None:
+    """Wait for a signal, or for the end of the page."""
     print("press Ctrl-C to stop", file=sys.stderr)
+    looks = 0
+    while not received:
+        time.sleep(PAUSE)
+        looks += 1
+        if looks % LOOKS == 0 and not server.runs:
+            print("the page has ended", file=sys.stderr)
+            return
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Yield a list that receives signals to end, so that they end the page too. Ignored ones stay ignored, as by nohup.
+
+    An exception raised by a handler could be lost, or come before the page is known.
+    """
+    received: list[int] = []
+    previous = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is None or signal.getsignal(number) == signal.SIG_IGN:
+            continue
+        with contextlib.suppress(ValueError):  # not in the main thread
+            previous[number] = signal.signal(number, lambda number, frame: received.append(number))
     try:
-        while find_server(uri) is not None:
-            time.sleep(2)
-    except KeyboardInterrupt:
-        pass
+        yield received
     finally:
-        stop_server(uri)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
