@@ -1,17 +1,16 @@
-"""Architecture diagram of an entry: nested levels, stages as boxes, skips as dashed lines."""
+"""Architecture diagram of an entry: nested levels, stages as boxes, steps as arrows, skips as dashed lines."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builders.files import replacing
-from specs.graph import EntryGraph, Node, shapes
+from registry.publishing.layout import BOX_HEIGHT, BOX_WIDTH, Box, Frame, Line, Point, lay_out
+from specs.graph import EntryGraph
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,41 +20,6 @@ __all__ = ["draw_entry", "draw_svg"]
 #: One color per level, outermost first; deeper levels have the last one.
 COLORS = ("#2f6fab", "#c8553d", "#3f8f5f", "#8a5fa8", "#b58a2e", "#5b6470")
 FORMATS = (".svg", ".png", ".pdf")
-BOX_WIDTH, BOX_HEIGHT, COLUMN = 1.3, 0.5, 1.75
-#: Vertical offset of a level above the one inside it, so that stages of the same resolution do not overlap.
-LIFT = 0.55
-
-
-@dataclass(eq=False)
-class Box:
-    """A box of the diagram: consecutive blocks of one level at one resolution."""
-
-    level: int
-    resolution: int
-    nodes: list[Node] = field(default_factory=list)
-    x: float = 0.0
-    y: float = 0.0
-
-    @property
-    def color(self) -> str:
-        """Color of the level."""
-        return COLORS[min(self.level, len(COLORS) - 1)]
-
-    @property
-    def shown(self) -> list[Node]:
-        """The blocks in the text: without those that only change the resolution, unless there are no others."""
-        return [node for node in self.nodes if node.block not in ("down", "up", "nest")] or self.nodes
-
-    @property
-    def widths(self) -> str:
-        """The widths of the blocks, without repetitions."""
-        return "-".join(map(str, dict.fromkeys(node.width for node in self.shown)))
-
-    @property
-    def blocks(self) -> str:
-        """The number of blocks of each kind, one kind per line."""
-        counts = Counter(node.block for node in self.shown if node.block not in ("stem", "head"))
-        return "\n".join(name if n == 1 else f"{n} {name}" for name, n in counts.items())
 
 
 def draw_entry(graph: EntryGraph, path: Path) -> None:
@@ -87,91 +51,85 @@ def _draw(graph: EntryGraph, file: Path | io.StringIO, form: str) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    boxes, lines = _layout(graph)
-    width = COLUMN * len(boxes) + 1.2
-    top, bottom = max(box.y for box in boxes) + 1.0, min(box.y for box in boxes) - 0.9 - 0.14 * len(graph.levels)
+    layout = lay_out(graph)
+    outer = layout.frames[0]
+    margin = 0.3
+    size = (max(5.0, 0.52 * (outer.right - outer.left + margin)), max(2.6, 0.68 * (outer.top - outer.bottom + margin)))
     # Without a fixed salt and with a date, two diagrams of one entry would differ.
     with rc_context({"svg.hashsalt": graph.name, "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(max(5.0, 0.52 * width), max(2.6, 0.68 * (top - bottom))))
+        figure = Figure(figsize=size)
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_xlim(-1.3, COLUMN * (len(boxes) - 1) + 1.3)
-        axes.set_ylim(bottom, top)
+        axes.set_xlim(outer.left - margin, outer.right + margin)
+        axes.set_ylim(outer.bottom - margin, outer.top + margin)
         axes.axis("off")
-        for level in range(len(graph.levels)):
-            _draw_level(axes, graph, boxes, level)
-        for first, second, skip in lines:
-            _draw_line(axes, first, second, skip)
-        for box in boxes:
+        for level, frame in enumerate(layout.frames):
+            _draw_level(axes, frame, level, graph.levels[level].label)
+        for line in layout.lines:
+            _draw_line(axes, line)
+        for box in layout.boxes:
             _draw_box(axes, box)
         figure.savefig(file, format=form, dpi=160, metadata={"Date": None} if form == "svg" else None)
 
 
-def _walk(graph: EntryGraph, level: int) -> Iterator[tuple[int, int, Node]]:
-    """Yield level, resolution and node of all blocks in the order of the data; an inner level before its nest."""
-    this = graph.levels[level]
-    sizes = shapes(this)
-    yield level, this.resolution, Node("stem", "stem", this.stem_width, (), ())
-    for node in this.nodes:
-        if node.block == "nest":
-            yield from _walk(graph, level + 1)
-        yield level, sizes[node.name][1], node
-    yield level, this.resolution, Node("head", "head", sizes[this.head][0], (), (this.head,))
+def _color(level: int) -> str:
+    return COLORS[min(level, len(COLORS) - 1)]
 
 
-def _layout(graph: EntryGraph) -> tuple[list[Box], list[tuple[Box, Box, bool]]]:
-    """Return the boxes from left to right, and the lines between them: from, to, whether it skips boxes."""
-    boxes: list[Box] = []
-    places: dict[tuple[int, str], int] = {}
-    edges: dict[tuple[int, int], None] = {}  # a set that keeps its order
-    for level, resolution, node in _walk(graph, 0):
-        if not boxes or (boxes[-1].level, boxes[-1].resolution) != (level, resolution):
-            y = math.log2(resolution) + LIFT * (len(graph.levels) - 1 - level)
-            boxes.append(Box(level, resolution, x=COLUMN * len(boxes), y=y))
-        place = len(boxes) - 1
-        boxes[-1].nodes.append(node)
-        if node.block == "nest" or (node.block == "stem" and level):
-            edges[place - 1, place] = None
-        edges |= dict.fromkeys((places[level, name], place) for name in node.inputs)
-        places[level, node.name] = place
-    return boxes, [(boxes[a], boxes[b], b - a > 1) for a, b in edges if a != b]
-
-
-def _draw_level(axes: Axes, graph: EntryGraph, boxes: list[Box], level: int) -> None:
+def _draw_level(axes: Axes, frame: Frame, level: int, title: str) -> None:
     """Draw the frame around a level and the levels inside it."""
-    inside = [box for box in boxes if box.level >= level]
-    pad = 0.95 - 0.04 * level
-    left, right = inside[0].x - pad, inside[-1].x + pad
-    bottom = min(box.y for box in inside) - 0.85 - 0.14 * (len(graph.levels) - 1 - level)
-    top = max(box.y for box in inside) + 0.62
-    color = inside[0].color
-    size = (right - left, top - bottom, 0.35)
+    color, left, bottom = _color(level), frame.left, frame.bottom
+    size = (frame.right - left, frame.top - bottom, 0.35)
     _add_rectangle(axes, left, bottom, *size, facecolor="white", edgecolor=color, linewidth=1.2, zorder=1 + level)
     _add_rectangle(axes, left, bottom, *size, facecolor=color, edgecolor="none", alpha=0.07, zorder=1 + level)
     label: dict[str, Any] = {"color": color, "weight": "bold", "size": 11, "zorder": 30}
-    axes.text((left + right) / 2, top - 0.2, graph.levels[level].label, ha="center", va="center", **label)
+    axes.text((left + frame.right) / 2, frame.top - 0.2, _plain(title), ha="center", va="center", **label)
 
 
-def _draw_line(axes: Axes, first: Box, second: Box, skip: bool) -> None:
-    color = max(first, second, key=lambda box: box.level).color
-    half = BOX_WIDTH / 2
-    if not skip:
-        style: dict[str, Any] = {"arrowstyle": "-|>", "color": color, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-        ends: dict[str, Any] = {"xy": (second.x - half, second.y), "xytext": (first.x + half, first.y)}
-        axes.annotate("", **ends, arrowprops=style, zorder=20)
-        return
-    # The skips of a level are drawn behind the frames of the levels inside it.
-    xs, ys = (first.x + half, second.x - half), (first.y, second.y)
-    axes.plot(xs, ys, color=color, linewidth=1, linestyle=(0, (4, 3)), alpha=0.7, zorder=1.5 + first.level)
+def _draw_line(axes: Axes, line: Line) -> None:
+    """Draw a line: dashed if it skips boxes, else solid; with a head where it enters a box."""
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path as Curve
+
+    color = _color(max(line.first.level, line.second.level))
+    style: dict[str, Any] = {"color": color, "linewidth": 1.2, "arrowstyle": "-|>", "mutation_scale": 9}
+    if line.skip:
+        style |= {"linewidth": 1.0, "linestyle": (0, (4, 3)), "alpha": 0.75, "arrowstyle": "-"}
+    vertices, codes = _rounded(line.points)
+    axes.add_patch(FancyArrowPatch(path=Curve(vertices, codes), shrinkA=0, shrinkB=0, zorder=20, **style))
+
+
+def _rounded(points: Sequence[Point], radius: float = 0.09) -> tuple[list[Point], list[int]]:
+    """Return the vertices and codes of a path with rounded corners."""
+    from matplotlib.path import Path as Curve
+
+    vertices, codes = [points[0]], [int(Curve.MOVETO)]
+    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+        vertices += [_towards(corner, before, radius), corner, _towards(corner, after, radius)]
+        codes += [int(Curve.LINETO), int(Curve.CURVE3), int(Curve.CURVE3)]
+    return [*vertices, points[-1]], [*codes, int(Curve.LINETO)]
+
+
+def _towards(start: Point, end: Point, distance: float) -> Point:
+    """Return the point at a distance from ``start`` on the way to ``end``, at most half of the way."""
+    length = math.dist(start, end)
+    share = min(0.5, distance / length) if length else 0.0
+    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
 
 
 def _draw_box(axes: Axes, box: Box) -> None:
     corner = (box.x - BOX_WIDTH / 2, box.y - BOX_HEIGHT / 2)
-    _add_rectangle(axes, *corner, BOX_WIDTH, BOX_HEIGHT, 0.08, facecolor=box.color, edgecolor="none", zorder=21)
+    color = _color(box.level)
+    _add_rectangle(axes, *corner, BOX_WIDTH, BOX_HEIGHT, 0.08, facecolor=color, edgecolor="none", zorder=19)
     inside: dict[str, Any] = {"color": "white", "ha": "center", "va": "center", "zorder": 30}
     axes.text(box.x, box.y + 0.09, f"{box.resolution} px", size=8, weight="bold", **inside)
     axes.text(box.x, box.y - 0.11, box.widths, size=7.5, **inside)
     below: dict[str, Any] = {"color": "#444444", "ha": "center", "va": "top", "zorder": 30}
-    axes.text(box.x, box.y - 0.31, box.blocks, size=6.5, linespacing=1.1, **below)
+    axes.text(box.x, box.y - 0.31, _plain(box.blocks), size=6.5, linespacing=1.1, **below)
+
+
+def _plain(text: str) -> str:
+    """Return a text in which a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def _add_rectangle(
