@@ -1,0 +1,117 @@
+"""Diagrams: every line apart from the others and from the boxes; files whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+from itertools import combinations, pairwise
+
+import pytest
+from matplotlib.figure import Figure
+
+import zoo
+from registry.publishing.diagram import draw_svg
+from registry.publishing.layout import lay_out
+from specs.load import load_text
+
+BRANCHES = """
+name: branches
+resolution: 32
+graph:
+  stem: {width: 32}
+  a: {block: resnet, width: 32, from: stem}
+  b: {block: resnet, width: 32, from: stem}
+  c: {block: resnet, width: 64, from: {down: a}}
+  d: {block: resnet, width: 64, from: {down: b}}
+  e: {block: resnet, width: 64, from: {down: c}}
+  f: {block: resnet, width: 64, from: {down: d}}
+  g: {block: resnet, width: 64, from: [e, f], merge: add}
+  h: {block: resnet, width: 64, from: [c, d, {up: g}], merge: cat}
+  i: {block: resnet, width: 32, from: [a, b, {up: h}], merge: cat}
+  j: {block: resnet, width: 32, from: {down: i}}
+  k: {block: resnet, width: 32, from: [i, a, b, {up: j}], merge: cat}
+  head: {from: k}
+"""
+PIECES = [zoo.get(name).architecture for name in zoo.list()] + [load_text(BRANCHES).graph]
+
+
+def overlap(one, two) -> bool:
+    """Whether two segments run along each other."""
+    (ax, ay), (bx, by) = one
+    (cx, cy), (dx, dy) = two
+    ux, uy = bx - ax, by - ay
+    if any(abs(ux * (y - ay) - uy * (x - ax)) > 0.04 * (abs(ux) + abs(uy)) for x, y in two):
+        return False  # not on one straight line
+    length = ux * ux + uy * uy
+    first, second = sorted(((x - ax) * ux + (y - ay) * uy) / length for x, y in ((cx, cy), (dx, dy)))
+    return min(second, 1) - max(first, 0) > 0.02
+
+
+@pytest.mark.parametrize("graph", PIECES, ids=lambda graph: graph.name)
+def test_no_line_runs_along_another_or_through_a_box(graph):
+    layout = lay_out(graph)
+    parts = [(line, segment) for line in layout.lines for segment in pairwise(line.points)]
+    for (one, first), (two, second) in combinations(parts, 2):
+        assert one is two or not overlap(first, second), (one, two)
+    for line, segment in parts:
+        for box in layout.boxes:
+            if box not in (line.first, line.second):
+                assert not box.area.meets(*segment), (line, box.blocks)
+        if line.first.level == line.second.level:
+            for frame in layout.frames[line.first.level + 1 :]:
+                assert not frame.meets(*segment)
+
+
+@pytest.mark.parametrize("graph", PIECES, ids=lambda graph: graph.name)
+def test_what_is_drawn(graph):
+    layout = lay_out(graph)
+    drawn = {(line.first, line.second) for line in layout.lines}
+    boxes = {(box.level, node.name): box for box in layout.boxes for node in box.nodes}
+    assert len(drawn) == len(layout.lines)
+    for level, part in enumerate(graph.levels):
+        for node in part.nodes:
+            for name in node.inputs:
+                ends = boxes[level, name], boxes[level, node.name]
+                assert ends[0] is ends[1] or ends in drawn, node.name
+    for line in layout.lines:
+        same = (line.first.level, line.first.resolution) == (line.second.level, line.second.resolution)
+        assert line.skip == same
+    assert len({box.x for box in layout.boxes}) == len(layout.boxes)
+    for level, frame in enumerate(layout.frames):
+        for box in layout.boxes:
+            if box.level >= level:
+                area = box.area
+                assert frame.left < area.left and area.right < frame.right
+                assert frame.bottom < area.bottom and area.top < frame.top
+
+
+def test_the_ten_nodes_of_unetpp():
+    layout = lay_out(zoo.get("unetpp-s64").architecture)
+    assert len(layout.boxes) == 10
+    assert sorted(line.skip for line in layout.lines) == [False] * 9 + [True] * 10
+
+
+def test_steps_are_solid_with_heads_and_skips_dashed():
+    text = draw_svg(zoo.get("unetpp-s64").architecture)
+    assert text.count("stroke-dasharray") == 10 and text == draw_svg(zoo.get("unetpp-s64").architecture)
+
+
+def test_a_level_of_any_name():
+    entry = load_text("name: x\nsummary: $a^$ <b>\nresolution: 8\nstages: {r8: {width: 32}}\n")
+    assert "<svg" in draw_svg(entry.graph)
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+def test_a_full_disk(cli, monkeypatch, suffix):
+    from pathlib import Path
+
+    Path(f"a.{suffix}").write_text("before")
+    save = Figure.savefig
+
+    def full(self, file, **options):
+        save(self, file, **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    code, out, err = cli("draw", "mdm-micro", "-o", f"a.{suffix}")
+    assert (code, out, err) == (2, "", f"error: a.{suffix}: No space left on device\n")
+    assert Path(f"a.{suffix}").read_text() == "before" and [path.name for path in Path().iterdir()] == [f"a.{suffix}"]
