@@ -11,6 +11,10 @@ class Interrupted(Exception):
     """Training was asked to stop. Its state has been saved."""
 
 
+class TrainingWarning(UserWarning):
+    """A picture, a log or a report failed. Training continues."""
+
+
 class NoValidationDataWarning(UserWarning):
     """The data has no validation split."""
 

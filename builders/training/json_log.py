@@ -35,7 +35,7 @@ class JsonLog(Observer):
         self._path = run.folder / "log.jsonl"
         resumed = run.first_step and self._path.is_file()
         lines = self._path.read_text("utf-8", "replace").splitlines() if resumed else []
-        with self._clear_errors():
+        with self._clear_errors("; free some space and run the same command again, or choose another --output"):
             write_text(self._path, "".join(f"{line}\n" for line in lines if _is_before(line, run.first_step)))
             self._file = self._path.open("a", encoding="utf-8")
 
@@ -46,7 +46,7 @@ class JsonLog(Observer):
                 self._file.flush()
 
     @contextlib.contextmanager
-    def _clear_errors(self) -> Iterator[None]:
+    def _clear_errors(self, advice: str = "; the log ends here") -> Iterator[None]:
         """Turn an error of the system into a LogError, and close the log."""
         try:
             yield
@@ -54,10 +54,7 @@ class JsonLog(Observer):
             file, self._file = self._file, None
             with contextlib.suppress(OSError, AttributeError):  # the rest of its buffer does not fit either
                 file.close()
-            raise LogError(
-                f"{self._path}: cannot be written ({error.strerror}); the last checkpoint, if any, is intact; free "
-                "some space and run the same command again to resume"
-            ) from error
+            raise LogError(f"{self._path}: cannot be written ({error.strerror}){advice}") from error
 
     def on_step(self, report: StepReport) -> None:
         if report.step % self.every == 0:

@@ -18,9 +18,9 @@ from builders.text.encoder import TextEncoder
 from builders.training.batches import read_batches
 from builders.training.checks import check_conditions, check_same_data, check_sources, check_states, data_facts
 from builders.training.distributed import Processes
-from builders.training.errors import Interrupted, NoValidationDataWarning, TrainingError
+from builders.training.errors import Interrupted, NoValidationDataWarning, TrainingError, TrainingWarning
 from builders.training.monitor import CollapseAlarm, Monitor, non_finite
-from builders.training.observers import Observer, RunInfo, StepReport
+from builders.training.observers import Observer, RunInfo, StepReport, describe
 from builders.training.phase import Phase, StepResult
 from builders.training.run_folder import RunFolder
 from builders.training.settings import PhaseSettings
@@ -123,6 +123,8 @@ class TrainingLoop:
         if self.processes.main:
             self.folder.write_recipe()
         self._report_start(progress)
+        if self._is_complete(progress):
+            return
         before: Phase | None = None
         for settings in self.phases[self._index(progress.phase) :]:
             if before is not None:
@@ -135,16 +137,27 @@ class TrainingLoop:
             self._run_phase(phase, state)
             before, state = phase, None
 
+    def _is_complete(self, progress: RunProgress) -> bool:
+        """Return whether the last phase is finished and its weights and samples are there, as the main process sees it."""
+        if not progress.finished or progress.phase != self.phases[-1].name:
+            return False
+        there = self.folder.weights.is_file() and self.folder.grid_path(progress).is_file()
+        return self.processes.gather(there)[0]
+
     def _report_start(self, progress: RunProgress) -> None:
         licence = self.recipe.licence or getattr(self.dataset.card, "licence", "unknown")
         data = {"name": self.recipe.data_name, "licence": licence}
         total, device = sum(phase.steps or 0 for phase in self.phases), str(self.processes.device)
         folder, done = self.folder.folder, progress.steps_done
-        self.observer.on_start(RunInfo(self.recipe, self.entry, folder, total, done, device, data, self.encoder))
+        finished = progress.finished and progress.phase == self.phases[-1].name
+        info = RunInfo(self.recipe, self.entry, folder, total, done, device, data, self.encoder, finished)
+        self.observer.on_start(info)
 
     def _run_phase(self, phase: Phase, state: TrainingState | None) -> None:
         settings, progress = phase.settings, phase.progress
         self.observer.on_phase(settings.name, settings.graph, settings.steps, progress.step)
+        if state is not None:
+            self._write_missing(phase)
         if progress.finished:
             return
         self._read_data(settings.graph.resolution)
@@ -237,18 +250,53 @@ class TrainingLoop:
             return bool(cadence) and progress.step % cadence == 0
 
         if main and self.val is not None and (last or due(every.evaluate)):
-            losses = validation_losses(phase.ema.model, phase.process, self.val, encoder=self.encoder)
-            self.observer.on_evaluate(count, losses)
-            # The best weights are those with the lowest loss of the outermost level, which the phase adds.
-            outermost = losses[phase.settings.graph.labels[0]]
-            self.folder.keep_if_best(phase, outermost)
-        if main and (last or due(every.samples)):
-            grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder, drop=self.recipe.drop)
-            path = self.folder.write_grid(grid, progress)
-            self.observer.on_grid(count, progress.phase, grid, path)
+            self._validate(phase, self.val)
         permanent = self.recipe.checkpoints.every
         if result.numbers.stop or last or due(every.checkpoint) or (permanent and count % permanent == 0):
             self._save(phase)
+        if main and (last or due(every.samples)):  # after the state, which no picture may cost
+            self._draw(phase)
+
+    def _validate(self, phase: Phase, val: Images) -> None:
+        """Measure the validation losses, and retain the weights if they are among the best; a failure is a warning."""
+        count = phase.progress.steps_done
+        try:
+            losses = validation_losses(phase.ema.model, phase.process, val, encoder=self.encoder)
+        except Exception as error:  # of the images, the text encoder or the memory
+            self._warn(f"step {count}: no validation loss was measured ({describe(error)})")
+            return
+        self.observer.on_evaluate(count, losses)
+        # The best weights are those with the lowest loss of the outermost level, which the phase adds.
+        self.folder.keep_if_best(phase, losses[phase.settings.graph.labels[0]])
+
+    def _draw(self, phase: Phase) -> None:
+        """Draw and write samples; a failure is a warning."""
+        progress = phase.progress
+        try:
+            self._read_data(phase.settings.graph.resolution)
+            grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder, drop=self.recipe.drop)
+            path = self.folder.write_grid(grid, progress)
+        except Exception as error:  # of a caption, a font, the sampler, the memory or the disk
+            self._warn(f"step {progress.steps_done}: no samples were drawn ({describe(error)})")
+            return
+        self.observer.on_grid(progress.steps_done, progress.phase, grid, path)
+
+    def _write_missing(self, phase: Phase) -> None:
+        """Write the weights and samples of a restored state if they are missing.
+
+        A run may be killed after its state is saved and before its samples are drawn.
+        """
+        if not self.processes.main:
+            return
+        if not self.folder.weights.is_file():
+            self.folder.write_weights(self.folder.weights, phase)
+        progress, cadence = phase.progress, self.recipe.every.samples
+        due = progress.finished or (cadence and progress.step % cadence == 0)
+        if due and progress.step and not self.folder.grid_path(progress).is_file():
+            self._draw(phase)
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(f"{text}; training continues", TrainingWarning, stacklevel=3)
 
     def _save(self, phase: Phase) -> None:
         counted = self.monitor.state(self.processes.sum)  # by all processes together

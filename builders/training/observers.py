@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from builders.training.errors import TrainingWarning
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +34,7 @@ class RunInfo:
         device: Device, such as "cuda:0".
         data: Name and license of the data.
         encoder: Text encoder, if the entry reads text.
+        finished: Whether the run was finished before, so that nothing is trained.
     """
 
     recipe: Recipe
@@ -42,6 +45,7 @@ class RunInfo:
     device: str
     data: Mapping[str, Any]
     encoder: TextEncoder | None = None
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +107,35 @@ class Observer:
 
 
 class Observers(Observer):
-    """Several observers, called in order."""
+    """Several observers, called in order. After the start, one that fails is reported and does not end training."""
 
     def __init__(self, members: Sequence[Observer]) -> None:
         self.members = tuple(members)
+        self._reported: set[tuple[int, str]] = set()
+
+    def on_start(self, run: RunInfo) -> None:
+        # Nothing is lost yet, so an error ends training: features or folders that are missing are reported now.
+        for member in self.members:
+            member.on_start(run)
 
     def _call(self, method: str, *arguments: Any) -> None:
-        for member in self.members:
-            getattr(member, method)(*arguments)
+        for index, member in enumerate(self.members):
+            try:
+                getattr(member, method)(*arguments)
+            except TrainingWarning:  # warnings are errors here
+                raise
+            except Exception as error:
+                self._report(index, method, error)
 
-    on_start: Any = partialmethod(_call, "on_start")
+    def _report(self, index: int, method: str, error: Exception) -> None:
+        """Warn about the failure of a member, once for each of its methods."""
+        if (index, method) in self._reported:
+            return
+        self._reported.add((index, method))
+        name = type(self.members[index]).__name__
+        text = f"{name}.{method} failed ({describe(error)}); training continues"
+        warnings.warn(text, TrainingWarning, stacklevel=4)
+
     on_phase: Any = partialmethod(_call, "on_phase")
     on_step: Any = partialmethod(_call, "on_step")
     on_monitor: Any = partialmethod(_call, "on_monitor")
@@ -120,9 +143,12 @@ class Observers(Observer):
     on_evaluate: Any = partialmethod(_call, "on_evaluate")
     on_grid: Any = partialmethod(_call, "on_grid")
     on_checkpoint: Any = partialmethod(_call, "on_checkpoint")
+    # All are called, in the end too: a run in MLflow must not stay marked as running.
+    on_end: Any = partialmethod(_call, "on_end")
 
-    def on_end(self, status: str) -> None:
-        # Even if one observer raises, the others are called: a run in MLflow must not stay marked as running.
-        with contextlib.ExitStack() as calls:
-            for member in reversed(self.members):
-                calls.callback(member.on_end, status)
+
+def describe(error: Exception) -> str:
+    """Return the first line of an error's message, with its type unless it is one of ours."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    ours = type(error).__module__.partition(".")[0] in ("specs", "builders", "registry", "zoo")
+    return text if ours or isinstance(error, OSError) else f"{type(error).__name__}: {text}"

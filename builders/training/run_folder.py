@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,11 @@ from builders.checkpoints.weights import save_weights, spec_metadata
 from builders.file_names import file_name
 from builders.files import file_lock, remove_temporaries, write_text
 from builders.pictures import save_image
+from builders.training.resume.changes import extension_problem, is_extended, recipe_changes
 from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, states
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
-from specs.recipe_identity import facts as recipe_facts
 from specs.recipe_identity import fingerprint, fingerprint_of_earlier_versions, written
 from specs.schemas.recipe import Recipe
 
@@ -99,23 +99,21 @@ class RunFolder:
             raise CheckpointError(f"{error}\n{self._advice()}") from None
         if facts.get("kind") != "state":
             raise CheckpointError(f"{self.state_path}: not the state of a run")
-        self._check_same_run(facts)
-        if "standing" not in facts:
-            raise CheckpointError(f"{self.folder}: holds a run of an older version of the zoo; choose another --output")
-        try:
-            progress = RunProgress(**json.loads(facts["standing"]))
-        except TypeError:
-            newer = "holds a run of a newer version of the zoo; resume it with that, or choose another --output"
-            raise CheckpointError(f"{self.folder}: {newer}") from None
+        progress = self._check_same_run(facts)
         tracking = self.folder / "mlflow.json"
         if "tracking" in facts and self.main and not tracking.is_file():
             with _clear_errors(tracking):
                 write_text(tracking, facts["tracking"])
         return TrainingState(progress, tensors, facts)
 
-    def _check_same_run(self, facts: Mapping[str, str]) -> None:
-        """Raise if a state is of another recipe or entry."""
-        changes = self._recipe_changes(facts)
+    def _check_same_run(self, facts: Mapping[str, str]) -> RunProgress:
+        """Return the progress to resume at; raise if a state is of another recipe or entry.
+
+        A phase that was finished and is longer now continues.
+        """
+        before = self._recipe_of(facts)
+        progress = self._progress_of(facts) if before is not None else None
+        changes = self._recipe_changes(before, facts, progress)
         if changes:
             raise CheckpointError(
                 f"{self.folder}: holds a run of a recipe that differs in {changes}; "
@@ -126,13 +124,42 @@ class RunFolder:
                 f"{self.folder}: holds a run of {facts.get('entry')} with hash {facts.get('entry_hash')}, but the "
                 f"entry now has {self.entry.hash}: its spec changed; choose another --output"
             )
+        assert before is not None
+        progress = progress or self._progress_of(facts)
+        if not is_extended(before, self.recipe, progress):
+            return progress
+        problem = extension_problem(before, self.recipe, progress)
+        if problem:
+            raise CheckpointError(f"{self.folder}: the run cannot continue at another length ({problem})")
+        return replace(progress, finished=False)
 
-    def _recipe_changes(self, facts: Mapping[str, str]) -> str:
-        """Describe how the recipe differs from that of a checkpoint in what affects training; empty if it does not."""
-        conditions, now = self.entry.conditions, self.recipe
+    def _progress_of(self, facts: Mapping[str, str]) -> RunProgress:
+        if "standing" not in facts:
+            raise CheckpointError(f"{self.folder}: holds a run of an older version of the zoo; choose another --output")
         try:
-            before = Recipe.model_validate_json(facts.get("recipe", ""))
-        except ValueError:  # of a version with other keys
+            return RunProgress(**json.loads(facts["standing"]))
+        except TypeError:
+            newer = "holds a run of a newer version of the zoo; resume it with that, or choose another --output"
+            raise CheckpointError(f"{self.folder}: {newer}") from None
+
+    @staticmethod
+    def _recipe_of(facts: Mapping[str, str]) -> Recipe | None:
+        """Return the recipe of a checkpoint, or None if it has keys of another version."""
+        try:
+            return Recipe.model_validate_json(facts.get("recipe", ""))
+        except ValueError:
+            return None
+
+    def _recipe_changes(self, before: Recipe | None, facts: Mapping[str, str], progress: RunProgress | None) -> str:
+        """Describe how the recipe differs from that of a checkpoint in what affects training; empty if it does not.
+
+        Args:
+            before: Recipe of the checkpoint.
+            facts: Metadata of the checkpoint.
+            progress: Progress of the run, if it may be extended.
+        """
+        conditions, now = self.entry.conditions, self.recipe
+        if before is None:
             return "keys that this version of the zoo does not know"
         if fingerprint(before, conditions) == fingerprint(now, conditions):
             return ""
@@ -140,8 +167,7 @@ class RunFolder:
         earlier = facts.get("recipe_hash") == fingerprint_of_earlier_versions(now)
         if earlier and list(before.phases) == list(now.phases):
             return ""
-        changes = _differences(recipe_facts(before, conditions), recipe_facts(now, conditions))
-        return ", ".join(changes) or "the order of its phases"
+        return recipe_changes(before, now, conditions, progress)
 
     def _refuse_other_weights(self) -> None:
         """Raise if a new run would overwrite weights of another one.
@@ -152,7 +178,7 @@ class RunFolder:
             return
         try:
             _, facts = read_tensors(self.weights)
-            ours = not self._recipe_changes(facts)
+            ours = not self._recipe_changes(self._recipe_of(facts), facts, None)
         except CheckpointError:
             ours = False
         if not ours:
@@ -213,11 +239,13 @@ class RunFolder:
         """Return what the names of a phase's files begin with."""
         return file_name(phase, self.recipe.phases)
 
+    def grid_path(self, progress: RunProgress) -> Path:
+        """Return the path of a grid of samples, named after the phase and its step."""
+        return self.folder / "grids" / f"{self._file_name(progress.phase)}-{progress.step:06d}.png"
+
     def write_grid(self, grid: Image, progress: RunProgress) -> Path:
-        """Write a grid of samples, named after the phase and its step."""
-        path = self.folder / "grids" / f"{self._file_name(progress.phase)}-{progress.step:06d}.png"
-        with _clear_errors(path):
-            return save_image(grid, path)
+        """Write a grid of samples."""
+        return save_image(grid, self.grid_path(progress))
 
     def write_recipe(self) -> None:
         """Write ``recipe.json``, the recipe with all its defaults, unless it is there and equal."""
@@ -247,18 +275,3 @@ def _clear_errors(path: Path, intact: str = "the last checkpoint, if any, is int
         reason = f"cannot be written ({error.strerror or error})"
         advice = f"{intact}; free some space and run the same command again to resume"
         raise CheckpointError(f"{path}: {reason}; {advice}") from error
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """List the differences between two recipes: ``optimizer.learning_rate (0.001, now 0.002)``."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            found
-            for key in {**old, **new}
-            for found in _differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))
-        ]
-    return [] if old == new else [f"{path} ({_shown(old)}, now {_shown(new)})"]
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value is None else str(value)

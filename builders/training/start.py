@@ -18,7 +18,7 @@ from builders.training.checks import check_entry, check_rows, classes_as_trained
 from builders.training.distributed import Processes
 from builders.training.errors import Interrupted, TrainingError
 from builders.training.loop import TrainingLoop
-from builders.training.observers import Observer
+from builders.training.observers import Observer, Observers
 from builders.training.run_folder import RunFolder
 from builders.training.settings import phase_settings
 from specs.graph import EntryGraph
@@ -66,7 +66,7 @@ def train(
     check_entry(graph, len(dataset.classes), recipe.data_name)
     unused = any(phase.labels_with_loss != phase.graph.labels for phase in phases)
     processes = Processes(device, recipe.precision, unused=unused)
-    observer = observer if observer is not None and processes.main else Observer()
+    observer = Observers([observer] if observer is not None and processes.main else [])
     # Each step seeds the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
     with RunFolder(Path(folder), recipe, graph, main=processes.main) as run, generators, _clear_errors():

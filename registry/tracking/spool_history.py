@@ -58,8 +58,8 @@ class SpoolHistory:
     def _start(self, record: Record) -> list[Record]:
         run = record["run"]
         same = self.run is not None and self.run["identity"] == run["identity"]
-        # After a finished run, training from scratch in the same folder is another run.
-        if same and (record["resumed"] or self.status != "FINISHED"):
+        # A run that is extended has another identity. After a finished run, training from scratch is another run.
+        if (record["resumed"] and self.run is not None) or (same and self.status != "FINISHED"):
             where = {key: run[key] for key in ("uri", "place") if key in run}
             status = {**self._status("RUNNING", run["time"]), **where}
             return [{"kind": "tags", "values": run["tags"]}, status]

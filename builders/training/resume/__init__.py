@@ -1,0 +1,1 @@
+"""What a run may be resumed with: the recipe it was started with, or one that extends it."""

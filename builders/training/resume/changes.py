@@ -1,0 +1,101 @@
+"""Differences between the recipe of a run and the one it is resumed with, and which of them extend the run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from builders.training.state import RunProgress
+from specs.recipe_identity import facts
+from specs.schemas.recipe import PhaseSpec, Recipe
+
+__all__ = ["differences", "extension_problem", "is_extended", "recipe_changes"]
+
+LENGTH = ("steps", "hours")
+
+
+def recipe_changes(before: Recipe, now: Recipe, conditions: Collection[str], progress: RunProgress | None) -> str:
+    """Describe what differs between two recipes and affects weights that are trained already; empty if nothing does.
+
+    The length of the current phase, of which a part is trained, is left to :func:`extension_problem`. Later phases may
+    have another length, and there may be more of them.
+
+    Args:
+        before: Recipe of the run so far.
+        now: Recipe to resume it with.
+        conditions: Conditions of the entry, of "classes" and "text".
+        progress: Progress of the run. None if no change is allowed.
+    """
+    old, new = facts(before, conditions), facts(now, conditions)
+    phases = list(before.phases)
+    if progress is not None and list(now.phases)[: len(phases)] == phases:
+        new["phases"] = {name: phase for name, phase in new["phases"].items() if name in before.phases}
+        for name in phases[phases.index(progress.phase) :]:
+            for phase in (old["phases"][name], new["phases"][name]):
+                for key in LENGTH:
+                    phase.pop(key, None)
+    elif list(now.phases) != phases and not differences(old, new):
+        return "the order of its phases"
+    return ", ".join(differences(old, new))
+
+
+def is_extended(before: Recipe, now: Recipe, progress: RunProgress) -> bool:
+    """Return whether the current phase of a run has another length than before."""
+    one, other = before.phases[progress.phase], now.phases[progress.phase]
+    return (one.steps, one.hours) != (other.steps, other.hours)
+
+
+def extension_problem(before: Recipe, now: Recipe, progress: RunProgress) -> str:
+    """Say why the current phase of a run cannot have the length that a recipe gives it; empty if it can.
+
+    The steps done so far must be the same at the new length, so that the result is that of an uninterrupted run.
+    """
+    name = progress.phase
+    one, other = before.phases[name], now.phases[name]
+    change = f"phases.{name}: {_length(one)}, now {_length(other)}"
+    if (one.steps is None) != (other.steps is None):
+        return f"{change}; the unit cannot change"
+    if other.steps is not None and other.steps <= progress.step:
+        return f"{change}; {progress.step} steps are done, so choose more"
+    if other.hours is not None and 3600 * other.hours <= progress.seconds:
+        return f"{change}; {progress.seconds / 3600:.2g} hours are done, so choose more"
+    schedule = now.schedule_of(other)
+    more = "{" + f"train: {other.train}, steps: {_more(one, other)}, batch: {_batch(other)}" + "}"
+    advice = f"add a phase instead: --set 'phases.{name}-more={more}'"
+    if schedule.decay != "constant":
+        return (
+            f"{change}; the learning rate decays over the phase ({schedule.decay}), so its steps would differ; {advice}"
+        )
+    if one.steps is not None and other.steps is not None and schedule.warmup > min(one.steps, other.steps):
+        return f"{change}; the warmup of {schedule.warmup} steps is longer than the phase, so it would differ; {advice}"
+    return ""
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """List the differences between two recipes: ``optimizer.learning_rate (0.001, now 0.002)``."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            found
+            for key in {**old, **new}
+            for found in differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))
+        ]
+    return [] if old == new else [f"{path} ({_shown(old)}, now {_shown(new)})"]
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _length(phase: PhaseSpec) -> str:
+    return f"{phase.steps} steps" if phase.steps is not None else f"{phase.hours} hours"
+
+
+def _more(before: PhaseSpec, now: PhaseSpec) -> int:
+    """Return the steps that a phase is to get in addition, or 100 if it is limited by hours."""
+    return max(1, (now.steps or 0) - (before.steps or 0)) if now.steps is not None else 100
+
+
+def _batch(phase: PhaseSpec) -> str:
+    if isinstance(phase.batch, int):
+        return str(phase.batch)
+    return "{" + ", ".join(f"{label}: {rows}" for label, rows in phase.batch.items()) + "}"
