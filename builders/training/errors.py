@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+
 
 class TrainingError(ValueError):
     """Training cannot start or continue. The message says why and what to do."""
@@ -21,3 +24,9 @@ class NoValidationDataWarning(UserWarning):
 
 class OldStateWarning(UserWarning):
     """The run that is resumed was started by an earlier version."""
+
+
+def warn(text: str) -> None:
+    """Warn that something failed and that training continues, also without a terminal to show it."""
+    with contextlib.suppress(OSError):
+        warnings.warn(f"{text}; training continues", TrainingWarning, stacklevel=3)

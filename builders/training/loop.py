@@ -18,7 +18,7 @@ from builders.text.encoder import TextEncoder
 from builders.training.batches import read_batches
 from builders.training.checks import check_conditions, check_same_data, check_sources, check_states, data_facts
 from builders.training.distributed import Processes
-from builders.training.errors import Interrupted, NoValidationDataWarning, TrainingError, TrainingWarning
+from builders.training.errors import Interrupted, NoValidationDataWarning, TrainingError, warn
 from builders.training.monitor import CollapseAlarm, Monitor, non_finite
 from builders.training.observers import Observer, RunInfo, StepReport, describe
 from builders.training.phase import Phase, StepResult
@@ -138,7 +138,7 @@ class TrainingLoop:
             before, state = phase, None
 
     def _is_complete(self, progress: RunProgress) -> bool:
-        """Return whether the last phase is finished and its weights and samples are there, as the main process sees it."""
+        """Return whether the last phase is finished, and the main process sees its weights and samples."""
         if not progress.finished or progress.phase != self.phases[-1].name:
             return False
         there = self.folder.weights.is_file() and self.folder.grid_path(progress).is_file()
@@ -263,7 +263,7 @@ class TrainingLoop:
         try:
             losses = validation_losses(phase.ema.model, phase.process, val, encoder=self.encoder)
         except Exception as error:  # of the images, the text encoder or the memory
-            self._warn(f"step {count}: no validation loss was measured ({describe(error)})")
+            warn(f"step {count}: no validation loss was measured ({describe(error)})")
             return
         self.observer.on_evaluate(count, losses)
         # The best weights are those with the lowest loss of the outermost level, which the phase adds.
@@ -277,7 +277,7 @@ class TrainingLoop:
             grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder, drop=self.recipe.drop)
             path = self.folder.write_grid(grid, progress)
         except Exception as error:  # of a caption, a font, the sampler, the memory or the disk
-            self._warn(f"step {progress.steps_done}: no samples were drawn ({describe(error)})")
+            warn(f"step {progress.steps_done}: no samples were drawn ({describe(error)})")
             return
         self.observer.on_grid(progress.steps_done, progress.phase, grid, path)
 
@@ -294,9 +294,6 @@ class TrainingLoop:
         due = progress.finished or (cadence and progress.step % cadence == 0)
         if due and progress.step and not self.folder.grid_path(progress).is_file():
             self._draw(phase)
-
-    def _warn(self, text: str) -> None:
-        warnings.warn(f"{text}; training continues", TrainingWarning, stacklevel=3)
 
     def _save(self, phase: Phase) -> None:
         counted = self.monitor.state(self.processes.sum)  # by all processes together

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.training.errors import TrainingWarning
+from builders.training.errors import TrainingWarning, warn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -133,8 +132,7 @@ class Observers(Observer):
             return
         self._reported.add((index, method))
         name = type(self.members[index]).__name__
-        text = f"{name}.{method} failed ({describe(error)}); training continues"
-        warnings.warn(text, TrainingWarning, stacklevel=4)
+        warn(f"{name}.{method} failed ({describe(error)})")
 
     on_phase: Any = partialmethod(_call, "on_phase")
     on_step: Any = partialmethod(_call, "on_step")

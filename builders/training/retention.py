@@ -12,7 +12,7 @@ from pathlib import Path
 from builders.files import replacing
 from specs.schemas.recipe import CheckpointSpec
 
-__all__ = ["FOLDER", "best_weights", "keep_best", "keep_state", "states"]
+__all__ = ["FOLDER", "best_weights", "keep_best", "keep_state", "retain_state", "states"]
 
 FOLDER = "checkpoints"
 _STATE = re.compile(r"state-(\d+)\.safetensors")
@@ -33,19 +33,25 @@ def keep_state(folder: Path, path: Path, step: int, policy: CheckpointSpec) -> N
         step: Steps of all phases so far.
         policy: Checkpoint retention of the recipe.
     """
-
-    def is_permanent(step: int) -> bool:
-        return bool(policy.every) and step % policy.every == 0
-
-    if policy.last > 1 or is_permanent(step):
-        _copy(path, folder / FOLDER / f"state-{step:09d}.safetensors")
+    retain_state(folder, path, step, policy)
     saved = states(folder)
     # A run that was resumed from an earlier state takes the steps after it again.
     stale = [each for each in saved if _step(each) > step]
-    rolling = [each for each in saved if _step(each) <= step and not is_permanent(_step(each))]
+    rolling = [each for each in saved if _step(each) <= step and not _is_permanent(_step(each), policy)]
     newest = rolling[-policy.last :] if policy.last > 1 else []
     for old in [*stale, *(each for each in rolling if each not in newest)]:
         old.unlink(missing_ok=True)
+
+
+def retain_state(folder: Path, path: Path, step: int, policy: CheckpointSpec) -> None:
+    """Keep a state under the name of its step if the policy says so; the arguments are those of :func:`keep_state`."""
+    kept = folder / FOLDER / f"state-{step:09d}.safetensors"
+    if (policy.last > 1 or _is_permanent(step, policy)) and not (kept.is_file() and kept.samefile(path)):
+        _copy(path, kept)
+
+
+def _is_permanent(step: int, policy: CheckpointSpec) -> bool:
+    return bool(policy.every) and step % policy.every == 0
 
 
 def best_weights(folder: Path, phase: str) -> list[tuple[float, Path]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from builders.files import file_lock, remove_temporaries, write_text
 from builders.pictures import save_image
 from builders.training.resume.changes import extension_problem, is_extended, recipe_changes
 from builders.training.retention import FOLDER as CHECKPOINTS
-from builders.training.retention import keep_best, keep_state, states
+from builders.training.retention import keep_best, keep_state, retain_state, states
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
 from specs.recipe_identity import fingerprint, fingerprint_of_earlier_versions, written
@@ -104,6 +104,9 @@ class RunFolder:
         if "tracking" in facts and self.main and not tracking.is_file():
             with _clear_errors(tracking):
                 write_text(tracking, facts["tracking"])
+        if self.main:  # it may be missing if the run was killed after writing the state
+            with contextlib.suppress(OSError):
+                retain_state(self.folder, self.state_path, progress.steps_done, self.recipe.checkpoints)
         return TrainingState(progress, tensors, facts)
 
     def _check_same_run(self, facts: Mapping[str, str]) -> RunProgress:

@@ -76,7 +76,7 @@ class _Override:
         return self._position(sum(len(step) + 1 for step in self.steps[:index]), len(self.steps[index]))
 
     def _check_path(self, tree: Mapping, problems: Problems) -> None:
-        """Check that stages, nodes and phases in the path exist: an override changes them but adds none."""
+        """Check that stages, nodes and phases in the path exist: an override changes them and adds whole phases."""
         at: Tree | None = tree
         for index, step in enumerate(self.steps):
             if not isinstance(at, Mapping):
@@ -84,6 +84,8 @@ class _Override:
             above = self.steps[index - 1] if index else ""
             last = index == len(self.steps) - 1
             if step not in at.entries:
+                if above == "phases" and last and self.value.lstrip().startswith("{"):
+                    return
                 if above in _CLOSED:
                     message = f"there is no {MEMBERS[above]} {quote(step)} here{did_you_mean(step, at.entries)}"
                     problems.add("bad-override", message, self._step(index))

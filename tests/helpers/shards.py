@@ -30,3 +30,19 @@ def samples(count, size=(8, 8), form="PNG", **facts):
         yield f"{index:04}.{form.lower()}", encode(Image.new("RGB", size, colour), form)
         category = ("cat", "dog")[index % 2]
         yield f"{index:04}.json", json.dumps({"caption": f"no. {index}", "category": category} | facts).encode()
+
+
+def write_shard(folder, labels, caption="", name="a.tar"):
+    """Write a shard with an image of one color per label; about one in ten is for validation."""
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(folder / name, "w") as tar:
+        for number, label in enumerate(labels):
+            image = io.BytesIO()
+            Image.new("RGB", (16, 16), (5 * number, 90, 120)).save(image, "PNG")
+            facts = {"category": label, "caption": caption and f"{caption} {number}"}
+            facts = {key: value for key, value in facts.items() if value}
+            for extension, content in (("png", image.getvalue()), ("json", json.dumps(facts).encode())):
+                info = tarfile.TarInfo(f"{number:04d}.{extension}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return folder

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors, write_tensors
 from builders.data.open import open_dataset
@@ -29,6 +26,7 @@ from builders.training.validation import draw_grid, validation_losses
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
 from specs.recipe_identity import fingerprint_of_earlier_versions
+from tests.helpers.shards import write_shard
 
 SMALL = [
     "phases.p8.steps=2", "phases.p8.batch=2", "phases.p16.steps=2", "phases.p16.batch=2",
@@ -45,22 +43,6 @@ class Started(Observer):
 
     def on_start(self, run: RunInfo) -> None:
         self.started = True
-
-
-def write_shard(folder: Path, labels: Sequence[str], caption: str = "", name: str = "a.tar") -> Path:
-    """Write a shard with an image of one color per label; about one in ten is for validation."""
-    folder.mkdir(exist_ok=True)
-    with tarfile.open(folder / name, "w") as tar:
-        for number, label in enumerate(labels):
-            image = io.BytesIO()
-            Image.new("RGB", (16, 16), (5 * number, 90, 120)).save(image, "PNG")
-            facts = {"category": label, "caption": caption and f"{caption} {number}"}
-            facts = {key: value for key, value in facts.items() if value}
-            for extension, content in (("png", image.getvalue()), ("json", json.dumps(facts).encode())):
-                info = tarfile.TarInfo(f"{number:04d}.{extension}")
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-    return folder
 
 
 def recipe_of(data: Path | str, *changes: str) -> Recipe:

@@ -14,14 +14,15 @@ from PIL import Image
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors
 from builders.data.errors import DataError
-from builders.training import phase, retention, run_folder
+from builders.training import phase, retention
 from builders.training.distributed import Processes
-from builders.training.errors import TrainingError
+from builders.training.errors import TrainingError, TrainingWarning
 from builders.training.json_log import JsonLog, LogError
 from builders.training.loop import Interrupted
-from builders.training.observers import Observer, Observers, RunInfo
+from builders.training.observers import Observer, Observers, RunInfo, StepReport
 from builders.training.start import train
 from specs.recipe import Recipe, load_recipe
+from tests.helpers.shards import write_shard
 
 SMALL = [
     "phases.p8.steps=4", "phases.p8.batch=2", "phases.p16=null", "checkpoints={last: 2, best: 1}",
@@ -37,9 +38,10 @@ class End(Observer):
         self.end = status
 
 
-@pytest.fixture
-def recipe() -> Recipe:
-    return load_recipe("micro-test", SMALL)
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    data = write_shard(tmp_path_factory.mktemp("data"), list("abcdefghij") * 4)
+    return load_recipe("micro-test", [*SMALL, f"data={data}"])
 
 
 def begin(recipe: Recipe, folder: Path, steps: int = 2) -> None:
@@ -52,17 +54,15 @@ def no_space(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("what", ["grid", "recipe", "states", "weights"])
+@pytest.mark.parametrize("what", ["recipe", "states", "weights"])
 def test_a_full_disk_is_reported_with_the_file(
     what: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(recipe, tmp_path)
     before = (tmp_path / "state.safetensors").read_bytes()
-    seen, names = End(), {"grid": "grids", "recipe": "recipe.json", "states": "checkpoints", "weights": "best-p8"}
+    seen, names = End(), {"recipe": "recipe.json", "states": "checkpoints", "weights": "best-p8"}
     with monkeypatch.context() as patch:
-        if what == "grid":
-            patch.setattr(run_folder, "save_image", no_space)
-        elif what == "recipe":
+        if what == "recipe":
             (tmp_path / "recipe.json").unlink()
             patch.setattr(Path, "write_text", no_space)
         elif what == "states":
@@ -81,7 +81,60 @@ def test_a_full_disk_is_reported_with_the_file(
     assert not list(tmp_path.glob("**/.*.tmp"))
 
 
-def test_a_log_that_cannot_be_written_ends_training_clearly(recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["run_folder.save_image", "loop.draw_grid"])
+def test_a_picture_that_fails_is_a_warning_and_drawn_when_the_run_is_resumed(
+    where: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(f"builders.training.{where}", no_space)
+        with pytest.warns(TrainingWarning, match=r"step 4: no samples were drawn \(.*No space left"):
+            train(recipe, tmp_path)
+    state, picture = (tmp_path / "state.safetensors").read_bytes(), tmp_path / "grids" / "p8-000004.png"
+    assert not picture.exists()
+    train(recipe, tmp_path)
+    assert picture.is_file() and (tmp_path / "state.safetensors").read_bytes() == state
+    with monkeypatch.context() as patch:  # a finished run builds nothing
+        patch.setattr("builders.training.loop.Phase", no_space)
+        train(recipe, tmp_path)
+
+
+def test_a_validation_that_fails_is_a_warning(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builders.training.loop.validation_losses", no_space)
+    with pytest.warns(TrainingWarning, match=r"step 4: no validation loss was measured \(.*No space"):
+        train(recipe, tmp_path)
+    assert (tmp_path / "state.safetensors").is_file()
+
+
+def test_the_state_is_saved_before_the_samples_are_drawn(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("builders.training.loop.draw_grid", killed)
+        train(recipe, tmp_path)
+    assert read_tensors(tmp_path / "state.safetensors")[1]["step"] == "4"
+    train(recipe, tmp_path)
+    assert (tmp_path / "grids" / "p8-000004.png").is_file()
+
+
+def test_a_retained_state_is_repaired(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between writing the state and retaining it under the name of its step."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(retention, "_copy", killed)
+        train(recipe, tmp_path)
+    saved = tmp_path / "checkpoints" / "state-000000002.safetensors"
+    assert (tmp_path / "state.safetensors").is_file() and not saved.exists()
+    train(recipe, tmp_path)
+    assert saved.is_file() and read_tensors(saved)[1]["step"] == "2"
+
+
+def test_a_log_that_cannot_be_written_is_reported_once(recipe: Recipe, tmp_path: Path) -> None:
     class Full(JsonLog):
         def on_start(self, run: RunInfo) -> None:
             super().on_start(run)
@@ -92,23 +145,40 @@ def test_a_log_that_cannot_be_written_ends_training_clearly(recipe: Recipe, tmp_
         pytest.skip("no /dev/full here")
     begin(recipe, tmp_path)
     seen = End()
-    with pytest.raises(
-        LogError, match=r"log\.jsonl: cannot be written \(No space left on device\); the last checkpoint"
-    ):
+    message = r"Full\.on_step failed \(.*log\.jsonl: cannot be written \(No space left on device\).*training continues"
+    with pytest.warns(TrainingWarning, match=message) as caught:
         train(recipe, tmp_path, observer=Observers([Full(), seen]))
-    assert seen.end == "failed"
-    train(recipe, tmp_path, observer=JsonLog())
+    assert seen.end == "finished" and len(caught) == 1
 
 
-def test_every_observer_is_called_at_the_end() -> None:
+def test_observers_that_fail_do_not_end_training() -> None:
     class Fails(Observer):
+        def on_step(self, report: StepReport) -> None:
+            raise RuntimeError("no\nconnection")
+
         def on_end(self, status: str) -> None:
             raise LogError("full")
 
     seen = End()
-    with pytest.raises(LogError, match="full"):
-        Observers([Fails(), seen, Fails()]).on_end("finished")
+    observers = Observers([Fails(), seen, Fails()])
+    with pytest.warns(TrainingWarning) as caught:
+        for _ in range(3):
+            observers.on_step(SimpleNamespace())
+        observers.on_end("finished")
     assert seen.end == "finished"
+    step, end = "Fails.on_step failed (RuntimeError: no)", "Fails.on_end failed (full)"
+    assert [str(each.message) for each in caught] == [f"{text}; training continues" for text in (step, step, end, end)]
+
+
+def test_an_observer_that_cannot_start_ends_training_before_the_first_step(recipe: Recipe, tmp_path: Path) -> None:
+    class Fails(Observer):
+        def on_start(self, run: RunInfo) -> None:
+            raise ValueError("no features")
+
+    seen = End()
+    with pytest.raises(ValueError, match="no features"):
+        train(recipe, tmp_path, observer=Observers([Fails(), seen]))
+    assert not (tmp_path / "state.safetensors").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "binary", "number"])
@@ -155,14 +225,13 @@ def test_a_lock_that_is_a_link_is_refused_and_its_target_unchanged(recipe: Recip
     assert precious.read_text() == "precious"
 
 
-def test_phases_of_any_name_stay_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phases_of_any_name_stay_in_the_folder(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builders.training.loop.draw_grid", lambda *_, **__: Image.new("RGB", (4, 4)))
     changes = {"steps": 1, "batch": 2, "train": "r8", "learning_rate": None, "schedule": None}
-    base = load_recipe("micro-test", SMALL)
-    phase = base.phases["p8"].model_copy(update=changes)
+    phase = recipe.phases["p8"].model_copy(update=changes)
     names = ["../../x", "a/b", "", "a\nb", "x" * 300, "Flags", "flags"]
     run = tmp_path / "a" / "b" / "run"
-    train(base.model_copy(update={"phases": dict.fromkeys(names, phase)}), run, observer=JsonLog())
+    train(recipe.model_copy(update={"phases": dict.fromkeys(names, phase)}), run, observer=JsonLog())
     assert [path.name for path in tmp_path.iterdir()] == ["a"] and [p.name for p in (tmp_path / "a/b").iterdir()] == [
         "run"
     ]
