@@ -110,7 +110,7 @@ class Dataset:
         decoded = len(decoder.images)
         errors.check(decoded + others, none_left=tried > 0 and not decoded)
         if not decoded:
-            raise EmptySplitError(f"{self.card.name}: no images in its {split} split")
+            raise self._empty(split, errors)
         return decoder.finish(shards, split, seed)
 
     def _load_lazily(self, resolution: int | None, split: str, seed: int, crop: str) -> LazyImages:
@@ -124,7 +124,7 @@ class Dataset:
                 others += 1
         errors.check(len(members) + others)
         if not members:
-            raise EmptySplitError(f"{self.card.name}: no images in its {split} split")
+            raise self._empty(split, errors)
         side, unreadable = resolution or self.card.resolution, tuple(errors.sample_errors)
         return LazyImages(self.card, shards, split, tuple(members), side, seed, crop, unreadable, others)
 
@@ -133,8 +133,12 @@ class Dataset:
         shards, whole = self._shards(split)
         for shard in shards:
             with errors.skip_shard():
-                for member in index_shard(shard, errors.add_sample):
+                for member in index_shard(shard, errors.add_sample, left_out=errors.left_out):
                     yield member, whole or is_held_out(member.group) == (split == "val")
+
+    def _empty(self, split: str, errors: ErrorBudget) -> EmptySplitError:
+        found = "".join(f"; left out {line}" for line in errors.left_out.lines())
+        return EmptySplitError(f"{self.card.name}: no images in its {split} split{found}")
 
     def _shards(self, split: str) -> tuple[tuple[Path, ...], bool]:
         """Return the shards to read, and whether all of their samples are in the split."""

@@ -87,16 +87,19 @@ def list_datasets() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in _packaged().glob(f"*/{CARD}")))
 
 
-def find_dataset(name_or_path: str | Path, *, fetch: bool = True) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
+def find_dataset(
+    name_or_path: str | Path, *, fetch: bool = True, strict: bool = True
+) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
     """Return the card of a dataset, and the paths of its shards by split.
 
     Args:
         name_or_path: Name of a packaged dataset; path of a folder with a ``dataset.yaml`` or shards, of a shard, or of
             a brace range of shards; or addresses that fsspec reads. Shards without a card are one split called "all".
         fetch: Whether shards at addresses may be downloaded; otherwise they must be in the cache.
+        strict: Whether shards without a card must have a sample that can be read.
 
     Raises:
-        DataError: There is no such dataset.
+        DataError: There is no such dataset, or its shards cannot be read.
         specs.errors.SpecError: Its ``dataset.yaml`` is wrong.
     """
     path = Path(name_or_path).expanduser()

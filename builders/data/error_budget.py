@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from builders.data.errors import DataError, HostileShardError
+from builders.data.recognition.left_out import LeftOut, LeftOutWarning
 
 __all__ = ["BrokenDataWarning", "ErrorBudget", "TooManyBrokenError", "check_budget"]
 
@@ -55,12 +56,16 @@ class ErrorBudget:
     Args:
         name: Name of the dataset.
         shards: Number of shards.
+
+    Attributes:
+        left_out: Members of the shards that are not read.
     """
 
     def __init__(self, name: str, shards: int) -> None:
         self.name, self.shards = name, shards
         self.sample_errors: list[str] = []
         self.shard_errors: list[str] = []
+        self.left_out = LeftOut()
 
     @contextmanager
     def skip_shard(self) -> Iterator[None]:
@@ -90,7 +95,7 @@ class ErrorBudget:
         self.sample_errors.append(str(error))
 
     def check(self, good: int, *, none_left: bool = False) -> None:
-        """Warn about what was skipped.
+        """Warn about what was skipped or left out.
 
         Args:
             good: Number of samples that are not broken, in both splits.
@@ -105,6 +110,8 @@ class ErrorBudget:
                 plural = "s" if len(errors) > 1 else ""
                 text = f"{self.name}: skipped {len(errors)} broken {what}{plural}: {_listed(errors)}"
                 warnings.warn(text, BrokenDataWarning, stacklevel=3)
+        if lines := self.left_out.lines(minor=False):
+            warnings.warn(f"{self.name}: left out {'; '.join(lines)}", LeftOutWarning, stacklevel=3)
 
 
 def _listed(errors: Sequence[str]) -> str:

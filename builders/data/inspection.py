@@ -14,6 +14,7 @@ import torch
 from builders.data.dataset_card import find_dataset
 from builders.data.decoding import decode_image, fit
 from builders.data.errors import DataError
+from builders.data.recognition.left_out import LeftOut
 from builders.data.shard_index import index_shard
 from builders.pictures import contact_sheet
 
@@ -41,6 +42,7 @@ class Inspection:
         largest: Size (width, height) of the largest image.
         broken: Error of each broken image or shard.
         sheet: Contact sheet of images evenly spread over the dataset.
+        left_out: Members of the shards that are not read, one line per kind.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Inspection:
     largest: tuple[int, int]
     broken: tuple[str, ...]
     sheet: Image.Image | None
+    left_out: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return all but the contact sheet, for JSON."""
@@ -76,7 +79,7 @@ def inspect_dataset(
     Raises:
         DataError: There is no such dataset.
     """
-    card, splits = find_dataset(str(name_or_path))
+    card, splits = find_dataset(str(name_or_path), strict=False)
     shards = [(split, shard) for split, paths in splits.items() for shard in paths]
     found = _Counts(shown)
     for done, (split, shard) in enumerate(shards, 1):
@@ -98,6 +101,7 @@ def inspect_dataset(
         largest=sides[-1],
         broken=tuple(found.broken),
         sheet=found.sheet(),
+        left_out=found.left_out.lines(),
     )
 
 
@@ -111,6 +115,7 @@ class _Counts:
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.captions = self.bytes = 0
         self.broken: list[str] = []
+        self.left_out = LeftOut()
         self._tiles: list[np.ndarray] = []
         self._every = 1
 
@@ -118,7 +123,7 @@ class _Counts:
         """Count the images of a shard."""
         try:
             self.bytes += shard.stat().st_size
-            for member in index_shard(shard, self._add_broken):
+            for member in index_shard(shard, self._add_broken, left_out=self.left_out):
                 try:
                     image = decode_image(member.read(), member.origin)
                 except DataError as error:

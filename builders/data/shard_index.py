@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.data.errors import DataError
-from builders.data.shards import IMAGES, contents, read_samples, sample_facts
+from builders.data.recognition.formats import IMAGES
+from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.members import Choice
+from builders.data.shards import contents, read_samples, sample_facts
 
 __all__ = ["Member", "index_shard"]
 
@@ -60,22 +63,27 @@ class Member:
 
 
 def index_shard(
-    path: Path, on_error: Callable[[DataError], object], names: Mapping[str, Sequence[str]] | None = None
+    path: Path,
+    on_error: Callable[[DataError], object],
+    names: Mapping[str, Sequence[str]] | None = None,
+    *,
+    choice: Choice | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[Member]:
     """Yield the images of a shard with their texts. Images are not read unless the shard is compressed.
 
     Args:
         path: Path of the shard.
-        on_error: Called with an error for each sample whose JSON is broken; the sample is skipped.
+        on_error: Called with an error for each sample whose texts are broken; the sample is skipped.
         names: JSON keys of "caption", "category" and "group"; see :func:`builders.data.shards.sample_facts`.
+        choice: Which members are the image, the caption and the label of a sample.
+        left_out: Counts the members that are not read.
 
     Raises:
-        DataError: The shard cannot be read.
+        DataError: The shard cannot be read, or it is not clear which members belong together.
     """
-    for key, parts in read_samples(path):
-        extension = next((name for name in IMAGES if name in parts), None)
-        if extension is None:
-            continue
+    for key, parts in read_samples(path, choice=choice, left_out=left_out):
+        extension = next(name for name in IMAGES if name in parts)
         try:
             facts = sample_facts(contents(key, parts), names)
         except DataError as error:

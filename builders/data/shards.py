@@ -1,7 +1,8 @@
 """Samples of webdataset shards: tar files whose members with one key form a sample.
 
-Members are grouped as webdataset does it. Its own reader is not used, because it opens ``pipe:`` addresses in a shell
-and unpickles members by their extension. Members other than images, JSON and plain text are skipped.
+Members are grouped by :mod:`builders.data.recognition.members`. The reader of webdataset is not used, because it opens
+``pipe:`` addresses in a shell and unpickles members by their extension. Members other than images, JSON and plain text
+are counted and not read.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from builders.data.errors import DataError, HostileShardError
 from builders.data.recognition.file_kinds import describe_file
 from builders.data.recognition.formats import IMAGES
+from builders.data.recognition.labels import label_text, value_text, whole_number
+from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.members import TEXTS, Choice, Name, SampleMembers, arrange, parse_name
+from builders.data.recognition.text import decode_text
+from builders.data.recognition.walk import is_hidden
 
 __all__ = ["IMAGES", "check_shard", "contents", "read_samples", "read_shard", "sample_facts"]
 
-TEXTS = ("json", "txt", "cls")
 #: JSON keys of captions and labels, in order of preference. Groups of near-duplicates have no default key, because
 #: "group" is often the name of a label.
 NAMES = {"caption": ("caption", "text", "prompt"), "category": ("category", "class", "label", "cls"), "group": ()}
@@ -55,23 +60,32 @@ def read_shard(path: Path) -> Iterator[dict[str, bytes | str]]:
         yield contents(key, parts)
 
 
-def read_samples(path: Path, *, images: bool = False) -> Iterator[tuple[str, dict[str, Part]]]:
+def read_samples(
+    path: Path, *, images: bool = False, choice: Choice | None = None, left_out: LeftOut | None = None
+) -> Iterator[tuple[str, dict[str, Part]]]:
     """Yield the key of each sample and its members by extension.
 
     Args:
         path: Path of a .tar file, compressed or not.
         images: Whether to read the content of images also where it can be read later by position.
+        choice: Which members are the image, the caption and the label of a sample.
+        left_out: Counts the members that are not read.
 
     Raises:
-        DataError: As for :func:`read_shard`.
+        DataError: As for :func:`read_shard`, or it is not clear which members belong together.
     """
-    check_shard(path)
+    left_out = LeftOut() if left_out is None else left_out
+    names = check_shard(path, left_out)
+    try:
+        samples = arrange(names, left_out, choice or Choice())
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     read = 0
     try:
         with tarfile.open(path) as tar:
             # Members of compressed archives cannot be read by position.
             compressed = not isinstance(tar.fileobj, io.BufferedReader)
-            for sample in _grouped(path, tar, images or compressed):
+            for sample in _complete(tar, samples, images or compressed):
                 read += 1
                 yield sample
     except (*_BROKEN, OSError) as error:
@@ -83,63 +97,52 @@ def contents(key: str, parts: Mapping[str, Part]) -> dict[str, bytes | str]:
     return {"__key__": key} | {name: part.content for name, part in parts.items() if part.content is not None}
 
 
-def _grouped(path: Path, tar: tarfile.TarFile, images: bool) -> Iterator[tuple[str, dict[str, Part]]]:
-    from webdataset.tariterators import base_plus_ext
-
-    key: str | None = None
-    parts: dict[str, Part] = {}
-    for info in tar:
+def _complete(
+    tar: tarfile.TarFile, samples: Sequence[SampleMembers], images: bool
+) -> Iterator[tuple[str, dict[str, Part]]]:
+    """Yield each sample once all of its members are read."""
+    places = {index: (sample, extension) for sample in samples for extension, index in sample.members.items()}
+    found: dict[int, dict[str, Part]] = {}
+    for index, info in enumerate(tar):
         tar.members = []  # type: ignore[attr-defined]  # it would keep every header
-        this, extension = base_plus_ext(info.name)
-        if not info.isreg() or not _is_known(info.name) or _META.match(info.name) or this is None:
+        if index not in places:
             continue
-        extension = extension.lower()
-        if this != key:
-            if key is not None:
-                yield key, parts
-            key, parts = this, {}
-        if extension in parts:
-            raise DataError(f"{path}: {info.name}: there are two members of this name")
+        sample, extension = places.pop(index)
         content = None
         if images or extension in TEXTS or info.issparse():
             stream = tar.extractfile(info)
             assert stream is not None
             content = stream.read()
+        parts = found.setdefault(id(sample), {})
         parts[extension] = Part(info.offset_data, info.size, content)
-    if key is not None:
-        yield key, parts
+        if len(parts) == len(sample.members):
+            # Members in one order, whatever their order in the file.
+            del found[id(sample)]
+            yield sample.key, parts
 
 
-def _is_known(name: str) -> bool:
-    """Return whether the extension of a member is read."""
-    return name.rpartition(".")[2].lower() in (*IMAGES, *TEXTS)
+def check_shard(path: Path, left_out: LeftOut | None = None) -> list[Name]:
+    """Check the headers of a shard before anything is read into memory, and return the names of its images and texts.
 
-
-def check_shard(path: Path) -> None:
-    """Check the headers of a shard before anything is read into memory.
+    Args:
+        path: Path of a .tar file, compressed or not.
+        left_out: Counts links, devices, and members of other types.
 
     Raises:
         DataError: As for :func:`read_shard`.
     """
     if not path.is_file():
         raise DataError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    left_out = LeftOut() if left_out is None else left_out
     try:
         with tarfile.open(path) as tar:
-            count = 0
-            while (member := tar.next()) is not None:
-                count += 1
-                tar.members = []  # type: ignore[attr-defined]  # it would keep every header
-                if count > MAX_MEMBERS:
-                    raise DataError(f"{path}: more than {MAX_MEMBERS:,} members")
-                if member.name.startswith("/") or ".." in member.name.split("/"):
-                    raise HostileShardError(f"{path}: unsafe member name {member.name!r}")
-                if member.isreg() and _is_known(member.name) and member.size > MAX_MEMBER:
-                    raise DataError(f"{path}: {member.name} has {member.size:,} bytes; the limit is {MAX_MEMBER:,}")
+            names = list(_names(path, tar, left_out))
             # tarfile takes a truncated header for the end; a whole archive ends in a block of zeros.
             assert tar.fileobj is not None
             tar.fileobj.seek(tar.offset)
             if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise DataError(f"{path}: the tar file is cut off")
+            return names
     except tarfile.ReadError as error:
         cut_off = "unexpected end" in str(error)
         raise DataError(
@@ -149,6 +152,31 @@ def check_shard(path: Path) -> None:
         raise DataError(f"{path}: the tar file is broken: {error}") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
+
+
+def _names(path: Path, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[Name]:
+    """Yield the names of images and texts, after checking each member."""
+    count = 0
+    while (member := tar.next()) is not None:
+        count += 1
+        tar.members = []  # type: ignore[attr-defined]  # it would keep every header
+        if count > MAX_MEMBERS:
+            raise DataError(f"{path}: more than {MAX_MEMBERS:,} members")
+        if member.name.startswith("/") or ".." in member.name.split("/"):
+            raise HostileShardError(f"{path}: unsafe member name {member.name!r}")
+        if member.isdir() or _META.match(member.name) or is_hidden(member.name.removeprefix("./")):
+            continue
+        if not member.isreg():
+            left_out.add("links" if member.issym() or member.islnk() else "pipes and devices", member.name)
+            continue
+        name = parse_name(count - 1, member.name)
+        if name is None or name.suffix not in (*IMAGES, *TEXTS):
+            kind = f".{name.suffix} members" if name is not None else "members without an extension"
+            left_out.add(kind, member.name, minor=True)
+            continue
+        if member.size > MAX_MEMBER:
+            raise DataError(f"{path}: {member.name} has {member.size:,} bytes; the limit is {MAX_MEMBER:,}")
+        yield name
 
 
 def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
@@ -162,25 +190,57 @@ def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence
         names: JSON keys of "caption", "category" and "group". Default: ``NAMES``.
 
     Raises:
-        DataError: The ``.json`` is not a JSON mapping.
+        DataError: The ``.json`` is not a JSON mapping, a caption is a list, a label is infinite, or a text is not
+            UTF-8.
     """
     key = str(sample["__key__"])
+    where = f"sample {key!r}"
     names = names or NAMES
+    facts = _json_facts(sample, where)
+
+    def member(extension: str) -> str:
+        content = sample.get(extension, b"")
+        assert isinstance(content, bytes)
+        return decode_text(content, f"{where}: .{extension}").strip()
+
+    caption = _first_text(facts, names["caption"], where, "caption")
+    category = _first_label(facts, names["category"], where)
+    group = next((text for name in names["group"] if (text := value_text(facts.get(name)))), "")
+    return {
+        "caption": member("txt") if caption is None else caption,
+        "category": whole_number(member("cls")) if category is None else category,
+        "group": group or key,
+    }
+
+
+def _json_facts(sample: Mapping[str, bytes | str], where: str) -> dict[str, Any]:
     try:
         facts = json.loads(sample.get("json", b"{}"))
     except (ValueError, RecursionError):
-        raise DataError(f"sample {key!r}: its .json is not JSON") from None
+        raise DataError(f"{where}: its .json is not JSON") from None
     if not isinstance(facts, dict):
-        raise DataError(f"sample {key!r}: its .json is not a mapping")
+        raise DataError(f"{where}: its .json is not a mapping")
+    return facts
 
-    def text(kind: str, extension: str) -> str:
-        found = next((facts[name] for name in names[kind] if isinstance(facts.get(name), (str, int))), None)
-        if found is not None:
-            # JSON can contain lone surrogates, which cannot be encoded as UTF-8.
-            return str(found).encode("utf-8", "replace").decode()
-        member = sample.get(extension, b"")
-        assert isinstance(member, bytes)
-        return member.decode("utf-8", "replace").strip()
 
-    category = text("category", "cls")
-    return {"caption": text("caption", "txt"), "category": category, "group": text("group", "") or key}
+def _first_text(facts: Mapping[str, Any], names: Sequence[str], where: str, kind: str) -> str | None:
+    """Return the first text of some JSON keys; None if none of them has a value."""
+    odd = None
+    for name in names:
+        text = value_text(facts.get(name))
+        if text is None:
+            odd = odd or name
+        elif facts.get(name) is not None:
+            return text
+    if odd is not None:
+        raise DataError(f"{where}: {odd!r} is a list or a mapping; a {kind} must be one text")
+    return None
+
+
+def _first_label(facts: Mapping[str, Any], names: Sequence[str], where: str) -> str | None:
+    """Return the first label of some JSON keys. Lists are skipped: "class" may have another meaning."""
+    for name in names:
+        text = label_text(facts.get(name), where)
+        if text is not None and facts.get(name) is not None:
+            return text
+    return None

@@ -22,14 +22,18 @@ class LeftOut:
     Attributes:
         counts: Number of names by kind.
         examples: The first names by kind.
+        minor: Kinds that are counted but cause no warning in training, such as types of files that hold no images.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    minor: set[str] = field(default_factory=set)
 
-    def add(self, kind: str, name: str, count: int = 1) -> None:
+    def add(self, kind: str, name: str, *, minor: bool = False) -> None:
         """Count a name of a kind."""
-        self.counts[kind] = self.counts.get(kind, 0) + count
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        if minor:
+            self.minor.add(kind)
         shown = self.examples.setdefault(kind, [])
         if len(shown) < NAMED:
             shown.append(name.encode("utf-8", "backslashreplace").decode())
@@ -41,10 +45,12 @@ class LeftOut:
             for name in names:
                 self.add(kind, name)
             self.counts[kind] += count - len(names)
+        self.minor |= other.minor
 
-    def lines(self) -> tuple[str, ...]:
-        """Return a line per kind: ``links: 3 (a, b, c)``."""
-        return tuple(_line(kind, count, self.examples) for kind, count in self.counts.items())
+    def lines(self, *, minor: bool = True) -> tuple[str, ...]:
+        """Return a line per kind: ``links: 3 (a, b, c)``; minor kinds only if asked for."""
+        kinds = (kind for kind in self.counts if minor or kind not in self.minor)
+        return tuple(_line(kind, self.counts[kind], self.examples) for kind in kinds)
 
     def __bool__(self) -> bool:
         return bool(self.counts)

@@ -184,8 +184,8 @@ PIXEL = encode(Image.new("RGB", (8, 8)))
     ("members", "message"),
     [
         ([("a.json", b"{}")], "no images in its all split"),
-        ([("a.png", b"")], "a.png: not a PNG, WebP, JPEG or GIF image"),
-        ([("a.png", b"BM" + b"\0" * 50)], "not a PNG"),
+        ([("a.png", b"")], "a.png: not a PNG, WebP, JPEG, GIF, AVIF, TIFF, BMP, JPEG 2000 or PPM image"),
+        ([("a.png", b"BM" + b"\0" * 50)], "a.png: broken image"),
         ([("a.png", PIXEL[:48])], "a.png: broken image"),
         ([("a.png", bomb())], "a.png: 10000x10000 pixels; the limit is 64 megapixels"),
         ([("a.png", PIXEL), ("a.json", b"{")], "'a': its .json is not JSON"),

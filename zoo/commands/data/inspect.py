@@ -74,6 +74,7 @@ def _table(found: Inspection) -> Table:
         "captions": f"{found.captions:,}",
         "classes": ", ".join(f"{name or 'none'} ({count:,})" for name, count in found.classes.items()),
         "broken": f"{len(found.broken):,}",
+        "left out": "; ".join(found.left_out),
     }
     for title, text in rows.items():
         if text:
