@@ -11,10 +11,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
-from builders.data.errors import DataError
+from builders.data.errors import DataError, EmptySplitError, HostileShardError
 from builders.data.recognition.file_kinds import PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
 from builders.data.recognition.formats import SHARDS, extension_of
+from builders.data.recognition.left_out import LeftOut
 from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.addresses import shown_address
@@ -115,7 +116,7 @@ def find_dataset(
     if (path / PLAN).is_file():
         raise DataError(f"{path}: this pack is not finished; run the same zoo data pack command to resume it")
     shards = _shards(path, str(name_or_path), fetch)
-    return _card_of(Path(shown_address(str(name_or_path))), shards), {"all": shards}
+    return _card_of(Path(shown_address(str(name_or_path))), shards, strict), {"all": shards}
 
 
 def _packaged() -> Path:
@@ -157,15 +158,30 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
     )
 
 
-def _card_of(path: Path, shards: tuple[Path, ...]) -> DatasetCard:
-    """Return a card for shards without one; the classes are the labels of their samples."""
-    found = set()
+def _card_of(path: Path, shards: tuple[Path, ...], strict: bool) -> DatasetCard:
+    """Return a card for shards without one; the classes are the labels of their samples.
+
+    Broken samples and a few broken shards are reported when images are read.
+    """
+    found: set[str] = set()
+    errors: list[DataError] = []
+    left_out = LeftOut()
+    samples = 0
     for shard in shards:
-        # Broken samples and shards are reported when images are read.
-        with contextlib.suppress(DataError):
-            for key, parts in read_samples(shard):
+        try:
+            for key, parts in read_samples(shard, left_out=left_out):
+                samples += 1
                 with contextlib.suppress(DataError):
                     found.add(sample_facts(contents(key, parts))["category"])
+        except DataError as error:
+            errors.append(error)
+    if not samples:
+        lines = "".join(f"; left out {line}" for line in left_out.lines())
+        errors.append(EmptySplitError(f"{path}: no images in its shard{'s' * (len(shards) != 1)}{lines}"))
+    hostile = (error for error in errors if isinstance(error, HostileShardError))
+    fatal = next(hostile, None if samples else errors[0])
+    if strict and fatal is not None:
+        raise fatal
     name = path.name.partition(".")[0] or path.resolve().name
     card = DatasetCard(name=name, classes=sort_classes(found))
     card._from_labels = True

@@ -110,7 +110,7 @@ class ErrorBudget:
                 plural = "s" if len(errors) > 1 else ""
                 text = f"{self.name}: skipped {len(errors)} broken {what}{plural}: {_listed(errors)}"
                 warnings.warn(text, BrokenDataWarning, stacklevel=3)
-        if lines := self.left_out.lines(minor=False):
+        if good and (lines := self.left_out.lines(minor=False)):
             warnings.warn(f"{self.name}: left out {'; '.join(lines)}", LeftOutWarning, stacklevel=3)
 
 

@@ -11,15 +11,13 @@ from torch import Tensor
 
 from builders.data.decoding import decode_image, fit
 from builders.data.errors import DataError
+from builders.data.recognition.folder_kind import SAMPLES, check_levels
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOutWarning
 from builders.data.recognition.walk import walk
 from builders.files import read_regular
 
 __all__ = ["SAMPLES", "find_images", "read_images"]
-
-#: File in a folder of samples at several resolutions.
-SAMPLES = "samples.json"
 
 
 def find_images(folder: str | Path) -> tuple[Path, ...]:
@@ -31,10 +29,7 @@ def find_images(folder: str | Path) -> tuple[Path, ...]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    if (folder / SAMPLES).is_file():
-        levels = [child.name for child in sorted(folder.iterdir()) if child.is_dir()]
-        example = f", such as {folder / levels[-1]}" if levels else ""
-        raise DataError(f"{folder}: holds samples at several resolutions; give the folder of one level{example}")
+    check_levels(folder)
     walked = walk(folder)
     found = tuple(folder / name for name in walked.files if extension_of(name) in IMAGES)
     if not found:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from builders.data.errors import DataError
 from builders.data.packing.edm import EDM, edm_labels
-from builders.data.packing.layout import Layout, Listing, Recognised, clean
+from builders.data.packing.layout import Layout, Listing, Recognised, clean, listed
 from builders.data.packing.source import PackError, Source
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
@@ -81,7 +81,7 @@ def recognise_images(listing: Listing, label: str | None = None) -> Recognised:
     captions = sum(bool(source.caption) for source in sources)
     layout = Layout(
         kind=f"{listing.name}: folder of {len(images):,} image{'s' * (len(images) != 1)}",
-        labels=f"{labels.text} ({_listed(classes)})" if classes else labels.text if labels.by_path is not None else "",
+        labels=f"{labels.text} ({listed(classes)})" if classes else labels.text if labels.by_path is not None else "",
         captions=f"text files ({captions:,})" if captions else "",
         splits=tuple(
             f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split
@@ -144,7 +144,7 @@ def find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) -
     if _are_shards(listing, paths, folders):
         return FolderLabels("", {})
     raise PackError(
-        f"{listing.name}: the folders {_listed(sorted(folders))} look like numbers of shards, which are no labels. If "
+        f"{listing.name}: the folders {listed(sorted(folders))} look like numbers of shards, which are no labels. If "
         f"they are labels, add --label {FOLDER}; if not, move the images into one folder or list them in a CSV file"
     )
 
@@ -180,7 +180,3 @@ def _with_caption(listing: Listing, source: Source, name: str, texts: Mapping[tu
         return replace(source, problem=str(error))
     except OSError as error:
         return replace(source, problem=f"{listing.name}/{text}: {error.strerror or error}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... {names[-1]}" if len(names) > 5 else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.walk import walk
 from builders.files import read_regular
 
-__all__ = ["Layout", "Listing", "Recognised", "clean", "list_folder"]
+__all__ = ["Layout", "Listing", "Recognised", "clean", "list_folder", "listed"]
 
 #: Largest size of a text beside an image in bytes.
 MAX_TEXT = 2**26
@@ -82,6 +82,11 @@ def list_folder(folder: Path) -> Listing:
 def clean(text: str) -> str:
     """Return a text without lone surrogates (from file names that are not UTF-8), which JSON and YAML cannot hold."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for messages, the first five and the last one."""
+    return ", ".join(names[:5]) + (f", ... {names[-1]}" if len(names) > 5 else "")
 
 
 def _read(folder: Path, name: str) -> bytes:

@@ -7,41 +7,63 @@ from pathlib import Path
 
 from builders.data.dataset_card import CARD, find_dataset, list_datasets
 from builders.data.errors import DataError
-from builders.data.packing.layout import Layout, Recognised, clean
+from builders.data.packing.layout import Layout, Recognised, clean, listed
 from builders.data.packing.source import PackError, Source
+from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.members import Choice
 from builders.data.shard_index import index_shard
+from builders.data.shards import NAMES
 
 __all__ = ["recognise_shards"]
 
 
-def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]]) -> Recognised:
+def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice: Choice | None = None) -> Recognised:
     """Return the images of a dataset.
 
     Args:
         given: Dataset, as for :func:`builders.data.dataset_card.find_dataset`.
         columns: JSON keys of "caption", "label" and "group", in order of preference.
+        choice: Which members are the image, the caption and the label of a sample, if they are named.
 
     Raises:
         DataError: There is no such dataset, or a shard cannot be packed.
     """
-    _, splits = find_dataset(given)
+    _, splits = find_dataset(given, strict=False)
     has_card = given in list_datasets() or (Path(given) / CARD).is_file()
     groups = columns["group"] or (("group",) if has_card else ())
     names = {"caption": columns["caption"], "category": columns["label"], "group": groups}
+    # A member that is named holds the usual keys.
+    names |= {kind: NAMES[kind] for kind in ("caption", "category") if names[kind][0].endswith(".json")}
     shards = [shard for paths in splits.values() for shard in paths]
-    sources = tuple(source for number, shard in enumerate(shards) for source in _members(number, shard, names))
-    return Recognised(sources, Layout(f"{given}: {len(shards):,} shards of {len(sources):,} images"))
+    left_out = LeftOut()
+    sources = tuple(
+        source for number, shard in enumerate(shards) for source in _members(number, shard, names, choice, left_out)
+    )
+    if not sources:
+        called = f" that is called {choice.image!r}" if choice and choice.image else ""
+        raise PackError(f"{given}: no image{called} in its shards{''.join(f'; {line}' for line in left_out.lines())}")
+    classes = sorted({source.category for source in sources} - {""})
+    captions = sum(bool(source.caption) for source in sources)
+    layout = Layout(
+        kind=f"{given}: {len(shards):,} shard{'s' * (len(shards) != 1)} of {len(sources):,} samples",
+        labels=f"in the shards ({listed(classes)})" if classes else "",
+        captions=f"in the shards ({captions:,})" if captions else "",
+        left_out=left_out.lines(),
+    )
+    return Recognised(sources, layout)
 
 
-def _members(number: int, shard: Path, names: Mapping[str, tuple[str, ...]]) -> list[Source]:
+def _members(
+    number: int, shard: Path, names: Mapping[str, tuple[str, ...]], choice: Choice | None, left_out: LeftOut
+) -> list[Source]:
     found = []
     errors: list[DataError] = []
-    for member in index_shard(shard, errors.append, names):
+    for member in index_shard(shard, errors.append, names, choice=choice, left_out=left_out):
         if member.content is not None:
             raise PackError(f"{shard}: compressed shards cannot be packed again; decompress them first")
         key, _, extension = member.name.rpartition(".")
         group = clean(member.group) if member.group != member.key else ""
-        facts = (member.caption, member.category, group, member.offset, member.size)
+        facts = (clean(member.caption), clean(member.category), group, member.offset, member.size)
         found.append(Source(clean(f"{number:05d}/{key}"), str(shard), extension.lower(), *facts))
     # The dot keeps these keys apart from those of members.
     return found + [

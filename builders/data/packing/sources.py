@@ -16,6 +16,7 @@ from builders.data.packing.table_files import TABLES, recognise_metadata, recogn
 from builders.data.packing.zip_files import list_zip
 from builders.data.recognition.folder_kind import folder_kind
 from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.members import Choice
 from builders.data.tables.columns import CAPTIONS, LABELS
 
 __all__ = ["PackError", "Source", "find_sources", "recognise"]
@@ -106,6 +107,7 @@ def _recognise(
             "label": (name,) if (name := asked["label"]) else LABELS,
             "group": (name,) if (name := asked["group"]) else (),
         },
+        Choice(asked["image"], asked["caption"], asked["label"]),
     )
 
 

@@ -9,17 +9,33 @@ from builders.data.errors import DataError
 from builders.data.recognition.formats import IMAGES, SHARDS, extension_of
 from builders.data.recognition.walk import is_hidden, walk
 
-__all__ = ["folder_kind"]
+__all__ = ["SAMPLES", "check_levels", "folder_kind"]
+
+#: File in a folder of samples at several resolutions.
+SAMPLES = "samples.json"
+
+
+def check_levels(folder: Path) -> None:
+    """Check that a folder does not hold samples at several resolutions.
+
+    Raises:
+        DataError: It does.
+    """
+    if (folder / SAMPLES).is_file():
+        levels = [child.name for child in sorted(folder.iterdir()) if child.is_dir()]
+        example = f", such as {folder / levels[-1]}" if levels else ""
+        raise DataError(f"{folder}: holds samples at several resolutions; give the folder of one level{example}")
 
 
 def folder_kind(folder: Path) -> Literal["shards", "images"]:
     """Return what a folder is read as: a ``dataset.yaml`` or shards, or a folder of images.
 
     Raises:
-        DataError: The folder holds shards and images.
+        DataError: The folder holds shards and images, or samples at several resolutions.
     """
     if any((folder / name).exists() for name in ("dataset.yaml", ".pack.json")):
         return "shards"
+    check_levels(folder)
     shards = sorted(
         child.name for child in folder.iterdir() if child.name.endswith(SHARDS) and not is_hidden(child.name)
     )

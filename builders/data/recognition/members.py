@@ -130,6 +130,7 @@ def _groups(names: Sequence[Name], left_out: LeftOut) -> list[list[Name]]:
     by_base: dict[str, list[list[Name]]] = defaultdict(list)
     for base, neighbours in groupby(names, key=lambda name: name.base):
         run = list(neighbours)
+        _check_unique(run)
         if not any(name.is_image for name in run):
             texts += run
         elif by_base[base] and _continues(by_base[base][-1], run):
@@ -150,10 +151,14 @@ def _groups(names: Sequence[Name], left_out: LeftOut) -> list[list[Name]]:
         else:
             left_out.add(ORPHANS, text.path)
     for group in groups:
-        twice = next((path for path, count in Counter(name.path for name in group).items() if count > 1), None)
-        if twice is not None:
-            raise DataError(f"{twice}: there are two members of this name")
+        _check_unique(group)
     return groups
+
+
+def _check_unique(group: Sequence[Name]) -> None:
+    twice = next((path for path, count in Counter(name.path for name in group).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{twice}: there are two members of this name")
 
 
 def _continues(group: Sequence[Name], run: Sequence[Name]) -> bool:
@@ -211,7 +216,7 @@ def _samples(group: Sequence[Name], images: Sequence[Name], choice: Choice, left
         chosen = choice.image not in (None, ALL)
         samples.append(SampleMembers(image.base if chosen else image.key, members))
     rest = [text for text in texts if text.place not in used]
-    if rest and len(images) == 1 and images[0].middle and not used:
+    if rest and len(images) == 1 and images[0].middle and not used and choice.image != ALL:
         names = ", ".join(text.extension for text in rest)
         raise DataError(
             f"{images[0].path}: has no text of its name, but there are texts of its key ({names}); choose one with "

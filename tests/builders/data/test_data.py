@@ -183,7 +183,7 @@ PIXEL = encode(Image.new("RGB", (8, 8)))
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("a.json", b"{}")], "no images in its all split"),
+        ([("a.json", b"{}")], "no images in its shard; left out texts without an image: 1"),
         ([("a.png", b"")], "a.png: not a PNG, WebP, JPEG, GIF, AVIF, TIFF, BMP, JPEG 2000 or PPM image"),
         ([("a.png", b"BM" + b"\0" * 50)], "a.png: broken image"),
         ([("a.png", PIXEL[:48])], "a.png: broken image"),

@@ -296,6 +296,7 @@ def known(name):
 NAMES = ["a", "b", ".h", "a.b", "d/a", "d.e/a", "__m__/a", "__a__", "./a"]
 
 
+@pytest.mark.filterwarnings("ignore::builders.data.recognition.left_out.LeftOutWarning")
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
