@@ -224,13 +224,13 @@ def _json_facts(sample: Mapping[str, bytes | str], where: str) -> dict[str, Any]
 
 
 def _first_text(facts: Mapping[str, Any], names: Sequence[str], where: str, kind: str) -> str | None:
-    """Return the first text of some JSON keys; None if none of them has a value."""
+    """Return the first text of some JSON keys that is not empty; None if there is none."""
     odd = None
     for name in names:
         text = value_text(facts.get(name))
         if text is None:
             odd = odd or name
-        elif facts.get(name) is not None:
+        elif text.strip():
             return text
     if odd is not None:
         raise DataError(f"{where}: {odd!r} is a list or a mapping; a {kind} must be one text")
@@ -238,9 +238,9 @@ def _first_text(facts: Mapping[str, Any], names: Sequence[str], where: str, kind
 
 
 def _first_label(facts: Mapping[str, Any], names: Sequence[str], where: str) -> str | None:
-    """Return the first label of some JSON keys. Lists are skipped: "class" may have another meaning."""
+    """Return the first label of some JSON keys that is not empty; lists are skipped."""
     for name in names:
         text = label_text(facts.get(name), where)
-        if text is not None and facts.get(name) is not None:
+        if text is not None and text.strip():
             return text
     return None

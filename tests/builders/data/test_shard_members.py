@@ -182,6 +182,18 @@ def test_labels_of_json(tmp_path, text, expected):
     assert [member.category for member in index_shard(path, pytest.fail)] == [expected]
 
 
+@pytest.mark.parametrize("empty", ['""', '"  "', "null", "NaN"])
+def test_an_empty_field_hides_no_other(tmp_path, empty):
+    text = f'{{"caption": {empty}, "text": "a", "category": {empty}, "cls": 3}}'
+    path = shard(tmp_path, "0.png", "0.json", **{"0.json": text.encode()})
+    assert [(m.caption, m.category) for m in index_shard(path, pytest.fail)] == [("a", "3")]
+    text = f'{{"caption": {empty}, "label": {empty}}}'
+    path = shard(
+        tmp_path, "0.png", "0.json", "0.txt", "0.cls", **{"0.json": text.encode(), "0.txt": b"b", "0.cls": b"4"}
+    )
+    assert [(m.caption, m.category) for m in index_shard(path, pytest.fail)] == [("b", "4")]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
