@@ -14,9 +14,10 @@ from specs.errors import Problems, UnknownName, fail, quote
 from specs.graph import EntryGraph
 from specs.library import list_names
 from specs.passes.expand import expand
-from specs.passes.resolve import Resolved, resolve
+from specs.passes.resolve import Resolved, resolve, resolve_variant
 from specs.schemas.entry import EntrySpec
-from specs.syntax.merge import drop
+from specs.syntax.mending import validate_mended
+from specs.syntax.merge import drop, is_null
 from specs.syntax.overrides import apply_overrides
 from specs.syntax.validation import validate_into
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, parse_text
@@ -30,7 +31,12 @@ __all__ = [
     "load_mapping",
     "load_spec",
     "load_text",
+    "load_variant",
 ]
+
+
+#: Keys whose values the structure of a network does not depend on.
+HARMLESS = frozenset({"summary", "process", "depth", "attention", "repeat", "normalize_input"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,20 @@ def load_text(
     return _finish(resolve(parse_text(text, filename), folders), overrides)
 
 
+def load_variant(reference: Path | Tree, name: str, *, search: Sequence[Path] | None = None) -> Loaded:
+    """Load a variant that a file or a parsed text declares.
+
+    Args:
+        reference: Path of the file, or its tree.
+        name: Name of the variant.
+        search: Folders in which names are looked up; default those of ``ZOO_PATH`` and the packaged one.
+
+    Raises:
+        SpecError: The variant has errors.
+    """
+    return _finish(resolve_variant(reference, name, library.folders() if search is None else search), ())
+
+
 def load_mapping(mapping: PlainMapping[str, Any], filename: str = "<mapping>") -> Loaded:
     """Load an entry from dicts, lists and scalars.
 
@@ -124,14 +144,33 @@ def _finish(resolved: Resolved, overrides: Sequence[str]) -> Loaded:
     problems = Problems()
     tree = drop(apply_overrides(resolved.tree, overrides), "variants")
     _check_null(tree, problems)
+    if problems:
+        # Values are checked too, but keys whose value is missing are reported once.
+        problems.extend(problem for problem in _schema_problems(_without_null(tree)) if problem.code != "missing-key")
+        problems.raise_if_any(resolved.reached)
+    spec, mended = validate_mended(EntrySpec, tree, problems, "an entry", HARMLESS)
+    graph = None
+    if spec is not None:
+        assert isinstance(mended, Mapping)
+        further = Problems()
+        graph = expand(spec, mended, further)
+        problems.extend(further)
     problems.raise_if_any(resolved.reached)
-    spec = validate_into(EntrySpec, tree, problems)
-    problems.raise_if_any(resolved.reached)
-    assert spec is not None
-    graph = expand(spec, tree, problems)
-    problems.raise_if_any(resolved.reached)
-    assert graph is not None
+    assert spec is not None and graph is not None
     return Loaded(spec, graph, resolved.sources, resolved.notes)
+
+
+def _schema_problems(tree: Tree) -> Problems:
+    problems = Problems()
+    validate_into(EntrySpec, tree, problems)
+    return problems
+
+
+def _without_null(tree: Tree) -> Tree:
+    if not isinstance(tree, Mapping):
+        return tree
+    entries = {key: entry._replace(value=_without_null(entry.value)) for key, entry in tree.entries.items()}
+    return Mapping({key: entry for key, entry in entries.items() if not is_null(entry.value)}, tree.position)
 
 
 def _check_null(tree: Tree, problems: Problems, key: str = "") -> None:

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from specs.errors import Problems, UnknownName, did_you_mean, fail, quote
+from specs.errors import Problems, SpecError, UnknownName, did_you_mean, fail, quote
 from specs.graph import EntryGraph
 from specs.library import find_file, is_path, list_files, placed_beside
 from specs.load import load_entry
 from specs.public_names import offer
 from specs.schemas.recipe import PhaseSpec, Recipe
+from specs.syntax.mending import validate_mended
 from specs.syntax.merge import drop, merge
 from specs.syntax.overrides import apply_overrides
-from specs.syntax.validation import check_name, validate
-from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, parse
+from specs.syntax.validation import check_name
+from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, parse, value_at
 
 __all__ = [
     "NoClasses",
@@ -30,6 +31,8 @@ __all__ = [
 
 __getattr__ = offer(__name__)
 
+#: Keys whose values are not checked against the entry.
+HARMLESS = frozenset(Recipe.model_fields) - {"entry", "loss", "drop", "phases", "initialise", "classes"}
 #: Keys that a recipe does not inherit from the recipe it extends.
 _OWN = ("name", "summary")
 
@@ -73,16 +76,42 @@ def recipe_of_tree(
 ) -> tuple[Recipe, EntryGraph]:
     """Check a recipe's tree with overrides, and return it with the graph of its entry; see :func:`load_recipe`."""
     tree = apply_overrides(tree, overrides)
-    recipe = validate(Recipe, tree, "a recipe")
-    recipe = recipe.map_paths(lambda text, keys: _placed(text, keys, locate(tree, *keys).file))
-    try:
-        graph = recipe_graph(recipe, search=search)
-    except UnknownName as error:
-        raise fail("unknown-entry", str(error), locate(tree, "entry")) from None
-    except NoClasses as error:
-        raise fail("conflict", str(error), locate(tree, "classes")) from None
-    _Checker(recipe, graph, tree).check()
+    problems = Problems()
+    recipe, mended = validate_mended(Recipe, tree, problems, "a recipe", HARMLESS)
+    if recipe is not None:
+        recipe = recipe.map_paths(lambda text, keys: _placed(text, keys, locate(mended, *keys).file))
+    graph = _graph(recipe, mended, problems, search)
+    if recipe is not None and graph is not None:
+        _Checker(recipe, graph, mended, problems).check()
+    problems.raise_if_any()
+    assert recipe is not None and graph is not None
     return recipe.model_copy(update={"evaluation": recipe.evaluation.fitted(graph.process.steps)}), graph
+
+
+def _graph(recipe: Recipe | None, tree: Tree, problems: Problems, search: Sequence[Path] | None) -> EntryGraph | None:
+    """Return the graph of a recipe's entry, or None if there is none or, beside other problems, it has errors.
+
+    Args:
+        recipe: The recipe, or None if it has errors; then its entry is looked up all the same.
+        tree: Tree of the recipe.
+        problems: Receives all errors.
+        search: Folders in which the entry is looked up.
+    """
+    written = value_at(tree, "entry")
+    try:
+        if recipe is not None:
+            return recipe_graph(recipe, search=search)
+        if isinstance(written, Scalar) and isinstance(written.value, str):
+            load_entry(_placed(written.value, ("entry",), written.position.file), search=search)
+    except UnknownName as error:
+        problems.add("unknown-entry", str(error), locate(tree, "entry"))
+    except NoClasses as error:
+        problems.add("conflict", str(error), locate(tree, "classes"))
+    except SpecError as error:
+        if not problems:
+            raise  # with the references through which its file was reached
+        problems.extend(error.problems)
+    return None
 
 
 class NoClasses(ValueError):
@@ -156,18 +185,14 @@ class _Checker:
         recipe: The recipe.
         graph: Graph of its entry.
         tree: Tree that the recipe was read from, for positions.
+        problems: Receives all errors.
     """
 
-    def __init__(self, recipe: Recipe, graph: EntryGraph, tree: Tree) -> None:
-        self.recipe, self.graph, self.tree = recipe, graph, tree
-        self.problems = Problems()
+    def __init__(self, recipe: Recipe, graph: EntryGraph, tree: Tree, problems: Problems) -> None:
+        self.recipe, self.graph, self.tree, self.problems = recipe, graph, tree, problems
 
     def check(self) -> None:
-        """Check that levels exist, are trained from the inside out and have enough rows.
-
-        Raises:
-            SpecError: All errors.
-        """
+        """Check that levels exist, are trained from the inside out and have enough rows."""
         for label in self.recipe.loss.levels:
             self.is_level(label, "loss", "levels", label, key=True)
         drop = self.recipe.drop
@@ -179,7 +204,6 @@ class _Checker:
         for name, phase in self.recipe.phases.items():
             self.check_phase(name, phase, before)
             before = phase.train if phase.train in self.graph.labels else before
-        self.problems.raise_if_any()
 
     def error(self, code: str, message: str, *path: str | int, key: bool = False) -> None:
         """Record an error at ``path``."""

@@ -41,18 +41,20 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
         return None
     for level, own in zip(levels, trees, strict=True):
         _check_keys(level, own, innermost.inputs, problems)
-    check_nesting(levels, trees, problems)
     _check_process(spec, tree, problems)
-    if problems:
-        return None
+    before = len(problems)
+    check_nesting(levels, trees, problems)
+    nested = len(problems) == before  # else the sizes around nested levels do not fit either
     written = [_draft(level, own, problems) for level, own in zip(levels, trees, strict=True)]
-    drafts = [draft for draft in written if draft is not None]
-    if len(drafts) < len(levels):
-        return None
-    nodes = [check_level(draft, level.nest, problems) for level, draft in zip(levels, drafts, strict=True)]
-    time_width = _time_width(innermost, drafts[-1], trees[-1], problems)
+    # A level with errors does not keep the others from being checked.
+    nodes = [
+        check_level(draft, level.nest, problems) if draft is not None and nested else ()
+        for level, draft in zip(levels, written, strict=True)
+    ]
+    time_width = 0 if written[-1] is None else _time_width(innermost, written[-1], trees[-1], problems)
     _check_text(innermost, trees[-1], problems)
-    if problems:
+    drafts = [draft for draft in written if draft is not None]
+    if problems or len(drafts) < len(levels):
         return None
     text = innermost.inputs.text
     return EntryGraph(
@@ -82,7 +84,10 @@ def _level_trees(tree: Mapping) -> list[Mapping]:
 
 
 def _draft(level: LevelSpec, tree: Mapping, problems: Problems) -> LevelDraft | None:
-    return (expand_stages if level.stages is not None else expand_graph)(level, tree, problems)
+    """Return the nodes of a level, or None if it has errors, or no nodes at all, which is reported with its keys."""
+    if not level.stages and level.graph is None:
+        return None
+    return (expand_stages if level.stages else expand_graph)(level, tree, problems)
 
 
 def _time_width(level: LevelSpec, draft: LevelDraft, tree: Mapping, problems: Problems) -> int:

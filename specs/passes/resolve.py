@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Resolver:
 
     def text(self, tree: Tree) -> Mapping:
         """Resolve an entry that has no file."""
+        check_variants(_mapping(tree))
         return self.completed(_mapping(tree), self.search)
 
     def reference(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
@@ -103,7 +104,7 @@ class Resolver:
     def entry(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
         """Resolve the entry in a file, or a variant that the file declares."""
         tree = self.file(reference.path)
-        check_variants(tree)
+        check_variants(tree, reference.variant)
         base = self.completed(drop(tree, "variants"), search)
         return base if reference.variant is None else self.variant(base, tree, reference.variant, search)
 
@@ -227,13 +228,35 @@ def resolve(reference: str | Path | Tree, search: Sequence[Path]) -> Resolved:
         SpecError: The entry has errors.
     """
     resolver = Resolver(tuple(search))
-    try:
+    if isinstance(reference, Path):
+        return _resolved(resolver, lambda: resolver.path(reference))
+    if isinstance(reference, str):
+        return _resolved(resolver, lambda: resolver.name(reference))
+    return _resolved(resolver, lambda: resolver.text(reference))
+
+
+def resolve_variant(reference: Path | Tree, name: str, search: Sequence[Path]) -> Resolved:
+    """Resolve a variant that a file or a parsed text declares.
+
+    Raises:
+        SpecError: The variant has errors.
+    """
+    resolver = Resolver(tuple(search))
+
+    def variant() -> Mapping:
         if isinstance(reference, Path):
-            tree = resolver.path(reference)
-        elif isinstance(reference, str):
-            tree = resolver.name(reference)
-        else:
-            tree = resolver.text(reference)
+            return resolver.reference(Reference(reference, name), (reference.parent, *resolver.search))
+        tree = _mapping(reference)
+        check_variants(tree, name)
+        base = resolver.completed(drop(tree, "variants"), resolver.search)
+        return resolver.variant(base, tree, name, resolver.search)
+
+    return _resolved(resolver, variant)
+
+
+def _resolved(resolver: Resolver, run: Callable[[], Mapping]) -> Resolved:
+    try:
+        tree = run()
     except SpecError as error:
         problems = Problems()
         problems.extend(error.problems)

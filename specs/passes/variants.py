@@ -13,10 +13,14 @@ from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree, value_at
 __all__ = ["check_variants", "multiply"]
 
 
-def check_variants(tree: Mapping) -> None:
+def check_variants(tree: Mapping, only: str | None = None) -> None:
     """Check that every variant of a file is a mapping with an entry's keys or ``multiply``.
 
     Values are checked when the variant is loaded.
+
+    Args:
+        tree: Tree of the file.
+        only: Name of the one variant to check. Default: all.
 
     Raises:
         SpecError: A variant has another form or an unknown key.
@@ -29,6 +33,8 @@ def check_variants(tree: Mapping) -> None:
     problems = Problems()
     fields = sorted({*EntrySpec.model_fields, "multiply"} - {"name"})
     for name, entry in variants.entries.items():
+        if only not in (None, name):
+            continue
         if not NAME.fullmatch(name):
             message = f"variant {quote(name)}: use letters, digits, '-', '_' and '.', a letter or digit first"
             problems.add("bad-name", message, entry.key)

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from specs.errors import CODES, Position, Problems, did_you_mean, fail, quote
 from specs.syntax.yaml_tree import Mapping, Scalar, Sequence, Tree, locate, plain
 
-__all__ = ["check_name", "validate", "validate_into"]
+__all__ = ["check_name", "model_at", "validate", "validate_into"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[Any, ...]
@@ -189,7 +189,7 @@ def _position(detail: ErrorDetails, tree: Tree) -> Position:
 
 def _fields_hint(name: str, model: type[BaseModel], path: Path) -> str:
     """Suggest the most similar field of the model at ``path``, or list all fields if there are few."""
-    owner = _model_at(model, path)
+    owner = model_at(model, path)
     if owner is None:
         return ""
     fields = [field.alias or key for key, field in owner.model_fields.items()]
@@ -202,7 +202,7 @@ def _choice_hint(value: Any, expected: str) -> str:
     return did_you_mean(value, choices) if isinstance(value, str) else ""
 
 
-def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+def model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
     """Return the model at ``path``, found through annotations; keys of dicts are skipped."""
     current: type[BaseModel] | None = model
     for part in path:

@@ -74,7 +74,7 @@ def test_a_file_named_like_an_alias_wins(folder):
 
 def test_a_renamed_entry_on_the_command_line(folder, cli):
     code, out, err = cli("check", "old")
-    assert code == 0 and "OK new" in out
+    assert code == 0 and "OK entry new" in out
     assert err == "warning: entry 'old' is now 'new'; the old name will be removed\n"
 
 

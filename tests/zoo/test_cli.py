@@ -118,8 +118,8 @@ def test_check(zoo_command):
     result = zoo_command("check", "small.yaml", "mdm-s64")
     assert result.code == 0
     first, second = result.out.splitlines()
-    assert first.startswith("OK small ") and zoo.get("small.yaml").hash in first
-    assert second.startswith("OK mdm-s64 ")
+    assert first.startswith("OK entry small ") and zoo.get("small.yaml").hash in first
+    assert second.startswith("OK entry mdm-s64 ")
 
 
 def test_check_recipes(zoo_command, tmp_path):
@@ -133,7 +133,7 @@ def test_check_recipes(zoo_command, tmp_path):
 def test_check_goes_on_after_a_mistake(zoo_command):
     result = zoo_command("check", "typo.yaml", "small.yaml", "absent.yaml")
     assert result.code == 2
-    assert result.out.startswith("OK small")
+    assert result.out.startswith("OK entry small")
     assert "typo.yaml:6:" in result.err and "did you mean 'width'" in result.err and "absent.yaml" in result.err
 
 
@@ -206,7 +206,7 @@ MISTAKES = [
     (["show", "typo.yaml"], "typo.yaml:6:"),
     (["show", "small.yaml", "--set", "stages.r17.width=64"], "r17"),
     (["check", "junk.yaml"], "junk.yaml"),
-    (["check", "."], "directory"),
+    (["check", "nowhere/"], "nowhere"),
     (["check"], "zoo check"),
     (["check", "-"], "<stdin>"),
     (["expand", "absent.yaml"], "absent.yaml"),

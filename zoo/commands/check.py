@@ -1,62 +1,65 @@
-"""``zoo check``: all errors of entries and recipes, before anything is built."""
+"""``zoo check``: all errors of entries, recipes and studies, before anything is built."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.commands.options import Overrides, read_entry
+from zoo.commands.options import STDIN, Json, Overrides, read_stdin
 from zoo.exit_codes import USER_ERROR
 from zoo.terminal.completion import complete_anything
+
+if TYPE_CHECKING:
+    from registry.checking.check import Checked
 
 
 def check(
     entries: Annotated[
         list[str],
         typer.Argument(
-            metavar="ENTRY...", help="Names, YAML files, or - for stdin; recipes too.", autocompletion=complete_anything
+            metavar="WHAT...",
+            help="Names of entries, recipes or studies, YAML files, folders, or - for stdin.",
+            autocompletion=complete_anything,
         ),
     ],
     overrides: Overrides = None,
+    as_json: Json = False,
 ) -> int:
-    """Check specs and recipes; report every error with its place in the file."""
-    from specs.errors import SpecError, UnknownName
-    from specs.recipe import load_recipe
+    """Check entries with their variants, recipes and studies; report every error with its place in the file."""
+    from registry.checking.check import check as find
+    from specs.errors import SpecError
+    from zoo.terminal.console import print_json
 
-    wrong = 0
+    results: list[Checked] = []
     for what in entries:
         try:
-            if _is_recipe(what):
-                recipe = load_recipe(what, overrides or ())
-                print(f"OK recipe {recipe.name}  entry {recipe.entry}  phases {', '.join(recipe.phases)}")
-                continue
-            entry = read_entry(what, overrides)
-        except (SpecError, UnknownName) as error:
-            print(error if isinstance(error, SpecError) else f"error: {error}", file=sys.stderr)
-            wrong += 1
+            text = read_stdin() if what == "-" else None
+        except SpecError as error:
+            from registry.checking.check import Checked
+
+            found = iter([Checked(STDIN, "file", STDIN, {}, problems=error.problems, error=str(error))])
         else:
-            levels = ", ".join(entry.labels)
-            print(f"OK {entry.name}  hash {entry.hash}  graph {entry.graph_hash}  levels {levels}")
-            for note in entry.notes:
-                print(f"note: {note}", file=sys.stderr)
-    return USER_ERROR if wrong else 0
+            found = find(STDIN if what == "-" else what, overrides or (), text=text)
+        for each in found:
+            results.append(each)
+            if not as_json:
+                _print(each)
+    if as_json:
+        print_json([each.as_dict() for each in results])
+    return USER_ERROR if any(each.error is not None for each in results) else 0
 
 
-def _is_recipe(what: str) -> bool:
-    """Return whether a name or file is a recipe: a file with phases, or a name that only a recipe has."""
-    from registry.catalogue import list_names
-    from specs.errors import SpecError
-    from specs.library import is_path
-    from specs.recipe import list_recipes
-    from specs.syntax.yaml_tree import Mapping, parse
-
-    if not is_path(what) and not Path(what).is_file():
-        return what in list_recipes() and what not in list_names()
-    try:
-        tree = parse(what)
-    except SpecError:
-        return False  # read again as an entry, and reported there
-    return isinstance(tree, Mapping) and "phases" in tree.entries
+def _print(found: Checked) -> None:
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if found.error is not None:
+        print(found.error, file=sys.stderr)
+        if len(found.problems) > 0 and found.kind != "file":
+            count = len(found.problems)
+            print(f"{found.kind} {found.name}: {count} error{'s' * (count != 1)}", file=sys.stderr)
+    elif found.kind != "file":
+        facts = {name.replace("graph_hash", "graph"): value for name, value in found.facts.items()}
+        words = [f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in facts.items()]
+        print("  ".join([f"OK {found.kind} {found.name}", *words]))

@@ -31,20 +31,29 @@ def read_entry(what: str, overrides: Sequence[str] | None = None) -> Entry:
     """
     from registry.catalogue import get
     from registry.entry import Entry
-    from specs.errors import fail
     from specs.load import load_text
-    from specs.syntax.yaml_tree import MAX_BYTES
 
     if what != "-":
         return get(what, overrides or ())
+    return Entry(load_text(read_stdin(), STDIN, overrides=overrides or ()))
+
+
+def read_stdin() -> str:
+    """Return the text on stdin.
+
+    Raises:
+        SpecError: It is too long, or not UTF-8.
+    """
+    from specs.errors import fail
+    from specs.syntax.yaml_tree import MAX_BYTES
+
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise fail("too-large", f"more than {MAX_BYTES} bytes", file=STDIN)
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise fail("not-text", "this is not UTF-8 text", file=STDIN) from None
-    return Entry(load_text(text, STDIN, overrides=overrides or ()))
 
 
 def _hush(quiet: bool) -> bool:
