@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.api.words import python_names
+from zoo.early.data import check_data
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +31,7 @@ class Asked:
         n: Number of images per class or prompt.
         seed: Seed of the first image.
         text_encoder: Text encoder by name or folder; None for that of the model.
+        data: Data with the names of the classes; None for that of the model.
         settings: Sampler settings.
     """
 
@@ -37,6 +40,7 @@ class Asked:
     n: int
     seed: int
     text_encoder: str | None
+    data: str | None
     settings: SamplerSettings
 
     @staticmethod
@@ -46,7 +50,7 @@ class Asked:
         n: Any,
         seed: Any,
         text_encoder: str | None,
-        guidance_scale: float | None,
+        data: str | os.PathLike[str] | None,
         settings: Mapping[str, Any],
     ) -> Asked:
         """Check arguments of :func:`zoo.sample`.
@@ -60,8 +64,9 @@ class Asked:
         if count < 1:
             raise ValueError(f"n must be at least 1, not {count}")
         wanted, texts = _values("classes", classes, (str, int)), _values("prompts", prompts, (str,))
-        chosen = SamplerSettings(guidance_scale=2.0 if guidance_scale is None else guidance_scale, **settings)
-        return Asked(wanted, texts, count, first, text_encoder, chosen)
+        named = None if data is None else os.fspath(data)
+        check_data(named)
+        return Asked(wanted, texts, count, first, text_encoder, named, SamplerSettings(**settings))
 
 
 def draw_images(
@@ -82,9 +87,14 @@ def draw_images(
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: The network does not take the classes or prompts, or needs prompts.
+        ValueError: The network does not take the classes or prompts, needs prompts, or has fewer steps.
+
+    Warns:
+        UntrainedGuidanceWarning: Guidance was asked for, and the network was not trained for it.
     """
+    from builders.data.open import open_dataset
     from builders.pixels import to_pil
+    from builders.sampling.defaults import GUIDANCE, fit_settings
     from builders.sampling.generation import draw
     from builders.sampling.plan import Plan
     from registry import weights
@@ -92,14 +102,18 @@ def draw_images(
 
     graph = network.graph
     with python_names():
-        data = weights.training_data(metadata) if graph.classes is not None else None
+        drop = weights.recipe_of(metadata).get("drop")
+        settings = fit_settings(asked.settings, graph, drop, guidance=GUIDANCE)
+        data = None
+        if graph.classes is not None:
+            data = weights.training_data(metadata) if asked.data is None else open_dataset(asked.data)
         plan = Plan.make(graph, weights.class_names(metadata, data), asked.classes, asked.prompts, asked.n, asked.seed)
         named = asked.text_encoder
         text_encoder = encoder() if named is None else weights.text_encoder(network, metadata, named)
     images: dict[str, list[Image]] = {label: [] for label in network.labels}
-    request, steps = plan.request(range(len(plan))), asked.settings.num_inference_steps
+    request, steps = plan.request(range(len(plan))), settings.num_inference_steps
     with count_bar("sampling", len(plan) * steps, "steps", quiet=not progress) as advance:
-        for _, levels in draw(network, request, asked.settings, encoder=text_encoder, progress=advance):
+        for _, levels in draw(network, request, settings, encoder=text_encoder, progress=advance):
             for label, batch in zip(network.labels, levels, strict=True):
                 images[label] += [to_pil(image) for image in batch]
     return images

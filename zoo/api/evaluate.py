@@ -24,6 +24,7 @@ def evaluate(
     *,
     samples: int = 1000,
     reference: str | os.PathLike[str] | None = None,
+    text_encoder: str | None = None,
     resolution: int | None = None,
     inception_weights: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] = "results/measured",
@@ -38,6 +39,7 @@ def evaluate(
             :func:`zoo.load`, or a folder of images.
         samples: Number of samples to draw.
         reference: Dataset or folder of images to compare with. Default: the data the model was trained on.
+        text_encoder: Text encoder by name or folder. Default: the one that the model was trained with.
         resolution: Side in pixels to resize the images of a folder to.
         inception_weights: File of the Inception weights that FID uses.
         output: Folder in which the measurement is saved.
@@ -73,6 +75,7 @@ def evaluate(
                 name,
                 spec,
                 reference=where,
+                text_encoder=text_encoder,
                 resolution=resolution,
                 inception_weights=None if inception_weights is None else Path(inception_weights),
                 folder=Path(output),

@@ -102,12 +102,12 @@ class Model:
         n: int = 2,
         seed: int = 0,
         text_encoder: str | None = None,
+        data: str | os.PathLike[str] | None = None,
         progress: bool = False,
-        guidance_scale: float | None = None,
         **settings: Any,
     ) -> dict[str, list[Image]]:
         """Draw images at every level; arguments, result and errors as :func:`zoo.sample`."""
-        asked = Asked.check(classes, prompts, n, seed, text_encoder, guidance_scale, settings)
+        asked = Asked.check(classes, prompts, n, seed, text_encoder, data, settings)
         return draw_images(asked, self.network, self.metadata, lambda: self.text_encoder, progress=progress)
 
     def __repr__(self) -> str:

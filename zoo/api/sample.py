@@ -29,9 +29,9 @@ def sample(
     n: int = 2,
     seed: int = 0,
     text_encoder: str | None = None,
+    data: str | os.PathLike[str] | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
-    guidance_scale: float | None = None,
     **settings: Any,
 ) -> dict[str, list[Image]]:
     """Draw images at every level. The same seeds give the same images as ``zoo sample``.
@@ -44,11 +44,12 @@ def sample(
         n: Number of images per class or prompt; in total for an unconditional model.
         seed: Seed of the first image. Each further image takes the next one.
         text_encoder: Text encoder by name or folder. Default: the one that the model was trained with.
+        data: Dataset that has the names of the classes, if the weights do not. Default: the one of the training.
         device: Device. Default: that of the model, or a GPU if there is one, otherwise the CPU.
         progress: Whether to show a progress bar.
-        guidance_scale: Scale of classifier-free guidance; 1 for none. Default: 2.
-        **settings: Further fields of :class:`specs.schemas.sampling.SamplerSettings`: ``sampler``,
-            ``num_inference_steps``, ``guidance_interval``, ``eta``, ``clip``, ``dynamic_threshold``.
+        **settings: Fields of :class:`specs.schemas.sampling.SamplerSettings`: ``sampler`` ("ddim" by default),
+            ``num_inference_steps`` (50, or all steps of a shorter process), ``guidance_scale`` (2, or 1 for a model
+            that was not trained for guidance), ``guidance_interval``, ``eta``, ``clip``, ``dynamic_threshold``.
 
     Returns:
         Images by the label of the level, such as ``"r64"``, highest resolution first: a list for each level, ordered
@@ -60,7 +61,7 @@ def sample(
             class, or a setting is out of range.
         TypeError: An argument has another type.
     """
-    request = Asked.check(classes, prompts, n, seed, text_encoder, guidance_scale, settings)
+    request = Asked.check(classes, prompts, n, seed, text_encoder, data, settings)
     with python_names():
         loaded = _open(model, request, device)
     return draw_images(request, loaded.network, loaded.metadata, lambda: loaded.text_encoder, progress=progress)
@@ -78,7 +79,7 @@ def _open(model: Any, request: Asked, device: Any) -> Model:
         found = Model(model, Entry(load_text(expanded_yaml(model.graph), "<network>")))
     else:
         path = weights_path(model)
-        check_sampled(str(path), request.classes, request.prompts, request.text_encoder)
+        check_sampled(str(path), request.classes, request.prompts, request.text_encoder, request.settings)
         return load(path, device)
     if device is not None:
         found.network.to(device)

@@ -13,6 +13,7 @@ from PIL import Image
 
 import zoo
 from builders.checkpoints.weights import save_weights
+from builders.sampling.defaults import UntrainedGuidanceWarning
 from tests.helpers.images import read_image
 from tests.helpers.networks import noise, randomise
 from zoo.commands.sample import sample as sample_command
@@ -95,7 +96,7 @@ def test_names_paths_and_models_give_the_same_images(weights, model):
     wanted = model.sample(classes="flags", n=1, num_inference_steps=2)["r16"][0]
     index = model.classes.index("Flags")
     for what in (weights, str(weights.parent), model, model.network):
-        classes = [str(index)] if what is model.network else ["Flags"]
+        classes = [index] if what is model.network else ["Flags"]
         assert same(zoo.sample(what, classes, n=1, **FEW)["r16"][0], wanted)
     assert not same(zoo.sample(model, ["flags"], n=1, seed=1, **FEW)["r16"][0], wanted)
     assert same(zoo.sample(model, ["flags"], n=np.int64(2), **FEW)["r16"][0], wanted)
@@ -103,6 +104,30 @@ def test_names_paths_and_models_give_the_same_images(weights, model):
 
 def test_all_classes_by_default(model):
     assert len(model.sample(n=1, num_inference_steps=1)["r8"]) == 10
+
+
+def test_defaults_fit_the_model(tmp_path):
+    """Fewer steps for a short process; no guidance where it was not trained."""
+    model = randomise(zoo.build("mdm-micro", overrides=["process.steps=3"]))
+    path = tmp_path / "short.safetensors"
+    save_weights(path, model.graph, model.state_dict(), {"recipe": {"drop": {"classes": 0}, "data": "noto-emoji-64"}})
+    found = zoo.sample(path, ["flags"], n=1, device="cpu")["r16"][0]
+    plain = {"num_inference_steps": 3, "guidance_scale": 1, "device": "cpu"}
+    assert same(found, zoo.sample(path, ["flags"], n=1, **plain)["r16"][0])
+    with pytest.warns(UntrainedGuidanceWarning, match="never trained without its classes"):
+        zoo.sample(path, ["flags"], n=1, guidance_scale=3, device="cpu")
+    with pytest.raises(ValueError, match="num_inference_steps must be from 1 to 3"):
+        zoo.sample(path, num_inference_steps=4, device="cpu")
+
+
+def test_names_of_classes_from_data(model):
+    network = model.network
+    found = zoo.sample(network, ["flags"], n=1, data="noto-emoji-64", num_inference_steps=1)
+    assert same(found["r8"][0], model.sample("flags", n=1, num_inference_steps=1)["r8"][0])
+    with pytest.raises(ValueError, match="no dataset 'nosuch'"):
+        zoo.sample(network, ["flags"], data="nosuch")
+    with pytest.raises(ValueError, match="names of the classes are unknown; use a number from 0 to 9"):
+        zoo.sample(network, ["flags"])
 
 
 def test_prompts():
