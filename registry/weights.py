@@ -31,6 +31,7 @@ __all__ = [
     "recipe_of",
     "shipped_weights",
     "text_encoder",
+    "trained_steps",
     "training_data",
 ]
 
@@ -93,6 +94,27 @@ def recipe_of(metadata: Mapping[str, str]) -> dict[str, Any]:
     except (ValueError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def trained_steps(metadata: Mapping[str, str]) -> int | None:
+    """Return the training steps of weights over all phases; None if unknown.
+
+    Version 0.1 stored only those of the last phase, under ``step``. The recipe has those of the phases before it,
+    unless they were limited by hours.
+    """
+    total, step = _count(metadata.get("total_steps")), _count(metadata.get("step"))
+    phases, last = recipe_of(metadata).get("phases"), metadata.get("phase")
+    if total is not None or step is None or not isinstance(phases, dict) or last not in phases:
+        return step if total is None else total
+    before = list(phases.values())[: list(phases).index(last)]
+    steps = [phase.get("steps") if isinstance(phase, dict) else None for phase in before]
+    known = [each for each in steps if type(each) is int]
+    return step + sum(known) if len(known) == len(steps) else None
+
+
+def _count(text: object) -> int | None:
+    """Return a whole number that is written as text, or None."""
+    return int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 19 else None
 
 
 def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:

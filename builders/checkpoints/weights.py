@@ -62,7 +62,8 @@ def load_checkpoint(
 
     Returns:
         The model, in evaluation mode, and the metadata: ``entry``, ``spec``, ``hash``, ``graph_hash``, ``versions``
-        and what :func:`save_weights` added, such as ``data``, ``recipe`` and ``step``.
+        and what :func:`save_weights` added, such as ``data``, ``recipe``, ``step`` (of the last phase) and
+        ``total_steps``.
 
     Raises:
         CheckpointError: The file is damaged, not a weights file, or holds another network than ``expected``.

@@ -219,9 +219,10 @@ class RunFolder:
         return self.state_path
 
     def write_weights(self, path: Path, phase: Phase, **facts: str) -> None:
-        """Write EMA weights with recipe, phase, step and data as metadata."""
+        """Write EMA weights with recipe, phase, steps of the phase and of all phases, and data as metadata."""
         recipe, progress = written(self.recipe, self.entry.conditions), phase.progress
-        about = {"recipe": recipe, "phase": progress.phase, "step": str(progress.step), "data": self.recipe.data_name}
+        steps = {"phase": progress.phase, "step": str(progress.step), "total_steps": str(progress.steps_done)}
+        about = {"recipe": recipe, **steps, "data": self.recipe.data_name}
         if self.classes:
             about["classes"] = list(self.classes)
         save_weights(path, phase.settings.graph, phase.ema.model.state_dict(), {**about, **facts})

@@ -12,7 +12,7 @@ from registry.evaluation.feature_cache import reference_features
 from registry.evaluation.features import EvaluationError, Extractor, extract
 from registry.evaluation.image_sets import ImageSet
 from registry.evaluation.results import Measurement, Metric, Protocol
-from registry.weights import recipe_of, text_encoder
+from registry.weights import recipe_of, text_encoder, trained_steps
 from specs.schemas.evaluation import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -175,14 +175,13 @@ def evaluate_model(
     settings = spec.drawn
     if encoder is not None:
         settings["text_encoder"] = encoder.fingerprint[:16]
-    step = metadata.get("step", "")
     facts = {
         "entry": model.graph.name,
         "hash": model.graph.hash,
         "graph_hash": model.graph.graph_hash,
         "weights": metadata.get("content", "")[:16],
         "sampler": settings,
-        "training_step": int(step) if step.isdecimal() else None,
+        "training_step": trained_steps(metadata),
     }
     measured = evaluate_images(images, reference, extractor, device=model.device, progress=progress, facts=facts)
     if note is not None:

@@ -128,7 +128,7 @@ class Measurement(_Frozen):
         hash: Hash of the entry.
         graph_hash: Graph hash of the entry.
         weights: Content hash of the weights, or of the images.
-        training_step: Training steps of the weights, if their file records them.
+        training_step: Training steps of the weights over all phases, if their file records them.
         sampler: Sampler settings.
         protocol: Features and reference set.
         metrics: Values by name of the metric.
