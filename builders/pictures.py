@@ -11,6 +11,7 @@ from torch import Tensor
 from builders.files import replacing
 from builders.lettering import draw_line, fit_text
 from builders.pixels import to_pil
+from builders.resizing import resize
 
 __all__ = ["Canvas", "contact_sheet", "sample_grid", "save_image"]
 
@@ -42,8 +43,8 @@ class Canvas:
         shown = to_pil(image)
         if shown.size != (cell, cell):
             # Smaller images keep sharp pixels.
-            resampling = Image.Resampling.BOX if shown.width > cell else Image.Resampling.NEAREST
-            shown = shown.resize((cell, cell), resampling)
+            large, size = shown.width > cell, (cell, cell)
+            shown = resize(shown, size) if large else shown.resize(size, Image.Resampling.NEAREST)
         self.picture.paste(shown, (x, y))
         self.draw.rectangle((x - 1, y - 1, x + cell, y + cell), outline=FRAME)
 

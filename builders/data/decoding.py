@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from builders.data.errors import DataError
 from builders.data.recognition.formats import FORMATS
+from builders.resizing import resize
 
 __all__ = ["MAX_PIXELS", "decode_image", "fit", "fit_random"]
 
@@ -86,7 +87,7 @@ def _scaled(image: Image.Image) -> Image.Image:
 
 
 def fit_random(image: Image.Image, resolution: int, x: float, y: float) -> np.ndarray:
-    """Return the largest square of an RGB image at a position, resized by area averaging.
+    """Return the largest square of an RGB image at a position, resized by :func:`builders.resizing.resize`.
 
     Args:
         image: RGB image.
@@ -99,18 +100,20 @@ def fit_random(image: Image.Image, resolution: int, x: float, y: float) -> np.nd
     """
     side = min(image.size)
     left, top = round(x * (image.width - side)), round(y * (image.height - side))
-    return _resized(image, resolution, (left, top, left + side, top + side))
+    return np.asarray(resize(image, (resolution, resolution), (left, top, left + side, top + side)))
 
 
-def fit(image: Image.Image, resolution: int) -> np.ndarray:
-    """Return the center square of an RGB image, resized by area averaging: (resolution, resolution, 3) uint8."""
+def fit(image: Image.Image, resolution: int, method: str = "area") -> np.ndarray:
+    """Return the center square of an RGB image, resized by :func:`builders.resizing.resize`.
+
+    Args:
+        image: RGB image.
+        resolution: Side of the result in pixels.
+        method: Method of resizing, one of :data:`builders.resizing.RESIZINGS`.
+
+    Returns:
+        Pixels (resolution, resolution, 3) uint8.
+    """
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return _resized(image, resolution, (left, top, left + side, top + side))
-
-
-def _resized(image: Image.Image, resolution: int, box: tuple[int, int, int, int]) -> np.ndarray:
-    if image.size != (resolution, resolution):
-        how = Image.Resampling.BOX if box[2] - box[0] >= resolution else Image.Resampling.BICUBIC
-        image = image.resize((resolution, resolution), how, box=box)
-    return np.asarray(image)
+    return np.asarray(resize(image, (resolution, resolution), (left, top, left + side, top + side), method))

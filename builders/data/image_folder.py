@@ -16,8 +16,9 @@ from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOutWarning
 from builders.data.recognition.walk import walk
 from builders.files import read_regular
+from builders.resizing import is_fractional
 
-__all__ = ["SAMPLES", "find_images", "read_images"]
+__all__ = ["SAMPLES", "find_images", "read_image_folder", "read_images"]
 
 
 def find_images(folder: str | Path) -> tuple[Path, ...]:
@@ -40,6 +41,12 @@ def find_images(folder: str | Path) -> tuple[Path, ...]:
 
 
 def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tensor, tuple[str, ...]]:
+    """Read a folder of images; see :func:`read_image_folder`."""
+    images, names, _ = read_image_folder(folder, resolution)
+    return images, names
+
+
+def read_image_folder(folder: str | Path, resolution: int | None = None) -> tuple[Tensor, tuple[str, ...], bool]:
     """Read a folder of images.
 
     Args:
@@ -48,13 +55,15 @@ def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tens
             they are, and must have one size.
 
     Returns:
-        Images (N, 3, height, width) uint8, and their paths relative to the folder.
+        Images (N, 3, height, width) uint8, their paths relative to the folder, and whether any was made smaller by a
+        factor that is no whole number.
 
     Raises:
         DataError: There is no such folder, it has no images, one is broken, or their sizes differ.
     """
     paths = find_images(folder)
     images: list[np.ndarray] = []
+    fractional = False
     for path in paths:
         image = decode_image(read_regular(path), str(path))
         pixels = np.asarray(image) if resolution is None else fit(image, resolution)
@@ -65,5 +74,7 @@ def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tens
                 "give a resolution to resize all images to"
             )
         images.append(pixels)
+        side = min(image.size)
+        fractional |= resolution is not None and is_fractional(side, side, (resolution, resolution))
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return stacked, tuple(str(path.relative_to(folder)) for path in paths)
+    return stacked, tuple(str(path.relative_to(folder)) for path in paths), fractional

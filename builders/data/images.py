@@ -39,6 +39,11 @@ class Images(ABC):
         warnings.warn("dataset is now card; the old name goes in version 0.3", FutureWarning, stacklevel=2)
         return self.card
 
+    @property
+    def fractional(self) -> bool:
+        """Whether images that were read were made smaller by a factor that is no whole number."""
+        return False
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""

@@ -23,6 +23,7 @@ from builders.data.images import IndexedImages
 from builders.data.sample_order import SampleOrder
 from builders.data.shard_index import Member
 from builders.pixels import to_bytes, to_float
+from builders.resizing import is_fractional
 from builders.seeds import hashed_generator
 
 __all__ = ["LazyImages"]
@@ -68,9 +69,14 @@ class LazyImages(IndexedImages):
         self.order = SampleOrder(len(members), seed)
         #: Errors of broken images by index, as far as images were drawn.
         self.broken: dict[int, str] = {}
+        self._fractional = False
         self.unreadable, self.others = unreadable, others
         self.resolution = resolution or min(self._decode(0)[0].size)
         self.classes = class_indices(card, (member.category for member in members))
+
+    @property
+    def fractional(self) -> bool:
+        return self._fractional
 
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         drawn = self._read(torch.arange(min(count, len(self))))
@@ -86,7 +92,9 @@ class LazyImages(IndexedImages):
             else:
                 pixels = fit(image, self.resolution)
             images.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
-            sides.append(float(min(image.size)))
+            side = min(image.size)
+            self._fractional |= is_fractional(side, side, (self.resolution, self.resolution))
+            sides.append(float(side))
             found.append(good)
         rows = torch.tensor(found)
         return {

@@ -18,6 +18,7 @@ from builders.data.images import IndexedImages
 from builders.data.sample_order import SampleOrder
 from builders.data.shard_index import Member
 from builders.pixels import to_float
+from builders.resizing import is_fractional
 
 __all__ = ["MAX_BYTES", "Decoder", "MemoryImages"]
 
@@ -103,6 +104,11 @@ class MemoryImages(IndexedImages):
             "caption": self.captions[index],
             "key": self.keys[index],
         }
+
+    @property
+    def fractional(self) -> bool:
+        side = self.resolution
+        return any(is_fractional(each, each, (side, side)) for each in map(int, self.sides.unique().tolist()))
 
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         return self.images[:count], self.captions[:count]

@@ -121,6 +121,10 @@ class MixtureImages(Images):
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)
 
+    @property
+    def fractional(self) -> bool:
+        return any(part.fractional for part in self.parts)
+
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
         samples = []
         for position in range(start, start + size):

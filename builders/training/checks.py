@@ -134,6 +134,9 @@ def check_same_data(
     if "data" not in state.facts and warn:
         text = "the state was written by an earlier version; whether the data has changed since is unknown"
         warnings.warn(f"{folder}: {text}", OldStateWarning, stacklevel=2)
+    elif warn and "resizing" in facts and "resizing" not in json.loads(state.facts["data"]):
+        text = "images are now resized by their exact area average; before version 0.2, rows and columns were left out"
+        warnings.warn(f"{folder}: {text}", OldStateWarning, stacklevel=2)
     changes = data_changes(json.loads(state.facts.get("data", "{}")), facts, samples=not state.progress.finished)
     if changes:
         raise CheckpointError(
@@ -178,8 +181,8 @@ def data_facts(data: Images, encoder: Any = None) -> dict[str, str | int]:
         encoder: Text encoder, if there is one.
 
     Returns:
-        Number of samples; hashes of their labels, of the class names, and of the names and sizes of the shards; and
-        the encoder's fingerprint.
+        Number of samples; hashes of their labels, of the class names, and of the names and sizes of the shards; how
+        images are resized, if that differs from earlier versions; and the encoder's fingerprint.
     """
     facts: dict[str, str | int] = {
         "samples": len(data),
@@ -187,6 +190,8 @@ def data_facts(data: Images, encoder: Any = None) -> dict[str, str | int]:
         "classes": _hash(data.card.classes),
         "shards": _hash([f"{path.name}:{path.stat().st_size if path.is_file() else 0}" for path in data.shards]),
     }
+    if data.fractional:
+        facts["resizing"] = "area"
     if encoder is not None:
         facts["text encoder"] = getattr(encoder, "fingerprint", "")
     return facts

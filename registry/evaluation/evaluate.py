@@ -131,6 +131,7 @@ def evaluate_images(
         reference_split=reference.split,
         reference_count=real_count,
         reference_sha256=reference.sha256,
+        resizing=images.resizing or reference.resizing,
     )
     given = {"weights": images.sha256[:16]} | dict(facts or {})
     return Measurement(

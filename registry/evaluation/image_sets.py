@@ -31,6 +31,7 @@ class ImageSet:
         class_counts: Number of images of each class; None without classes.
         captions: Captions of the images.
         classes: Names of the classes.
+        resizing: "area" if images were made smaller by a factor that is no whole number, otherwise empty.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ImageSet:
     class_counts: tuple[int, ...] | None = None
     captions: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    resizing: str = ""
 
     @property
     def sha256(self) -> str:
@@ -86,19 +88,20 @@ def open_images(
         DataError: There are no such images, or they cannot be read.
     """
     from builders.data.dataset_card import list_datasets
-    from builders.data.image_folder import read_images
+    from builders.data.image_folder import read_image_folder
     from builders.data.open import open_dataset
     from builders.data.recognition.folder_kind import folder_kind
 
     if isinstance(name_or_path, str) and name_or_path not in list_datasets():
         path = Path(name_or_path)
         if path.is_dir() and folder_kind(path) == "images":
-            images, _ = read_images(path, resolution)
-            return ImageSet(path.resolve().name, "", images)
+            images, _, fractional = read_image_folder(path, resolution)
+            return ImageSet(path.resolve().name, "", images, resizing="area" * fractional)
     dataset = open_dataset(name_or_path, fetch=fetch)
     data = dataset.load(resolution, split)
     # Images of unknown class have the number of classes as their index.
     known = len(dataset.classes)
     counts = tuple(data.classes.bincount(minlength=known)[:known].tolist()) if known else None
     images, captions = data.first(len(data))
-    return ImageSet(dataset.card.name, split, images, dataset.card.licence, counts, captions, dataset.classes)
+    facts = (dataset.card.licence, counts, captions, dataset.classes, "area" * data.fractional)
+    return ImageSet(dataset.card.name, split, images, *facts)

@@ -89,6 +89,8 @@ class Protocol(_Frozen):
         reference_split: Split of the reference set.
         reference_count: Number of reference images.
         reference_sha256: Hash of the reference images.
+        resizing: How images were made smaller by factors that are no whole numbers: "area" for the exact average. Empty
+            if none was, or before version 0.2, which left out rows and columns then.
     """
 
     features: str
@@ -100,6 +102,7 @@ class Protocol(_Frozen):
     reference_split: Annotated[str, BeforeValidator(split_name)] = ""
     reference_count: int
     reference_sha256: str
+    resizing: str = ""
 
     @property
     def key(self) -> str:
@@ -108,15 +111,18 @@ class Protocol(_Frozen):
         if self.reference_split == "val":
             # The name of the split before version 0.2: equal protocols have equal keys in all versions.
             facts["reference_split"] = "held_out"
+        if not self.resizing:
+            del facts["resizing"]
         return _key(facts)
 
     @property
     def title(self) -> str:
         """The protocol in one line."""
         split = f" {self.reference_split}" if self.reference_split else ""
+        resizing = f", images resized by {self.resizing}" if self.resizing else ""
         return (
             f"{self.samples:,} samples against {self.reference}{split} ({self.reference_count:,}) at "
-            f"{self.resolution} px, {self.features}, resize {self.resize}"
+            f"{self.resolution} px, {self.features}, resize {self.resize}{resizing}"
         )
 
 

@@ -16,7 +16,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,9 @@ def pack(
     check_settings(settings, workers)
     out, total = Path(out), len(sources)
     ordered = _sorted_sources(sources)
-    shards = _plan(ordered, settings, val=_claim(out, sources, settings))
+    plan = _claim(out, sources, settings)
+    settings = replace(settings, method=plan["method"])
+    shards = _plan(ordered, settings, val=plan["val_shards"])
     reports = {shard.path: report for shard in shards if (report := _finished(shard, out)) is not None}
     waiting = [shard for shard in shards if shard.path not in reports]
     done = total - sum(len(shard.sources) for shard in waiting)
@@ -168,8 +170,8 @@ def _plan(sources: Sequence[Source], settings: PackSettings, val: str) -> list[S
     ]
 
 
-def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> str:
-    """Claim the folder for this pack, and return what the names of its validation shards begin with.
+def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> dict[str, Any]:
+    """Claim the folder for this pack, and return its plan: how images are resized, and names of validation shards.
 
     A folder belongs to one pack: the same settings and the same folder of images. A finished pack also keeps its list
     of images.
@@ -187,10 +189,12 @@ def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> str:
             raise PackError(f"{out} holds a pack of other images or settings; choose another folder or empty it")
         # Packs started before version 0.2 keep the names of their shards.
         facts["val_shards"] = before.get("val_shards", "held-out")
+        # All images of a pack are resized alike.
+        facts["method"] = before.get("method", "box") if before else settings.method
     elif finished or any(out.glob("*.tar")):
         raise PackError(f"{out} already holds a dataset; choose another folder")
     write_text(plan, json.dumps(facts) + "\n")
-    return str(facts["val_shards"])
+    return facts
 
 
 def _classes_of_card(out: Path) -> tuple[str, ...]:
@@ -215,6 +219,7 @@ def _facts(sources: Sequence[Source], settings: PackSettings) -> dict[str, Any]:
         "place": os.path.commonpath([os.path.dirname(os.path.abspath(source.path)) for source in sources]),
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "val_shards": "val",
+        "method": settings.method,
     }
 
 

@@ -25,6 +25,7 @@ from builders.data.packing.source import Source
 from builders.data.recognition.formats import content_extension
 from builders.data.shards import MAX_MEMBER
 from builders.files import replacing, write_text
+from builders.resizing import resize
 
 __all__ = [
     "PackSettings",
@@ -52,6 +53,7 @@ class PackSettings:
         max_broken: Share of the images that may be broken; up to ten may be in any case.
         licence: Licence of the images.
         attribution: Attribution of the images.
+        method: Method of resizing, one of :data:`builders.resizing.RESIZINGS`.
         held_out: Former name of ``val``.
     """
 
@@ -62,6 +64,7 @@ class PackSettings:
     max_broken: float = 0.01
     licence: str = "not stated"
     attribution: str = ""
+    method: str = "area"
     held_out: InitVar[bool | None] = None
 
     def __post_init__(self, held_out: bool | None) -> None:
@@ -236,13 +239,13 @@ def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:
             raise DataError(f"{source.origin}: {len(content):,} bytes; a member of a shard has at most {MAX_MEMBER:,}")
         return content, source.extension or content_extension(content)
     if settings.resize == "center-crop":
-        image = Image.fromarray(fit(image, settings.resolution))
+        image = Image.fromarray(fit(image, settings.resolution, settings.method))
     else:
         factor = settings.resolution / min(image.size)
         size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         if size[0] * size[1] > MAX_PIXELS:
             raise DataError(f"{source.origin}: {size[0]}x{size[1]} pixels when resized; the limit is {LIMIT}")
-        image = image.resize(size, Image.Resampling.BOX if factor <= 1 else Image.Resampling.BICUBIC)
+        image = resize(image, size, method=settings.method)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue(), "png"
