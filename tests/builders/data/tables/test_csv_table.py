@@ -111,6 +111,6 @@ def test_a_named_delimiter():
 @pytest.mark.parametrize("line", ['"a', '""a', 'a.png,"', '"' * 50, '"a","', ',"""', '"\\'])
 def test_hostile_quotes_take_linear_time(line):
     start = time.process_time()
-    csv_table("x.csv", "path,caption\n" + (line + "\n") * 1000)
-    csv_table("x.csv", "path,caption\n" + line * 10_000)
-    assert time.process_time() - start < 5
+    csv_table("x.csv", "path,caption\n" + (line + "\n") * 300)
+    csv_table("x.csv", "path,caption\n" + line * 3000)
+    assert time.process_time() - start < 2
