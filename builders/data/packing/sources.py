@@ -14,10 +14,13 @@ from builders.data.packing.shard_sources import recognise_shards
 from builders.data.packing.source import Source
 from builders.data.packing.table_files import TABLES, recognise_metadata, recognise_parquet, recognise_table
 from builders.data.packing.zip_files import list_zip
+from builders.data.recognition.file_kinds import PACKABLE
 from builders.data.recognition.folder_kind import folder_kind
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.members import Choice
 from builders.data.tables.columns import CAPTIONS, LABELS
+from builders.data.urls import is_address
+from specs.addresses import shown_address
 
 __all__ = ["PackError", "Source", "find_sources", "recognise"]
 
@@ -93,6 +96,8 @@ def _recognise(
     given: str, path: Path, asked: Mapping[str, str | None], delimiter: str | None, max_broken: float
 ) -> Recognised:
     extension = extension_of(path.name)
+    if is_address(given) and extension in PACKABLE:
+        raise PackError(f"{shown_address(given)}: only shards are downloaded; download the file and pack it")
     if path.is_dir():
         if folder_kind(path) == "images":
             return _recognise_listing(list_folder(path), asked, max_broken, path)
@@ -122,6 +127,12 @@ def _recognise_listing(
     if folder is not None and "parquet" in extensions and not extensions & {*IMAGES}:
         parquet = [folder / name for name in listing.files if extension_of(name) == "parquet"]
         return recognise_parquet(parquet, asked, max_unfit=max_broken)
+    if not extensions & {*IMAGES} and folder is not None:
+        other = next((name for name in listing.files if extension_of(name) in PACKABLE), None)
+        if other is not None:
+            raise PackError(
+                f"{folder}: no images in this folder; to pack what {other} lists or holds, give {folder / other}"
+            )
     found = recognise_images(listing, asked["label"])
     return replace(found, layout=replace(found.layout, notes=(*found.layout.notes, *_tables_beside(listing, folder))))
 

@@ -18,6 +18,7 @@ from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.labels import whole_number
 from builders.data.tables.columns import Columns, first_text
 from builders.data.tables.table import Row, Table
+from specs.addresses import shown_address
 
 __all__ = ["FileFinder", "MemberFinder", "TableImages", "check_rows", "table_images"]
 
@@ -108,16 +109,9 @@ def check_name(name: str, wanted: Sequence[str]) -> None:
     if not name:
         raise DataError(f"no image path; looked for {', '.join(wanted)}")
     if _ADDRESS.match(name):
-        raise DataError(f"{_shown(name)} is an address; images are not downloaded (img2dataset does so)")
+        raise DataError(f"{shown_address(name)} is an address; images are not downloaded (img2dataset does so)")
     if extension_of(name) not in IMAGES:
         raise DataError(f"{name!r} is not a {', '.join(IMAGES)} file")
-
-
-def _shown(address: str) -> str:
-    """Return an address without what may be a password."""
-    scheme, _, rest = address.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2]
-    return f"{scheme}://{host}/..."
 
 
 class FileFinder:

@@ -51,7 +51,7 @@ def describe_file(path: Path) -> str:
         return _PACK
     if not start:
         return "it is empty"
-    pack = f"pack it first: zoo data pack {path.name} FOLDER"
+    pack = f"pack it first: zoo data pack {path} FOLDER"
     if start.startswith(b"PK"):
         kind, action = _ZIPPED.get(extension, ("a zip file", pack))
         return f"it is {kind}; {action}"

@@ -157,10 +157,20 @@ def test_other_files_are_named(tmp_path, name, content, message):
         find_sources(tmp_path / name)
 
 
+def test_folders_and_addresses_of_other_files(tmp_path):
+    (tmp_path / "list.csv").write_text("path\n")
+    with pytest.raises(
+        PackError, match=rf"no images in this folder; to pack what list.csv lists.* {tmp_path}/list.csv"
+    ):
+        find_sources(tmp_path)
+    with pytest.raises(PackError, match=r"^https://example.com/x.parquet: only shards are downloaded"):
+        find_sources("https://me:secret@example.com/x.parquet")
+
+
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.zip", "x.json"])
 def test_tables_as_data_must_be_packed(tmp_path, name):
     from builders.data.open import open_dataset
 
     (tmp_path / name).write_bytes(b"PK\3\4" if name.endswith("zip") else json.dumps([1]).encode())
-    with pytest.raises(DataError, match=rf"{name}.*pack it first: zoo data pack {name} FOLDER"):
+    with pytest.raises(DataError, match=rf"{name}.*pack it first: zoo data pack {tmp_path / name} FOLDER"):
         open_dataset(tmp_path / name)

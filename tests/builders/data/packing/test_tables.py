@@ -93,7 +93,7 @@ def test_whole_numbers_as_labels(photos, samples):
         ("img/1.png,a, b,c", "4 fields, but the header has 3"),
         ("img/1.png,a", "2 fields, but the header has 3"),
         (",a,b", "no image path; looked for path"),
-        ("https://me:secret@example.com/1.png?key=secret,a,b", "https://example.com/... is an address"),
+        ("https://me:secret@example.com/1.png?key=secret,a,b", "https://example.com/1.png is an address"),
         ("notes.txt,a,b", "'notes.txt' is not a png"),
         ("folder,a,b", "'folder' is not a png"),
     ],
