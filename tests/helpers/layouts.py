@@ -218,6 +218,31 @@ def shard_cls_first(root: Path) -> tuple[Path, list[Sample]]:
     return _shard(root, samples, members())
 
 
+def shard_dotted(root: Path) -> tuple[Path, list[Sample]]:
+    """Shards with dots in the names of images, such as v1.2_0.jpg."""
+    samples = make_samples()
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        for sample in samples:
+            yield f"v1.2_{sample.name}.png", sample.content
+            yield f"v1.2_{sample.name}.json", json.dumps(sample.facts).encode()
+
+    return _shard(root, samples, members())
+
+
+def shard_texts_last(root: Path) -> tuple[Path, list[Sample]]:
+    """Shards with all images before all texts, as tar writes two folders or sorted extensions."""
+    samples = make_samples(labels=())
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        for sample in samples:
+            yield f"{sample.name}.png", sample.content
+        for sample in samples:
+            yield f"{sample.name}.txt", sample.caption.encode()
+
+    return _shard(root, samples, members())
+
+
 #: Layouts by the name that docs/data.md gives them.
 LAYOUTS: dict[str, Callable[[Path], tuple[Path, list[Sample]]]] = {
     "image folder: `CLASS/NAME.png`, `NAME.txt`": image_folder,
@@ -231,6 +256,8 @@ LAYOUTS: dict[str, Callable[[Path], tuple[Path, list[Sample]]]] = {
     "WebDataset: `.png`, `.json`": shard_json,
     "WebDataset: `.webp`, `.txt`, `.cls` in folders": shard_txt,
     "WebDataset: `.cls` before `.JPG`": shard_cls_first,
+    "WebDataset: dots in names": shard_dotted,
+    "WebDataset: all texts after all images": shard_texts_last,
 }
 
 
