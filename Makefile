@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow mutants check clean
+.PHONY: help install demo test slow mutants fuzz check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
@@ -28,11 +28,14 @@ slow: $(STAMP)  ## run the tests that take longer
 mutants: $(STAMP)  ## change the maths and see which changes no test notices
 	$(BIN)/python -m tests.mutants
 
+fuzz: $(STAMP)  ## read made-up files for ten minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --minutes 10 --workers 2
+
 check: $(STAMP)  ## lint and type checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:  ## remove the environment, caches and builds; runs and mlflow.db stay
-	rm -rf .venv build dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist mutants fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -179,7 +179,7 @@ def cache_folder() -> Path:
     """Return the cache folder: ``ZOO_CACHE``, or ``matryoshka-zoo`` in the user's cache folder."""
     named = os.environ.get("ZOO_CACHE")
     if named:
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matryoshka-zoo"
 
 

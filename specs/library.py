@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from specs.errors import SpecError, UnknownName, closest
 from specs.syntax.yaml_tree import MAX_BYTES, Tree, parse, plain, value_at
+from specs.user_paths import expanded as expand_home
 
 __all__ = [
     "OtherName",
@@ -67,14 +68,7 @@ def folders() -> tuple[Path, ...]:
 def own_folders() -> tuple[Path, ...]:
     """Return the folders of ``ZOO_PATH`` in order, each once; empty parts are skipped."""
     named = os.environ.get("ZOO_PATH", "").split(os.pathsep)
-    return tuple(dict.fromkeys(_expanded(folder.strip()) for folder in named if folder.strip()))
-
-
-def _expanded(folder: str) -> Path:
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError:  # there is no such user
-        return Path(folder)
+    return tuple(dict.fromkeys(expand_home(folder.strip()) for folder in named if folder.strip()))
 
 
 def is_path(name_or_path: str | Path) -> bool:
@@ -91,7 +85,7 @@ def placed_beside(text: str, file: str) -> str:
         file: Name of the file in messages; one such as ``<override 1>`` has no folder.
     """
     if text.startswith("~"):
-        return str(_expanded(text))
+        return str(expand_home(text))
     if not is_path(text) or _URL.match(text) or Path(text).is_absolute() or file.startswith("<"):
         return text
     placed = str(Path(file).parent / text)
@@ -183,7 +177,7 @@ def find_file(kind: str, name_or_path: str | Path, beside: Path = Path()) -> Pat
         UnknownName: No file has this name. The file of a path may still be missing.
     """
     if is_path(name_or_path):
-        return beside / Path(name_or_path).expanduser()
+        return beside / expand_home(name_or_path)
     name = str(name_or_path)
     path = _first_file(_folders_of(kind), name) if NAME.fullmatch(name) else None
     if path is None:

@@ -19,10 +19,11 @@ from builders.data.recognition.left_out import LeftOut
 from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.addresses import shown_address
-from specs.errors import did_you_mean
+from specs.errors import did_you_mean, quote
 from specs.schemas.evaluation import split_name
 from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import parse
+from specs.user_paths import expanded as expand_home
 
 __all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_datasets", "sort_classes", "whole_number"]
 
@@ -103,7 +104,19 @@ def find_dataset(
         DataError: There is no such dataset, or its shards cannot be read.
         specs.errors.SpecError: Its ``dataset.yaml`` is wrong.
     """
-    path = Path(name_or_path).expanduser()
+    if "\0" in str(name_or_path):
+        raise DataError(f"no dataset {quote(str(name_or_path))}: a path has no null bytes")
+    try:
+        return _find_dataset(name_or_path, expand_home(name_or_path), fetch)
+    except OSError as error:  # such as a name that is too long, or a loop of links
+        raise DataError(f"{_shown(name_or_path)}: {error.strerror or error}") from None
+
+
+def _shown(name_or_path: str | Path) -> str:
+    return quote(str(name_or_path))[1:-1]
+
+
+def _find_dataset(name_or_path: str | Path, path: Path, fetch: bool) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
     if str(name_or_path) in list_datasets():
         path = _packaged() / str(name_or_path)
     if (path / CARD).is_file():
@@ -146,7 +159,7 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
     if is_address(given):
         return tuple(local_shard(address, fetch=fetch) for address in expanded)
     if expanded != (given,):
-        paths = tuple(Path(name).expanduser() for name in expanded)
+        paths = tuple(expand_home(name) for name in expanded)
         missing = next((path for path in paths if not path.is_file()), None)
         if missing is not None:
             raise DataError(f"{shown_address(given)}: {missing} does not exist")

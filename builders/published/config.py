@@ -257,7 +257,7 @@ def _integers(config: Mapping[str, Any], field: str, length: int | None = None) 
     items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
     try:
         numbers = [int(item) for item in items]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise PublishedConfigError(f"{field}: expected whole numbers, got {value!r}") from None
     if length is not None and len(numbers) == 1:
         numbers *= length

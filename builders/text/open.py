@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import torch
 
 from builders.text.encoder import EMBEDDED, TextEncoder
 from specs.graph import TextInput
+from specs.user_paths import expanded as expand_home
 
 
 def open_text_encoder(
-    name_or_path: str,
+    name_or_path: str | os.PathLike[str],
     text: TextInput,
     device: torch.device | str = "cpu",
     *,
@@ -38,8 +39,9 @@ def open_text_encoder(
         return EmbeddedText.open(text, device)
     from builders.text.cached import FACTS, EncodedText
 
-    if (Path(name_or_path) / FACTS).is_file():
-        return EncodedText.open(name_or_path, text, device)
+    name_or_path = str(name_or_path)
+    if os.path.isfile(expand_home(name_or_path) / FACTS):
+        return EncodedText.open(expand_home(name_or_path), text, device)
     from builders.text.t5 import T5Text
 
     return T5Text.open(name_or_path, text, device, precision, fetch)

@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from builders.text.encoder import EMBEDDED, INSTALL, TextEncoderError, check_width, is_empty
 from specs.graph import TextInput
+from specs.user_paths import expanded as expand_home
 
 __all__ = ["T5Text"]
 
@@ -127,7 +127,7 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
 def _load(name: str, kind: Any, fetch: bool, **options: Any) -> Any:
     """Call ``kind.from_pretrained``, from disk if the files are there, else from the hub; run none of their code."""
     options["trust_remote_code"] = False
-    local = Path(name).expanduser()
+    local = expand_home(name)
     if local.is_dir():
         try:
             return kind.from_pretrained(str(local), local_files_only=True, **options)

@@ -15,6 +15,7 @@ from builders.training.errors import TrainingError
 from specs import library
 from specs.errors import did_you_mean
 from specs.graph import EntryGraph
+from specs.user_paths import expanded as expand_home
 
 __all__ = ["check_shared", "load_shared", "weights_file"]
 
@@ -32,7 +33,7 @@ def weights_file(source: str) -> Path:
         TrainingError: There is no such file, or no such weights.
     """
     if library.is_path(source) or source.endswith(".safetensors"):
-        path = Path(source).expanduser()
+        path = expand_home(source)
         path = path / "ema.safetensors" if path.is_dir() else path
         if not path.is_file():
             raise TrainingError(f"initialise: {path}: no such weights file")

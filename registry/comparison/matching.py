@@ -6,7 +6,6 @@ import functools
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from registry.catalogue import get
@@ -15,6 +14,7 @@ from specs.blocks.base import DEFAULT_GROUPS
 from specs.errors import SpecError
 from specs.graph import EntryGraph
 from specs.library import is_path
+from specs.user_paths import expanded as expand_home
 
 if TYPE_CHECKING:
     from specs.schemas.entry import LevelSpec
@@ -113,7 +113,7 @@ def match(base: str, like: str, by: str = "flops", *, inner: bool = False) -> Ma
     if best is None or not 0.5 <= best.cost / target <= 2:
         hint = "" if inner or len(found.labels) == 1 else "; --inner scales the inner levels too"
         raise ValueError(f"no widths of {base} bring its {by} near those of {like} ({target:,}){hint}")
-    extends = str(Path(base).expanduser().absolute()) if is_path(base) else found.name
+    extends = str(expand_home(base).absolute()) if is_path(base) else found.name
     return Match(found.name, extends, other.name, by, *best, target)
 
 

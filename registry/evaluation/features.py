@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specs.errors import did_you_mean
+from specs.user_paths import expanded as expand_home
 
 if TYPE_CHECKING:
     import numpy as np
@@ -282,7 +283,7 @@ def _inception(weights: str | Path | None, device: torch.device | str, check_has
 def _inception_weights(given: str | Path | None) -> Path:
     named = given or os.environ.get("ZOO_INCEPTION_WEIGHTS")
     if named:
-        path = Path(named).expanduser()
+        path = expand_home(named)
         if not path.is_file():
             raise EvaluationError(f"{path}: no such file of Inception weights")
         return path

@@ -14,6 +14,7 @@ from specs.syntax.merge import drop, is_null, merge, put
 from specs.syntax.validation import check_name, validate
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, display_name, parse
 from specs.syntax.yaml_tree import Sequence as TreeSequence
+from specs.user_paths import expanded as expand_home
 
 __all__ = ["Resolved", "Resolver"]
 
@@ -152,7 +153,7 @@ class Resolver:
         name = value.value
         if is_path(name):
             folder = self._way[-1][0].parent if self._way else Path.cwd()
-            path = folder / Path(name).expanduser()
+            path = folder / expand_home(name)
             reference: Reference | None = Reference(path)
             search = (path.parent, *search)
         else:

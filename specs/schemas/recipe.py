@@ -63,7 +63,7 @@ def _optimizer(value: Any) -> Any:
 def _data(value: Any) -> Any:
     if isinstance(value, str):
         return value
-    weights = list(value.values()) if isinstance(value, dict) else [value]
+    weights = list(value.values()) if isinstance(value, dict) else []
     if not weights or any(isinstance(w, bool) or not isinstance(w, (int, float)) or not 0 < w < 1e9 for w in weights):
         raise PydanticCustomError("wrong-type", "'data' is the name or path of a dataset, or {dataset: weight}")
     return {name: float(weight) for name, weight in value.items()}

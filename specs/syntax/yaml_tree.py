@@ -222,7 +222,10 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             if "nesting depth" in str(error.problem):
                 # libyaml reads ahead and has its own depth limit; PyYAML's parser continues up to ours.
-                yield from islice(yaml.parse(self.text, Loader=yaml.SafeLoader), seen, None)
+                try:
+                    yield from islice(yaml.parse(self.text, Loader=yaml.SafeLoader), seen, None)
+                except yaml.MarkedYAMLError as later:
+                    error = later
             mark = error.problem_mark or error.context_mark
             message = " ".join(part for part in (error.problem, error.context) if part)
             self.problems.add("syntax", message, mark and self._position(mark.line, mark.column))

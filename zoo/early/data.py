@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from specs.user_paths import expanded as expand_home
 
 if TYPE_CHECKING:
     from builders.data.dataset_card import DatasetCard
@@ -28,7 +29,7 @@ def check_data(data: str | Mapping[str, float] | None) -> None:
     from builders.data.urls import is_address
 
     for name in [] if data is None else [data] if isinstance(data, str) else data:
-        path = Path(name).expanduser()
+        path = expand_home(name)
         missing = not path.exists() and "{" not in name
         table = path.is_file() and extension_of(path.name) in PACKABLE
         if not is_address(name) and known_card(name) is None and (missing or table):
@@ -43,6 +44,6 @@ def known_card(name: str) -> DatasetCard | None:
     """
     from builders.data.dataset_card import CARD, find_dataset, list_datasets
 
-    if name in list_datasets() or (Path(name).expanduser() / CARD).is_file():
+    if name in list_datasets() or (expand_home(name) / CARD).is_file():
         return find_dataset(name)[0]
     return None

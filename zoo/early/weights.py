@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from specs.user_paths import expanded as expand_home
+
 if TYPE_CHECKING:
     from builders.data.classes import ClassNames
     from specs.graph import EntryGraph
@@ -70,7 +72,7 @@ def check_sources(recipe: Recipe) -> None:
 
 
 def _is_missing(text: str, path: bool) -> bool:
-    return path and not Path(text).expanduser().exists()
+    return path and not expand_home(text).exists()
 
 
 def facts_of(path: Path) -> tuple[EntryGraph | None, ClassNames | None]:

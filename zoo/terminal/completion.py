@@ -6,7 +6,8 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
+
+from specs.user_paths import expanded as expand_home
 
 __all__ = [
     "complete_anything",
@@ -88,7 +89,7 @@ def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
     """Return folders, with a slash, and files with the suffixes; hidden ones only if the text starts with a dot."""
     folder, _, start = incomplete.rpartition("/")
     place = f"{folder}/" if "/" in incomplete else ""
-    with os.scandir(Path(place or ".").expanduser()) as entries:
+    with os.scandir(expand_home(place or ".")) as entries:
         names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
     fits = [name for name in sorted(names) if name.startswith(start) and (start or not name.startswith("."))]
     return [place + name for name in fits if name.endswith(("/", *suffixes))]

@@ -21,6 +21,8 @@ from builders.data.recognition.members import Choice
 from builders.data.tables.columns import CAPTIONS, LABELS
 from builders.data.urls import is_address
 from specs.addresses import shown_address
+from specs.errors import quote
+from specs.user_paths import expanded as expand_home
 
 __all__ = ["PackError", "Source", "find_sources", "recognise"]
 
@@ -77,11 +79,13 @@ def recognise(
     """
     asked = {"image": image, "caption": caption, "label": label, "group": group}
     try:
-        found = _recognise(str(path), Path(path).expanduser(), asked, delimiter, max_broken)
+        found = _recognise(str(path), expand_home(path), asked, delimiter, max_broken)
     except PackError:
         raise
     except DataError as error:
         raise PackError(str(error)) from None
+    except (OSError, ValueError) as error:  # a name that is too long or has a null byte, a loop of links
+        raise PackError(f"{quote(str(path))[1:-1]}: {getattr(error, 'strerror', None) or error}") from None
     for option, attribute, name in (
         ("--caption", "caption", caption),
         ("--label", "category", label),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from builders.data.errors import PackError
@@ -17,6 +17,7 @@ __all__ = [
     "choose_columns",
     "first_text",
     "is_image_column",
+    "repeated",
     "same_name",
     "unused_texts",
 ]
@@ -56,6 +57,16 @@ class Columns:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that is there twice, up to case, spaces and punctuation; None if there is none."""
+    seen: set[str] = set()
+    for name in filter(None, names):
+        if _plain(name) in seen:
+            return name
+        seen.add(_plain(name))
+    return None
 
 
 def same_name(a: str, b: str) -> bool:

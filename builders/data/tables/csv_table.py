@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builders.data.errors import PackError
-from builders.data.tables.columns import is_image_column, same_name
+from builders.data.tables.columns import is_image_column, repeated
 from builders.data.tables.delimited import Record, parse, split_lines
 from builders.data.tables.table import Row, Table, looks_like_image
 
@@ -76,7 +76,7 @@ def _header(path: str, record: Record, layout: str, wanted: Sequence[str]) -> tu
     """Return the names of the columns; "1", "2", ... if the file has no header."""
     fields = record.fields
     if any(map(is_image_column, fields)) or not any(map(looks_like_image, fields)):
-        twice = next((a for i, a in enumerate(fields) if a and any(same_name(a, b) for b in fields[:i])), None)
+        twice = repeated(fields)
         if twice is not None:
             raise PackError(f"{path}, line {record.line}: two columns are called {twice!r}; rename one of them")
         return fields
