@@ -107,7 +107,7 @@ def find_dataset(
     if "\0" in str(name_or_path):
         raise DataError(f"no dataset {quote(str(name_or_path))}: a path has no null bytes")
     try:
-        return _find_dataset(name_or_path, expand_home(name_or_path), fetch)
+        return _find_dataset(name_or_path, expand_home(name_or_path), fetch, strict)
     except OSError as error:  # such as a name that is too long, or a loop of links
         raise DataError(f"{_shown(name_or_path)}: {error.strerror or error}") from None
 
@@ -116,7 +116,9 @@ def _shown(name_or_path: str | Path) -> str:
     return quote(str(name_or_path))[1:-1]
 
 
-def _find_dataset(name_or_path: str | Path, path: Path, fetch: bool) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
+def _find_dataset(
+    name_or_path: str | Path, path: Path, fetch: bool, strict: bool
+) -> tuple[DatasetCard, dict[str, tuple[Path, ...]]]:
     if str(name_or_path) in list_datasets():
         path = _packaged() / str(name_or_path)
     if (path / CARD).is_file():
