@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from builders.checkpoints.shipped import file_facts, shipped_weights
 from builders.files import write_text
 from registry.costs.card import STEPS, Card, LevelRow
 from registry.costs.units import short, short_bytes
 from registry.evaluation.results import Measurement, Reported, results_of
 from registry.facts import conditioning_of, kind_of
+from registry.publishing.how_to_use import how_to_use
+from registry.publishing.markdown import code, plain, shell_word, table
+from registry.publishing.subject import Subject, entry_subject
 from specs import library
 from specs.errors import SpecError
 from specs.recipe import list_recipes, load_recipe
@@ -31,57 +33,44 @@ CONDITIONED = {"text": "text-conditional", "classes": "class-conditional", "none
 #: Names of datasets that the Hub accepts.
 DATASET = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
-USE = """\
-import zoo
-
-entry = zoo.get("{name}")
-print(entry.card().parameters)
-model = entry.build(device="meta")  # or "cpu", "cuda"
-"""
-SAMPLE = """\
-from builders.pixels import to_pil
-from builders.sampling.generation import Request, SamplerSettings, draw_all
-from registry.weights import {names}
-
-model, facts = load_weights("{name}")
-request = Request(seeds=(0, 1){conditions})
-settings = SamplerSettings("dpm++", num_inference_steps=20, guidance_scale=2.0)
-levels = draw_all(model, request, settings{options})  # one batch per level, finest first
-for number, image in enumerate(levels[0]):
-    to_pil(image).save(f"sample-{{number}}.png")
-"""
+#: What a card says of an entry of the package without weights.
+NO_WEIGHTS = "The package includes no weights for this entry."
 
 
-def model_card(entry: Entry, picture: str | None = None) -> str:
+def model_card(what: Entry | Subject, picture: str | None = None) -> str:
     """Return the card as Markdown, without loading weights.
 
     Args:
-        entry: Entry to describe.
+        what: Entry to describe, or :func:`registry.publishing.subject.weights_subject` of the weights of a run.
         picture: Address of a diagram of the entry, relative to the card.
     """
+    subject = what if isinstance(what, Subject) else entry_subject(what)
+    entry = subject.entry
     card = entry.card()
-    facts = weights_facts(entry)
     measured, quoted = results_of(entry)
+    if subject.weights is not None and not subject.packaged:
+        own = subject.metadata.get("content", "")[:16]
+        measured, quoted = tuple(each for each in measured if each.weights == own), ()
     parts = [
-        _front_matter(entry, facts, measured),
-        f"# {entry.name}\n\n{entry.summary}\n",
-        f"![The levels, stages and skips of {entry.name}]({picture})\n" if picture else "",
+        _front_matter(subject, measured),
+        f"# {plain(entry.name)}\n\n{plain(entry.summary)}\n",
+        f"![The levels, stages and skips of {plain(entry.name)}]({quote(picture)})\n" if picture else "",
         _identity(entry, card),
         _costs(card),
         _results(measured, quoted),
-        _training(entry, facts),
-        _licences(facts),
-        _use(entry, facts),
-        _limits(entry, facts),
+        _training(subject),
+        _licences(subject),
+        how_to_use(subject),
+        _limits(subject),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def write_card(entry: Entry, path: Path) -> Path:
+def write_card(what: Entry | Subject, path: Path) -> Path:
     """Write the card, and a diagram beside it.
 
     Args:
-        entry: Entry to describe.
+        what: Entry or weights to describe; see :func:`model_card`.
         path: File to write, an .md file.
 
     Returns:
@@ -96,8 +85,9 @@ def write_card(entry: Entry, path: Path) -> Path:
     if path.suffix.lower() != ".md":
         raise ValueError(f"{path}: a card is an .md file")
     picture = path.with_suffix(".svg")
-    text = model_card(entry, picture.name)
-    draw_entry(entry.architecture, picture)
+    subject = what if isinstance(what, Subject) else entry_subject(what)
+    text = model_card(subject, picture.name)
+    draw_entry(subject.entry.architecture, picture)
     write_text(path, text)
     return picture
 
@@ -107,26 +97,26 @@ def weights_facts(entry: Entry) -> dict[str, Any]:
 
     The result is empty if there are no weights, or if they do not fit because the entry was changed.
     """
-    path = shipped_weights(entry.name)
-    metadata = file_facts(path) if path is not None else {}
-    if path is None or metadata.get("graph_hash") != entry.graph_hash:
+    subject = entry_subject(entry)
+    if subject.weights is None:
         return {}
-    return {**metadata, "recipe": json.loads(metadata.get("recipe", "{}")), "bytes": path.stat().st_size}
+    return {**subject.metadata, "recipe": dict(subject.recipe), "bytes": subject.weights.stat().st_size}
 
 
-def _front_matter(entry: Entry, facts: Mapping[str, Any], measured: Sequence[Measurement]) -> str:
+def _front_matter(subject: Subject, measured: Sequence[Measurement]) -> str:
     import yaml
 
+    entry = subject.entry
     conditions = conditioning_of(entry.architecture).split("+")
     kind = kind_of(entry.architecture)
     front: dict[str, Any] = {
-        "license": "apache-2.0",
+        "license": "apache-2.0" if subject.packaged else "unknown",
         "library_name": LIBRARY,
         "pipeline_tag": TASKS[kind]["text" not in conditions],
         "tags": ["diffusion", "matryoshka", "pytorch", kind, *(CONDITIONED[each] for each in conditions)],
     }
     # The data of a mixture has several names. Paths are left out.
-    data = [name for name in facts.get("data", "").split("+") if DATASET.fullmatch(name)]
+    data = [name for name in subject.data.split("+") if DATASET.fullmatch(name)]
     if data:
         front["datasets"] = data
     if measured:
@@ -148,28 +138,22 @@ def _index(measured: Measurement, task: str) -> dict[str, Any]:
     }
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Return a table; the columns with the indices ``right`` are aligned to the right."""
-    rule = ["---:" if index in right else "---" for index in range(len(head))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)) + "\n"
-
-
 def _identity(entry: Entry, card: Card) -> str:
     rows = [
         ("resolution", f"{card.resolution} x {card.resolution} pixels"),
-        ("levels", ", ".join(entry.labels)),
-        ("conditioning", card.conditioning),
+        ("levels", plain(", ".join(entry.labels))),
+        ("conditioning", plain(card.conditioning)),
         ("diffusion process", card.process),
         ("hash", f"`{card.hash}` (structure, inputs and process)"),
         ("graph hash", f"`{card.graph_hash}` (entries with equal graph hashes can share weights)"),
         ("source", "Matryoshka Diffusion Models, [arXiv 2310.15111](https://arxiv.org/abs/2310.15111)"),
     ]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _costs(card: Card) -> str:
     head = ("level", "parameters", "MACs", "FLOPs", "share", "inference", "training", "checkpointed")
-    rows = [_cost_row(level.label, level, level.share) for level in card.levels]
+    rows = [_cost_row(plain(level.label), level, level.share) for level in card.levels]
     rows.append(_cost_row("**whole**", card, 1.0))
     return (
         "## Costs\n\n"
@@ -177,7 +161,7 @@ def _costs(card: Card) -> str:
         "multiply-add and two FLOPs. The last three columns are activation memory in float32: the peak at inference, "
         "what is saved for the backward pass, and the same with activation checkpointing of every block. The peak of "
         "the whole network is lower than the sum, because levels run one after the other.\n\n"
-        + _table(head, rows, range(1, len(head)))
+        + table(head, rows, range(1, len(head)))
         + f"\nA training sample (forward and backward): {short(card.training_flops)}FLOPs. A generated sample with "
         f"{STEPS} steps (DDIM, DDPM or DPM-Solver++): {short(card.sampling_flops(STEPS))}FLOPs; with classifier-free "
         f"guidance: {short(card.sampling_flops(STEPS, guided=True))}FLOPs.\n"
@@ -194,44 +178,63 @@ def _results(measured: Sequence[Measurement], quoted: Sequence[Reported]) -> str
     lines = ["## Results\n"]
     for m in measured:
         seed = f"; seeds from {m.sampler['seed']}" if "seed" in m.sampler else ""
-        lines.append(f"Measured, {m.title}{seed}; weights `{m.weights}`:\n")
+        lines.append(f"Measured, {plain(m.title)}{seed}; weights {code(m.weights)}:\n")
         rows = [
-            (name, f"{x.value:.5g}", "" if x.low is None else f"{x.low:.5g} to {x.high:.5g}")
+            (plain(name), f"{x.value:.5g}", "" if x.low is None else f"{x.low:.5g} to {x.high:.5g}")
             for name, x in m.metrics.items()
         ]
-        lines.append(_table(("metric", "value", "95 % interval"), rows, (1, 2)))
-        lines += [f"- {warning}" for warning in m.warnings]
+        lines.append(table(("metric", "value", "95 % interval"), rows, (1, 2)))
+        lines += [f"- {plain(warning)}" for warning in m.warnings]
         lines.append("")
     if quoted:
         lines.append("Reported by others, under other protocols:\n")
         published = [(r.metric, f"{r.value:g}", r.data, f"{r.source}; {r.note}".rstrip("; ")) for r in quoted]
-        lines.append(_table(("metric", "value", "data", "source"), published, (1,)))
+        lines.append(table(("metric", "value", "data", "source"), published, (1,)))
     if len(lines) == 1:
         lines.append("None measured or reported.\n")
     return "\n".join(lines)
 
 
-def _training(entry: Entry, facts: Mapping[str, Any]) -> str:
-    names = _recipes(library.folders()).get(entry.name, ())
-    if not facts:
-        lines = ["The package includes no weights for this entry."]
+def _training(subject: Subject) -> str:
+    entry, recipe = subject.entry, subject.recipe
+    names = _recipes(library.folders()).get(entry.name, ()) if subject.use == entry.name else ()
+    if subject.weights is None:
+        in_file = subject.use not in (None, entry.name)
+        lines = ["There are no weights for this entry." if in_file else NO_WEIGHTS]
         if names:
-            lines.append(f"Recipes: {', '.join(f'`zoo train {name}`' for name in names)}.")
-        other = " on other data" if names else ""
-        lines.append(f"`zoo train {entry.name} --data DATASET` trains it level by level{other}.")
+            lines.append(f"Recipes: {', '.join(code(f'zoo train {name}') for name in names)}.")
+        if subject.use is not None:
+            other = " on other data" if names else ""
+            command = code(f"zoo train {shell_word(subject.use)} --data DATASET")
+            lines.append(f"{command} trains it level by level{other}.")
         return "## Training\n\n" + "\n".join(lines) + "\n"
-    recipe = facts["recipe"]
-    name, optimizer = recipe.get("name"), recipe.get("optimizer", {})
-    encoder = f", text encoder `{recipe.get('text_encoder', 'embedded')}`" if entry.architecture.text else ""
-    phases = ", then ".join(
-        f"{phase['steps']:,} steps of {label}" if phase.get("steps") else f"{phase.get('hours'):g} hours of {label}"
-        for label, phase in recipe.get("phases", {}).items()
-    )
-    return (
-        f"## Training\n\nRecipe `{name}` on `{facts.get('data')}`{encoder}: {phases}; {optimizer.get('name')}, "
-        f"learning rate {optimizer.get('learning_rate')}, EMA {recipe.get('ema')}."
-        + (f" Train it again with `zoo train {name}`.\n" if name in names else "\n")
-    )
+    if not recipe:
+        return "## Training\n\nThe weights do not say how they were trained.\n"
+    found = recipe.get("optimizer")
+    optimizer = found if isinstance(found, dict) else {}
+    encoder = f", text encoder {code(recipe.get('text_encoder', 'embedded'))}" if entry.architecture.text else ""
+    text = f"Recipe {code(recipe.get('name'))} on {code(subject.data or 'unknown data')}{encoder}: {_phases(recipe)}; "
+    text += f"{plain(optimizer.get('name'))}, learning rate {plain(optimizer.get('learning_rate'))}, "
+    text += f"EMA {plain(recipe.get('ema'))}."
+    if subject.packaged and recipe.get("name") in names:
+        text += f" Train it again with {code('zoo train ' + str(recipe.get('name')))}."
+    elif not subject.packaged:
+        step, phase = subject.metadata.get("step", "unknown"), subject.metadata.get("phase", "unknown")
+        text += f" The weights are those of step {plain(step)} of phase {code(phase)}."
+    return f"## Training\n\n{text}\n"
+
+
+def _phases(recipe: Mapping[str, Any]) -> str:
+    """Return the lengths of the phases of a recipe, which may be of any shape."""
+    lengths = []
+    phases = recipe.get("phases")
+    for label, phase in phases.items() if isinstance(phases, dict) else ():
+        steps, hours = (phase.get(key) if isinstance(phase, dict) else None for key in ("steps", "hours"))
+        if isinstance(steps, int):
+            lengths.append(f"{steps:,} steps of {plain(label)}")
+        else:
+            lengths.append(f"{plain(hours)} hours of {plain(label)}" if hours else plain(label))
+    return ", then ".join(lengths) or "phases unknown"
 
 
 @lru_cache(maxsize=4)
@@ -247,50 +250,34 @@ def _recipes(folders: tuple[Path, ...]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _licences(facts: Mapping[str, Any]) -> str:
-    text = "## Licences\n\nCode and spec: Apache-2.0."
-    if facts:
-        text += f" Weights ({facts['bytes'] / 1e6:.2f} MB, content hash `{facts.get('content', '')[:16]}`): Apache-2.0."
-        text += f" Data: {_data_licence(facts.get('data'))}"
+def _licences(subject: Subject) -> str:
+    text = "## Licences\n\nCode and spec: Apache-2.0." if subject.packaged else "## Licences\n\nCode: Apache-2.0."
+    if subject.weights is not None:
+        size = subject.weights.stat().st_size / 1e6
+        granted = "Apache-2.0" if subject.packaged else "not stated"
+        text += f" Weights ({size:.2f} MB, content hash {code(subject.metadata.get('content', '')[:16])}): {granted}."
+        text += f" Data: {_data_licence(subject)}"
     return text + "\n"
 
 
-def _data_licence(name: str | None) -> str:
-    from builders.data.dataset_card import find_dataset
+def _data_licence(subject: Subject) -> str:
+    from builders.data.dataset_card import find_dataset, list_datasets
 
-    try:
-        card, _ = find_dataset(name or "")
-    except ValueError:
-        return f"`{name}`, licence unknown."
-    return f"`{card.name}`, {card.licence}. {card.attribution}".strip()
-
-
-def _use(entry: Entry, facts: Mapping[str, Any]) -> str:
-    if not facts:
-        python = USE.format(name=entry.name)
-        return f"## How to use\n\n```python\n{python}```\n\nIts weights are random until you train it: see Training.\n"
-    graph = entry.architecture
-    names, conditions, options, command = "load_weights", "", "", ""
-    if graph.text is not None:
-        conditions, command = ', prompts=("a red heart", "a smiling cat")', ' --prompt "a red heart"'
-        names, options = "load_weights, text_encoder", ", encoder=text_encoder(model, facts)"
-    elif graph.classes is not None:
-        conditions = ", classes=(0, 1)"
-    python = SAMPLE.format(name=entry.name, conditions=conditions, options=options, names=names)
-    return (
-        f"## How to use\n\n```sh\nzoo sample {entry.name}{command} -o samples.png\n```\n\n"
-        f"or in Python:\n\n```python\n{python}```\n"
-    )
+    stated = subject.recipe.get("licence")
+    if subject.data not in list_datasets():  # data that metadata names is not opened
+        return f"{code(subject.data or 'unknown')}, licence {plain(stated) if stated else 'unknown'}."
+    card, _ = find_dataset(subject.data)
+    return f"{code(card.name)}, {plain(card.licence)}. {plain(card.attribution)}".strip()
 
 
-def _limits(entry: Entry, facts: Mapping[str, Any]) -> str:
+def _limits(subject: Subject) -> str:
     lines = ["## Limits\n"]
-    if facts:
+    if subject.weights is not None and subject.packaged:
         lines.append(
             "- The weights show that the architecture and its training work. They draw only images like those of their "
             "dataset."
         )
-        if entry.architecture.text is not None:
+        if subject.entry.architecture.text is not None:
             lines.append("- Prompts are limited to the words of the captions in the dataset.")
     lines.append("- Costs are counted by rules and tested against torch's counters; time depends on the machine.")
     lines.append("- Distances compare only under equal protocols: features, sample count, reference, resize mode.")

@@ -1,0 +1,46 @@
+"""The section of a card that tells how to use an entry, an entry in a file, or the weights of a run."""
+
+from __future__ import annotations
+
+from registry.publishing.markdown import code, literal, python_string, shell_word
+from registry.publishing.subject import Subject
+
+__all__ = ["how_to_use"]
+
+USE = """\
+import zoo
+
+entry = zoo.get({use})
+print(entry.card().parameters)
+model = entry.build(device="meta")  # or "cpu", "cuda"
+"""
+SAMPLE = """\
+import zoo
+
+images = zoo.sample({use}{conditions}, sampler="dpm++", num_inference_steps=20)
+for number, image in enumerate(images["{label}"]):  # a list of PIL images for each level
+    image.save(f"sample-{{number}}.png")
+"""
+
+
+def how_to_use(subject: Subject) -> str:
+    """Return the section "How to use", with commands and Python that name the entry, its file or its weights."""
+    if subject.use is None:
+        name = subject.entry.name
+        command = code(f"zoo expand {name} --set PATH=VALUE > {name}-changed.yaml")
+        return (
+            f"## How to use\n\nThis is {code(name)} with changes that no file has. Save it ({command}, with another "
+            "name in the file) and use the file.\n"
+        )
+    if subject.weights is None:
+        python = literal(USE.format(use=python_string(subject.use)), "python")
+        return f"## How to use\n\n{python}\nIts weights are random until you train it: see Training.\n"
+    graph = subject.entry.architecture
+    conditions, command = ", n=2", ""
+    if graph.text is not None:
+        conditions, command = ', prompts=["a red heart", "a smiling cat"], n=1', ' --prompt "a red heart"'
+    elif graph.classes is not None:
+        conditions = f", classes={list(range(min(2, graph.classes)))}, n=1"
+    python = SAMPLE.format(use=python_string(subject.use), conditions=conditions, label=graph.labels[0])
+    shell = f"zoo sample {shell_word(subject.use)}{command} -o samples.png"
+    return f"## How to use\n\n{literal(shell, 'sh')}\nor in Python:\n\n{literal(python, 'python')}"

@@ -1,0 +1,165 @@
+"""Cards of runs, of weights and of entries in files; names and texts of any kind in them."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import zoo
+from builders.checkpoints.weights import save_weights
+from registry.publishing.markdown import code, literal, plain, python_string, shell_word
+from registry.publishing.model_card import model_card
+from registry.publishing.subject import weights_subject
+from specs.load import load_text
+from tests.helpers.networks import randomise
+
+HOSTILE = "<script>alert(1)</script> [x](javascript:1) `code` *b* _i_ # h | cell \x1b[31m \u202e ![p](q) <b>\n# title"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run_folder(path: Path, entry=None, **facts) -> Path:
+    """A folder like that of a run."""
+    model = randomise((entry or zoo.get("mdm-micro")).build())
+    recipe = {"name": "micro-test", "entry": "mdm-micro", "data": "noto-emoji-64", "ema": 0.9, "licence": ""}
+    recipe |= {
+        "optimizer": {"name": "adamw", "learning_rate": 0.002},
+        "phases": {"p8": {"steps": 8}, "p16": {"hours": 2}},
+    }
+    facts = {"recipe": recipe, "step": "5", "phase": "p16"} | facts
+    save_weights(path / "ema.safetensors", model.graph, model.state_dict(), facts)
+    return path
+
+
+def code_of(text: str, language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return found
+
+
+def test_the_card_of_a_run(cli, tmp_path):
+    run_folder(Path("runs/mine"))
+    code, out, err = cli("card", "runs/mine")
+    assert (code, err) == (0, "")
+    assert "zoo sample runs/mine -o samples.png" in out and 'zoo.sample("runs/mine", classes=[0, 1], n=1' in out
+    assert "Recipe `micro-test` on `noto-emoji-64`: 8 steps of p8, then 2 hours of p16; adamw" in out
+    assert "step 5 of phase `p16`" in out and "Weights (" in out and "Google Noto Emoji" in out
+    assert yaml.safe_load(out.split("---\n")[1])["license"] == "unknown"
+    assert str(tmp_path) not in out
+    assert cli("card", "runs/mine", "-o", "card.md")[0] == 0 and Path("card.svg").is_file()
+    assert cli("card", "runs/mine/ema.safetensors")[1].count("runs/mine/ema.safetensors") == 2
+    exec(code_of(out, "python").replace("num_inference_steps=20", "num_inference_steps=1"), {})
+    assert Path("sample-1.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nosuch.safetensors"], "no such checkpoint"),
+        (["empty"], "no weights (.safetensors) in this folder"),
+        (["runs/mine", "--set", "stages.r16.width=32"], "--set changes an entry"),
+        (["mdm-micor"], "did you mean 'mdm-micro'"),
+    ],
+)
+def test_what_has_no_card(cli, words, message):
+    run_folder(Path("runs/mine"))
+    Path("empty").mkdir()
+    code, out, err = cli("card", *words)
+    assert (code, out) == (2, "") and message in err and "Traceback" not in err
+
+
+def test_the_card_of_a_file_names_the_file():
+    path = Path("my models/it's.yaml")
+    path.parent.mkdir()
+    path.write_text(zoo.get("mdm-micro").expanded_yaml().replace("name: mdm-micro", "name: mine"))
+    text = model_card(zoo.get(path))
+    assert 'zoo.get("my models/it\'s.yaml")' in text and "zoo train 'my models/it'\"'\"'s.yaml' --data DATASET" in text
+    assert 'zoo.get("mine")' not in text and "The package includes" not in text
+    assert "Code and spec: Apache" not in text
+    exec(code_of(text, "python"), {})
+
+
+def test_a_file_with_the_name_of_a_packaged_entry():
+    path = Path("mdm-nano.yaml")
+    path.write_text("name: mdm-nano\nresolution: 16\nstages: {r16: {width: 32}}\n")
+    text = model_card(zoo.get(path))
+    assert 'zoo.get("mdm-nano.yaml")' in text and "Weights (" not in text and "zoo train nano-hour" not in text
+
+
+def test_an_entry_changed_by_overrides():
+    text = model_card(zoo.get("mdm-nano", ["stages.r64.width=32"]))
+    assert "zoo expand mdm-nano --set PATH=VALUE" in text and "```python" not in text and "zoo train" not in text
+
+
+def test_texts_of_any_kind():
+    text = f"name: x\nsummary: {json.dumps(HOSTILE)}\nresolution: 8\nstages: {{r8: {{width: 32}}}}\n"
+    entry = zoo.Entry(load_text(text))
+    facts = {"phase": HOSTILE, "step": HOSTILE, "content": HOSTILE}
+    recipe = {"name": HOSTILE, "data": HOSTILE, "optimizer": {"name": HOSTILE}, "ema": HOSTILE, "licence": HOSTILE}
+    run_folder(Path("run"), entry, **facts, recipe=recipe | {"phases": {HOSTILE: {"hours": HOSTILE}}})
+    for card in (model_card(entry), model_card(weights_subject("run"))):
+        body = re.sub(r"`` .*? ``(?!`)|`[^`\n]*`", "", card.split("---\n", 2)[2])  # without code
+        assert "<script" not in body and "<b>" not in body and not re.search(r"(?<!\\)\]\(java", body)
+        assert "\x1b" not in card and "\u202e" not in card and "\n# title" not in card
+        assert len(re.findall(r"^# ", card, re.MULTILINE)) == 1
+        table = [line for line in card.splitlines() if line.startswith("|")]
+        assert all(len(re.findall(r"(?<!\\)\|", line)) in (3, 9) for line in table)
+
+
+@pytest.mark.parametrize("recipe", ["[]", "null", "3", '"text"', "{", '{"phases": 3, "optimizer": []}', "[" * 5000])
+def test_metadata_of_any_shape(recipe):
+    run_folder(Path("run"), recipe=recipe)
+    text = model_card(weights_subject("run"))
+    assert "## Training\n" in text and "zoo sample run" in text
+
+
+def test_no_data_is_opened_and_no_secret_shown(monkeypatch):
+    monkeypatch.setattr("builders.data.dataset_card.find_dataset", None)
+    secret = "http://user:hunter2@127.0.0.1:9/{000..999}.tar?X-Amz-Signature=hunter2"
+    run_folder(Path("run"), recipe={"name": "a", "data": secret, "text_encoder": "/etc"}, data=secret)
+    text = model_card(weights_subject("run"))
+    assert "hunter2" not in text and "licence unknown" in text
+
+
+LINES = [HOSTILE, "- item", "1. item", "2) item", "> quote", "+ plus", "=== rule", "a_b", "x < y & z", "", "--- | ---"]
+
+
+@pytest.mark.parametrize("text", LINES)
+def test_plain(text):
+    found = plain(text)
+    assert "\n" not in found and "\x1b" not in found and not re.search(r"(?<!\\)[`*\[\]#|!]|<|>(?!;)", found)
+    assert not re.match(r"\s*([-+=>]|\d+[.)])", found)
+
+
+def test_plain_leaves_plain_text():
+    for text in (
+        "64x64 emoji, three dolls deep; trains on two CPU cores.",
+        "fd_made_up",
+        "a-b (c), 1.5 %",
+        "1.5 %",
+        "r64",
+    ):
+        assert html.unescape(plain(text)) == text
+
+
+@pytest.mark.parametrize("text", ["a", "`", "a``b", "a|b", "\n\x1b", " "])
+def test_code(text):
+    found = code(text)
+    fence = re.match("`+", found)[0]
+    assert (
+        found.endswith(fence) and f"{fence}`" not in found[len(fence) :] and "\n" not in found and "\x1b" not in found
+    )
+
+
+def test_words_of_python_and_the_shell():
+    for text in ("runs/mine", "it's", 'a "b"', "a\nb", "\x1b", "\u202e", "图"):
+        assert eval(python_string(text)) == text and python_string(text).isprintable()
+        assert shell_word(text).isprintable()
+    assert literal("```\nx", "sh") == "````sh\n```\nx\n````\n"
