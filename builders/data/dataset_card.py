@@ -14,8 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 from builders.data.errors import DataError, EmptySplitError, HostileShardError
 from builders.data.recognition.file_kinds import PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
-from builders.data.recognition.formats import SHARDS, extension_of
+from builders.data.recognition.formats import IMAGES, SHARDS, extension_of
 from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.walk import walk
 from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.addresses import shown_address
@@ -150,7 +151,8 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
     if path.is_dir():
         shards = tuple(sorted(child for child in path.iterdir() if child.name.endswith(SHARDS) and child.is_file()))
         if not shards:
-            raise DataError(f"{path}: no {CARD} and no shards ({', '.join(SHARDS)}) in this folder")
+            hint = f"; pack it first: zoo data pack {path} FOLDER" if _can_pack(path) else ""
+            raise DataError(f"{path}: no {CARD} and no shards ({', '.join(SHARDS)}) in this folder{hint}")
         folder_kind(path)
         return shards
     if path.exists():
@@ -171,6 +173,11 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
     raise DataError(
         f"no dataset {shown_address(given)!r}{hint} (packaged: {', '.join(names)}; or the path of a shard or a folder)"
     )
+
+
+def _can_pack(folder: Path) -> bool:
+    """Return whether a folder holds images or tables."""
+    return any(extension_of(name) in (*IMAGES, *PACKABLE) for name in walk(folder).files)
 
 
 def _card_of(path: Path, shards: tuple[Path, ...], strict: bool) -> DatasetCard:

@@ -132,7 +132,11 @@ def _recognise_listing(
         parquet = [folder / name for name in listing.files if extension_of(name) == "parquet"]
         return recognise_parquet(parquet, asked, max_unfit=max_broken)
     if not extensions & {*IMAGES} and folder is not None:
-        other = next((name for name in listing.files if extension_of(name) in PACKABLE), None)
+        # JSON files also describe datasets of other formats.
+        tables = sorted(
+            (extension_of(name) == "json", name) for name in listing.files if extension_of(name) in PACKABLE
+        )
+        other = tables[0][1] if tables else None
         if other is not None:
             raise PackError(
                 f"{folder}: no images in this folder; to pack what {other} lists or holds, give {folder / other}"

@@ -75,19 +75,42 @@ def recognise_parquet(paths: Sequence[Path], asked: Mapping[str, str | None], *,
     sources: list[Source] = []
     unfit: list[str] = []
     read: list[tuple[Table, Columns]] = []
-    splits = [split_of(path.name.partition("-")[0]) or split_of(path.parent.name) for path in paths]
-    for path, split in zip(paths, splits, strict=True):
+    left_out = LeftOut()
+    folder = os.path.commonpath([path.parent for path in paths])
+    for path, split in zip(paths, _file_splits(paths), strict=True):
         table, column = parquet_table(path, asked.get("image"))
+        table = _downloaded(table, left_out)
         columns = choose_columns(table, {**asked, "image": column.name} if column else asked)
-        prefix = f"{clean(path.stem)}/" if len(paths) > 1 else ""
+        prefix = f"{clean(os.path.relpath(path.with_suffix(''), folder))}/" if len(paths) > 1 else ""
         finder = FileFinder(path.parent, columns) if column is None else _RowFinder(path, column, prefix)
         images = table_images(table, columns, finder)
-        sources += [replace(source, split=split if all(splits) else "") for source in images.sources]
+        sources += [replace(source, split=split or source.split) for source in images.sources]
         unfit += images.unfit
         read.append((table, columns))
-    name = str(paths[0] if len(paths) == 1 else paths[0].parent)
+    name = str(paths[0]) if len(paths) == 1 else folder
     check_rows(name, unfit, len(sources), max_unfit)
-    return Recognised(tuple(sources), _layout(name, sources, read, LeftOut()))
+    return Recognised(tuple(sources), _layout(name, sources, read, left_out))
+
+
+def _file_splits(paths: Sequence[Path]) -> list[str]:
+    """Return the split of each file, by its name or its folder; "" if the files are no splits."""
+    splits = [split_of(path.name.partition("-")[0]) or split_of(path.parent.name) for path in paths]
+    if len(paths) == 1 or "train" not in splits:
+        return [""] * len(paths)
+    if not all(splits):
+        other, train = paths[splits.index("")], paths[splits.index("train")]
+        raise PackError(f"{other}: names no split (train, val or test), but {train} does; move one of them away")
+    return splits
+
+
+def _downloaded(table: Table, left_out: LeftOut) -> Table:
+    """Return a table without the rows that img2dataset failed to download."""
+    if not any(row.fields.get("status") == "success" for row in table.rows):
+        return table
+    for row in table.rows:
+        if row.fields.get("status") != "success":
+            left_out.add("images that were not downloaded", table.place(row))
+    return replace(table, rows=tuple(row for row in table.rows if row.fields.get("status") == "success"))
 
 
 class _RowFinder:

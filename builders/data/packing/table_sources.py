@@ -16,9 +16,11 @@ from builders.data.packing.source import Source
 from builders.data.packing.tar_members import TarMembers
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.labels import whole_number
+from builders.data.recognition.split_folders import split_of
 from builders.data.tables.columns import Columns, first_text
 from builders.data.tables.table import Row, Table
 from specs.addresses import shown_address
+from specs.errors import quote
 
 __all__ = ["FileFinder", "MemberFinder", "TableImages", "check_rows", "table_images"]
 
@@ -67,6 +69,7 @@ def table_images(table: Table, columns: Columns, find: Callable[[Row, str], Sour
                 caption=clean(first_text(row.fields, columns.caption)),
                 category=clean(whole_number(label) if as_numbers else label) or source.category,
                 group=clean(first_text(row.fields, columns.group)),
+                split=split_of(first_text(row.fields, columns.split)) or source.split,
             )
         )
     return TableImages(tuple(sources), tuple(unfit))
@@ -111,7 +114,7 @@ def check_name(name: str, wanted: Sequence[str]) -> None:
     if _ADDRESS.match(name):
         raise DataError(f"{shown_address(name)} is an address; images are not downloaded (img2dataset does so)")
     if extension_of(name) not in IMAGES:
-        raise DataError(f"{name!r} is not a {', '.join(IMAGES)} file")
+        raise DataError(f"{quote(name)} is not a {', '.join(IMAGES)} file")
 
 
 class FileFinder:
@@ -185,9 +188,9 @@ class MemberFinder:
         check_name(name, self.columns.image)
         path = posixpath.normpath(posixpath.join(self.folder, name.replace("\\", "/")))
         if path.startswith(("../", "/")):
-            raise DataError(f"{name!r} lies outside of the folder")
+            raise DataError(f"{quote(name)} lies outside of the folder")
         if path not in self.files:
-            raise DataError(f"no file {path!r}")
+            raise DataError(f"no file {quote(path)}")
         self.found.add(path)
         return self.source(path)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from builders.data.errors import DataError
 from builders.data.shards import check_shard
+from specs.errors import quote
 
 __all__ = ["TarMembers"]
 
@@ -32,7 +33,7 @@ class TarMembers:
         if isinstance(found, str):
             raise DataError(found)
         if name not in found:
-            raise DataError(f"{path} has no file {name!r}")
+            raise DataError(f"{path} has no file {quote(name)}")
         return found[name]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from builders.data.errors import PackError
+from builders.data.recognition.split_folders import split_of
 from builders.data.tables.table import Fields, Table, looks_like_image
 from specs.errors import did_you_mean
 
@@ -28,6 +29,8 @@ CAPTIONS = ("caption", "text", "prompt", "annotation", "captions", "description"
 LABELS = ("category", "label", "class", "cls", "class_name", "label_name", "category_name", "labels")
 #: Columns of archives whose members a table lists.
 ARCHIVES = ("tar", "tar_path", "tarfile", "shard")
+#: Columns of splits.
+SPLITS = ("split", "subset", "partition")
 #: Columns of addresses.
 ADDRESSES = ("url", "image_url", "img_url")
 #: Columns that are nobody's caption: their absence from the result needs no warning.
@@ -44,6 +47,7 @@ class Columns:
         label: Labels.
         group: Groups of near-duplicates.
         archive: Archives that hold the images.
+        split: Splits, by one of their usual names in every row.
         asked: Purposes for which the user named a column.
     """
 
@@ -52,6 +56,7 @@ class Columns:
     label: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
     archive: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
     asked: frozenset[str] = frozenset()
 
 
@@ -94,7 +99,8 @@ def choose_columns(table: Table, asked: Mapping[str, str | None]) -> Columns:
     label = (_asked(table, "label", name),) if (name := asked.get("label")) else _known(table, LABELS)
     group = (_asked(table, "group", name),) if (name := asked.get("group")) else ()
     named = frozenset(purpose for purpose, name in asked.items() if name)
-    return Columns(image, caption, label, group, _known(table, ARCHIVES), named)
+    split = tuple(name for name in _known(table, SPLITS) if _holds_splits(table, name))[:1]
+    return Columns(image, caption, label, group, _known(table, ARCHIVES), split, named)
 
 
 def _asked(table: Table, purpose: str, name: str) -> str:
@@ -142,6 +148,12 @@ def _holds_images(table: Table, column: str) -> bool:
     return bool(texts) and all(looks_like_image(text) and "://" not in text for text in texts)
 
 
+def _holds_splits(table: Table, column: str) -> bool:
+    """Return whether each row names a split, and some of them train."""
+    splits = {split_of((row.fields.get(column) or "").strip()) for row in table.rows if not row.problem}
+    return "" not in splits and "train" in splits
+
+
 def first_text(fields: Fields, columns: Sequence[str]) -> str:
     """Return the first text in some columns that is not empty."""
     return next((text.strip() for column in columns if (text := fields.get(column)) and text.strip()), "")
@@ -151,6 +163,6 @@ def unused_texts(table: Table, columns: Columns) -> tuple[str, ...]:
     """Return columns that may be captions or labels if none is chosen, for a warning."""
     if columns.caption or columns.label:
         return ()
-    used = {*columns.image, *columns.group, *columns.archive}
+    used = {*columns.image, *columns.group, *columns.archive, *columns.split}
     others = {_plain(name) for name in (*_OTHER, *ADDRESSES)}
     return tuple(name for name in table.columns if name not in used and _plain(name) not in others)

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from builders.data.errors import PackError
+from builders.data.recognition.split_folders import split_of
 from builders.data.tables.table import Row, Table, looks_like_image
+from specs.errors import quote
 
 __all__ = ["FORMS", "json_lines_table", "json_table", "scalar_text"]
 
@@ -81,16 +83,22 @@ def _mapping(path: str, content: Mapping[str, Any]) -> Table:
         return _coco(path, content)
     if "labels" in content and len(content) == 1:
         return labels_table(path, content)
+    if content and all(split_of(name) and _is_records(value) for name, value in content.items()):
+        return _list(path, [{"split": name, **record} for name, value in content.items() for record in value])
     values = list(content.values())
     for name in _WRAPPERS:
-        if isinstance(content.get(name), list) and all(isinstance(item, dict) for item in content[name]):
+        if _is_records(content.get(name)):
             return _list(path, content[name])
     if values and all(looks_like_image(name) for name in content):
         return _by_path(path, content)
     if values and all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
         columns = zip(*values, strict=True)
         return _list(path, [dict(zip(content, row, strict=True)) for row in columns])
-    raise PackError(f"{path}: this JSON has the keys {', '.join(list(content)[:8])}; {FORMS} are read")
+    raise PackError(f"{path}: this JSON has the keys {', '.join(map(quote, list(content)[:8]))}; {FORMS} are read")
+
+
+def _is_records(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _by_path(path: str, content: Mapping[str, Any]) -> Table:

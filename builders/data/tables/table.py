@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from builders.data.shards import IMAGES
+from specs.errors import quote
 
 __all__ = ["Fields", "Row", "Table", "looks_like_image"]
 
@@ -57,7 +58,7 @@ class Table:
 
     def described(self) -> str:
         """Return the columns, for messages."""
-        listed = ", ".join(repr(name) for name in self.columns[:20]) or "none"
+        listed = ", ".join(quote(name) for name in self.columns[:20]) or "none"
         more = f" and {len(self.columns) - 20} more" if len(self.columns) > 20 else ""
         return f"its columns are {listed}{more}" + (f" ({self.layout})" if self.layout else "")
 

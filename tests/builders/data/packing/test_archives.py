@@ -126,6 +126,34 @@ def test_a_parquet_file_with_several_columns_of_bytes(tmp_path):
         find_sources(tmp_path / "x.parquet", image="right")
 
 
+def write_parquet(path, images, **columns):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pyarrow.table({"image": images, **columns}), path)
+
+
+def test_parquet_files_in_folders_of_splits(tmp_path):
+    images = [s.content for s in make_samples()[:3]]
+    for split, image in zip(("train", "validation", "test"), images, strict=True):
+        write_parquet(tmp_path / "set" / "default" / split / "0000.parquet", [image])
+    found = sorted(find_sources(tmp_path / "set"), key=lambda source: images.index(source.read()))
+    assert [source.split for source in found] == ["train", "val", "test"]
+    pack(found, tmp_path / "out", "x", PackSettings())
+    # One file is no split.
+    assert find_sources(tmp_path / "set" / "default" / "test")[0].split == ""
+    write_parquet(tmp_path / "set" / "default" / "more" / "0000.parquet", images)
+    with pytest.raises(PackError, match=r"more/0000.parquet: names no split \(train, val or test\), but .*train/0000"):
+        find_sources(tmp_path / "set")
+
+
+def test_images_that_were_not_downloaded(tmp_path):
+    images = [s.content for s in make_samples()[:3]]
+    write_parquet(tmp_path / "x.parquet", [None, *images], status=["failed_to_download", *["success"] * 3])
+    found = recognise(tmp_path / "x.parquet")
+    assert [source.read() for source in found.sources] == images
+    assert found.layout.left_out == (f"images that were not downloaded: 1 ({tmp_path / 'x.parquet'}, row 1)",)
+
+
 def test_rows_without_an_image_are_counted(tmp_path):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 
@@ -155,6 +183,16 @@ def test_other_files_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(PackError, match=rf"{name}: not a tar file: {message}"):
         find_sources(tmp_path / name)
+
+
+def test_folders_as_data_must_be_packed(tmp_path):
+    from builders.data.open import open_dataset
+
+    for name in ("a.png", "a.csv"):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(DataError, match=rf"no shards .* pack it first: zoo data pack {tmp_path} FOLDER"):
+            open_dataset(tmp_path)
+        (tmp_path / name).unlink()
 
 
 def test_folders_and_addresses_of_other_files(tmp_path):

@@ -78,6 +78,25 @@ def test_columns_that_are_found_are_named(photos, samples):
     )
 
 
+def test_a_column_of_splits(photos, samples):
+    names = ["train"] * 18 + ["validation"] * 3 + ["Test"] * 3
+    lines = [f"img/{s.name}.png,x,{name}" for s, name in zip(samples, names, strict=True)]
+    found = find_sources(write(photos, "x.csv", "\n".join(["path,caption,Split", *lines])))
+    assert [source.split for source in found] == ["train"] * 18 + ["val"] * 3 + ["test"] * 3
+    # "split" has another meaning if not every row names a split.
+    found = find_sources(write(photos, "y.csv", "\n".join(["path,caption,split", *lines[:-1], lines[-1] + "x"])))
+    assert {source.split for source in found} == {""}
+    records = {name: [{"path": f"img/{s.name}.png"}] for name, s in zip(("train", "val"), samples, strict=False)}
+    assert [s.split for s in find_sources(write(photos, "x.json", json.dumps(records)))] == ["train", "val"]
+
+
+def test_long_texts_are_shortened(photos):
+    for header in ("path,caption", "photo,caption", "i" * 1000):
+        with pytest.raises(PackError) as error:
+            find_sources(write(photos, "x.csv", f"{header}\n{'A' * 100_000},x\n"))
+        assert len(str(error.value)) < 800
+
+
 def test_whole_numbers_as_labels(photos, samples):
     text = "path,label\n" + "".join(f"img/{s.name}.png,{i % 3}.0\n" for i, s in enumerate(samples))
     assert {source.category for source in find_sources(write(photos, "x.csv", text))} == {"0", "1", "2"}

@@ -83,7 +83,7 @@ def test_coco():
     ("text", "message"),
     [
         ("3", "not a list of images; a list of records"),
-        ('{"a": 1}', "this JSON has the keys a; a list of records"),
+        ('{"a": 1}', "this JSON has the keys 'a'; a list of records"),
         ("[1]", "record 1: not a mapping"),
         ("[[1, 2]]", "record 1: not a mapping"),
         ('[{"path": "a.png"},\n {"path": "b.png", "path": "c.png"}]', "the key 'path' is given twice"),
