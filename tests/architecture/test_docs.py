@@ -28,11 +28,3 @@ def test_the_recipe_in_the_training_page_is_the_shipped_one():
     text = (DOCS / "training.md").read_text()
     recipe = (DOCS.parent / "specs/recipes/nano-progressive.yaml").read_text()
     assert "".join(f"    {line}\n" for line in recipe.splitlines()) in text
-
-
-def test_the_python_of_the_readme_runs():
-    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    code = text.split("```python\n")[1].split("```")[0]
-    names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
-    assert [tuple(prediction.shape) for prediction in names["predictions"]] == [(2, 3, s, s) for s in (64, 32, 16)]
