@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builders.checkpoints.file_kinds import OTHERS, SAFETENSORS, describe_weights, kind_of
+from builders.checkpoints.header import read_header
 from builders.checkpoints.shipped import file_facts, shipped_weights
+from builders.files import open_regular
 from registry.catalogue import get
 from registry.provenance import OwnMetadata, marked, open_named
 from specs.errors import quote
@@ -54,11 +57,15 @@ def find_weights(what: str | os.PathLike[str]) -> Path:
         # Training states, to resume from, are in the same folder.
         weights = next((file for file in found if _holds_weights(file)), None)
         if weights is None:
-            raise ValueError(f"{what}: no weights (.safetensors) in this folder")
+            found = [*found, *(file for suffix in OTHERS for file in sorted(path.glob(f"*{suffix}")))]
+            why = f"; {found[0].name} is {describe_weights(found[0]) or 'damaged'}" if found else ""
+            raise ValueError(f"{what}: no weights (.safetensors) in this folder{why}")
         return weights
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or path.suffix.lower() in OTHERS or _is_safetensors(path):
         if not os.path.isfile(path):
             raise ValueError(f"{what}: no such checkpoint")
+        if not _is_safetensors(path):
+            read_header(path)  # says what it is
         return path
     entry = get(what)
     if entry.weights is not None:
@@ -179,6 +186,14 @@ def text_encoder(model: NestedUNet, metadata: Mapping[str, str], name: str | Non
             f"--text-encoder (text_encoder= in Python), if you trust it"
         )
     return open_text_encoder(name or trained, model.graph.text, model.device, fetch=name is not None)
+
+
+def _is_safetensors(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return kind_of(file.read(9)) == SAFETENSORS
+    except (OSError, ValueError):
+        return False
 
 
 def _holds_weights(path: Path) -> bool:

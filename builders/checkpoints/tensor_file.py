@@ -13,13 +13,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from builders.checkpoints.header import CheckpointError, read_metadata
 from builders.files import replacing
 
+__all__ = ["CheckpointError", "content_hash", "first_not_finite", "read_tensors", "write_tensors"]
+
 FORMAT = "matryoshka-zoo/1"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be written or read, or has the wrong contents."""
 
 
 def content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -90,6 +89,20 @@ def _write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: 
         file.write(_bytes(tensors[name]))
 
 
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor that holds NaN or infinity, or None; whole numbers are always finite."""
+    for name, tensor in tensors.items():
+        if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
+            continue
+        values = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+        if values.element_size() == 1:  # the 8-bit types have no minimum
+            values = values.float()
+        # The minimum and the maximum of values with a NaN are NaN.
+        if not all(torch.isfinite(end) for end in torch.aminmax(values.detach())):
+            return name
+    return None
+
+
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a checkpoint, and verify its content hash.
 
@@ -97,17 +110,15 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         CheckpointError: The file is missing, truncated, damaged or in another format.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+    metadata = read_metadata(path)
+    if metadata.get("format") != FORMAT:
+        found = metadata.get("format", "none")[:80]
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this zoo (format {FORMAT!r} expected, found {found!r}); "
+            "use 'zoo convert' for published weights"
+        )
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            if metadata.get("format") != FORMAT:
-                found = metadata.get("format", "none")
-                raise CheckpointError(
-                    f"{path}: not a checkpoint of this zoo (format {FORMAT!r} expected, found {found!r}); "
-                    "use 'zoo convert' for published weights"
-                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error

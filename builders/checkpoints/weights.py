@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from builders.checkpoints.tensor_file import CheckpointError, read_tensors, write_tensors
+from builders.checkpoints.tensor_file import CheckpointError, first_not_finite, read_tensors, write_tensors
 from builders.networks.nested_unet import NestedUNet, build_model
 from builders.versions import versions
 from specs.errors import SpecError
@@ -86,11 +86,15 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], EntryGraph, dict[
         The tensors by name, the graph of their network, and the metadata.
 
     Raises:
-        CheckpointError: The file is damaged or not a weights file.
+        CheckpointError: The file is damaged, not a weights file, or has a weight that is not finite.
     """
     tensors, metadata = read_tensors(path)
     if metadata.get("kind") != "weights":
-        raise CheckpointError(f"{path}: holds a {metadata.get('kind')}, not weights; use the weights file beside it")
+        kind = metadata.get("kind", "file of another kind")[:80]
+        raise CheckpointError(f"{path}: holds a {kind}, not weights; use the weights file beside it")
+    bad = first_not_finite(tensors)
+    if bad is not None:
+        raise CheckpointError(f"{path}: {bad} holds NaN or infinity; these weights draw nothing, use earlier ones")
     return tensors, _graph(path, metadata), metadata
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from builders.checkpoints.tensor_file import first_not_finite
 from builders.checkpoints.weights import save_weights
 from builders.files import write_text
 from builders.networks.nested_unet import build_model
@@ -62,6 +63,11 @@ def convert(
     loaded = load_text(text, f"{name}.yaml")
     model = build_model(loaded.graph, initialize=False)
     load_state_dict(model, tensors)
+    bad = first_not_finite(tensors)
+    if bad is not None:
+        raise ValueError(
+            f"{checkpoint}: {bad} holds NaN or infinity; look for an earlier checkpoint, or the EMA weights"
+        )
     spec_path, weights_path = output / f"{name}.yaml", output / f"{name}.safetensors"
     output.mkdir(parents=True, exist_ok=True)
     write_text(spec_path, text)

@@ -20,6 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from builders.checkpoints.file_kinds import describe_weights
+from builders.files import open_regular
+
 __all__ = ["ArchiveError", "read_state_dict", "state_dict_names"]
 
 MAX_FILE_BYTES = 64 << 30
@@ -183,19 +186,22 @@ def _read_pickle(path: str | os.PathLike[str]) -> bytes:
     """Check the zip file of a checkpoint, and return the pickle in it."""
     file = Path(path)
     if file.is_dir():
-        raise ArchiveError(f"{path}: a directory, not a checkpoint")
+        raise ArchiveError(f"{path}: a directory, not a checkpoint{_candidates(file)}")
     try:
         size = file.stat().st_size
-        with open(file, "rb") as stream:
-            start = stream.read(512)
-    except OSError as error:
-        raise ArchiveError(f"{path}: {error.strerror or error}") from None
+        with open_regular(file) as stream:
+            start = stream.read(4)
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if size > MAX_FILE_BYTES:
         raise ArchiveError(f"{path}: {size} bytes, more than the limit of {MAX_FILE_BYTES}")
     if not start.startswith(b"PK"):
-        raise ArchiveError(f"{path}: {_what_instead(start)}")
+        raise ArchiveError(f"{path}: {describe_weights(file) or 'not a checkpoint written by torch.save'}")
     try:
         with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            if not any(map(_is_program, names)) or any("/code/" in name for name in names):
+                raise ArchiveError(f"not a checkpoint written by torch.save but {describe_weights(file)}")
             _check_records(archive.infolist(), size)
             damaged = archive.testzip()
             if damaged is not None:
@@ -205,6 +211,12 @@ def _read_pickle(path: str | os.PathLike[str]) -> bytes:
         raise ArchiveError(f"{path}: {error}") from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeDecodeError, EOFError, OSError) as error:
         raise ArchiveError(f"{path}: a damaged or truncated checkpoint ({error})") from None
+
+
+def _candidates(folder: Path) -> str:
+    """Name a file of a directory that may be meant."""
+    names = sorted(child.name for child in folder.iterdir() if child.suffix in (".pth", ".pt", ".ckpt", ".bin"))
+    return f"; give a file in it, such as {names[0][:80]}" if names else "; give a .pth file"
 
 
 def _check_records(records: list[zipfile.ZipInfo], size: int) -> None:
@@ -228,27 +240,14 @@ def _check_records(records: list[zipfile.ZipInfo], size: int) -> None:
 
 def _program(names: list[str]) -> str:
     """Return the name of the record that holds the pickle."""
-    programs = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
+    programs = [name for name in names if _is_program(name)]
     if len(programs) != 1:
-        has = "TorchScript code" if any("/code/" in name for name in names) else "no data.pkl"
-        raise ArchiveError(f"a zip file, but not a checkpoint written by torch.save ({has})")
+        raise ArchiveError(f"not a checkpoint written by torch.save: {len(programs)} records are called data.pkl")
     return programs[0]
 
 
-def _what_instead(start: bytes) -> str:
-    """Describe a file that is no zip archive by its first 512 bytes."""
-    again = "load it where you trust it and write it again with torch.save"
-    if not start:
-        return "an empty file"
-    if start[:1] == b"\x80" or start[:2] in (b"(d", b"}q"):
-        return f"a checkpoint in the pickle format of torch before 1.6; {again}"
-    if start[257:262] == b"ustar":
-        return f"a checkpoint in the tar format of torch before 0.4; {again}"
-    if start[8:9] == b"{":
-        return "a safetensors file, which needs no conversion"
-    if start.lstrip()[:1] in (b"<", b"v") and (b"<html" in start.lower() or b"git-lfs" in start):
-        return "a web page or a pointer to a file, not the file itself; download it again"
-    return "not a checkpoint written by torch.save"
+def _is_program(name: str) -> bool:
+    return name.count("/") == 1 and name.endswith("/data.pkl")
 
 
 def _state_dicts(root: Any) -> dict[str, Mapping[Any, Any]]:

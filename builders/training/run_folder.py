@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from builders.checkpoints.tensor_file import CheckpointError, read_tensors, write_tensors
+from builders.checkpoints.tensor_file import CheckpointError, first_not_finite, read_tensors, write_tensors
 from builders.checkpoints.weights import save_weights, spec_metadata
 from builders.file_names import file_name
 from builders.files import file_lock, remove_temporaries, write_text
@@ -100,6 +100,9 @@ class RunFolder:
         if facts.get("kind") != "state":
             raise CheckpointError(f"{self.state_path}: not the state of a run")
         progress = self._check_same_run(facts)
+        bad = _bad_weights(tensors)
+        if bad is not None:
+            raise CheckpointError(f"{self.state_path}: {bad} holds NaN or infinity\n{self._advice()}")
         tracking = self.folder / "mlflow.json"
         if "tracking" in facts and self.main and not tracking.is_file():
             with _clear_errors(tracking):
@@ -197,7 +200,17 @@ class RunFolder:
             phase: Phase to save.
             tensors: Tensors of the state.
             facts: Facts of the state, as text.
+
+        Raises:
+            CheckpointError: A weight is not finite, or a file cannot be written; earlier files are unchanged.
         """
+        bad = _bad_weights(tensors)
+        if bad is not None:
+            raise CheckpointError(
+                f"{self.folder}: nothing is saved: {bad} holds NaN or infinity after step {phase.progress.step} of "
+                f"phase {phase.progress.phase}; the last checkpoint, if any, is intact. A lower learning_rate or a "
+                "longer warmup may help, in another --output"
+            )
         self.write_weights(self.weights, phase)
         progress, tracking = phase.progress, self.folder / "mlflow.json"
         metadata = {
@@ -265,9 +278,15 @@ class RunFolder:
             if older.samefile(self.state_path):  # another name of the damaged file
                 continue
             with contextlib.suppress(CheckpointError):
-                read_tensors(older)
+                if _bad_weights(read_tensors(older)[0]) is not None:
+                    continue
                 return f"to resume from the state before it, copy {older} over {self.state_path.name}"
         return "nothing was loaded; to start from scratch, choose another --output or remove the file"
+
+
+def _bad_weights(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first weight of a state, or of their moving average, that is not finite."""
+    return first_not_finite({name: each for name, each in tensors.items() if name.startswith(("model/", "ema/"))})
 
 
 @contextlib.contextmanager

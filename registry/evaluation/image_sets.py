@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.checkpoints.file_kinds import OTHERS
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["ImageSet", "names_images", "open_images"]
 
 #: Extensions of entries and checkpoints.
-MODELS = (".yaml", ".yml", ".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+MODELS = (".yaml", ".yml", ".safetensors", *OTHERS)
 #: Images per batch of the feature network.
 BATCH = 32
 
