@@ -90,8 +90,22 @@ def load_weights(what: str | os.PathLike[str], device: torch.device | str = "cpu
     from builders.checkpoints.weights import load_checkpoint
 
     path = find_weights(what)
+    _check_memory(path, device)
     model, metadata = load_checkpoint(path, device=device)
     return model, marked(path, metadata)
+
+
+def _check_memory(path: Path, device: torch.device | str) -> None:
+    """Check that a device can hold a network and one sample, by the spec in the header of its weights."""
+    from registry.costs.machine import check_sampling
+    from specs.errors import SpecError
+    from specs.load import load_text
+
+    try:
+        graph = load_text(str(file_facts(path)["spec"]), str(path)).graph
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, SpecError):  # reported when the file is read
+        return
+    check_sampling(graph, device)
 
 
 def recipe_of(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from builders.child_processes import follow_parent
 from builders.data.errors import DataError
 from builders.diffusion.process import pyramid
 from builders.pixels import to_bytes, to_float
@@ -221,6 +222,7 @@ def read_batches(
         sampler=steps,
         num_workers=workers,
         collate_fn=_identity,
+        worker_init_fn=follow_parent,
         # A generator of its own; otherwise the loader draws its base seed from the global one.
         generator=torch.Generator().manual_seed(0),
     )

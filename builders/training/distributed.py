@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from builders.training.errors import TrainingError
+from builders.training.starting.meeting import Meeting
 
 __all__ = ["Processes", "is_main"]
 
@@ -34,7 +35,8 @@ class Processes:
         scaler: Gradient scaler of float16, or None.
 
     Raises:
-        TrainingError: The device does not support the precision, or the launcher asks for sharding.
+        TrainingError: The device does not support the precision, the launcher asks for sharding, or not all processes
+            join in time.
     """
 
     def __init__(self, device: torch.device | str, precision: str = "float32", *, unused: bool = False) -> None:
@@ -54,6 +56,9 @@ class Processes:
         self.precision = _precision(precision, device)
         if AcceleratorState._shared_state and not torch.distributed.is_initialized():
             AcceleratorState._reset_state(True)  # an earlier run in this process may have used another precision
+        self._meeting = Meeting.of_launcher()
+        if self._meeting is not None:
+            self._meeting.join("start")
         self.accelerator = Accelerator(
             cpu=device.type == "cpu",
             mixed_precision=_PRECISIONS[self.precision],
@@ -96,7 +101,13 @@ class Processes:
         return gather_object([value])
 
     def wait(self) -> None:
-        """Wait for all processes."""
+        """Wait for all processes to be ready for the first step, for a limited time.
+
+        Raises:
+            TrainingError: Another process is not ready in time, perhaps because it failed.
+        """
+        if self._meeting is not None:
+            self._meeting.join("ready")
         self.accelerator.wait_for_everyone()
 
 

@@ -18,9 +18,9 @@ from builders.checkpoints.weights import save_weights, spec_metadata
 from builders.file_names import file_name
 from builders.files import file_lock, remove_temporaries, write_text
 from builders.pictures import save_image
-from builders.training.resume.changes import extension_problem, is_extended, recipe_changes
 from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, retain_state, states
+from builders.training.starting.changes import extension_problem, is_extended, recipe_changes
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
 from specs.recipe_identity import fingerprint, fingerprint_of_earlier_versions, written

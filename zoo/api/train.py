@@ -38,6 +38,7 @@ def train(
     quiet: bool = False,
     track: bool = True,
     experiment: str | None = None,
+    memory_check: bool = True,
     observers: Sequence[Observer] = (),
 ) -> Path:
     """Train a recipe, or an entry on data, as ``zoo train``. Call it again with the same arguments to resume.
@@ -53,6 +54,7 @@ def train(
         quiet: Whether to show no progress.
         track: Whether to log to MLflow.
         experiment: Name of the experiment in MLflow. Default: that of MLflow's variables, or ``matryoshka-zoo``.
+        memory_check: Whether to refuse a training that the memory of the device cannot hold.
         observers: Further observers of the run.
 
     Returns:
@@ -69,7 +71,7 @@ def train(
         folder = Path("runs") / found.name if output is None else Path(output)
         where = None if device is None else str(device)
         options = {"device": where, "quiet": quiet, "track": track, "experiment": experiment, "extra": observers}
-        return run(found, folder, graph=graph, **options)  # type: ignore[arg-type]
+        return run(found, folder, graph=graph, memory_check=memory_check, **options)  # type: ignore[arg-type]
 
 
 def _requested(
@@ -99,6 +101,7 @@ def run(
     quiet: bool = False,
     track: bool = True,
     experiment: str | None = None,
+    memory_check: bool = True,
     extra: Sequence[Any] = (),
 ) -> Path:
     """Train a recipe with the usual observers: terminal, log, MLflow, distances.
@@ -111,13 +114,14 @@ def run(
         quiet: Whether to show no progress.
         track: Whether to log to MLflow.
         experiment: Name of the experiment in MLflow. Default: that of MLflow's variables, or ``matryoshka-zoo``.
+        memory_check: Whether to refuse a training that the memory of the device cannot hold.
         extra: Further observers.
 
     Returns:
         Path of the trained weights.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the state is saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state is saved.
         ValueError: Data or weights do not exist, or as for :func:`builders.training.start.train`.
     """
     # Before torch is imported.
@@ -132,6 +136,11 @@ def run(
     from zoo.terminal.training_bar import ProgressBar
 
     where = str(pick_device(device))
+    if memory_check:
+        from registry.costs.machine import check_training
+        from specs.load import load_entry
+
+        check_training(recipe, graph or load_entry(recipe.entry).graph, where)
     members: list[Any] = [JsonLog()] if quiet else [ProgressBar(), JsonLog()]
     tracker = None
     if track:
@@ -183,7 +192,7 @@ def _record_entry(recipe: Recipe, experiment: str | None) -> None:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM finish the step and save the state; a second Ctrl-C stops at once."""
+    """Let Ctrl-C, SIGTERM and SIGHUP finish the step and save the state; a second Ctrl-C stops at once."""
     received: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
@@ -192,7 +201,10 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
         received.append(number)
 
     previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # ignored under nohup
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
             previous[number] = signal.signal(number, handle)
     try:

@@ -52,13 +52,17 @@ def train(
     quiet: Quiet = False,
     track: Track = True,
     experiment: ExperimentName = None,
+    memory_check: Annotated[
+        bool, typer.Option(help="Refuse a training that the memory of the device cannot hold.")
+    ] = True,
 ) -> int:
     """Train a recipe, or an entry on --data, level by level. Ctrl-C saves; run the same command to resume."""
     from zoo.api.train import is_main
 
     loaded, graph = requested_recipe(recipe, overrides or (), data=data, steps=steps, classes=classes)
     folder = output or Path("runs") / loaded.name
-    weights = run_recipe(loaded, folder, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment)
+    options = {"device": device, "quiet": quiet, "track": track, "experiment": experiment}
+    weights = run_recipe(loaded, folder, graph=graph, memory_check=memory_check, **options)  # type: ignore[arg-type]
     if weights is None:
         return INTERRUPTED
     if not quiet and is_main():
@@ -76,6 +80,7 @@ def run_recipe(
     quiet: bool = False,
     track: bool = True,
     experiment: str | None = None,
+    memory_check: bool = True,
     extra: Sequence[Any] = (),
 ) -> Path | None:
     """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume."""
@@ -84,8 +89,9 @@ def run_recipe(
 
     try:
         return run(
-            recipe, folder, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment, extra=extra
-        )
+            recipe, folder, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment,
+            memory_check=memory_check, extra=extra,
+        )  # fmt: skip
     except Interrupted:
         if is_main():
             again = without_secrets(shlex.join(["zoo", *sys.argv[1:]]))

@@ -19,6 +19,7 @@ from typing import Any
 
 from PIL import Image
 
+from builders.child_processes import follow_parent
 from builders.data.decoding import LIMIT, MAX_PIXELS, decode_image, fit
 from builders.data.errors import DataError
 from builders.data.packing.source import Source
@@ -221,8 +222,9 @@ _STOP: list[Any] = []
 
 
 def listen(stopped: Any) -> None:
-    """Make this worker process stop in the middle of a shard once an event is set."""
+    """Make this worker process stop in the middle of a shard once an event is set, and end if its parent is killed."""
     _STOP[:] = [stopped]
+    follow_parent()
 
 
 def pack_until_stopped(plan: ShardPlan, out: Path, settings: PackSettings) -> Report:

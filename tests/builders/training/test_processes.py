@@ -17,6 +17,7 @@ from builders.training.errors import TrainingError
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
 from builders.training.start import train
+from builders.training.starting.meeting import Meeting
 from specs.recipe import load_recipe
 from tests.helpers.paths import ROOT
 
@@ -31,6 +32,7 @@ SCRIPT = """
 import json, sys
 from builders.training.json_log import JsonLog
 from builders.training.start import train
+from builders.training.starting.meeting import Meeting
 from specs.recipe import load_recipe
 for folder, changes in json.loads(sys.argv[1]).items():
     train(load_recipe("micro-test", changes), folder, observer=JsonLog())
@@ -105,3 +107,35 @@ def test_one_process_needs_no_launcher() -> None:
     assert Processes("cpu", "bfloat16").precision == "bfloat16"
     with pytest.raises(TrainingError, match="float16 needs a GPU"):
         Processes("cpu", "float16")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_does_not_come_is_reported(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    values = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in (values | {"ZOO_JOIN_SECONDS": 1}).items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
+    with pytest.raises(TrainingError, match=r"to wait longer than 1 s, set ZOO_JOIN_SECONDS"):
+        Processes("cpu")
+
+
+def test_a_process_that_fails_after_the_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.distributed import HashStore
+
+    store = HashStore()
+    Meeting(store, 1, 3, 0.2)._store.set("zoo/0/ready/1", "here")
+    with pytest.raises(TrainingError, match=r"rank 0 waited 0 s in vain for rank 2 of 3 processes, which has perhaps"):
+        Meeting(store, 0, 3, 0.2).join("ready")
+    store.set("zoo/0/ready/2", "here")
+    Meeting(store, 0, 3, 0.2).join("ready")
+    monkeypatch.setenv("ZOO_JOIN_SECONDS", "soon")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "0")
+    with pytest.raises(TrainingError, match="ZOO_JOIN_SECONDS must be a number of seconds up to 86400, not 'soon'"):
+        Meeting.of_launcher()

@@ -1,0 +1,111 @@
+"""The memory of this machine, and what it cannot hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.costs.requirements import phase_memory, sampling_bytes
+from registry.costs.units import short_bytes
+
+if TYPE_CHECKING:
+    from specs.graph import EntryGraph
+    from specs.schemas.recipe import Recipe
+
+__all__ = ["MemoryRefusal", "check_sampling", "check_training", "memory_of"]
+
+#: Limits of a container, of version 2 and 1 of Linux's control groups.
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+#: Variable that turns the checks off.
+VARIABLE = "ZOO_MEMORY_CHECK"
+OVERRIDE = f"to try anyway, set {VARIABLE}=0"
+
+
+class MemoryRefusal(ValueError):
+    """The device has too little memory. The message gives the estimate and what to do."""
+
+
+def memory_of(device: Any) -> int | None:
+    """Return the memory of a device in bytes, or None if it is unknown or not to be checked.
+
+    Args:
+        device: A torch device or its name. For the CPU: physical memory and swap, or the limit of the container.
+    """
+    if os.environ.get(VARIABLE) == "0":
+        return None
+    kind = str(device).partition(":")[0]
+    if kind == "cuda":
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if kind not in ("cpu", "mps"):
+        return None
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # not on Windows
+        return None
+    limits = [found for path in LIMITS if (found := _number(path)) is not None]
+    return min([size + _swap(), *limits]) if size > 0 else None
+
+
+def check_training(recipe: Recipe, graph: EntryGraph, device: Any) -> None:
+    """Check that a device can hold the least that each phase of a recipe takes, before anything is allocated.
+
+    Raises:
+        MemoryRefusal: It cannot.
+    """
+    size = memory_of(device)
+    if size is None:
+        return
+    processes = max(1, int(os.environ.get("WORLD_SIZE") or 1))
+    half = recipe.precision in ("bfloat16", "float16") or (recipe.precision == "auto" and "cpu" not in str(device))
+    for name in recipe.phases:
+        try:
+            found = phase_memory(recipe, graph, name, processes=processes, half=half)
+        except (ValueError, KeyError):  # levels that do not exist are reported by the training
+            continue
+        if found.total <= size:
+            continue
+        fits = found.rows_within(size)
+        smaller = f"batch: --set phases.{name}.batch={fits}" if fits else "entry or a machine with more memory"
+        state, activations = short_bytes(found.state), short_bytes(found.activations)
+        raise MemoryRefusal(
+            f"{graph.name}, phase {name}: training takes at least {short_bytes(found.total)} ({state} for weights, EMA, "
+            f"gradients and optimizer, {activations} for activations of {found.rows:,} rows), but {_where(device)} has "
+            f"{short_bytes(size)}. Use a smaller {smaller}; {OVERRIDE}, or add --no-memory-check"
+        )
+
+
+def check_sampling(graph: EntryGraph, device: Any, rows: int = 1) -> None:
+    """Check that a device can hold the weights and a forward pass of some rows, before anything is allocated.
+
+    Raises:
+        MemoryRefusal: It cannot.
+    """
+    size, least = memory_of(device), sampling_bytes(graph, rows)
+    if size is not None and least > size:
+        raise MemoryRefusal(
+            f"{graph.name}: sampling takes at least {short_bytes(least)}, but "
+            f"{_where(device)} has {short_bytes(size)}; use a machine with more memory; {OVERRIDE}"
+        )
+
+
+def _where(device: Any) -> str:
+    return "this machine" if str(device) in ("cpu", "mps") else f"the device {device}"
+
+
+def _number(path: Path) -> int | None:
+    """Return the number in a file of the kernel, or None if there is none or no limit."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _swap() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("SwapTotal:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 0

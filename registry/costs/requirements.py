@@ -1,0 +1,79 @@
+"""Least memory that a training or a sample takes, from the blocks' rules: nothing is built, nothing allocated.
+
+The numbers are lower bounds. Workspace of libraries, images and text encoders are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from registry.costs.memory import BYTES, activation_memory
+from registry.costs.totals import count
+from specs.graph import EntryGraph
+from specs.schemas.recipe import Recipe
+
+__all__ = ["PhaseMemory", "phase_memory", "sampling_bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseMemory:
+    """Least memory of one process in a phase, in bytes.
+
+    Attributes:
+        phase: Name of the phase.
+        state: Weights, EMA, gradients, and the two moments of Adam and its relatives.
+        activations: Activations of all rows.
+        rows: Rows of the innermost level.
+    """
+
+    phase: str
+    state: int
+    activations: int
+    rows: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.state + self.activations
+
+    def rows_within(self, size: int) -> int:
+        """Return the largest number of rows that takes at most ``size`` bytes, in the same proportions; 0 if none."""
+        return max(0, (size - self.state) * self.rows // max(1, self.activations))
+
+
+def phase_memory(
+    recipe: Recipe, graph: EntryGraph, name: str, *, processes: int = 1, half: bool = False
+) -> PhaseMemory:
+    """Return the least memory of a phase.
+
+    Args:
+        recipe: Recipe with the phase.
+        graph: Graph of the recipe's whole entry.
+        name: Name of the phase.
+        processes: Number of processes that share the rows.
+        half: Whether activations have two bytes per number.
+
+    Raises:
+        ValueError: The entry has no such level.
+    """
+    phase = recipe.phases[name]
+    trained = graph.inner(phase.train)
+    frozen = set(phase.freeze)
+    by_label = {level.label: level.total.parameters for level in count(trained).levels}
+    everything = sum(by_label.values())
+    updated = sum(number for label, number in by_label.items() if label not in frozen)
+    moments = 2 if "adam" in recipe.optimizer.name.lower() else 0
+    state = BYTES * (2 * everything + (1 + moments) * updated)
+    rows: Mapping[str, int] = phase.rows(trained.labels)
+    _, levels = activation_memory(trained)
+    saved = sum(
+        levels[label].training * -(-rows[label] // processes) for label in trained.labels if label not in frozen
+    )
+    return PhaseMemory(name, state, saved // (2 if half else 1), rows[trained.labels[-1]])
+
+
+def sampling_bytes(graph: EntryGraph, rows: int = 1) -> int:
+    """Return the least memory of sampling: the weights, and the peak of a forward pass of some rows."""
+    memory, _ = activation_memory(graph)
+    return BYTES * count(graph).total.parameters + rows * memory.inference

@@ -1,0 +1,79 @@
+"""What trainings and samples take at least, and what a machine cannot hold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from builders.networks.nested_unet import build_model
+from registry.costs import machine
+from registry.costs.machine import MemoryRefusal, check_sampling, check_training, memory_of
+from registry.costs.memory import activation_memory
+from registry.costs.requirements import phase_memory, sampling_bytes
+from specs.load import load_entry
+from specs.recipe import load_recipe
+
+
+def test_the_state_of_a_phase_is_what_training_allocates():
+    recipe, graph = load_recipe("micro-test"), load_entry("mdm-micro").graph
+    parameters = sum(value.numel() for value in build_model(graph, "meta").parameters())
+    found = phase_memory(recipe, graph, "p16")
+    assert found.state == 4 * 5 * parameters
+    sgd = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"name": "sgd"})})
+    assert phase_memory(sgd, graph, "p16").state == 4 * 3 * parameters
+
+
+def test_activations_grow_with_the_rows_of_each_level():
+    recipe, graph = load_recipe("micro-test", ["phases.p16.batch={r16: 2, r8: 6}"]), load_entry("mdm-micro").graph
+    _, levels = activation_memory(graph)
+    wanted = 2 * levels["r16"].training + 6 * levels["r8"].training
+    found = phase_memory(recipe, graph, "p16")
+    assert found.activations == wanted and found.rows == 6
+    assert phase_memory(recipe, graph, "p16", half=True).activations == wanted // 2
+    assert phase_memory(recipe, graph, "p16", processes=2).activations == wanted // 2
+    frozen = load_recipe("micro-test", ["phases.p16.batch={r16: 2, r8: 6}", "phases.p16.freeze=[r8]"])
+    assert phase_memory(frozen, graph, "p16").activations == 2 * levels["r16"].training
+    assert found.rows_within(found.total) == 6 and found.rows_within(found.total - 1) == 5
+    assert found.rows_within(found.state) == found.rows_within(0) == 0
+
+
+def test_what_does_not_fit_is_refused_with_the_estimate_and_advice(monkeypatch):
+    recipe, graph = load_recipe("micro-test", ["phases.p16.batch=8"]), load_entry("mdm-micro").graph
+    needed = phase_memory(recipe, graph, "p16")
+    monkeypatch.setattr(machine, "memory_of", lambda device: needed.total)
+    check_training(recipe, graph, "cpu")
+    monkeypatch.setattr(machine, "memory_of", lambda device: needed.total - 1)
+    message = (
+        r"mdm-micro, phase p16: training takes at least .* MiB \(.* for weights, EMA, gradients and optimizer, .* for "
+        r"activations of 8 rows\), but this machine has .*\. Use a smaller batch: --set phases\.p16\.batch=7; to try "
+        r"anyway, set ZOO_MEMORY_CHECK=0, or add --no-memory-check"
+    )
+    with pytest.raises(MemoryRefusal, match=message):
+        check_training(recipe, graph, "cpu")
+    monkeypatch.setattr(machine, "memory_of", lambda device: 1000)
+    with pytest.raises(MemoryRefusal, match="Use a smaller entry or a machine with more memory"):
+        check_training(recipe, graph, "cpu")
+    with pytest.raises(MemoryRefusal, match=r"mdm-micro: sampling takes at least .*, but the device cuda:0 has 1000 B"):
+        check_sampling(graph, "cuda:0", rows=4)
+    monkeypatch.setattr(machine, "memory_of", lambda device: None)
+    check_training(recipe, graph, "cpu")
+    check_sampling(graph, "cpu")
+
+
+def test_sampling_takes_weights_and_rows():
+    graph = load_entry("mdm-micro").graph
+    memory, _ = activation_memory(graph)
+    assert sampling_bytes(graph, 3) - sampling_bytes(graph, 1) == 2 * memory.inference
+
+
+def test_the_memory_of_this_machine(monkeypatch, tmp_path):
+    size = memory_of(torch.device("cpu"))
+    assert size is None or size > 2**28
+    limit = tmp_path / "memory.max"
+    limit.write_text("12345\n")
+    monkeypatch.setattr(machine, "LIMITS", (tmp_path / "nosuch", limit))
+    assert memory_of("cpu") == 12345
+    limit.write_text("max\n")
+    assert memory_of("cpu") != 12345 and memory_of("xla") is None
+    monkeypatch.setenv("ZOO_MEMORY_CHECK", "0")
+    assert memory_of("cpu") is None

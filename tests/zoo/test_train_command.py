@@ -1,0 +1,44 @@
+"""``zoo train``: signals, what it prints, what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from zoo.api.train import _stop_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_training_after_the_step(number):
+    before = signal.getsignal(number)
+    with _stop_signals() as stop:
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+    assert signal.getsignal(number) == before
+
+
+def test_a_hangup_that_nohup_ignores_is_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_training_that_this_machine_cannot_hold_is_refused_before_it_starts(cli):
+    arguments = ["train", "mdm-s1024", "--data", "noto-emoji-64", "--classes", "auto", "--no-track"]
+    code, _, errors = cli(*arguments, "--set", "phases.r64.batch=100000")
+    assert code == 2 and errors.startswith("error: mdm-s1024") and "training takes at least" in errors
+    assert "TiB" not in errors and errors.count("\n") == 1 and "--no-memory-check" in errors
+
+
+def test_weights_that_this_machine_cannot_hold_are_refused(cli, monkeypatch):
+    monkeypatch.setattr("registry.costs.machine.memory_of", lambda device: 1000)
+    for command in (["sample", "mdm-nano"], ["evaluate", "mdm-nano", "-n", "2"]):
+        code, _, errors = cli(*command, "-q")
+        assert code == 2 and "mdm-nano: sampling takes at least" in errors
