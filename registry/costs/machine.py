@@ -71,9 +71,9 @@ def check_training(recipe: Recipe, graph: EntryGraph, device: Any) -> None:
         smaller = f"batch: --set phases.{name}.batch={fits}" if fits else "entry or a machine with more memory"
         state, activations = short_bytes(found.state), short_bytes(found.activations)
         raise MemoryRefusal(
-            f"{graph.name}, phase {name}: training takes at least {short_bytes(found.total)} ({state} for weights, EMA, "
-            f"gradients and optimizer, {activations} for activations of {found.rows:,} rows), but {_where(device)} has "
-            f"{short_bytes(size)}. Use a smaller {smaller}; {OVERRIDE}, or add --no-memory-check"
+            f"{graph.name}, phase {name}: training takes at least {short_bytes(found.total)} ({state} for weights, "
+            f"EMA, gradients and optimizer, {activations} for activations of {found.rows:,} rows), but "
+            f"{_where(device)} has {short_bytes(size)}. Use a smaller {smaller}; {OVERRIDE}, or add --no-memory-check"
         )
 
 
