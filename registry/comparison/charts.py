@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from registry.comparison.compare import Comparison, Row
+from registry.comparison.curves import Curve
 from registry.costs.units import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from registry.evaluation.results import Metric
 
-__all__ = ["bar_chart", "color", "cost_bars", "scatter_chart", "training_chart"]
+__all__ = ["bar_chart", "color", "cost_bars", "scatter_chart", "training_chart", "training_charts"]
 
 COLORS = ("#1f6fb4", "#c8102e", "#2a8f4e", "#a65e00", "#7b3fa0", "#0c8c96", "#b0487a", "#5b6770", "#8a8d00", "#d9541e")
+#: Distance of a cost from the end of its bar in points, behind the label of the level.
+LABEL = 31
+#: Markers of several runs of an entry.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def color(index: int) -> str:
@@ -75,53 +82,98 @@ def bar_chart(comparison: Comparison, metric: str) -> str:
     return _svg(metric, draw, _bars_height(comparison))
 
 
-def cost_bars(comparison: Comparison, value: Callable[[Any], float], title: str, shown: Callable[[float], str]) -> str:
-    """Return a bar chart of a cost, stacked by level with the innermost level darkest.
+def cost_bars(
+    comparison: Comparison,
+    value: Callable[[Any], float],
+    title: str,
+    shown: Callable[[float], str],
+    ticks: Callable[[float], str] | None = None,
+) -> str:
+    """Return a bar chart of a cost on a logarithmic axis: one bar per level, the innermost darkest, and their sum.
 
     Args:
         comparison: Entries to draw.
         value: Function that returns the cost of a level.
         title: Title of the axis.
-        shown: Function that formats the total of an entry, which is printed beside its bar.
+        shown: Function that formats a cost, which is printed beside its bar.
+        ticks: Function that formats a value of the axis. Default: ``shown``.
     """
+    groups = [_bars(row, value) for row in comparison.rows]
+    count = sum(map(len, groups)) + len(groups)
 
     def draw(axes: Axes) -> None:
-        order = list(reversed(list(enumerate(comparison.rows))))
-        largest = max(sum(map(value, row.card.levels)) for row in comparison.rows)
-        for place, (index, row) in enumerate(order):
-            start = 0.0
-            for depth, level in enumerate(reversed(row.card.levels)):
-                size = value(level)
-                style: dict[str, Any] = {"color": color(index), "alpha": max(0.25, 1 - 0.3 * depth), "height": 0.65}
-                axes.barh(place, size, left=start, edgecolor="white", **style)
-                if size > 0.12 * largest:
-                    axes.text(start + size / 2, place, level.label, ha="center", va="center", color="white", fontsize=8)
-                start += size
-            _label_bar(axes, place, start, shown(start))
-        axes.margins(x=0.2)
-        _name_bars(axes, [row.entry.name for _, row in order])
+        costs = [cost for group in groups for _, cost, _ in group if cost > 0]
+        low = 0.4 * min(costs, default=1.0)
+        place, centers = count - 1.0, []
+        for index, group in enumerate(groups):
+            centers.append(place - (len(group) - 1) / 2)
+            for label, cost, alpha in group:
+                style: dict[str, Any] = {"color": color(index), "alpha": alpha} if alpha else _outline(index)
+                axes.barh(place, max(cost, low) - low, left=low, height=0.8, **style)
+                _label_bar(axes, place, max(cost, low), label, color="#667788", fontsize=8)
+                _label_bar(axes, place, max(cost, low), shown(cost), LABEL)
+                place -= 1
+            place -= 1
+        _log_axis(axes, costs, ticks or shown)
+        axes.set_xlim(low, max(costs, default=1.0) * (max(costs, default=1.0) / low) ** 0.35)
+        _name_bars(axes, [row.entry.name for row in comparison.rows], centers)
+        axes.set_ylim(0.2, count - 0.2)
         axes.set_xlabel(title)
 
-    return _svg(title, draw, _bars_height(comparison))
+    return _svg(title, draw, 0.7 + 0.24 * count)
+
+
+def _bars(row: Row, value: Callable[[Any], float]) -> list[tuple[str, float, float]]:
+    """Return label, cost and opacity of the bars of an entry: its levels, and their sum if there are several."""
+    levels = list(reversed(row.card.levels))
+    bars = [(level.label, value(level), max(0.35, 1 - 0.25 * depth)) for depth, level in enumerate(levels)]
+    total = sum(cost for _, cost, _ in bars)
+    return [(bars[0][0], total, 1.0)] if len(bars) == 1 else [*reversed(bars), ("sum", total, 0.0)]
+
+
+def _outline(index: int) -> dict[str, Any]:
+    """Return the style of the bar of a sum."""
+    return {"facecolor": "none", "edgecolor": color(index), "linewidth": 1.2}
 
 
 def training_chart(comparison: Comparison) -> str | None:
-    """Return a chart of the validation loss of the finest level over training FLOPs; None if no entry has a curve."""
-    if not any(row.curve for row in comparison.rows):
-        return None
+    """Return the chart of the finest level of :func:`training_charts`; None if no entry has a curve."""
+    return next((chart for _, chart in training_charts(comparison)), None)
 
+
+def training_charts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return a chart per level of the validation loss over training FLOPs, both on logarithmic axes, with its title.
+
+    Every run is named. The finest level comes first. The list is empty if there are no curves.
+    """
+    curves = [(index, row, curve) for index, row in enumerate(comparison.rows) for curve in row.curves]
+    labels = dict.fromkeys(curve.level for _, _, curve in curves)
+    return [
+        (f"Validation loss of {label}", _training_chart([each for each in curves if each[2].level == label], label))
+        for label in sorted(labels, key=lambda label: (-int("".join(filter(str.isdigit, label)) or 0), label))
+    ]
+
+
+def _training_chart(curves: Sequence[tuple[int, Row, Curve]], label: str) -> str:
     def draw(axes: Axes) -> None:
-        for index, row in enumerate(comparison.rows):
-            if row.curve is not None:
-                x, y = zip(*row.curve.points, strict=True)
-                label = f"{row.entry.name} ({row.curve.level})"
-                axes.plot(x, y, "-" if row.nested else "--", color=color(index), marker=".", label=label)
-        axes.set_yscale("log")
+        seen: Counter[int] = Counter()
+        for index, row, curve in curves:
+            x, y = zip(*curve.points, strict=True)
+            marker, alpha = MARKERS[seen[index] % len(MARKERS)], max(0.4, 1 - 0.25 * seen[index])
+            seen[index] += 1
+            style: dict[str, Any] = {"color": color(index), "alpha": alpha, "marker": marker, "markersize": 5}
+            name = f"{row.entry.name}, {curve.run}" if curve.run else row.entry.name
+            axes.plot(x, y, "-" if row.nested else "--", label=name, **style)
+        values = [value for _, _, curve in curves for _, value in curve.points if value > 0]
+        if len(values) == sum(len(curve.points) for _, _, curve in curves):
+            axes.set_yscale("log")
+            _few_ticks(axes.yaxis, values, lambda value: f"{value:.3g}")
+        _log_axis(axes, [cost for _, _, curve in curves for cost, _ in curve.points])
         axes.set_xlabel("training FLOPs (forward and backward, all phases)")
-        axes.set_ylabel("validation v loss, finest level")
+        axes.set_ylabel(f"validation v loss of {label}")
         axes.legend(fontsize=8, frameon=False)
 
-    return _svg("training", draw, 4.2)
+    return _svg(f"training {label}", draw, 4.2)
 
 
 def _svg(title: str, draw: Callable[[Axes], object], height: float) -> str:
@@ -160,27 +212,32 @@ def _errors(metric: Metric) -> list[list[float]] | None:
     return [[metric.value - metric.low], [metric.high - metric.value]]
 
 
-def _log_axis(axes: Axes, values: Sequence[float]) -> None:
+def _log_axis(axes: Axes, values: Sequence[float], shown: Callable[[float], str] | None = None) -> None:
     """Make the x axis logarithmic, with few enough labels to be readable: ``20 M``."""
+    axes.set_xscale("log")
+    _few_ticks(axes.xaxis, values, shown or (lambda value: short(round(value))))
+
+
+def _few_ticks(axis: Axis, values: Sequence[float], shown: Callable[[float], str]) -> None:
+    """Label a logarithmic axis at few round values."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.set_xscale("log")
     decades = math.log10(max(values) / min(values)) if values and min(values) > 0 else 0.0
     places = (1, 2, 3, 4, 5, 6, 8) if decades < 0.5 else (1, 2, 5) if decades < 1.5 else (1, 3) if decades < 3 else (1,)
-    axes.xaxis.set_major_locator(LogLocator(subs=places, numticks=12))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(round(value)).replace(".00", "")))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(subs=places, numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: shown(value).replace(".00", "").replace(".0 ", " ")))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _bars_height(comparison: Comparison) -> float:
     return 0.6 + 0.42 * len(comparison.rows)
 
 
-def _label_bar(axes: Axes, place: int, end: float, text: str) -> None:
-    axes.annotate(text, (end, place), xytext=(5, 0), textcoords="offset points", va="center")
+def _label_bar(axes: Axes, place: float, end: float, text: str, offset: float = 5, **style: Any) -> None:
+    axes.annotate(text, (end, place), xytext=(offset, 0), textcoords="offset points", va="center", **style)
 
 
-def _name_bars(axes: Axes, names: Sequence[str]) -> None:
+def _name_bars(axes: Axes, names: Sequence[str], places: Sequence[float] | None = None) -> None:
     axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)) if places is None else places, names)
     axes.grid(visible=False, axis="y")

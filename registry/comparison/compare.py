@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.catalogue import get
-from registry.comparison.curves import Curve, training_curve
+from registry.comparison.curves import Curve, training_curves
 from registry.costs.card import Card
 from registry.entry import Entry
 from registry.evaluation.results import Measurement, Metric, Protocol, Reported, best_value, results_of
@@ -28,7 +28,8 @@ class Row:
         params: Its architecture choices.
         measured: Its measurement under the conditions of the comparison, or None.
         reported: Its results reported by others.
-        curve: Its training curve, or None.
+        curve: Curve of the finest level of its newest run, or None.
+        curves: Curves of all levels of its runs, the newest run first.
     """
 
     entry: Entry
@@ -37,6 +38,7 @@ class Row:
     measured: Measurement | None
     reported: tuple[Reported, ...]
     curve: Curve | None
+    curves: tuple[Curve, ...] = ()
 
     @property
     def nested(self) -> bool:
@@ -104,7 +106,9 @@ def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparis
         # The last measurement of a training, or the newest of several trainings that ended at the same step.
         best = max(same, key=lambda m: (m.training_step or 0, m.date), default=None)
         params = architecture_params(entry.architecture)
-        rows.append(Row(entry, entry.card(), params, best, quoted, training_curve(entry, Path(runs))))
+        curves = training_curves(entry, Path(runs))
+        finest = next((curve for curve in curves if curve.level == entry.labels[0]), None)
+        rows.append(Row(entry, entry.card(), params, best, quoted, finest, curves))
     metrics = dict.fromkeys(name for row in rows if row.measured for name in row.measured.metrics)
     notes = dict.fromkeys(warning for row in rows if row.measured for warning in row.measured.warnings)
     missing = [row.entry.name for row in rows if row.measured is None]

@@ -16,36 +16,48 @@ from specs.schemas.recipe import PhaseSpec
 
 #: Largest size of a recipe.json in bytes.
 MAX_RECIPE = 1_000_000
+#: Largest number of runs of an entry.
+MOST_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The validation v loss of the finest level of a training.
+    """The validation v loss of a level during a training.
 
     Attributes:
         level: Label of the level.
         points: Pairs of the training FLOPs so far and the loss.
+        run: Folder of the run, without the folder of all runs.
     """
 
     level: str
     points: tuple[tuple[float, float], ...]
+    run: str = ""
 
 
 def training_curve(entry: Entry, runs: Path) -> Curve | None:
-    """Return the curve of the newest run that trained this entry, or None."""
-    found = (*runs.glob("*/log.jsonl"), *runs.glob("*/*/log.jsonl"))
-    logs = sorted((path for path in found if path.is_file()), key=lambda path: path.stat().st_mtime)
-    for log in reversed(logs):
+    """Return the curve of the finest level of the newest run that trained this entry, or None."""
+    curves = (curve for curve in training_curves(entry, runs) if curve.level == entry.labels[0])
+    return next(curves, None)
+
+
+def training_curves(entry: Entry, runs: Path) -> tuple[Curve, ...]:
+    """Return the curves of all levels of the runs that trained this entry, the newest run first."""
+    logs = [path for path in (*runs.glob("*/log.jsonl"), *runs.glob("*/*/log.jsonl")) if path.is_file()]
+    curves: list[Curve] = []
+    count = 0
+    for log in sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             phases = json.loads(read_regular(log.parent / "recipe.json", MAX_RECIPE))["phases"]
             trained = file_facts(log.parent / "ema.safetensors").get("hash")
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-        if trained == entry.hash:
-            curve = _read_curve(entry, phases, log)
-            if curve is not None:
-                return curve
-    return None
+        found = _read_curves(entry, phases, log, str(log.parent.relative_to(runs))) if trained == entry.hash else ()
+        curves += found
+        count += bool(found)
+        if count == MOST_RUNS:
+            break
+    return tuple(curves)
 
 
 def _step_flops(entry: Entry, phase: PhaseSpec) -> float:
@@ -55,23 +67,26 @@ def _step_flops(entry: Entry, phase: PhaseSpec) -> float:
     return sum((1 + BACKWARD) * level.flops * rows[level.label] for level in entry.card().levels if level.label in rows)
 
 
-def _read_curve(entry: Entry, phases: Mapping[str, object], log: Path) -> Curve | None:
-    level = entry.labels[0]
+def _read_curves(entry: Entry, phases: object, log: Path, run: str) -> tuple[Curve, ...]:
+    """Return the curves of a run, the finest level first."""
     try:
-        flops = {name: _step_flops(entry, PhaseSpec.model_validate(phase)) for name, phase in phases.items()}
-    except (ValueError, AttributeError):  # the recipe of another version, whose FLOPs are not known
-        return None
-    spent, points = 0.0, []
-    for line in log.read_text("utf-8", "replace").splitlines():
+        known = phases.items() if isinstance(phases, Mapping) else ()
+        flops = {name: _step_flops(entry, PhaseSpec.model_validate(phase)) for name, phase in known}
+    except ValueError:  # the recipe of another version, whose FLOPs are not known
+        return ()
+    spent = 0.0
+    points: dict[str, list[tuple[float, float]]] = {label: [] for label in entry.labels}
+    for line in log.read_text("utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
             if "loss" in record:
                 spent += flops[record["phase"]]
             # Logs of version 0.1 say held_out_v_loss.
             losses = record.get("val_v_loss") or record.get("held_out_v_loss") or {}
-            value = float(losses.get(level, math.nan))
+            values = {label: float(losses.get(label, math.nan)) for label in entry.labels}
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError):  # incomplete, or not of this format
             continue
-        if math.isfinite(value) and spent:
-            points.append((spent, value))
-    return Curve(level, tuple(points)) if points else None
+        for label, value in values.items():
+            if math.isfinite(value) and spent:
+                points[label].append((spent, value))
+    return tuple(Curve(label, tuple(found), run) for label, found in points.items() if found)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from builders.files import write_text
-from registry.comparison.charts import bar_chart, color, cost_bars, scatter_chart, training_chart
+from registry.comparison.charts import bar_chart, color, cost_bars, scatter_chart, training_charts
 from registry.comparison.compare import Comparison, Row
 from registry.costs.card import STEPS
 from registry.costs.units import short, short_bytes
@@ -116,21 +116,31 @@ def _charts(comparison: Comparison) -> str:
         by_parameters = scatter_chart(comparison, lambda r: r.card.parameters, "parameters", metric)
         charts.append((f"Parameters against {metric}", by_parameters))
         charts.append((f"{metric}, with 95 % intervals", bar_chart(comparison, metric)))
-    costs: list[tuple[str, Callable[..., float], str, Callable[[float], str]]] = [
-        ("FLOPs by level", lambda level: level.flops, "FLOPs of one forward pass", lambda total: short(round(total))),
-        ("Parameters by level", lambda level: level.parameters, "parameters", lambda total: short(round(total))),
-        (
-            "Memory by level",
-            lambda level: level.memory.training / 2**20,
-            "MiB of activations saved for the backward pass",
-            lambda total: short_bytes(round(total * 2**20)),
-        ),
+    charts += _costs(comparison)
+    charts += [
+        (f"{title}: nested entries solid, flat ones dashed", chart) for title, chart in training_charts(comparison)
     ]
-    charts += [(title, cost_bars(comparison, value, axis, shown)) for title, value, axis, shown in costs]
-    curves = training_chart(comparison)
-    if curves is not None:
-        charts.append(("Training: nested entries solid, flat ones dashed", curves))
     return "<h2>Charts</h2>" + _figures("charts", charts)
+
+
+def _costs(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return titles and charts of the costs by level."""
+
+    def number(cost: float) -> str:
+        return short(round(cost))
+
+    def mebibytes(cost: float) -> str:
+        return short_bytes(round(cost * 2**20))
+
+    flops = cost_bars(comparison, lambda level: level.flops, "FLOPs of one forward pass", number)
+    parameters = cost_bars(comparison, lambda level: level.parameters, "parameters", number)
+    title = "MiB of activations saved for the backward pass"
+    memory = cost_bars(comparison, lambda level: level.memory.training / 2**20, title, mebibytes, "{:g}".format)
+    return [
+        ("FLOPs by level, and their sum", flops),
+        ("Parameters by level, and their sum", parameters),
+        ("Memory by level, and their sum", memory),
+    ]
 
 
 def _choices(comparison: Comparison) -> str:

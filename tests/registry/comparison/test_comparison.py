@@ -6,10 +6,13 @@ import re
 
 import pytest
 
+import zoo
 from registry.comparison.compare import compare_entries
 from registry.comparison.html_report import report_html
+from registry.costs.units import short
 from registry.evaluation.results import Metric, save
 from tests.helpers.measured import PROTOCOL, measurement
+from tests.helpers.runs import write_run
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +96,37 @@ def test_charts_say_what_small_entries_cost():
     page = report_html(compare_entries(["mdm-micro", "doll-n32", "mdm-s64"]))
     for words in ("19.12 M", "385.43 G", "50 M", "831.9 KiB"):  # sums of bars, and a tick of the logarithmic axis
         assert f">{words}</text>" in page, words
+
+
+def test_costs_by_level_are_on_a_logarithmic_axis():
+    from matplotlib.axes import Axes
+
+    from registry.comparison import charts
+
+    drawn: list[Axes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = charts._log_axis
+        patch.setattr(charts, "_log_axis", lambda axes, *more: (drawn.append(axes), real(axes, *more)))
+        page = report_html(compare_entries(["mdm-micro", "mdm-s64"]))
+    assert len(drawn) == 3 and {axes.get_xscale() for axes in drawn} == {"log"}
+    levels = zoo.get("mdm-micro").card().levels
+    for level in levels:
+        assert f">{level.label}</text>" in page and f">{short(level.flops)}</text>" in page
+    # Two levels and their sum, and one level; the length of a bar is its cost.
+    ends = [bar.get_x() + bar.get_width() for bar in drawn[0].patches]
+    whole = zoo.get("mdm-micro").card().flops
+    assert ends == pytest.approx([*(level.flops for level in levels), whole, zoo.get("mdm-s64").card().flops])
+
+
+def test_every_run_is_named(tmp_path):
+    entry = zoo.get("mdm-micro")
+    for name in ("one", "study/two"):
+        write_run(tmp_path / "runs" / name, entry, [(1, {"r8": 0.9}), (2, {"r8": 0.5, "r16": 0.7}), (3, {"r16": 0.0})])
+    page = report_html(compare_entries(["mdm-micro", "flat-n32"], tmp_path / "runs"))
+    for level in ("r16", "r8"):
+        assert f"Validation loss of {level}:" in page
+        for name in ("one", "study/two"):
+            assert f">mdm-micro, {name}</text>" in page
 
 
 def test_a_damaged_result_is_named(tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import zoo
 from builders.checkpoints.weights import save_weights
-from registry.comparison.curves import training_curve
+from registry.comparison.curves import training_curve, training_curves
 from specs.recipe import load_recipe
+from tests.helpers.runs import write_run
 
 
 def test_the_curve_counts_every_row_of_every_level(tmp_path, images):
@@ -21,6 +24,22 @@ def test_the_curve_counts_every_row_of_every_level(tmp_path, images):
     inner = 8 * 8 * flops["r8"]
     step = 4 * flops["r16"] + 8 * flops["r8"]
     assert curve is not None and [x for x, _ in curve.points] == [inner + 4 * step, inner + 6 * step]
+
+
+def test_all_levels_of_all_runs(tmp_path):
+    entry = zoo.get("mdm-micro")
+    losses = [(1, {"r8": 0.9}), (2, {"r8": 0.5, "r16": 0.7})]
+    for number, name in enumerate(("old", "study/new", "other")):
+        trained = zoo.get("flat-n32") if name == "other" else entry
+        write_run(tmp_path / name, trained, losses)
+        os.utime(tmp_path / name / "log.jsonl", (number, number))
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "log.jsonl")
+    curves = training_curves(entry, tmp_path)
+    assert [(curve.run, curve.level, len(curve.points)) for curve in curves] == [
+        *[("study/new", "r16", 1), ("study/new", "r8", 2), ("old", "r16", 1), ("old", "r8", 2)]
+    ]
+    assert training_curve(entry, tmp_path) == curves[0]
 
 
 @pytest.mark.parametrize("metric", ["val_v_loss", "held_out_v_loss"])  # the second is the name in version 0.1
