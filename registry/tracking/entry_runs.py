@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from registry.costs.card import Card
 from registry.evaluation.results import Measurement, is_distance, keyed
 from registry.facts import architecture_params, conditioning_of, cost_metrics, family_of, kind_of
-from registry.tracking.artifact_places import MovedArtifactsError, check_artifacts
-from registry.tracking.experiments import chosen_experiment
 from registry.tracking.metric_names import MetricNames
 from registry.tracking.points import Point, log_points
 from registry.tracking.store import MODEL_TAG, entry_run, experiment_id, store_lock
+from registry.tracking.stores.artifact_places import MovedArtifactsError, check_artifacts
+from registry.tracking.stores.experiments import chosen_experiment
 
 if TYPE_CHECKING:
     from registry.entry import Entry

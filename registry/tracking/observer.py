@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from builders.file_names import file_name
 from builders.training.observers import Observer, RunInfo, StepReport
-from registry.tracking.addresses import sqlite_path
-from registry.tracking.experiments import Experiment, chosen_experiment
 from registry.tracking.run_facts import training_costs, training_params, training_tags
 from registry.tracking.sender_thread import SenderThread
 from registry.tracking.spool import Record, Spool
 from registry.tracking.spool_writer import SpoolWriter
 from registry.tracking.store import EXPERIMENT, initialize_store, shown_uri, stored_uri, tracking_uri
+from registry.tracking.stores.addresses import sqlite_path
+from registry.tracking.stores.experiments import Experiment, chosen_experiment
 from registry.tracking.valid_names import valid_text
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.files import file_lock
-from registry.tracking.addresses import sqlite_path, sqlite_uri
-from registry.tracking.experiments import Experiment
 from registry.tracking.sender import RunDeletedError, Sender, open_sender
 from registry.tracking.spool import SentState, Spool
 from registry.tracking.spool_history import SpoolHistory
 from registry.tracking.store import absolute_uri, explained, shown_uri, stored_uri, tracking_uri
+from registry.tracking.stores.addresses import sqlite_path, sqlite_uri
+from registry.tracking.stores.experiments import Experiment
 
 __all__ = ["SendReport", "TrackingError", "send_spool"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from builders.files import write_text
-from registry.tracking.artifact_places import check_artifacts
-from registry.tracking.experiments import Experiment, experiment_id
 from registry.tracking.metric_names import MetricNames
 from registry.tracking.spool import Line, SentState, Spool
 from registry.tracking.store import connect, entry_run, explained, is_refusal, shown_uri, stored_uri
+from registry.tracking.stores.artifact_places import check_artifacts
+from registry.tracking.stores.experiments import Experiment, experiment_id
 
 __all__ = ["RUN_KEY", "RunDeletedError", "Sender", "open_sender"]
 

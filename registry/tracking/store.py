@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from builders.files import file_lock, remove_temporaries, replacing
-from registry.tracking.addresses import (
+from registry.tracking.stores.addresses import (
     StoreError,
     absolute_uri,
     mlflow_uri,
@@ -20,8 +20,8 @@ from registry.tracking.addresses import (
     stored_uri,
     tracking_uri,
 )
-from registry.tracking.artifact_places import ARTIFACTS, follow_store
-from registry.tracking.experiments import EXPERIMENT, chosen_experiment, experiment_id
+from registry.tracking.stores.artifact_places import ARTIFACTS, follow_store
+from registry.tracking.stores.experiments import EXPERIMENT, chosen_experiment, experiment_id
 
 __all__ = [
     "EXPERIMENT",

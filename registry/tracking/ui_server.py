@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builders.files import file_lock, read_regular, write_text
-from registry.tracking.addresses import mlflow_uri, sqlite_path
+from registry.tracking.stores.addresses import mlflow_uri, sqlite_path
 from registry.tracking.ui_processes import is_page, launch, stop_page
 
 __all__ = ["Server", "ServerError", "find_server", "start_server", "stop_server"]

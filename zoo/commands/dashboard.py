@@ -39,8 +39,8 @@ def dashboard(
     """Open MLflow's page with a comparison of entries that is already set up."""
     from registry.catalogue import get
     from registry.tracking.dashboard_view import address, store_view
-    from registry.tracking.experiments import chosen_experiment, experiment_id
     from registry.tracking.store import connect, shown_uri, store_errors, tracking_uri
+    from registry.tracking.stores.experiments import chosen_experiment, experiment_id
     from registry.tracking.ui_server import find_server, start_server, stop_server
 
     uri = tracking_uri()

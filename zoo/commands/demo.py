@@ -47,8 +47,8 @@ def demo(
 
 def _log_to_run(folder: Path, picture: Path) -> str | None:
     """Log the picture to the run in MLflow; return the run, its experiment and store, or None if that failed."""
-    from registry.tracking.artifact_places import check_artifacts
     from registry.tracking.store import connect, explained, shown_uri, tracking_uri
+    from registry.tracking.stores.artifact_places import check_artifacts
 
     try:
         uri, identity = tracking_uri(), str(json.loads((folder / "mlflow.json").read_text())["run_id"])

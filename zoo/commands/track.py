@@ -97,8 +97,8 @@ def _repair() -> str:
     Raises:
         StoreError: The store is not a SQLite file, or cannot be written.
     """
-    from registry.tracking.artifact_places import repair_store
     from registry.tracking.store import store_errors, tracking_uri
+    from registry.tracking.stores.artifact_places import repair_store
 
     uri = tracking_uri()
     with store_errors(uri):

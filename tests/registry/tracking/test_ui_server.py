@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from registry.tracking import ui_processes, ui_server
-from registry.tracking.addresses import sqlite_uri
+from registry.tracking.stores.addresses import sqlite_uri
 from registry.tracking.ui_processes import MARK
 from registry.tracking.ui_server import ServerError, find_server, start_server, stop_server
 

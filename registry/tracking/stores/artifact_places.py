@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from registry.tracking.addresses import StoreError, sqlite_path
+from registry.tracking.stores.addresses import StoreError, sqlite_path
 
 __all__ = ["MovedStore", "Repair", "check_artifacts", "follow_store", "repair_store"]
 

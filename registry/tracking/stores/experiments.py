@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from registry.tracking.addresses import StoreError, mlflow_uri, shown_uri, sqlite_path
+from registry.tracking.stores.addresses import StoreError, mlflow_uri, shown_uri, sqlite_path
 
 __all__ = ["EXPERIMENT", "Experiment", "chosen_experiment", "experiment_id"]
 

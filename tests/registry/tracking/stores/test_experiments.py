@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from registry.tracking.addresses import StoreError
-from registry.tracking.experiments import EXPERIMENT, Experiment, chosen_experiment, experiment_id
 from registry.tracking.observer import MLflowObserver
 from registry.tracking.resend import send_spool
+from registry.tracking.stores.addresses import StoreError
+from registry.tracking.stores.experiments import EXPERIMENT, Experiment, chosen_experiment, experiment_id
 from tests.helpers.tracking_stores import client, facts, run_of
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import zoo
-from registry.tracking.addresses import sqlite_uri
-from registry.tracking.artifact_places import follow_store, repair_store
 from registry.tracking.entry_runs import record_entry
 from registry.tracking.observer import MLflowObserver
 from registry.tracking.resend import send_spool
 from registry.tracking.store import connect, experiment_id
+from registry.tracking.stores.addresses import sqlite_uri
+from registry.tracking.stores.artifact_places import follow_store, repair_store
 from tests.helpers.tracking_stores import client, facts
 
 pytestmark = pytest.mark.usefixtures("quick")

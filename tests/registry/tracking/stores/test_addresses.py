@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.tracking.addresses import (
+from registry.tracking.stores.addresses import (
     StoreError,
     absolute_uri,
     mlflow_uri,

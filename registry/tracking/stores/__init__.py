@@ -1,0 +1,4 @@
+"""Addresses, artifacts and experiments of MLflow stores.
+
+Imports `builders.files`, `specs`.
+"""
