@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.data.recognition.left_out import LeftOut
+from builders.files import read_regular
 
 __all__ = ["Walk", "is_hidden", "walk"]
 
 #: Names, besides those with a leading dot, that operating systems create.
 SYSTEM = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
+#: Largest length of the target of a link in bytes.
+MAX_TARGET = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,17 @@ def _kind(entry: os.DirEntry[str]) -> str:
         if entry.is_dir():
             return "folder"
         if entry.is_file():
-            return "file"
+            return "links that are saved as text" if _is_saved_link(entry) else "file"
         return "broken links" if entry.is_symlink() else "pipes, sockets and devices"
     except OSError:  # a loop of links
         return "broken links"
+
+
+def _is_saved_link(entry: os.DirEntry[str]) -> bool:
+    """Return whether a file holds the target of a link, as Git and zip write links on systems without them."""
+    if "." in entry.name or entry.stat().st_size > MAX_TARGET:
+        return False
+    target = read_regular(entry.path, MAX_TARGET)
+    return target.strip() == target != b"" and os.path.isdir(
+        os.path.join(os.path.dirname(entry.path), os.fsdecode(target))
+    )

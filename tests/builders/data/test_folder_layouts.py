@@ -223,3 +223,11 @@ def test_what_is_not_read_is_counted(put, cli):
     assert code == 0 and "folder of 1 image; labels: none; captions: text files (1)" in out
     assert "left out: .psd files: 2 (1.PSD, 2.psd)" in err and "left out: .heic files: 1 (old.heic)" in err
     assert "left out: texts without an image: 1 (old.txt)" in err and "readme" not in err
+
+
+def test_links_that_git_saved_as_text_are_named(put):
+    root = put("dog/0.png", "cat", "labels", "nul", cat=b"../set/dog", labels=b"dogs and\ncats", nul=b"\0")
+    assert recognise(root).layout.left_out == (
+        "links that are saved as text: 1 (cat)",
+        "files without an extension: 2 (labels, nul)",
+    )
