@@ -14,6 +14,7 @@ from builders.data.errors import DataError
 from builders.data.recognition.folder_kind import SAMPLES, check_levels
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOutWarning
+from builders.data.recognition.other_files import other_files
 from builders.data.recognition.walk import walk
 from builders.files import read_regular
 from builders.resizing import is_fractional
@@ -35,8 +36,8 @@ def find_images(folder: str | Path) -> tuple[Path, ...]:
     found = tuple(folder / name for name in walked.files if extension_of(name) in IMAGES)
     if not found:
         raise DataError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder")
-    if walked.left_out:
-        warnings.warn(f"{folder}: left out {'; '.join(walked.left_out.lines())}", LeftOutWarning, stacklevel=3)
+    if lines := other_files(walked.files, walked.left_out).lines():
+        warnings.warn(f"{folder}: left out {'; '.join(lines)}", LeftOutWarning, stacklevel=3)
     return found
 
 

@@ -242,5 +242,5 @@ def _first_label(facts: Mapping[str, Any], names: Sequence[str], where: str) -> 
     for name in names:
         text = label_text(facts.get(name), where)
         if text is not None and text.strip():
-            return text
+            return text.strip()
     return None

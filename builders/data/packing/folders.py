@@ -13,6 +13,7 @@ from builders.data.packing.layout import Layout, Listing, Recognised, clean, lis
 from builders.data.packing.source import PackError, Source
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.other_files import CAPTIONS, other_files
 from builders.data.recognition.split_folders import SplitFolders, find_splits
 from builders.data.recognition.text import decode_text
 
@@ -20,10 +21,8 @@ __all__ = ["FOLDER", "FolderLabels", "find_labels", "recognise_images"]
 
 #: ``--label`` that makes the names of folders the labels, whatever they look like.
 FOLDER = "folder"
-#: Extensions of captions, in order of preference.
-CAPTIONS = ("txt", "caption")
-#: Extensions of files that describe a dataset, or accompany it.
-COMPANIONS = frozenset(("json", "jsonl", "csv", "tsv", "parquet", "yaml", "yml", "md", "html", "pdf", "log", "db"))
+#: ``--label`` for no labels.
+NONE = "none"
 #: Folders whose name says only that they hold the images.
 WRAPPERS = frozenset(("images", "image", "imgs", "img", "jpegimages"))
 _NUMBER = re.compile(r"\d{4,}")
@@ -54,13 +53,14 @@ def recognise_images(listing: Listing, label: str | None = None) -> Recognised:
 
     Args:
         listing: Files of the folder or archive.
-        label: "folder" makes the names of folders the labels, also where they look like splits or numbers of shards.
+        label: "folder" makes the names of folders the labels, also where they look like splits or numbers of shards;
+            "none" gives no labels.
 
     Raises:
         PackError: There are no images, or the layout is ambiguous.
     """
     images = [name for name in listing.files if extension_of(name) in IMAGES]
-    left_out = _left_out(listing, images)
+    left_out = other_files(listing.files, listing.left_out)
     if not images:
         raise PackError(_no_images(listing, left_out))
     forced = label == FOLDER
@@ -69,7 +69,10 @@ def recognise_images(listing: Listing, label: str | None = None) -> Recognised:
     except DataError as error:
         raise PackError(str(error)) from None
     paths = _unwrapped({name: splits.of(name)[1] for name in images}) if not forced else {name: name for name in images}
-    labels = FolderLabels("folders") if forced else find_labels(listing, paths, left_out)
+    if label == NONE:
+        labels = FolderLabels("", {})
+    else:
+        labels = FolderLabels("folders") if forced else find_labels(listing, paths, left_out)
     texts = _texts(listing.files)
     sources = []
     for name in images:
@@ -94,21 +97,6 @@ def recognise_images(listing: Listing, label: str | None = None) -> Recognised:
 def _no_images(listing: Listing, left_out: LeftOut) -> str:
     others = f"; {'; '.join(left_out.lines())}" if left_out else ""
     return f"{listing.name}: no images ({', '.join(IMAGES)}) in this folder{others}"
-
-
-def _left_out(listing: Listing, images: Sequence[str]) -> LeftOut:
-    """Return what is not read: files of other kinds, and texts that belong to no image."""
-    found = LeftOut()
-    found.update(listing.left_out)
-    stems = {image.rpartition(".")[0] for image in images} | set(images)
-    for name in listing.files:
-        extension = extension_of(name)
-        if extension in CAPTIONS:
-            if name.rpartition(".")[0] not in stems:
-                found.add("texts without an image", name)
-        elif extension not in IMAGES and extension not in COMPANIONS:
-            found.add(f".{extension} files" if extension else "files without an extension", name)
-    return found
 
 
 def _unwrapped(paths: Mapping[str, str]) -> dict[str, str]:
@@ -145,7 +133,7 @@ def find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) -
         return FolderLabels("", {})
     raise PackError(
         f"{listing.name}: the folders {listed(sorted(folders))} look like numbers of shards, which are no labels. If "
-        f"they are labels, add --label {FOLDER}; if not, move the images into one folder or list them in a CSV file"
+        f"they are labels, add --label {FOLDER}; if not, add --label {NONE}"
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from builders.data.dataset_card import CARD, find_dataset, list_datasets
 from builders.data.errors import DataError
+from builders.data.packing.folders import FOLDER, NONE
 from builders.data.packing.layout import Layout, Recognised, clean, listed
 from builders.data.packing.source import PackError, Source
 from builders.data.recognition.left_out import LeftOut
@@ -22,7 +26,8 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
 
     Args:
         given: Dataset, as for :func:`builders.data.dataset_card.find_dataset`.
-        columns: JSON keys of "caption", "label" and "group", in order of preference.
+        columns: JSON keys of "caption", "label" and "group", in order of preference; the label "folder" is the folder
+            of a member, and "none" is none.
         choice: Which members are the image, the caption and the label of a sample, if they are named.
 
     Raises:
@@ -34,10 +39,13 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
     names = {"caption": columns["caption"], "category": columns["label"], "group": groups}
     # A member that is named holds the usual keys.
     names |= {kind: NAMES[kind] for kind in ("caption", "category") if names[kind][0].endswith(".json")}
-    shards = [shard for paths in splits.values() for shard in paths]
+    label = columns["label"][0]
+    shards = [(split, shard) for split, paths in splits.items() for shard in paths]
     left_out = LeftOut()
     sources = tuple(
-        source for number, shard in enumerate(shards) for source in _members(number, shard, names, choice, left_out)
+        _assigned(source, split, label)
+        for number, (split, shard) in enumerate(shards)
+        for source in _members(number, shard, names, choice, left_out)
     )
     if not sources:
         called = f" that is called {choice.image!r}" if choice and choice.image else ""
@@ -48,9 +56,26 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
         kind=f"{given}: {len(shards):,} shard{'s' * (len(shards) != 1)} of {len(sources):,} samples",
         labels=f"in the shards ({listed(classes)})" if classes else "",
         captions=f"in the shards ({captions:,})" if captions else "",
+        splits=tuple(f"{name} ({count:,})" for name, count in Counter(s.split for s in sources).items() if name),
         left_out=left_out.lines(),
+        notes=() if classes else tuple(_folder_note(sources)),
     )
     return Recognised(sources, layout)
+
+
+def _assigned(source: Source, split: str, label: str) -> Source:
+    """Return an image with the split that the card assigns, and with its folder as the label if asked for."""
+    split = split if split in ("train", "val", "test") else ""
+    folder = posixpath.basename(posixpath.dirname(source.key.partition("/")[2]))
+    category = {FOLDER: folder, NONE: ""}.get(label, source.category)
+    return replace(source, split=split, category=category)
+
+
+def _folder_note(sources: Sequence[Source]) -> Iterator[str]:
+    """Yield that the members lie in folders, which may be labels."""
+    folders = sorted({_assigned(source, "", FOLDER).category for source in sources} - {""})
+    if len(folders) > 1:
+        yield f"the folders in the shards ({listed(folders)}) are not labels; --label {FOLDER} makes them labels"
 
 
 def _members(

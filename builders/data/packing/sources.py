@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builders.data.errors import DataError, PackError
 from builders.data.packing.edm import EDM
-from builders.data.packing.folders import recognise_images
+from builders.data.packing.folders import NONE, recognise_images
 from builders.data.packing.layout import Listing, Recognised, list_folder
 from builders.data.packing.shard_sources import recognise_shards
 from builders.data.packing.source import Source
@@ -65,7 +65,8 @@ def recognise(
             file, or a folder of parquet files; or a shard or a brace range of shards.
         caption: Column or JSON key of captions, or the name of a shard's members that hold them. Default: caption,
             text, prompt, annotation and similar names; the first that is not empty.
-        label: Column or JSON key of labels; "folder" for the names of subfolders. Default: category, label, class, cls
+        label: Column or JSON key of labels; "folder" for the names of subfolders, "none" for no labels in
+            a folder or shards. Default: category, label, class, cls
             and similar names.
         group: Column or JSON key of groups of near-duplicates, which stay in one split. Default: "group" in datasets
             with a ``dataset.yaml``, otherwise none.
@@ -91,7 +92,8 @@ def recognise(
         ("--label", "category", label),
         ("--group", "group", group),
     ):
-        if name is not None and found.sources and not any(getattr(source, attribute) for source in found.sources):
+        unwanted = name is None or (option == "--label" and name == NONE)
+        if not unwanted and found.sources and not any(getattr(source, attribute) for source in found.sources):
             raise PackError(f"{path}: no image has a {name!r}, which {option} names")
     return found
 

@@ -208,7 +208,8 @@ def _samples(group: Sequence[Name], images: Sequence[Name], choice: Choice, left
         members = {image.suffix: image.place}
         for text in texts:
             # A text with the key alone belongs to the image with the key alone, or to the only image.
-            if text.middle == image.middle or (not text.middle and len(images) == 1):
+            named = text.middle in (image.middle, image.extension)  # 0.txt or 0.png.txt
+            if named or (not text.middle and len(images) == 1):
                 if text.suffix not in members or text.middle:
                     members[text.suffix] = text.place
                 used.add(text.place)

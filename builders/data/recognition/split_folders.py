@@ -26,16 +26,20 @@ class SplitFolders:
 
     Attributes:
         depth: Index of that part; None if there are no splits.
+        assigned: Whether the part assigns a split; otherwise it is only no label.
     """
 
     depth: int | None = None
+    assigned: bool = True
 
     def of(self, name: str) -> tuple[str, str]:
         """Return the split of an image ("" if it has none), and its path without the folder of the split."""
         if self.depth is None:
             return "", name
         parts = name.split("/")
-        return split_of(parts[self.depth]), "/".join(parts[: self.depth] + parts[self.depth + 1 :])
+        return split_of(parts[self.depth]) if self.assigned else "", "/".join(
+            parts[: self.depth] + parts[self.depth + 1 :]
+        )
 
 
 def split_of(folder: str) -> str:
@@ -46,7 +50,8 @@ def split_of(folder: str) -> str:
 def find_splits(images: Sequence[str], source: str) -> SplitFolders:
     """Return how folders assign splits.
 
-    The folders of one depth are splits if all of them have names of splits and one is called train.
+    The folders of one depth are splits if all of them have names of splits and one is called train, or several are at
+    the top. A single folder at the top that is called val or test is the whole of the data.
 
     Args:
         images: Paths of images, separated by "/".
@@ -60,10 +65,10 @@ def find_splits(images: Sequence[str], source: str) -> SplitFolders:
         outside = [image for image in images if image.count("/") <= depth]
         splits = {split for folder in folders if (split := split_of(folder))}
         others = sorted(folder for folder in folders if not split_of(folder))
-        if "train" not in splits:
+        if not splits or (depth and "train" not in splits):
             continue
         if not others and not outside:
-            return SplitFolders(depth)
+            return SplitFolders(depth, assigned="train" in splits or len(folders) > 1)
         if depth == 0 and len(splits) > 1:
             named = sorted(folders - set(others))
             beside = f"folders {', '.join(others[:3])}" if others else f"images such as {outside[0]}"

@@ -15,6 +15,8 @@ __all__ = ["Walk", "is_hidden", "walk"]
 #: Names, besides those with a leading dot, that operating systems create.
 SYSTEM = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
+#: Largest number of folders that a file may lie in.
+MAX_DEPTH = 100
 #: Largest length of the target of a link in bytes.
 MAX_TARGET = 255
 
@@ -71,6 +73,9 @@ class _Walker:
                     self.left_out.add(kind, name)
 
     def _folder(self, entry: os.DirEntry[str], name: str, above: frozenset[str]) -> Iterator[str]:
+        if name.count("/") > MAX_DEPTH:
+            self.left_out.add(f"folders more than {MAX_DEPTH} deep", name)
+            return
         real = os.path.realpath(entry.path)
         if entry.is_symlink() and not self._may_follow(entry, name, real, above):
             return

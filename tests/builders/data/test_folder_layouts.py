@@ -93,6 +93,8 @@ def test_pipes_are_named_and_not_opened(put):
         (["bus/0", "train/1", "car/2"], [("bus", ""), ("car", ""), ("train", "")]),
         (["train/0", "train/1"], [("", "train"), ("", "train")]),
         (["images/0", "images/1"], [("", ""), ("", "")]),
+        (["val/cat/0", "val/dog/1"], [("cat", ""), ("dog", "")]),
+        (["val/cat/0", "test/dog/1"], [("dog", "test"), ("cat", "val")]),
         (["images/0", "cat/1"], [("cat", ""), ("images", "")]),
     ],
 )
@@ -184,6 +186,7 @@ def test_numbers_that_may_be_labels_are_refused(put):
     with pytest.raises(PackError, match=r"00000, 00001 look like numbers of shards.*add --label folder"):
         find_sources(root)
     assert [label for label, _ in facts(root, label="folder").values()] == ["00000", "00001"]
+    assert [label for label, _ in facts(root, label="none").values()] == ["", ""]
     assert [label for label, _ in facts(put("../mnist/0/a.png", "../mnist/1/b.png").parent / "mnist").values()] == list(
         "01"
     )
@@ -231,3 +234,18 @@ def test_links_that_git_saved_as_text_are_named(put):
         "links that are saved as text: 1 (cat)",
         "files without an extension: 2 (labels, nul)",
     )
+
+
+def test_folders_that_never_end(put):
+    root = put("a/0.png", f"{'d/' * 300}0.png")
+    found = recognise(root)
+    assert len(found.sources) == 1 and "folders more than 100 deep: 1" in found.layout.left_out[0]
+
+
+def test_what_a_set_of_images_leaves_out_is_named(put):
+    from builders.data.image_folder import find_images
+    from builders.data.recognition.left_out import LeftOutWarning
+
+    root = put("0.png", "1.heic", "samples.json.txt")
+    with pytest.warns(LeftOutWarning, match=r"set: left out \.heic files: 1 \(1\.heic\); texts without an image: 1"):
+        assert len(find_images(root)) == 1

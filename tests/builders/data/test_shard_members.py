@@ -47,6 +47,7 @@ def captions(path):
         ["2024.01.01.png", "2024.01.02.png", "2024.01.03.png"],
         ["a.png", "a.txt", "a.b.png", "a.b.txt"],
         ["only.crop.png", "only.txt"],
+        ["0.png", "0.png.txt", "1.a.png", "1.a.png.txt"],
     ],
 )
 def test_names_with_dots(tmp_path, names):
@@ -54,7 +55,7 @@ def test_names_with_dots(tmp_path, names):
     found = captions(path)
     images = [name for name in names if not name.lower().endswith("txt")]
     assert len(found) == len(images)
-    texts = {name.rpartition(".")[0]: name for name in names if name.lower().endswith("txt")}
+    texts = {name.rpartition(".")[0].removesuffix(".png"): name for name in names if name.lower().endswith("txt")}
     for name in images:
         stem = name.rpartition(".")[0]
         assert found[stem] == texts.get(stem, texts.get(stem.partition(".")[0], ""))
@@ -180,6 +181,28 @@ def test_what_is_left_out_is_named(tmp_path, cli):
 def test_labels_of_json(tmp_path, text, expected):
     path = shard(tmp_path, "0.png", "0.json", **{"0.json": text.encode()})
     assert [member.category for member in index_shard(path, pytest.fail)] == [expected]
+
+
+def test_folders_in_a_shard_are_labels_if_asked_for(tmp_path, cli):
+    path = shard(tmp_path, "photos/cat/0.png", "photos/dog/1.png", "photos/dog/2.png")
+    code, out, _ = cli("data", "pack", path, "out", "--licence", "CC0", "-q")
+    assert code == 0 and "labels: none" in out
+    (note,) = recognise(path).layout.notes
+    assert note == "the folders in the shards (cat, dog) are not labels; --label folder makes them labels"
+    assert [source.category for source in find_sources(path, label="folder")] == ["cat", "dog", "dog"]
+
+
+def test_packing_shards_again_keeps_their_splits(tmp_path):
+    from tests.helpers.packs import packed
+
+    write_tar(tmp_path / "x.tar", samples(60))
+    first = packed(tmp_path / "x.tar", tmp_path / "first")
+    again = packed(tmp_path / "first", tmp_path / "again")
+    assert first.samples == again.samples and first.samples["val"] > 0
+    for split in first.samples:
+        captions = [open_dataset(found.folder).load(2, split).captions for found in (first, again)]
+        assert sorted(captions[0]) == sorted(captions[1])
+    assert {source.category for source in find_sources(tmp_path / "x.tar", label="none")} == {""}
 
 
 @pytest.mark.parametrize("empty", ['""', '"  "', "null", "NaN"])
