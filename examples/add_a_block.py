@@ -33,22 +33,22 @@ class GatedConv(Block):
     Args = GatedConvArguments
 
     @classmethod
-    def check(cls, args, in_channels, width, resolution):
+    def check(cls, args, in_channels, width, size):
         # zoo check reports this at the line of the node.
         if in_channels != width:
             return [("bad-width", f"gated_conv keeps its width: {in_channels} channels in, {width} out")]
         return []
 
     @classmethod
-    def costs(cls, args, in_channels, width, resolution, scene):
-        pixels = resolution * resolution
+    def costs(cls, args, in_channels, width, size, scene):
+        pixels = size.positions
         depthwise = Costs(in_channels * (args.kernel**2 + 1), in_channels * args.kernel**2 * pixels)
         return depthwise + convolution(in_channels, width, 1, pixels)
 
     @classmethod
-    def activations(cls, args, in_channels, width, resolution, scene):
+    def activations(cls, args, in_channels, width, size, scene):
         # Autograd saves the gate and the product; the largest temporary beside input and output is one of them.
-        elements = in_channels * resolution * resolution
+        elements = in_channels * size.positions
         return Activations(saved=2 * elements, workspace=elements)
 
 

@@ -182,12 +182,12 @@ class Entry:
 
 
 def _add_level(graph: networkx.DiGraph, level: LevelGraph) -> None:
-    sizes = shapes(level) | {"head": (level.channels, level.resolution)}
+    sizes = shapes(level) | {"head": (level.channels, level.size)}
     nodes: list[tuple[str, str, dict[str, Any], Sequence[str]]] = [("stem", "stem", {}, ())]
     nodes += [(node.name, node.block, dict(node.args), node.inputs) for node in level.nodes]
     nodes.append(("head", "head", {"groups": level.head_groups}, (level.head,)))
     for name, block, args, inputs in nodes:
-        width, side = sizes[name]
+        width, size = sizes[name]
         path = f"{level.label}/{name}"
-        graph.add_node(path, block=block, width=width, resolution=side, args=args, level=level.label)
+        graph.add_node(path, block=block, width=width, resolution=size.side, args=args, level=level.label)
         graph.add_edges_from((f"{level.label}/{each}", path) for each in inputs)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from specs.blocks import BLOCKS, Scene
+from specs.blocks import BLOCKS, Scene, Size
 from specs.html_table import html_table
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class LevelGraph:
     normalize_input: Literal["auto"] | bool = "auto"
     micro: tuple[MicroInput, ...] = ()
     channels: int = 3
+
+    @property
+    def size(self) -> Size:
+        """Size of the level's images."""
+        return Size(self.resolution)
 
     @property
     def feature_width(self) -> int:
@@ -200,15 +205,15 @@ def input_channels(node: Node, channels: Mapping[str, int]) -> int:
     return sum(widths) if node.merge == "cat" else widths[0]
 
 
-def shapes(level: LevelGraph) -> dict[str, tuple[int, int]]:
-    """Return ``(channels, resolution)`` of the stem and every node of a checked level."""
-    result = {"stem": (level.stem_width, level.resolution)}
+def shapes(level: LevelGraph) -> dict[str, tuple[int, Size]]:
+    """Return ``(channels, size)`` of the stem and every node of a checked level."""
+    result = {"stem": (level.stem_width, level.size)}
     for node in level.nodes:
-        resolution = result[node.inputs[0]][1]
+        size = result[node.inputs[0]][1]
         if node.block != "nest":
             block = BLOCKS[node.block]
-            resolution = block.output_resolution(block.arguments(node.args), resolution)
-        result[node.name] = (node.width, resolution)
+            size = block.output_size(block.arguments(node.args), size)
+        result[node.name] = (node.width, size)
     return result
 
 

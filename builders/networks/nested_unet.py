@@ -46,7 +46,7 @@ class NestedUNet(nn.Module):
         self._micro = tuple(dict.fromkeys(micro.name for level in graph.levels for micro in level.micro))
         #: For each level, the number by which the side of its input must be divisible, for its coarsest stage.
         self._divisors = tuple(
-            level.resolution // min(side for _, side in shapes(level).values()) for level in graph.levels
+            level.resolution // min(size.side for _, size in shapes(level).values()) for level in graph.levels
         )
         self.refresh()
 

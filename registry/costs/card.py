@@ -12,7 +12,7 @@ from registry.costs.memory import Memory, activation_memory
 from registry.costs.sampling import SamplingCost
 from registry.costs.totals import LevelCosts, Part, count
 from registry.costs.units import short, short_bytes
-from specs.blocks import Costs
+from specs.blocks import Costs, Size
 from specs.graph import EntryGraph
 from specs.html_table import html_table
 
@@ -196,21 +196,22 @@ def _numbers(costs: Costs) -> dict[str, int]:
 
 
 def _stage_rows(level: LevelCosts) -> tuple[StageRow, ...]:
-    groups: dict[tuple[str, int | None], list[Part]] = {}
+    groups: dict[tuple[str, Size | None], list[Part]] = {}
     for part in level.parts:
         if part.block == "nest":
             name = "nest"
-        elif part.resolution is not None:
-            name = f"{part.resolution} px"
+        elif part.size is not None:
+            name = part.size.short
         else:
             name = "inputs" if part.block in ("text", "classes") else "embeddings"
-        groups.setdefault((name, part.resolution), []).append(part)
+        groups.setdefault((name, part.size), []).append(part)
     rows = []
-    for (name, resolution), parts in groups.items():
+    for (name, size), parts in groups.items():
         total = sum((part.costs for part in parts), start=Costs())
         blocks = Counter(part.block for part in parts)
         listed = [part for part in parts if part.block not in UNLISTED] or parts
         widths = tuple(sorted({part.width for part in listed}))
+        resolution = None if size is None else size.side
         rows.append(StageRow(name, resolution, widths, tuple(blocks.items()), **_numbers(total)))
     # Inputs and embeddings, then finest to coarsest; the nest comes last, since the inner level follows it.
     return tuple(sorted(rows, key=lambda row: (row.name == "nest", row.resolution is not None, -(row.resolution or 0))))

@@ -94,7 +94,7 @@ def activation_memory(graph: EntryGraph) -> tuple[Memory, dict[str, Memory]]:
     levels = {}
     for level in graph.levels:
         # Embeddings and text belong to no block: they are saved with and without checkpointing.
-        fixed = level.channels * level.resolution**2 + _embeddings(level, graph.time_width)
+        fixed = level.channels * level.size.positions + _embeddings(level, graph.time_width)
         if graph.text is not None and level is graph.levels[-1]:
             fixed += _text(graph.text)
         levels[level.label] = _count_level(level, graph.scene, fixed)
@@ -118,7 +118,7 @@ def _count_level(level: LevelGraph, scene: Scene, fixed: int) -> _Level:
         scene: Widths and tokens that the blocks' rules need.
         fixed: Elements that the level saves outside its blocks, such as its input image.
     """
-    elements = {name: width * side**2 for name, (width, side) in shapes(level).items()}
+    elements = {name: width * size.positions for name, (width, size) in shapes(level).items()}
     steps = _steps(level, scene)
     # The head saves its normalized input and the SiLU of it, and the mean and deviation of every group.
     head = 2 * elements[level.head] + 2 * level.head_groups
@@ -135,15 +135,15 @@ def _count_level(level: LevelGraph, scene: Scene, fixed: int) -> _Level:
 def _steps(level: LevelGraph, scene: Scene) -> list[_Step]:
     """Return the blocks in the order in which they run."""
     steps = []
-    for node, in_channels, side in node_inputs(level):
+    for node, in_channels, size in node_inputs(level):
         if node.block == "nest":
             # The convolution into the inner level saves its input; the one out of it reads the inner level's feature
             # map, which the inner head saves.
-            rule = Activations(saved=0, workspace=2 * in_channels * side**2)
+            rule = Activations(saved=0, workspace=2 * in_channels * size.positions)
         else:
             block = BLOCKS[node.block]
-            rule = block.activations(block.arguments(node.args), in_channels, node.width, side, scene)
-        steps.append(_Step(node, rule, in_channels * side**2 if len(node.inputs) > 1 else 0))
+            rule = block.activations(block.arguments(node.args), in_channels, node.width, size, scene)
+        steps.append(_Step(node, rule, in_channels * size.positions if len(node.inputs) > 1 else 0))
     return steps
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from specs.blocks import BLOCKS, Costs, Scene
+from specs.blocks import BLOCKS, Costs, Scene, Size
 from specs.blocks.base import convolution, linear, norm
 from specs.graph import EntryGraph, LevelGraph, Node, TextInput, input_channels, shapes
 
@@ -26,14 +26,14 @@ class Part:
         name: Name of the node, or of the part: ``time``, ``stem``, ``head``, ...
         block: Kind of block, or the part's name.
         width: Channels of its output.
-        resolution: Side of its output in pixels; None for parts that see no pixels.
+        size: Size of its output; None for parts that see no pixels.
         costs: Parameters and multiply-adds.
     """
 
     name: str
     block: str
     width: int
-    resolution: int | None
+    size: Size | None
     costs: Costs
 
 
@@ -42,8 +42,13 @@ class LevelCosts:
     """Costs of one level without its inner levels. The entry's inputs count with the innermost level."""
 
     label: str
-    resolution: int
+    size: Size
     parts: tuple[Part, ...]
+
+    @property
+    def resolution(self) -> int:
+        """Side of the level's images in pixels."""
+        return self.size.side
 
     @cached_property
     def total(self) -> Costs:
@@ -75,12 +80,12 @@ def count(graph: EntryGraph) -> EntryCosts:
         parts = [*_own_parts(level, graph.time_width), *_node_parts(level, graph.scene, inner)]
         if inner is None:
             parts = [*_input_parts(graph), *parts]
-        levels.append(LevelCosts(level.label, level.resolution, tuple(parts)))
+        levels.append(LevelCosts(level.label, level.size, tuple(parts)))
     return EntryCosts(tuple(levels))
 
 
-def node_inputs(level: LevelGraph) -> Iterator[tuple[Node, int, int]]:
-    """Return every node of a level with its input's channels, after merging, and side in pixels."""
+def node_inputs(level: LevelGraph) -> Iterator[tuple[Node, int, Size]]:
+    """Return every node of a level with its input's channels, after merging, and size."""
     sizes = shapes(level)
     channels = {name: width for name, (width, _) in sizes.items()}
     for node in level.nodes:
@@ -119,26 +124,26 @@ def _own_parts(level: LevelGraph, time_width: int) -> Iterator[Part]:
     yield Part("time", "time", time_width, None, embedding)
     for micro in level.micro:
         yield Part(f"micro_{micro.name}", "micro", time_width, None, _once(embedding))
-    pixels = level.resolution**2
-    stem = convolution(level.channels, level.stem_width, 3, pixels)
-    yield Part("stem", "stem", level.stem_width, level.resolution, stem)
+    positions = level.size.positions
+    stem = convolution(level.channels, level.stem_width, 3, positions)
+    yield Part("stem", "stem", level.stem_width, level.size, stem)
     width = level.feature_width
-    head = norm(width) + convolution(width, level.channels, 3, pixels)
-    yield Part("head", "head", level.channels, level.resolution, head)
+    head = norm(width) + convolution(width, level.channels, 3, positions)
+    yield Part("head", "head", level.channels, level.size, head)
 
 
 def _node_parts(level: LevelGraph, scene: Scene, inner: LevelGraph | None) -> Iterator[Part]:
     sizes = shapes(level)
-    for node, in_channels, resolution in node_inputs(level):
+    for node, in_channels, size in node_inputs(level):
         if node.block == "nest":
             assert inner is not None
-            costs = _nest(in_channels, resolution, inner)
+            costs = _nest(in_channels, size, inner)
         else:
             block = BLOCKS[node.block]
-            costs = block.costs(block.arguments(node.args), in_channels, node.width, resolution, scene)
+            costs = block.costs(block.arguments(node.args), in_channels, node.width, size, scene)
         yield Part(node.name, node.block, node.width, sizes[node.name][1], costs)
 
 
-def _nest(width: int, resolution: int, inner: LevelGraph) -> Costs:
-    enter = convolution(width, inner.stem_width, 3, resolution**2)
-    return enter + convolution(inner.feature_width, width, 3, resolution**2)
+def _nest(width: int, size: Size, inner: LevelGraph) -> Costs:
+    enter = convolution(width, inner.stem_width, 3, size.positions)
+    return enter + convolution(inner.feature_width, width, 3, size.positions)

@@ -121,7 +121,7 @@ def _draw_box(axes: Axes, box: Box) -> None:
     color = _color(box.level)
     _add_rectangle(axes, *corner, BOX_WIDTH, BOX_HEIGHT, 0.08, facecolor=color, edgecolor="none", zorder=19)
     inside: dict[str, Any] = {"color": "white", "ha": "center", "va": "center", "zorder": 30}
-    axes.text(box.x, box.y + 0.09, f"{box.resolution} px", size=8, weight="bold", **inside)
+    axes.text(box.x, box.y + 0.09, box.size.short, size=8, weight="bold", **inside)
     axes.text(box.x, box.y - 0.11, box.widths, size=7.5, **inside)
     below: dict[str, Any] = {"color": "#444444", "ha": "center", "va": "top", "zorder": 30}
     axes.text(box.x, box.y - 0.31, _plain(box.blocks), size=6.5, linespacing=1.1, **below)

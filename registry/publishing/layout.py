@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
+from specs.blocks import Size
 from specs.graph import EntryGraph, Node, shapes
 
 __all__ = ["BOX_HEIGHT", "BOX_WIDTH", "Box", "Frame", "Layout", "Line", "Point", "lay_out"]
@@ -32,10 +33,10 @@ Point = tuple[float, float]
 
 @dataclass(eq=False)
 class Box:
-    """A box of the diagram: consecutive blocks of one level at one resolution."""
+    """A box of the diagram: consecutive blocks of one level at one size."""
 
     level: int
-    resolution: int
+    size: Size
     nodes: list[Node] = field(default_factory=list)
     x: float = 0.0
     y: float = 0.0
@@ -133,26 +134,26 @@ def lay_out(graph: EntryGraph) -> Layout:
     return Layout(tuple(boxes), tuple(lines), tuple(frames))
 
 
-def _walk(graph: EntryGraph, level: int) -> Iterator[tuple[int, int, Node]]:
-    """Yield level, resolution and node of all blocks in the order of the data; an inner level before its nest."""
+def _walk(graph: EntryGraph, level: int) -> Iterator[tuple[int, Size, Node]]:
+    """Yield level, size and node of all blocks in the order of the data; an inner level before its nest."""
     this = graph.levels[level]
     sizes = shapes(this)
-    yield level, this.resolution, Node("stem", "stem", this.stem_width, (), ())
+    yield level, this.size, Node("stem", "stem", this.stem_width, (), ())
     for node in this.nodes:
         if node.block == "nest":
             yield from _walk(graph, level + 1)
         yield level, sizes[node.name][1], node
-    yield level, this.resolution, Node("head", "head", sizes[this.head][0], (), (this.head,))
+    yield level, this.size, Node("head", "head", sizes[this.head][0], (), (this.head,))
 
 
 def _boxes(graph: EntryGraph) -> tuple[list[Box], list[tuple[Box, Box]]]:
     """Return the boxes from left to right, and the pairs of boxes that lines connect."""
     boxes: list[Box] = []
     places: dict[tuple[int, str], Box] = {}
-    for (level, resolution), steps in groupby(_walk(graph, 0), key=itemgetter(0, 1)):
-        y = math.log2(resolution) + LIFT * (len(graph.levels) - 1 - level)
+    for (level, size), steps in groupby(_walk(graph, 0), key=itemgetter(0, 1)):
+        y = math.log2(size.side) + LIFT * (len(graph.levels) - 1 - level)
         for nodes in _connected([node for *_, node in steps]):
-            boxes.append(Box(level, resolution, nodes, x=COLUMN * len(boxes), y=y))
+            boxes.append(Box(level, size, nodes, x=COLUMN * len(boxes), y=y))
             places |= {(level, node.name): boxes[-1] for node in nodes}
     edges: dict[tuple[Box, Box], None] = {}  # a set that keeps its order
     for (level, _), box in places.items():

@@ -10,9 +10,10 @@ from specs.blocks.base import Arguments, Block, Costs, Scene
 from specs.blocks.conv import Conv
 from specs.blocks.down import Down
 from specs.blocks.resnet import Resnet
+from specs.blocks.size import Size
 from specs.blocks.up import Up
 
-__all__ = ["BLOCKS", "Arguments", "Block", "Costs", "Scene"]
+__all__ = ["BLOCKS", "Arguments", "Block", "Costs", "Scene", "Size"]
 
 #: Every block a spec may name.
 BLOCKS: dict[str, type[Block]] = {block.name: block for block in (Resnet, Attention, Conv, Down, Up)}

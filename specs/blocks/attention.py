@@ -19,6 +19,7 @@ from specs.blocks.base import (
     linear,
     norm,
 )
+from specs.blocks.size import Size
 
 
 class AttentionArguments(Arguments):
@@ -45,7 +46,7 @@ class Attention(Block):
         return scene.text_width is not None and args.text is not False
 
     @classmethod
-    def check(cls, args: AttentionArguments, in_channels: int, width: int, resolution: int) -> list[Complaint]:
+    def check(cls, args: AttentionArguments, in_channels: int, width: int, size: Size) -> list[Complaint]:
         problems = divisible("width", width, "groups", args.groups) + divisible("width", width, "heads", args.heads)
         if in_channels != width:
             message = f"attention does not change the width, but it reads {in_channels} channels and has width {width}"
@@ -53,10 +54,10 @@ class Attention(Block):
         return problems
 
     @classmethod
-    def costs(cls, args: AttentionArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
-        pixels = resolution * resolution
+    def costs(cls, args: AttentionArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
+        pixels = size.positions
         total = norm(width) + convolution(width, 3 * width, 1, pixels) + convolution(width, width, 1, pixels)
-        total += Costs(macs=2 * pixels * pixels * width)
+        total += Costs(macs=2 * pixels * size.pixels * width)  # each frame by itself
         if cls.reads_text(args, scene):
             assert scene.text_width is not None
             keys_values = linear(scene.text_width, 2 * width, rows=scene.tokens)
@@ -69,12 +70,12 @@ class Attention(Block):
 
     @classmethod
     def activations(
-        cls, args: AttentionArguments, in_channels: int, width: int, resolution: int, scene: Scene
+        cls, args: AttentionArguments, in_channels: int, width: int, size: Size, scene: Scene
     ) -> Activations:
-        pixels = resolution * resolution
+        pixels = size.positions
         one = width * pixels
         # Norm; queries, keys and values; their result; log-sum-exp of the scores; statistics of the norm.
-        saved = 5 * one + args.heads * pixels + 2 * args.groups
+        saved = 5 * one + args.heads * pixels + 2 * args.groups * size.frames
         if cls.reads_text(args, scene):
             assert scene.text_width is not None
             # Norm of the text with its statistics, keys and values; a second result, and the sum of both.
@@ -84,6 +85,6 @@ class Attention(Block):
         workspace = 6 * one
         if args.feed_forward:
             # Input of the feed-forward, its norm, and both sides of the activation.
-            saved += 2 * one + 8 * one + 2 * args.groups
+            saved += 2 * one + 8 * one + 2 * args.groups * size.frames
             workspace = 9 * one
         return Activations(saved, workspace)

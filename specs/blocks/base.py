@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from specs.blocks.size import Size
+
 __all__ = ["Activations", "Arguments", "Block", "Complaint", "Costs", "Scene"]
 
 #: Groups of group norms, where a spec names none.
@@ -97,30 +99,30 @@ class Block:
         return False
 
     @classmethod
-    def output_resolution(cls, args: Any, resolution: int) -> int:
-        """Return the side length of the output in pixels, for an input of ``resolution`` pixels."""
-        return resolution
+    def output_size(cls, args: Any, size: Size) -> Size:
+        """Return the size of the output for an input of ``size``."""
+        return size
 
     @classmethod
-    def check(cls, args: Any, in_channels: int, width: int, resolution: int) -> list[Complaint]:
+    def check(cls, args: Any, in_channels: int, width: int, size: Size) -> list[Complaint]:
         """Return the errors of this use of the block."""
         return []
 
     @classmethod
-    def costs(cls, args: Any, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
-        """Return parameters and multiply-adds for one sample of ``(in_channels, resolution, resolution)``."""
+    def costs(cls, args: Any, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
+        """Return parameters and multiply-adds for one sample of ``in_channels`` and ``size``."""
         raise NotImplementedError
 
     @classmethod
-    def activations(cls, args: Any, in_channels: int, width: int, resolution: int, scene: Scene) -> Activations:
-        """Return the activations of one sample of ``(in_channels, resolution, resolution)``."""
+    def activations(cls, args: Any, in_channels: int, width: int, size: Size, scene: Scene) -> Activations:
+        """Return the activations of one sample of ``in_channels`` and ``size``."""
         return Activations()
 
 
-def convolution(in_channels: int, width: int, kernel: int, pixels: int) -> Costs:
-    """Return the costs of a square convolution with bias and ``pixels`` output positions."""
+def convolution(in_channels: int, width: int, kernel: int, positions: int) -> Costs:
+    """Return the costs of a square convolution with bias and ``positions`` output pixels, of all frames."""
     weights = in_channels * width * kernel * kernel
-    return Costs(parameters=weights + width, macs=weights * pixels)
+    return Costs(parameters=weights + width, macs=weights * positions)
 
 
 def linear(in_features: int, out_features: int, rows: int = 1, bias: bool = True) -> Costs:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from specs.blocks.base import Arguments, Block, Costs, Scene, convolution
+from specs.blocks.size import Size
 
 
 class ConvArguments(Arguments):
@@ -32,5 +33,5 @@ class Conv(Block):
     Args: ClassVar = ConvArguments
 
     @classmethod
-    def costs(cls, args: ConvArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
-        return convolution(in_channels, width, args.kernel, resolution * resolution)
+    def costs(cls, args: ConvArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
+        return convolution(in_channels, width, args.kernel, size.positions)

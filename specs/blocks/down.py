@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution
+from specs.blocks.size import Size
 
 
 class DownArguments(Arguments):
@@ -25,15 +26,15 @@ class Down(Block):
     Args: ClassVar = DownArguments
 
     @classmethod
-    def output_resolution(cls, args: DownArguments, resolution: int) -> int:
-        return resolution // args.factor
+    def output_size(cls, args: DownArguments, size: Size) -> Size:
+        return size.with_side(size.side // args.factor)
 
     @classmethod
-    def check(cls, args: DownArguments, in_channels: int, width: int, resolution: int) -> list[Complaint]:
-        if resolution % args.factor:
-            return [("bad-resolution", f"{resolution} pixels are not divisible by {args.factor}")]
+    def check(cls, args: DownArguments, in_channels: int, width: int, size: Size) -> list[Complaint]:
+        if size.side % args.factor:
+            return [("bad-resolution", f"{size.side} pixels are not divisible by {args.factor}")]
         return []
 
     @classmethod
-    def costs(cls, args: DownArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
-        return convolution(in_channels, width, 3, (resolution // args.factor) ** 2)
+    def costs(cls, args: DownArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
+        return convolution(in_channels, width, 3, cls.output_size(args, size).positions)

@@ -19,6 +19,7 @@ from specs.blocks.base import (
     linear,
     norm,
 )
+from specs.blocks.size import Size
 
 
 class ResnetArguments(Arguments):
@@ -39,15 +40,15 @@ class Resnet(Block):
     ports = frozenset({"time"})
 
     @classmethod
-    def check(cls, args: ResnetArguments, in_channels: int, width: int, resolution: int) -> list[Complaint]:
+    def check(cls, args: ResnetArguments, in_channels: int, width: int, size: Size) -> list[Complaint]:
         problems = divisible("width", width, "groups", args.groups)
         if in_channels != width:
             problems += divisible("input width", in_channels, "groups", args.groups)
         return problems
 
     @classmethod
-    def costs(cls, args: ResnetArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
-        pixels = resolution * resolution
+    def costs(cls, args: ResnetArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
+        pixels = size.positions
         total = norm(in_channels) + convolution(in_channels, width, 3, pixels)
         total += linear(scene.time_width, 2 * width)
         total += norm(width) + convolution(width, width, 3, pixels)
@@ -56,12 +57,10 @@ class Resnet(Block):
         return total
 
     @classmethod
-    def activations(
-        cls, args: ResnetArguments, in_channels: int, width: int, resolution: int, scene: Scene
-    ) -> Activations:
-        pixels = resolution * resolution
+    def activations(cls, args: ResnetArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Activations:
+        pixels = size.positions
         # First half: norm, SiLU. Second half: convolution, norm, scale and shift, SiLU. Statistics of the norms.
-        saved = (2 * in_channels + 4 * width) * pixels + width + 2 * 2 * args.groups
+        saved = (2 * in_channels + 4 * width) * pixels + width + 2 * 2 * args.groups * size.frames
         if args.dropout:
             saved += width * pixels
         shortcut = width * pixels if in_channels != width else 0

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from specs.blocks.base import Activations, Arguments, Block, Costs, Scene, convolution
+from specs.blocks.size import Size
 
 
 class UpArguments(Arguments):
@@ -25,15 +26,15 @@ class Up(Block):
     Args: ClassVar = UpArguments
 
     @classmethod
-    def output_resolution(cls, args: UpArguments, resolution: int) -> int:
-        return resolution * args.factor
+    def output_size(cls, args: UpArguments, size: Size) -> Size:
+        return size.with_side(size.side * args.factor)
 
     @classmethod
-    def costs(cls, args: UpArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Costs:
-        return convolution(in_channels, width, 3, (resolution * args.factor) ** 2)
+    def costs(cls, args: UpArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
+        return convolution(in_channels, width, 3, cls.output_size(args, size).positions)
 
     @classmethod
-    def activations(cls, args: UpArguments, in_channels: int, width: int, resolution: int, scene: Scene) -> Activations:
+    def activations(cls, args: UpArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Activations:
         # The convolution reads the upsampled input, not the input itself.
-        repeated = in_channels * (resolution * args.factor) ** 2
+        repeated = in_channels * cls.output_size(args, size).positions
         return Activations(saved=repeated, workspace=repeated, keeps_input=False)

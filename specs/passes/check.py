@@ -7,7 +7,7 @@ import keyword
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from specs.blocks import BLOCKS
+from specs.blocks import BLOCKS, Size
 from specs.errors import Problems, did_you_mean, quote
 from specs.graph import RESERVED, Node
 from specs.passes.draft import NAME_RULE, NODE_NAME, Draft, LevelDraft
@@ -153,7 +153,7 @@ def _check_shapes(
     draft: LevelDraft, order: Iterable[Draft], nest: LevelSpec | None, problems: Problems
 ) -> tuple[Node, ...]:
     """Check that shapes fit; return the nodes with their widths."""
-    shapes = {"stem": (draft.stem_width, draft.resolution)}
+    shapes = {"stem": (draft.stem_width, Size(draft.resolution))}
     result = []
     for node in order:
         if any(name not in shapes for name in node.inputs):
@@ -164,9 +164,9 @@ def _check_shapes(
             shapes[node.name] = shape
             result.append(Node(node.name, node.block, shape[0], node.args, node.inputs, node.merge, node.position))
     if draft.head in shapes:
-        width, resolution = shapes[draft.head]
-        if resolution != draft.resolution:
-            message = f"the head reads {quote(draft.head)} of {resolution} pixels, but the level has {draft.resolution}"
+        width, size = shapes[draft.head]
+        if size != (full := Size(draft.resolution)):
+            message = f"the head reads {quote(draft.head)} of {size}, but the level has {full}"
             problems.add("bad-resolution", message, draft.head_position)
         if width % draft.head_groups:
             message = f"head: width {width} is not divisible by {draft.head_groups} groups; "
@@ -175,14 +175,14 @@ def _check_shapes(
     return tuple(result)
 
 
-def _merged(node: Draft, given: list[tuple[int, int]], problems: Problems) -> tuple[int, int] | None:
-    """Return channels and resolution of a node's input after merging, or None if its inputs do not fit."""
+def _merged(node: Draft, given: list[tuple[int, Size]], problems: Problems) -> tuple[int, Size] | None:
+    """Return channels and size of a node's input after merging, or None if its inputs do not fit."""
     if len(given) == 1:
         return given[0]
     inputs = list(zip(map(quote, node.inputs), given, strict=True))
     message = f"node {quote(node.name)}: {node.merge} of "
     if len({size for _, size in given}) > 1:
-        message += "different sizes: " + " and ".join(f"{name} ({size} pixels)" for name, (_, size) in inputs)
+        message += "different sizes: " + " and ".join(f"{name} ({size})" for name, (_, size) in inputs)
     elif node.merge == "cat":
         return sum(width for width, _ in given), given[0][1]
     elif len({width for width, _ in given}) > 1:
@@ -195,16 +195,16 @@ def _merged(node: Draft, given: list[tuple[int, int]], problems: Problems) -> tu
 
 
 def _output(
-    node: Draft, channels: int, resolution: int, nest: LevelSpec | None, problems: Problems
-) -> tuple[int, int] | None:
-    """Return channels and resolution of a node's output, or None if there are errors."""
+    node: Draft, channels: int, size: Size, nest: LevelSpec | None, problems: Problems
+) -> tuple[int, Size] | None:
+    """Return channels and size of a node's output, or None if there are errors."""
     if node.block == "nest":
         assert nest is not None
-        if resolution != nest.resolution:
-            message = f"the nested level has {nest.resolution} pixels, but its input has {resolution}"
+        if size != Size(nest.resolution):
+            message = f"the nested level has {Size(nest.resolution)}, but its input has {size}"
             problems.add("bad-nesting", message, node.position)
             return None
-        return channels, resolution
+        return channels, size
     block = BLOCKS[node.block]
     args = block.arguments(node.args)
     width = channels if node.width is None else node.width
@@ -212,13 +212,15 @@ def _output(
         message = f"node {quote(node.name)} reads {channels:,} channels, but at most {MAX_WIDTH:,} are allowed"
         problems.add("bad-width", message, node.position)
         return None
-    complaints = block.check(args, channels, width, resolution)
+    complaints = block.check(args, channels, width, size)
     for code, message in complaints:
         problems.add(code, f"node {quote(node.name)}: {message}", node.position)
     if complaints:
         return None
-    result = block.output_resolution(args, resolution)
-    if not 1 <= result <= MAX_PIXELS:
-        problems.add("bad-resolution", f"node {quote(node.name)} would have {result:,} pixels per side", node.position)
+    result = block.output_size(args, size)
+    if not 1 <= result.side <= MAX_PIXELS:
+        problems.add(
+            "bad-resolution", f"node {quote(node.name)} would have {result.side:,} pixels per side", node.position
+        )
         return None
     return width, result

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import zip_longest
 from typing import Literal
 
-from specs.blocks import BLOCKS
+from specs.blocks import BLOCKS, Size
 from specs.errors import Problems, quote
 from specs.passes.draft import NAME_RULE, NODE_NAME, Draft, LevelDraft, LevelWriter, Use
 from specs.schemas.entry import LevelSpec, StageSpec
@@ -18,8 +18,8 @@ __all__ = ["expand_stages"]
 Merge = Literal["cat", "add", "mean"] | None
 #: Blocks of each stage's units.
 Units = dict[str, list[Use]]
-#: Resolution of each stage, and the block that leads to the next stage.
-Steps = dict[str, tuple[int, Use | None]]
+#: Size of each stage, and the block that leads to the next stage.
+Steps = dict[str, tuple[Size, Use | None]]
 
 DEFAULT_MIDDLE = ("resnet", "attention", "resnet")
 
@@ -66,18 +66,18 @@ class _Stages(LevelWriter):
             inputs, merge = (self.current,), None
 
     def steps(self) -> Steps:
-        """Return the resolution of each stage and the block that leads to the next stage."""
-        resolution, result = self.level.resolution, {}
+        """Return the size of each stage and the block that leads to the next stage."""
+        size, result = Size(self.level.resolution), {}
         names = list(self.stages)
         for name, following in zip_longest(names, names[1:]):
-            self.check_name(name, resolution)
+            self.check_name(name, size)
             step = None if following is None else self.step(name, self.stages[name])
             if following is None and self.stages[name].down is not None:
                 message = f"stage {quote(name)} is the last one, so it cannot have 'down'"
                 self.error("misplaced", message, "stages", name, "down", key=True)
-            result[name] = (resolution, step)
+            result[name] = (size, step)
             if step is not None:
-                resolution = self.next_resolution(name, following, step, resolution)
+                size = self.next_size(name, following, step, size)
         return result
 
     def step(self, name: str, stage: StageSpec) -> Use | None:
@@ -93,26 +93,26 @@ class _Stages(LevelWriter):
             return None
         return self.implied("down", "stages", name, "down", factor=factor)
 
-    def next_resolution(self, name: str, following: str, step: Use, resolution: int) -> int:
-        """Check a step and return the resolution of the stage that it leads to."""
+    def next_size(self, name: str, following: str, step: Use, size: Size) -> Size:
+        """Check a step and return the size of the stage that it leads to."""
         block = BLOCKS[step.block]
         args = block.arguments(step.args)
-        complaints = block.check(args, self.width, self.width, resolution)
+        complaints = block.check(args, self.width, self.width, size)
         for code, message in complaints:
             self.error(code, f"stage {quote(name)}: {message}", "stages", following, key=True)
-        result = block.output_resolution(args, resolution)
-        if not complaints and (result < 1 or resolution % result or not 2 <= resolution // result <= 16):
+        result = block.output_size(args, size)
+        if not complaints and not _is_step(size, result):
             message = f"stage {quote(name)}: 'down' must divide the resolution by 2 to 16, but {step.block} does not"
             self.problems.add("bad-resolution", message, step.position)
         return result
 
-    def check_name(self, name: str, resolution: int) -> None:
+    def check_name(self, name: str, size: Size) -> None:
         """Check the name of a stage, and that a stage called rN has N pixels."""
         if not NODE_NAME.fullmatch(name):
             self.error("bad-name", f"stage {quote(name)}: {NAME_RULE}", "stages", name, key=True)
         match = re.fullmatch(r"r(\d+)", name)
-        if match and int(match[1]) != resolution:
-            message = f"stage {quote(name)} has {resolution} pixels; call it 'r{resolution}'"
+        if match and int(match[1]) != size.side:
+            message = f"stage {quote(name)} has {size}; call it 'r{size.side}'"
             self.error("bad-resolution", message, "stages", name, key=True)
 
     def expand(self) -> LevelDraft | None:
@@ -175,7 +175,7 @@ class _Stages(LevelWriter):
                 inputs, merge = self.take_skip(f"{name}_up{index}", stage.skip or self.level.skip)
                 self.add_unit(f"{name}_up{index}", units[name], stage.width, inputs, merge)
             if finer is not None:
-                factor = steps[finer][0] // steps[name][0]
+                factor = steps[finer][0].side // steps[name][0].side
                 up = self.implied("up", "stages", name, factor=factor)
                 if up is not None:
                     self.add(f"{name}_upsample", up, self.width, (self.current,))
@@ -192,6 +192,11 @@ class _Stages(LevelWriter):
             self.nodes.append(Draft(f"{prefix}_skip", "conv", self.width, (("kernel", 1),), (skip,), None, position))
             skip = f"{prefix}_skip"
         return (self.current, skip), "add"
+
+
+def _is_step(size: Size, result: Size) -> bool:
+    """Return whether a step from one size to another divides the side by a whole number from 2 to 16."""
+    return result.side >= 1 and size.side % result.side == 0 and 2 <= size.side // result.side <= 16
 
 
 def expand_stages(level: LevelSpec, tree: Mapping, problems: Problems) -> LevelDraft | None:

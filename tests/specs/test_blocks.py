@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from specs.blocks import BLOCKS, Costs, Scene
+from specs.blocks import BLOCKS, Costs, Scene, Size
 from specs.blocks.base import Activations, convolution, divisible, linear, norm
 
 TIME, TEXT = Scene(20), Scene(20, text_width=12, tokens=5)
@@ -13,7 +13,7 @@ TIME, TEXT = Scene(20), Scene(20, text_width=12, tokens=5)
 def rule(name, *, in_channels=32, width=32, side=4, scene=TIME, **args):
     """Costs and activations of one block."""
     block = BLOCKS[name]
-    arguments = (block.arguments(args.items()), in_channels, width, side, scene)
+    arguments = (block.arguments(args.items()), in_channels, width, Size(side), scene)
     return block.costs(*arguments), block.activations(*arguments)
 
 
@@ -24,7 +24,7 @@ def test_costs_are_added_by_kind():
 
 def test_layers():
     """Weights and biases; a multiply-add of each weight at each position."""
-    assert convolution(3, 5, 7, pixels=11) == Costs(3 * 5 * 49 + 5, 3 * 5 * 49 * 11)
+    assert convolution(3, 5, 7, positions=11) == Costs(3 * 5 * 49 + 5, 3 * 5 * 49 * 11)
     assert linear(3, 5) == Costs(3 * 5 + 5, 15)
     assert linear(3, 5, rows=7) == Costs(3 * 5 + 5, 3 * 5 * 7)
     assert linear(3, 5, rows=7, bias=False) == Costs(3 * 5, 3 * 5 * 7)
@@ -36,7 +36,7 @@ def test_convolution_keeps_the_resolution_and_its_input_alone(kernel):
     costs, memory = rule("conv", in_channels=6, width=10, kernel=kernel)
     assert costs == Costs(6 * 10 * kernel**2 + 10, 6 * 10 * kernel**2 * 16)
     assert memory == Activations(0, 0, keeps_input=True)
-    assert BLOCKS["conv"].output_resolution(BLOCKS["conv"].arguments([]), 24) == 24
+    assert BLOCKS["conv"].output_size(BLOCKS["conv"].arguments([]), Size(24, 3)) == Size(24, 3)
 
 
 @pytest.mark.parametrize("factor", [2, 4])
@@ -58,10 +58,10 @@ def test_up_convolves_the_repeated_input(factor):
 @pytest.mark.parametrize(
     ("name", "factor", "before", "after"), [("down", 2, 8, 4), ("down", 4, 8, 2), ("up", 3, 8, 24)]
 )
-def test_resolutions(name, factor, before, after):
+def test_sizes(name, factor, before, after):
     block = BLOCKS[name]
-    assert block.output_resolution(block.arguments([("factor", factor)]), before) == after
-    assert type(block.output_resolution(block.arguments([("factor", factor)]), before)) is int
+    size = block.output_size(block.arguments([("factor", factor)]), Size(before, 5))
+    assert size == Size(after, 5) and type(size.side) is int
 
 
 @pytest.mark.parametrize(("in_channels", "shortcut"), [(32, 0), (64, 64 * 32 + 32)])
@@ -183,3 +183,21 @@ def test_what_attention_cannot_divide():
 def test_down_divides_the_resolution():
     assert complaints("down", 4, 4, side=9, factor=3) == []
     assert complaints("down", 4, 4, side=8, factor=3) == [("bad-resolution", "8 pixels are not divisible by 3")]
+
+
+def test_sizes_of_feature_maps():
+    assert (Size(6).pixels, Size(6).positions, Size(6, 4).pixels, Size(6, 4).positions) == (36, 36, 36, 144)
+    assert (str(Size(6)), str(Size(6, 4)), Size(6, 4).short) == ("6 pixels", "6 pixels, 4 frames", "6 px, 4 frames")
+    assert Size(6, 4).with_side(3) == Size(3, 4) != Size(3)
+
+
+@pytest.mark.parametrize("scene", [TIME, TEXT])
+@pytest.mark.parametrize("name", ["resnet", "attention", "conv", "down", "up"])
+def test_spatial_blocks_treat_each_frame_as_an_image(name, scene):
+    """Multiply-adds grow with the frames, except those done once per clip; parameters do not."""
+    block = BLOCKS[name]
+    args = block.arguments({"groups": 8}.items() if name in ("resnet", "attention") else ())
+    image = block.costs(args, 32, 32, Size(4), scene)
+    clip = block.costs(args, 32, 32, Size(4, 3), scene)
+    once = scene.time_width * 2 * 32 if name == "resnet" else 0
+    assert clip == Costs(image.parameters, 3 * (image.macs - once) + once, image.encode_macs)

@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from builders.blocks import MODULES, build_block
-from specs.blocks import BLOCKS, Scene
+from specs.blocks import BLOCKS, Scene, Size
 from specs.graph import Node
 from tests.helpers.counters import Alive, flop_counter, saved_bytes
 
@@ -56,7 +56,7 @@ def cases():
     for name, block in BLOCKS.items():
         scenes = (WITH_TEXT, WITHOUT_TEXT) if "text" in block.ports else (WITHOUT_TEXT,)
         for args, (in_channels, width), scene in itertools.product(valid_arguments(block), WIDTHS, scenes):
-            if not block.check(block.arguments(args), in_channels, width, SIDE):
+            if not block.check(block.arguments(args), in_channels, width, Size(SIDE)):
                 written = "-".join(f"{key}={value}" for key, value in args)
                 text = "-text" if scene is WITH_TEXT else ""
                 case = (name, args, in_channels, width, scene)
@@ -86,8 +86,8 @@ class Built:
 
 def rules(name, args, in_channels, width, scene):
     block = BLOCKS[name]
-    arguments = (block.arguments(args), in_channels, width, SIDE, scene)
-    return block.costs(*arguments), block.activations(*arguments), block.output_resolution(arguments[0], SIDE)
+    arguments = (block.arguments(args), in_channels, width, Size(SIDE), scene)
+    return block.costs(*arguments), block.activations(*arguments), block.output_size(arguments[0], Size(SIDE)).side
 
 
 def check_costs(case, costs, device):

@@ -166,20 +166,20 @@ def test_an_entry_checkpoints_every_level_and_computes_one_block_again():
 
 def largest_block(level: LevelGraph, graph: EntryGraph) -> int:
     sizes, channels = shapes(level), {name: width for name, (width, _) in shapes(level).items()}
-    saved = [2 * sizes[level.head][0] * sizes[level.head][1] ** 2 + 2 * level.head_groups]
+    saved = [2 * sizes[level.head][0] * sizes[level.head][1].positions + 2 * level.head_groups]
     for each in level.nodes:
         if each.block != "nest":
             block = BLOCKS[each.block]
             args = block.arguments(each.args)
-            side = sizes[each.inputs[0]][1]
-            saved.append(block.activations(args, input_channels(each, channels), each.width, side, graph.scene).saved)
+            size = sizes[each.inputs[0]][1]
+            saved.append(block.activations(args, input_channels(each, channels), each.width, size, graph.scene).saved)
     return max(saved)
 
 
 def brute_force(level: LevelGraph, graph: EntryGraph) -> int:
     """Return the peak of a level by listing, at each step, the maps that are still to be read."""
     sizes = shapes(level)
-    elements = {name: width * side**2 for name, (width, side) in sizes.items()}
+    elements = {name: width * size.positions for name, (width, size) in sizes.items()}
     channels = {name: width for name, (width, _) in sizes.items()}
     reads = [list(each.inputs) for each in level.nodes] + [[level.head]]
     made = ["stem", *(each.name for each in level.nodes)]
@@ -188,15 +188,15 @@ def brute_force(level: LevelGraph, graph: EntryGraph) -> int:
         there = made[: index + 1]
         needed = {name for name in there if any(name in names for names in reads[index:])}
         later = {name for name in there if any(name in names for names in reads[index + 1 :])}
-        width, side = input_channels(each, channels), sizes[each.inputs[0]][1]
+        width, size = input_channels(each, channels), sizes[each.inputs[0]][1]
         if each.block == "nest":
-            workspace = 2 * width * side**2
+            workspace = 2 * width * size.positions
         else:
             block = BLOCKS[each.block]
-            workspace = block.activations(block.arguments(each.args), width, each.width, side, graph.scene).workspace
+            workspace = block.activations(block.arguments(each.args), width, each.width, size, graph.scene).workspace
         output = elements[each.name]
         if len(each.inputs) > 1:
-            merged = width * side**2
+            merged = width * size.positions
             moments.append(sum(elements[name] for name in needed) + merged)
             moments.append(sum(elements[name] for name in later) + merged + workspace + output)
         else:

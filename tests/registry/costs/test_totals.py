@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry.costs.totals import EntryCosts, LevelCosts, Part, _once, count
-from specs.blocks import Costs
+from specs.blocks import Costs, Size
 from specs.graph import EntryGraph, TextInput
 from tests.helpers.graphs import node, plain_entry, plain_level, rich_entry
 
@@ -19,7 +19,7 @@ EMBEDDING_MACS = 4 * 16 + 16 * 16
 
 
 def of(part: Part) -> tuple:
-    return part.name, part.block, part.width, part.resolution
+    return part.name, part.block, part.width, part.size and part.size.side
 
 
 def test_parts_of_an_outer_level():
@@ -136,7 +136,10 @@ def test_costs_are_whole_numbers():
 
 
 def test_totals_are_sums():
-    parts = tuple(Part(str(number), "conv", 1, 1, Costs(number, 10 * number, 100 * number)) for number in range(4))
-    level = LevelCosts("r1", 1, parts)
+    parts = tuple(
+        Part(str(number), "conv", 1, Size(1), Costs(number, 10 * number, 100 * number)) for number in range(4)
+    )
+    level = LevelCosts("r1", Size(1), parts)
     assert level.total == Costs(6, 60, 600)
-    assert EntryCosts((level, LevelCosts("r2", 2, parts[:2]), LevelCosts("r3", 3, ()))).total == Costs(7, 70, 700)
+    levels = (level, LevelCosts("r2", Size(2), parts[:2]), LevelCosts("r3", Size(3), ()))
+    assert EntryCosts(levels).total == Costs(7, 70, 700)

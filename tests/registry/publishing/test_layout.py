@@ -73,7 +73,7 @@ def test_what_is_drawn(graph):
                 ends = boxes[level, name], boxes[level, node.name]
                 assert ends[0] is ends[1] or ends in drawn, node.name
     for line in layout.lines:
-        same = (line.first.level, line.first.resolution) == (line.second.level, line.second.resolution)
+        same = (line.first.level, line.first.size) == (line.second.level, line.second.size)
         assert line.skip == same
     assert len({box.x for box in layout.boxes}) == len(layout.boxes)
     for level, frame in enumerate(layout.frames):

@@ -1,0 +1,37 @@
+"""The size of a feature map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ["Size"]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Side in pixels and number of frames of a feature map. An image has one frame."""
+
+    side: int
+    frames: int = 1
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one frame."""
+        return self.side * self.side
+
+    @property
+    def positions(self) -> int:
+        """Pixels of all frames."""
+        return self.frames * self.pixels
+
+    def with_side(self, side: int) -> Size:
+        """Return the size of the same frames with another side."""
+        return replace(self, side=side)
+
+    @property
+    def short(self) -> str:
+        """Abbreviated form, such as "64 px" or "64 px, 16 frames"."""
+        return f"{self.side} px" if self.frames == 1 else f"{self.side} px, {self.frames} frames"
+
+    def __str__(self) -> str:
+        return f"{self.side} pixels" if self.frames == 1 else f"{self.side} pixels, {self.frames} frames"
