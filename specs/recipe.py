@@ -8,13 +8,14 @@ from pathlib import Path
 
 from specs.errors import Problems, SpecError, UnknownName, did_you_mean, fail, quote
 from specs.graph import EntryGraph
-from specs.library import find_file, is_path, list_files, placed_beside
+from specs.library import find_file, is_path, list_files, own_folders, placed_beside
 from specs.load import load_entry
 from specs.public_names import offer
 from specs.schemas.recipe import PhaseSpec, Recipe
 from specs.syntax.mending import validate_mended
 from specs.syntax.merge import drop, merge
 from specs.syntax.overrides import apply_overrides
+from specs.syntax.references import MAX_CHAIN, check_reference
 from specs.syntax.validation import check_name
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, parse, value_at
 
@@ -99,6 +100,7 @@ def _graph(recipe: Recipe | None, tree: Tree, problems: Problems, search: Sequen
     """
     written = value_at(tree, "entry")
     try:
+        _check_entry(written)
         if recipe is not None:
             return recipe_graph(recipe, search=search)
         if isinstance(written, Scalar) and isinstance(written.value, str):
@@ -112,6 +114,15 @@ def _graph(recipe: Recipe | None, tree: Tree, problems: Problems, search: Sequen
             raise  # with the references through which its file was reached
         problems.extend(error.problems)
     return None
+
+
+def _check_entry(written: Tree | None) -> None:
+    """Check the file of an entry that a recipe names by path."""
+    if not (isinstance(written, Scalar) and isinstance(written.value, str) and is_path(written.value)):
+        return
+    if not written.position.file.startswith("<"):
+        path = Path(_placed(written.value, ("entry",), written.position.file))
+        check_reference(path, written.position, own_folders())
 
 
 class NoClasses(ValueError):
@@ -164,6 +175,10 @@ def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
         base = find_file("recipe", extends.value, path.parent)
     except UnknownName as error:
         raise fail("unknown-entry", str(error), extends.position) from None
+    if is_path(extends.value):
+        check_reference(base, extends.position, own_folders(), "a recipe")
+    if len(way) > MAX_CHAIN:
+        raise fail("too-large", f"more than {MAX_CHAIN} recipes extend each other in a chain", extends.position)
     if base.resolve() in way:
         cycle = " -> ".join(file.stem for file in (*way, base))
         raise fail("cyclic-reference", f"recipes extend each other in a cycle: {cycle}", extends.position)

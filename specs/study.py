@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from specs.errors import Position, Problems, SpecError, UnknownName, fail, quote
 from specs.graph import EntryGraph
-from specs.library import find_file, list_files, placed_beside
+from specs.library import find_file, is_path, list_files, own_folders, placed_beside
 from specs.load import load_entry
 from specs.public_names import offer
 from specs.schemas.study import Study
 from specs.syntax.overrides import apply_overrides
+from specs.syntax.references import check_reference
 from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import Mapping, locate, parse
 
@@ -73,7 +75,7 @@ def _placed(text: str, file: str) -> str:
     """Return a path in a file relative to the current folder, if it exists beside that file; else the text itself."""
     placed = placed_beside(text, file)
     before_brace = placed.partition("{")[0]  # a range of shards
-    exists = Path(placed).exists() or (before_brace != placed and Path(before_brace).parent.is_dir())
+    exists = os.path.exists(placed) or (before_brace != placed and os.path.isdir(Path(before_brace).parent))
     return placed if exists else text
 
 
@@ -83,6 +85,8 @@ def _graphs(study: Study, tree: Mapping, search: Sequence[Path] | None) -> tuple
     for index, what in enumerate(study.entries):
         where = locate(tree, "entries", index)
         try:
+            if is_path(what) and not where.file.startswith("<"):
+                check_reference(Path(what), where, own_folders())
             graph = load_entry(what, search=search).graph
         except UnknownName as error:
             problems.add("unknown-entry", str(error), where)

@@ -11,6 +11,7 @@ from specs.library import Reference, find, find_tag, is_path, list_names
 from specs.passes.variants import check_variants, multiply
 from specs.schemas.entry import TagSpec
 from specs.syntax.merge import drop, is_null, merge, put
+from specs.syntax.references import check_reference
 from specs.syntax.validation import check_name, validate
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, display_name, parse
 from specs.syntax.yaml_tree import Sequence as TreeSequence
@@ -154,6 +155,7 @@ class Resolver:
         if is_path(name):
             folder = self._way[-1][0].parent if self._way else Path.cwd()
             path = folder / expand_home(name)
+            check_reference(path, value.position, self.search)
             reference: Reference | None = Reference(path)
             search = (path.parent, *search)
         else:

@@ -17,7 +17,19 @@ from typing import Any, NamedTuple
 
 from specs.errors import Position, Problems, SpecError, fail, quote
 
-__all__ = ["Entry", "Mapping", "Scalar", "Sequence", "Tree", "locate", "parse", "parse_text", "plain", "value_at"]
+__all__ = [
+    "Entry",
+    "Mapping",
+    "Scalar",
+    "Sequence",
+    "Tree",
+    "locate",
+    "parse",
+    "parse_text",
+    "plain",
+    "read_text",
+    "value_at",
+]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 64
@@ -109,6 +121,16 @@ def parse(path: str | os.PathLike[str], name: str | None = None) -> Tree:
         SpecError: The file is missing, unreadable or not a single valid YAML document.
     """
     name = name or display_name(path)
+    return parse_text(read_text(path, name), name)
+
+
+def read_text(path: str | os.PathLike[str], name: str | None = None) -> str:
+    """Return the text of a file; arguments as :func:`parse`.
+
+    Raises:
+        SpecError: The file is missing, unreadable, too large or not text.
+    """
+    name = name or display_name(path)
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -126,10 +148,9 @@ def parse(path: str | os.PathLike[str], name: str | None = None) -> Tree:
     except OSError as error:
         raise fail("unreadable", f"cannot be read: {error.strerror}", file=name) from None
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise fail("not-text", "this is not UTF-8 text", file=name) from None
-    return parse_text(text, name)
 
 
 def parse_text(text: str, file: str = "<stdin>") -> Tree:

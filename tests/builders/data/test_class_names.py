@@ -19,6 +19,7 @@ from builders.training.checks import check_same_data, classes_as_trained, data_f
 from builders.training.state import RunProgress, TrainingState
 from registry.evaluation.evaluate import classes_as_known
 from registry.evaluation.image_sets import open_images
+from registry.provenance import OwnMetadata
 from registry.weights import class_names, training_data
 from specs.load import load_text
 from tests.helpers.shards import encode, write_tar
@@ -140,7 +141,8 @@ def test_class_shares_follow_the_weights_order(tmp_path):
 def test_weights_know_their_classes(tmp_path):
     graph = load_text("name: x\nresolution: 8\ninputs: {classes: 12}\nstages: {r8: {width: 32}}").graph
     path = numbered(tmp_path / "x.tar")
-    before, now = {"data": str(path)}, {"data": str(path), "classes": json.dumps(NUMBERS)}
+    before = OwnMetadata(data=str(path))
+    now = OwnMetadata(before, classes=json.dumps(NUMBERS))
     # Weights of version 0.1 do not name their classes, which were sorted as text.
     assert training_data(before).classes == tuple(sorted(NUMBERS)) and training_data(now).classes == NUMBERS
     for metadata, index in ((before, 4), (now, 2)):
