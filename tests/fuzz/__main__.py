@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz.runner import MEMORY, Found, check, fuzz
+from tests.fuzz.runner import MEMORY, Found, check, fuzz, warm_up
 from tests.fuzz.runner import scratch_folder as empty_folder
 from tests.fuzz.targets import TARGETS
 
@@ -47,6 +47,7 @@ def replay(path: Path) -> int:
     """Read a saved input again."""
     data, target = path.read_bytes(), TARGETS[path.name.partition("-")[0]]
     with empty_folder() as scratch:
+        warm_up([target], scratch)
         problem = check(target, data, scratch)
     print(problem or "accepted")
     return int(problem not in (None, "refused"))

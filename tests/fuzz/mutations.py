@@ -166,6 +166,6 @@ def scrambled(random: Random, content: bytes) -> bytes:
         else:
             other = random.randrange(len(data))
             data[place], data[other] = data[other], data[place]
-        if len(data) > 2_000_000:
+        if len(data) > 300_000:
             break
     return bytes(data)

@@ -240,16 +240,12 @@ def read_table(data: bytes, folder: Path) -> None:
     from builders.data.packing.sources import find_sources
 
     (folder / "a.png").write_bytes(_PIXEL)
-    for name in ("t.csv", "t.tsv", "t.jsonl", "t.json"):
-        (folder / name).write_bytes(data)
+    names = ("t.csv", "t.tsv", "t.jsonl", "t.json", "metadata.jsonl", "metadata.csv", "a.txt")
+    path = folder / names[sum(data[:64]) % len(names)]
+    path.write_bytes(data)
+    for source in find_sources(path if path.stem == "t" else folder):
         with refused():
-            for source in find_sources(folder / name):
-                with refused():
-                    source.read()
-        (folder / name).unlink()
-    (folder / "metadata.jsonl").write_bytes(data)
-    (folder / "a.txt").write_bytes(data)
-    find_sources(folder)
+            source.read()
 
 
 _PIXEL = bytes.fromhex(
