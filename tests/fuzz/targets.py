@@ -361,10 +361,11 @@ def read_name(data: bytes, folder: Path) -> None:
     from specs.addresses import shown_address
     from specs.recipe import load_recipe
     from specs.study import load_study
+    from specs.user_paths import expanded
 
     name = _text(data)
     assert shown_address(shown_address(name)) == shown_address(name)
-    if "://" in name:  # nothing is fetched here
+    if "://" in name or expanded(name).is_absolute() or ".." in name:  # nothing is fetched here, and no disk searched
         return
     for function in (get, load_recipe, load_study, find_weights, find_dataset):
         with refused():
