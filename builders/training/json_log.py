@@ -19,7 +19,8 @@ class LogError(ValueError):
 
 
 class JsonLog(Observer):
-    """Writes ``log.jsonl`` in the run's folder: one line per step, validation, monitor reading and alarm.
+    """Writes ``log.jsonl`` in the run's folder: one line per step, validation, distance, monitor reading
+    and alarm.
 
     A resumed run first deletes the lines after the step it resumes from.
 
@@ -75,6 +76,9 @@ class JsonLog(Observer):
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         self._write({"step": step, "val_v_loss": _finite(losses)})
+
+    def on_distance(self, step: int, distances: Mapping[str, float]) -> None:
+        self._write({"step": step, "distance": _finite(distances)})
 
     def on_end(self, status: str) -> None:
         self._write({"end": status})

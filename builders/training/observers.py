@@ -95,6 +95,9 @@ class Observer:
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         """The validation v loss of each level was measured with the EMA weights."""
 
+    def on_distance(self, step: int, distances: Mapping[str, float]) -> None:
+        """Samples were compared with the data: values by metric and level, ``kid_efficientnet_lite0/r64``."""
+
     def on_grid(self, step: int, phase: str, grid: Image, path: Path) -> None:
         """Samples were drawn and written."""
 
@@ -139,6 +142,7 @@ class Observers(Observer):
     on_monitor: Any = partialmethod(_call, "on_monitor")
     on_alarm: Any = partialmethod(_call, "on_alarm")
     on_evaluate: Any = partialmethod(_call, "on_evaluate")
+    on_distance: Any = partialmethod(_call, "on_distance")
     on_grid: Any = partialmethod(_call, "on_grid")
     on_checkpoint: Any = partialmethod(_call, "on_checkpoint")
     # All are called, in the end too: a run in MLflow must not stay marked as running.

@@ -29,6 +29,9 @@ class DistanceObserver(Observer):
     Args:
         log: Called with the values and the step, such as ``MLflowObserver.log_metrics``.
         device: Device of the feature network.
+        report: Called with the step and the values by metric and level, without conditions and bests: the method
+            ``on_distance`` of other observers.
+        progress: Called with the name of a part of the measurement, the amount done and the total amount.
         warn: Called with a message if a distance cannot be measured, for example of samples that are all alike;
             training continues. Default: print to stderr.
 
@@ -42,7 +45,11 @@ class DistanceObserver(Observer):
         log: Callable[[Mapping[str, float], int], object] | None = None,
         device: Any = "cpu",
         warn: Callable[[str], object] | None = None,
+        *,
+        report: Callable[[int, Mapping[str, float]], object] | None = None,
+        progress: Callable[[str, int, int], object] = lambda what, done, total: None,
     ) -> None:
+        self.report, self.progress = report, progress
         self.log, self.device, self.warn = log, device, warn or _print
         self.best: dict[str, float] = {}
         self._references: dict[int, ImageSet] = {}
@@ -90,10 +97,14 @@ class DistanceObserver(Observer):
             self._references[self.resolution] = open_images(recipe.data, self.resolution, spec.split)
         model, metadata = load_weights(str(weights), self.device)
         reference = self._references[self.resolution]
-        found, _ = evaluate_model(model, metadata, reference, self._extractor, spec, encoder=self.run.encoder)
+        found, _ = evaluate_model(
+            model, metadata, reference, self._extractor, spec, encoder=self.run.encoder, progress=self.progress
+        )
         save(found.model_copy(update={"training_step": step}), self.folder)
         values = _named(found, self.label)
         self._improve(values)
+        if self.report is not None:
+            self.report(step, {f"{name}/{self.label}": metric.value for name, metric in found.metrics.items()})
         if self.log is not None:
             self.log(values | {f"{name}_best": self.best[name] for name in values}, step)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.files import cache_folder, replacing
@@ -38,6 +38,9 @@ def reference_features(
 
     key = hashlib.sha256(f"{images.sha256}:{extractor.name}:{extractor.sha256}:{extractor.resize}".encode())
     path = cache_folder() / f"features-{key.hexdigest()[:32]}.npy"
+    if path in _unsaved:
+        progress(len(_unsaved[path]))
+        return _unsaved[path]
     try:
         found = np.load(path, allow_pickle=False)
         if found.shape == (len(images.images), extractor.width) and np.isfinite(found).all():
@@ -46,7 +49,14 @@ def reference_features(
     except (OSError, ValueError, EOFError):
         pass
     features, _ = extract(extractor, images.batches(), device=device, progress=progress)
-    # Without a writable cache, features are computed again each time.
-    with contextlib.suppress(OSError), replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, features)
+    _unsaved.clear()
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, features)
+    except OSError:  # without a writable cache, this process remembers the last ones
+        _unsaved[path] = features
     return features
+
+
+#: Features of the last reference that could not be written to the cache, by its file.
+_unsaved: dict[Path, np.ndarray] = {}

@@ -141,7 +141,8 @@ def run(
         from specs.load import load_entry
 
         check_training(recipe, graph or load_entry(recipe.entry).graph, where)
-    members: list[Any] = [JsonLog()] if quiet else [ProgressBar(), JsonLog()]
+    bar = None if quiet else ProgressBar()
+    members: list[Any] = [JsonLog()] if bar is None else [bar, JsonLog()]
     tracker = None
     if track:
         from registry.tracking.observer import MLflowObserver
@@ -149,8 +150,11 @@ def run(
         tracker = MLflowObserver(warn=_warn, experiment=experiment)
     if recipe.every.distance:
         from registry.evaluation.during_training import DistanceObserver
+        from registry.evaluation.evaluate import silent
 
-        members.append(DistanceObserver(tracker.log_metrics if tracker else None, where))
+        log, report = tracker.log_metrics if tracker else None, Observers([*members, *extra]).on_distance
+        progress = silent if bar is None else bar.on_progress
+        members.append(DistanceObserver(log, where, report=report, progress=progress))
     members += extra
     if tracker is not None:
         members.append(tracker)  # last: it logs what the others measured before it ends the run

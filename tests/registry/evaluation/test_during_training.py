@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import zoo
 from builders.text import open as text_encoders
-from builders.training.observers import RunInfo
+from builders.training.observers import Observers, RunInfo
 from builders.training.start import train
 from registry.evaluation import evaluate as evaluation
 from registry.evaluation import features
@@ -107,3 +109,40 @@ def test_features_that_are_not_there_are_said_before_the_first_step(tmp_path):
     recipe = load_recipe("micro-test", ["every.distance=5", "evaluation.features=vgg"])
     with pytest.raises(EvaluationError, match="no features 'vgg'"):
         train(recipe, tmp_path / "run", observer=DistanceObserver())
+
+
+def test_distances_are_reported_to_the_terminal_and_the_log(tmp_path, monkeypatch):
+    from builders.training.json_log import JsonLog
+
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    changes = [
+        "every={checkpoint: 2, evaluate: 0, distance: 5}", "evaluation={samples: 8, num_inference_steps: 2}",
+        "phases.p16=null", "phases.p8.steps=6",
+    ]  # fmt: skip
+    parts, log = [], JsonLog()
+    report = lambda what, done, total: parts.append((what, done <= total))  # noqa: E731
+    observer = DistanceObserver(report=log.on_distance, progress=report)
+    train(load_recipe("micro-test", changes), tmp_path / "run", observer=Observers([log, observer]))
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    found = [record for record in records if "distance" in record]
+    assert [record["step"] for record in found] == [6]
+    assert set(found[0]["distance"]) == {"fd_made_up/r8", "kid_made_up/r8"}
+    assert {what for what, _ in parts} == {"sampling", "reference", "features"} and all(fine for _, fine in parts)
+
+
+def test_features_of_a_reference_are_computed_once_without_a_writable_cache(tmp_path, monkeypatch):
+    import torch
+
+    from registry.evaluation.feature_cache import reference_features
+    from registry.evaluation.image_sets import ImageSet
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
+    counted, honest = [], evaluation.extract
+    monkeypatch.setattr(
+        "registry.evaluation.feature_cache.extract", lambda *a, **k: counted.append(1) or honest(*a, **k)
+    )
+    images = ImageSet("made-up", "", torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
+    one, two = (reference_features(images, extractor()) for _ in range(2))
+    assert len(counted) == 1 and (one == two).all()

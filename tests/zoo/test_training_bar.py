@@ -1,0 +1,68 @@
+"""What a training shows in the terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import zoo
+from builders.training.observers import RunInfo, StepReport
+from specs.recipe import load_recipe
+from zoo.terminal.training_bar import ProgressBar
+
+
+def bar(terminal=False):
+    found = ProgressBar()
+    found.console = Console(file=io.StringIO(), width=200, force_terminal=terminal, highlight=False)
+    return found
+
+
+def info(first_step=0, finished=False, name="noto-emoji-64", folder="runs/mine", changes=()):
+    graph = zoo.get("mdm-micro").architecture
+    return RunInfo(
+        load_recipe("micro-test", changes), graph, Path(folder), 14, first_step, "cpu", {"name": name}, None, finished
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "line"),
+    [
+        (info(), "folder runs/mine: new run, 14 steps"),
+        (info(6), "folder runs/mine: resumed from step 6, 14 steps"),
+        (
+            info(14, finished=True),
+            "folder runs/mine: finished before at step 14; to train longer: --set phases.p16.steps=N",
+        ),
+        (info(folder="runs/[red]\x1b[31m"), r"folder runs/[red]\x1b[31m: new run"),
+    ],
+)
+def test_the_start_says_what_is_trained_on_what_and_where(run, line):
+    shown = bar()
+    shown.on_start(run)
+    first, second = shown.console.file.getvalue().splitlines()
+    assert first == "mdm-micro (149.32 k parameters) on noto-emoji-64, cpu" and second.startswith(line)
+
+
+def test_passwords_of_data_are_not_shown():
+    shown = bar()
+    shown.on_start(info(name="https://me:secret@host/a.tar?sig=1"))
+    assert "secret" not in shown.console.file.getvalue() and "sig" not in shown.console.file.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_distances_and_their_progress(terminal):
+    shown = bar(terminal)
+    shown.on_start(info())
+    shown.on_phase("p8", zoo.get("mdm-micro").architecture, 6, 0)
+    shown.on_step(StepReport(1, "p8", 1, {"r8": 0.5}, 1e-3, 1.0, 0.1))
+    for done in (10, 20):
+        shown.on_progress("reference", done, 20)
+    shown.on_progress("sampling", 5, 20)
+    shown.on_distance(1, {"kid_made_up/r8": 0.01234567})
+    shown.on_end("finished")
+    text = shown.console.file.getvalue()
+    assert "step 1: distance kid_made_up/r8 0.01235" in text
+    assert ("sampling" in text) == terminal
