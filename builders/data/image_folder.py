@@ -21,6 +21,9 @@ from builders.resizing import is_fractional
 
 __all__ = ["SAMPLES", "find_images", "read_image_folder", "read_images"]
 
+#: Largest size of an image file in bytes.
+MAX_FILE = 2**30
+
 
 def find_images(folder: str | Path) -> tuple[Path, ...]:
     """Return all image files in a folder and its subfolders, sorted by path, without hidden files.
@@ -66,7 +69,7 @@ def read_image_folder(folder: str | Path, resolution: int | None = None) -> tupl
     images: list[np.ndarray] = []
     fractional = False
     for path in paths:
-        image = decode_image(read_regular(path), str(path))
+        image = decode_image(read_regular(path, MAX_FILE), str(path))
         pixels = np.asarray(image) if resolution is None else fit(image, resolution)
         if images and pixels.shape != images[0].shape:
             first = "x".join(map(str, images[0].shape[1::-1]))

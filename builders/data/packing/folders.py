@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from builders.data.errors import DataError
 from builders.data.packing.edm import EDM, edm_labels
 from builders.data.packing.layout import Layout, Listing, Recognised, clean, listed
-from builders.data.packing.source import PackError, Source
+from builders.data.packing.sidecars import Sidecars, box_notes
+from builders.data.packing.source import PackError
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
-from builders.data.recognition.other_files import CAPTIONS, other_files
+from builders.data.recognition.other_files import other_files
 from builders.data.recognition.split_folders import SplitFolders, find_splits
-from builders.data.recognition.text import decode_text
 
 __all__ = ["FOLDER", "FolderLabels", "find_labels", "recognise_images"]
 
@@ -48,13 +48,14 @@ class FolderLabels:
         return path.partition("/")[0] if self.text and "/" in path else ""
 
 
-def recognise_images(listing: Listing, label: str | None = None) -> Recognised:
+def recognise_images(listing: Listing, label: str | None = None, caption: str | None = None) -> Recognised:
     """Return the images of a folder or an archive, with the labels, captions and splits that its layout gives.
 
     Args:
         listing: Files of the folder or archive.
         label: "folder" makes the names of folders the labels, also where they look like splits or numbers of shards;
-            "none" gives no labels.
+            "none" gives no labels; another name is a key of the JSON beside an image.
+        caption: Key of captions in the JSON beside an image. Default: its text file, or the usual keys of its JSON.
 
     Raises:
         PackError: There are no images, or the layout is ambiguous.
@@ -73,25 +74,32 @@ def recognise_images(listing: Listing, label: str | None = None) -> Recognised:
         labels = FolderLabels("", {})
     else:
         labels = FolderLabels("folders") if forced else find_labels(listing, paths, left_out)
-    texts = _texts(listing.files)
+    sidecars = Sidecars(listing, caption, label if label not in (FOLDER, NONE) else None)
     sources = []
     for name in images:
-        category = clean(labels.of(name, paths[name]))
-        sources.append(
-            _with_caption(listing, listing.source(name, category=category, split=splits.of(name)[0]), name, texts)
-        )
+        source = listing.source(name, category=clean(labels.of(name, paths[name])), split=splits.of(name)[0])
+        sources.append(sidecars.add(source, name))
     classes = sorted({source.category for source in sources} - {""})
     captions = sum(bool(source.caption) for source in sources)
     layout = Layout(
         kind=f"{listing.name}: folder of {len(images):,} image{'s' * (len(images) != 1)}",
-        labels=f"{labels.text} ({listed(classes)})" if classes else labels.text if labels.by_path is not None else "",
-        captions=f"text files ({captions:,})" if captions else "",
+        labels=_described(labels, classes, sidecars.label),
+        captions=f"files beside the images ({captions:,})" if captions else "",
         splits=tuple(
             f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split
         ),
         left_out=left_out.lines(),
+        notes=box_notes([source.caption for source in sources]),
     )
     return Recognised(tuple(sources), layout)
+
+
+def _described(labels: FolderLabels, classes: Sequence[str], key: str | None) -> str:
+    """Return where labels come from, with the classes."""
+    origin = f"{key!r} in JSON" if key else labels.text
+    if classes:
+        return f"{origin} ({listed(classes)})"
+    return "" if labels.by_path is None else origin
 
 
 def _no_images(listing: Listing, left_out: LeftOut) -> str:
@@ -147,24 +155,3 @@ def _are_shards(listing: Listing, paths: Mapping[str, str], folders: set[str]) -
     return all(_STYLEGAN.fullmatch(stem) for _, stem in stems) or all(
         stem.isdecimal() and len(stem) > len(folder) and stem.startswith(folder) for folder, stem in stems
     )
-
-
-def _texts(files: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Return the files of captions by what they belong to and their extension."""
-    return {
-        (name.rpartition(".")[0], extension): name for name in files if (extension := extension_of(name)) in CAPTIONS
-    }
-
-
-def _with_caption(listing: Listing, source: Source, name: str, texts: Mapping[tuple[str, str], str]) -> Source:
-    """Return an image with the caption beside it, or with the reason why the caption cannot be read."""
-    stems = (name.rpartition(".")[0], name)
-    text = next((texts[stem, kind] for stem in stems for kind in CAPTIONS if (stem, kind) in texts), None)
-    if text is None:
-        return source
-    try:
-        return replace(source, caption=decode_text(listing.read(text), f"{listing.name}/{text}").strip())
-    except DataError as error:
-        return replace(source, problem=str(error))
-    except OSError as error:
-        return replace(source, problem=f"{listing.name}/{text}: {error.strerror or error}")

@@ -11,6 +11,9 @@ from builders.files import open_regular
 
 __all__ = ["PackError", "Source"]
 
+#: Largest size of an image file in bytes.
+MAX_FILE = 2**30
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -72,5 +75,7 @@ class Source:
             return image
         with open_regular(self.path) as file:
             file.seek(self.offset)
-            content = file.read() if self.size is None else file.read(self.size)
+            content = file.read(MAX_FILE + 1 if self.size is None else self.size)
+        if len(content) > MAX_FILE:
+            raise DataError(f"{self.origin}: larger than {MAX_FILE / 2**30:.0f} GiB")
         return inflate(content, self.origin) if self.deflated else content

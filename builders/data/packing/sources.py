@@ -143,7 +143,7 @@ def _recognise_listing(
             raise PackError(
                 f"{folder}: no images in this folder; to pack what {other} lists or holds, give {folder / other}"
             )
-    found = recognise_images(listing, asked["label"])
+    found = recognise_images(listing, asked["label"], asked["caption"])
     return replace(found, layout=replace(found.layout, notes=(*found.layout.notes, *_tables_beside(listing, folder))))
 
 

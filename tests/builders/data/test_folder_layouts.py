@@ -223,7 +223,7 @@ def test_what_is_not_read_is_counted(put, cli):
         **{"0.txt": b"x"},
     )
     code, out, err = cli("data", "pack", root, "out", "--licence", "CC0", "-q")
-    assert code == 0 and "folder of 1 image; labels: none; captions: text files (1)" in out
+    assert code == 0 and "folder of 1 image; labels: none; captions: files beside the images (1)" in out
     assert "left out: .psd files: 2 (1.PSD, 2.psd)" in err and "left out: .heic files: 1 (old.heic)" in err
     assert "left out: texts without an image: 1 (old.txt)" in err and "readme" not in err
 
@@ -249,3 +249,57 @@ def test_what_a_set_of_images_leaves_out_is_named(put):
     root = put("0.png", "1.heic", "samples.json.txt")
     with pytest.warns(LeftOutWarning, match=r"set: left out \.heic files: 1 \(1\.heic\); texts without an image: 1"):
         assert len(find_images(root)) == 1
+
+
+def captions(root, **options):
+    return {source.key: (source.caption, source.category) for source in find_sources(root, **options)}
+
+
+def test_captions_beside_images(put):
+    texts = {
+        "a.txt": "ein Käse\r\n".encode("utf-16"),
+        "b.TXT": "\ufeffb".encode(),
+        "c.caption": b"c",
+        "d.png.txt": b"d",
+        "e.json": b'{"caption": "", "text": "e", "class": 3.0}',
+        "f.json": b"[1, 2]",
+        "g.txt": b"",
+        "g.json": b'{"prompt": "g"}',
+        "h.json": b"{",
+    }
+    root = put(*(f"{name}.png" for name in "abcdefgh"), *texts, **texts)
+    assert [caption for caption, _ in captions(root).values()] == ["ein Käse", "b", "c", "d", "e", "", "g", ""]
+    found = captions(root, caption="text", label="class")
+    assert found["e"] == ("e", "3") and found["a"] == ("", "")
+    assert "its .json is not a mapping" in next(s.problem for s in find_sources(root, label="class") if s.key == "f")
+
+
+@pytest.mark.parametrize(
+    "content", ["café".encode("latin-1"), "你好".encode("gbk"), "ab".encode("utf-16-le"), b"\xff\xfea"]
+)
+def test_captions_that_cannot_be_read_are_named(put, tmp_path, content):
+    root = put("a.png", "b.png", "a.txt", **{"a.txt": content})
+    found = packed(root, tmp_path / "out", val=False)
+    assert found.samples == {"train": 1} and found.broken[0].startswith(f"{root}/a.txt: ")
+    # It can be repaired, also in a finished pack.
+    (root / "a.txt").write_text("repaired")
+    assert packed(root, tmp_path / "out", val=False).samples == {"train": 2}
+
+
+def test_boxes_are_no_captions(put):
+    box = b"0 0.5 0.5 0.25 0.1\n3 0.1 0.2 0.3 1\n"
+    root = put("a.png", "b.png", "a.txt", "b.txt", **{"a.txt": box, "b.txt": b""})
+    (note,) = recognise(root).layout.notes
+    assert "the captions are numbers, such as '0 0.5 0.5 0.25 0.1'" in note
+    (root / "b.txt").write_text("a cat")
+    assert recognise(root).layout.notes == ()
+
+
+def test_pipes_and_devices_in_a_table_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "good.png").write_bytes(PIXEL)
+    (tmp_path / "x.csv").write_text("path\npipe.png\nzero.png\ngood.png\n")
+    found = packed(tmp_path / "x.csv", tmp_path / "out", val=False)
+    assert found.samples == {"train": 1}
+    assert sorted(found.broken) == [f"{tmp_path}/{name}.png: not a regular file" for name in ("pipe", "zero")]
