@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ FIXED = {
     "skip_inner_unet_input": (False, None),
     "interp_conditioning": (False, None),
 }
+
+
+#: Most stages of a network.
+MAX_STAGES = 16
 
 
 class PublishedConfigError(ValueError):
@@ -183,13 +188,13 @@ def _text(config: Mapping[str, Any], text_width: int, tokens: int) -> dict[str, 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     resnet_config = config.get("resnet_config") or {}
     if not isinstance(resnet_config, Mapping):
-        raise PublishedConfigError(f"resnet_config: expected a mapping, got {resnet_config!r}")
+        raise PublishedConfigError(f"resnet_config: expected a mapping, got {_shown(resnet_config)}")
     resnet: dict[str, Any] = {}
     if resnet_config.get("num_groups_norm", 32) != 32:
         resnet["groups"] = _integer(resnet_config, "num_groups_norm")
     dropout = resnet_config.get("dropout") or 0.0
-    if not isinstance(dropout, (int, float)):
-        raise PublishedConfigError(f"dropout: expected a number, got {dropout!r}")
+    if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise PublishedConfigError(f"dropout: expected a number from 0 to 1, got {_shown(dropout)}")
     if dropout:
         resnet["dropout"] = float(dropout)
     attention = {"feed_forward": True} if resnet_config.get("use_attention_ffn") else {}
@@ -218,7 +223,7 @@ def _stages(config: Mapping[str, Any], side: int) -> dict[str, Any]:
 def _refuse_unsupported(config: Mapping[str, Any], *, innermost: bool) -> None:
     for field, allowed in FIXED.items():
         if config.get(field) not in allowed:
-            raise PublishedConfigError(f"{field}: {config[field]!r} is not supported; supported: {allowed[0]!r}")
+            raise PublishedConfigError(f"{field}: {_shown(config[field])} is not supported; supported: {allowed[0]!r}")
     if innermost and config.get("skip_cond_emb"):
         raise PublishedConfigError("skip_cond_emb: true is not supported in the innermost network")
     if not innermost and not config.get("skip_mid_blocks", True):
@@ -229,23 +234,39 @@ def _micro(config: Mapping[str, Any]) -> dict[str, float]:
     """Return the micro inputs with their defaults, written as ``scale:64,aspect:1`` in the config."""
     text = config.get("micro_conditioning")
     if text is not None and not isinstance(text, str):
-        raise PublishedConfigError(f"micro_conditioning: expected text such as 'scale:64', got {text!r}")
+        raise PublishedConfigError(f"micro_conditioning: expected text such as 'scale:64', got {_shown(text)}")
     result: dict[str, float] = {}
     for part in filter(None, (text or "").split(",")):
         key, colon, value = part.partition(":")
         try:
             result[key.strip()] = float(value)
         except ValueError:
-            raise PublishedConfigError(f"micro_conditioning: {part!r} is not NAME:NUMBER") from None
-        if not colon:
-            raise PublishedConfigError(f"micro_conditioning: {part!r} is not NAME:NUMBER")
+            raise PublishedConfigError(f"micro_conditioning: {_shown(part)} is not NAME:NUMBER") from None
+        if not colon or not math.isfinite(result[key.strip()]):
+            raise PublishedConfigError(f"micro_conditioning: {_shown(part)} is not NAME:NUMBER")
     return result
+
+
+def _whole(item: Any) -> int:
+    """Return a whole number, also one that is written as 64.0 or as text.
+
+    Raises:
+        TypeError, ValueError, OverflowError: It is none.
+    """
+    if isinstance(item, float) and item != int(item):
+        raise ValueError("not a whole number")
+    return int(item)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text for messages."""
+    return repr(value)[:80]
 
 
 def _integer(config: Mapping[str, Any], field: str) -> int:
     value = config.get(field)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise PublishedConfigError(f"{field}: expected a whole number, got {value!r}")
+        raise PublishedConfigError(f"{field}: expected a whole number, got {_shown(value)}")
     return value
 
 
@@ -256,9 +277,11 @@ def _integers(config: Mapping[str, Any], field: str, length: int | None = None) 
     value = config[field]
     items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
     try:
-        numbers = [int(item) for item in items]
+        numbers = [_whole(item) for item in items]
     except (TypeError, ValueError, OverflowError):
-        raise PublishedConfigError(f"{field}: expected whole numbers, got {value!r}") from None
+        raise PublishedConfigError(f"{field}: expected whole numbers, got {_shown(value)}") from None
+    if len(numbers) > MAX_STAGES or not (numbers or field == "attention_levels"):
+        raise PublishedConfigError(f"{field}: has {len(numbers)} numbers, not 1 to {MAX_STAGES}")
     if length is not None and len(numbers) == 1:
         numbers *= length
     if length is not None and len(numbers) != length:

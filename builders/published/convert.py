@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from torch import Tensor
@@ -16,14 +14,12 @@ from builders.checkpoints.weights import save_weights
 from builders.files import write_text
 from builders.networks.nested_unet import build_model
 from builders.published.config import to_mapping
+from builders.published.config_file import read_config
 from builders.published.state_dict import load_state_dict
 from builders.published.torch_archive import read_state_dict
 from specs.load import load_text
-from specs.syntax.yaml_tree import parse_text, plain
 
 __all__ = ["convert"]
-
-MAX_CONFIG_BYTES = 1_000_000
 
 
 def convert(
@@ -38,7 +34,7 @@ def convert(
     """Write ``NAME.yaml`` and ``NAME.safetensors`` to a folder.
 
     Args:
-        config: Published configuration, JSON or YAML.
+        config: Published configuration of a network, JSON or YAML, or a training configuration with one in it.
         checkpoint: Published ``.pth``; only its tensors are read, nothing in it is executed.
         output: Folder, created if it does not exist.
         name: Name of the entry; by default that of the configuration file.
@@ -53,7 +49,7 @@ def convert(
         OSError: The folder cannot be written.
     """
     name = name or _name(config)
-    settings = _read_config(config)
+    settings = read_config(config)
     # Check before reading: the configuration may be fine and the checkpoint gigabytes large.
     if not checkpoint.exists():
         raise ValueError(f"{checkpoint}: no such file")
@@ -80,30 +76,6 @@ def _name(config: Path) -> str:
     if not name:
         raise ValueError(f"{config}: no entry name can be derived from this file name; set one with --name")
     return name
-
-
-def _read_config(path: Path) -> Mapping[str, Any]:
-    """Read a JSON or YAML mapping as plain data.
-
-    Raises:
-        ValueError: The file is neither.
-    """
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ValueError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes, not a network configuration")
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8 text") from None
-    if path.suffix.lower() == ".json":
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: not JSON ({error})") from None
-    else:
-        value = plain(parse_text(text, str(path)))
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: a network configuration is a mapping")
-    return value
 
 
 def _text_width(tensors: Mapping[str, Tensor]) -> int | None:
