@@ -17,6 +17,7 @@ from builders.data.memory import Decoder, MemoryImages
 from builders.data.shard_index import Member, index_shard
 from builders.data.splits import is_held_out
 from specs.html_table import html_table
+from specs.printable import printable
 from specs.schemas.evaluation import split_name
 
 __all__ = ["Dataset"]
@@ -34,7 +35,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{split} {len(shards)}" for split, shards in self.shards.items())
-        return f"<Dataset {self.card.name}: {len(self.classes)} classes, shards by split: {splits}>"
+        return printable(f"<Dataset {self.card.name}: {len(self.classes)} classes, shards by split: {splits}>")
 
     def _repr_html_(self) -> str:
         rows = [(split, ", ".join(path.name for path in shards[:SHOWN])) for split, shards in self.shards.items()]

@@ -75,8 +75,11 @@ class Context:
         """Concatenate the rows of several contexts, as for classifier-free guidance.
 
         Raises:
-            ValueError: The prompts have different numbers of tokens; pad them to one length first.
+            ValueError: There is no context, or the prompts have different numbers of tokens; pad them to one length
+                first.
         """
+        if not contexts:
+            raise ValueError("there is no context to concatenate")
         first = contexts[0].levels
         for context in contexts[1:]:
             for label, values in first.items():

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Values", "as_input", "check_classes"]
+__all__ = ["Values", "as_input", "check_classes", "check_images"]
+
+HALF = (torch.float16, torch.bfloat16)
 
 #: A tensor, or numbers in lists.
 Values = Tensor | Sequence[Any]
@@ -23,16 +25,30 @@ def as_input(name: str, value: Any, device: torch.device) -> Tensor:
         device: Device of a new tensor.
 
     Raises:
-        ValueError: These are no numbers, or lists of different lengths.
+        ValueError: These are no numbers, lists of different lengths, or an empty list.
     """
     if isinstance(value, Tensor):
         return value
     try:
         if isinstance(value, (list, tuple)) and value and all(isinstance(each, Tensor) for each in value):
-            return torch.stack(list(value)).to(device)
-        return torch.as_tensor(value, device=device)
+            found = torch.stack(list(value)).to(device)
+        else:
+            found = torch.as_tensor(value, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} is not a tensor of numbers: {str(error).partition(chr(10))[0]}") from None
+    if not found.numel():
+        raise ValueError(f"{name} is empty")
+    return found
+
+
+def check_images(label: str, z: Tensor, weights: torch.dtype) -> None:
+    """Check the type of the noisy images of a level.
+
+    Raises:
+        ValueError: They are no floating-point numbers, or of double precision where the weights are not.
+    """
+    if not z.is_floating_point() or (z.dtype == torch.float64 and weights in (torch.float32, *HALF)):
+        raise ValueError(f"the input of level {label} is {z.dtype}; the weights are {weights}")
 
 
 def check_classes(classes: Tensor, count: int) -> None:

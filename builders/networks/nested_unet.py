@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from builders.networks.conditioning import ClassEmbedding, Context, TextConditioner
-from builders.networks.inputs import Values, as_input, check_classes
+from builders.networks.inputs import Values, as_input, check_classes, check_images
 from builders.networks.layers import pad_rows
 from builders.networks.level import build_level, input_names, split_level
 from specs.graph import EntryGraph, shapes
@@ -129,6 +129,8 @@ class NestedUNet(nn.Module):
         named = {"text": text, "text_mask": text_mask, "classes": classes, "scale": scale, **micro}
         given = {name: as_input(name, value, self.device) for name, value in named.items() if value is not None}
         self._check_inputs(given)
+        if batch_size is not None and batch_size < 0:
+            raise ValueError(f"batch_size must be at least 0, not {batch_size}")
         rows = {name: value.shape[0] for name, value in given.items()}
         count = next(iter(rows.values()), 1 if batch_size is None else batch_size)
         if any(each != count for each in rows.values()):
@@ -209,10 +211,13 @@ class NestedUNet(nn.Module):
         Raises:
             ValueError: The inputs do not fit the levels or each other.
         """
-        self._check_z(z)
+        z = self._check_z(z)
         rows = z[-1].shape[0]
         if context is None:
             context = self.encode(**inputs, batch_size=rows)  # type: ignore[arg-type]
+        elif not isinstance(context, Context) or list(context.levels) != list(self.labels):
+            levels = list(context.levels) if isinstance(context, Context) else type(context).__name__
+            raise ValueError(f"the context has levels {levels}, not those of {self.graph.name}: use its own encode")
         times = as_input("t", t, z[-1].device)
         if times.dim() > 1 or (times.dim() == 1 and times.shape[0] not in (1, rows)):
             raise ValueError(
@@ -236,11 +241,15 @@ class NestedUNet(nn.Module):
             args.append(inner)
         return self._denoisers[index](*args, *context.levels[self.labels[index]])
 
-    def _check_z(self, z: Sequence[Tensor]) -> None:
+    def _check_z(self, z: Sequence[Tensor]) -> list[Tensor]:
+        """Return the noisy images as tensors, after checking that they fit the levels."""
         levels = self.graph.levels
         if len(z) != len(levels):
             raise ValueError(f"{self.graph.name} has {len(levels)} levels ({', '.join(self.labels)}), got {len(z)}")
+        z = [as_input(f"the input of level {label}", x, self.device) for label, x in zip(self.labels, z, strict=True)]
+        dtype = next(self.parameters()).dtype
         for level, divisor, x in zip(levels, self._divisors, z, strict=True):
+            check_images(level.label, x, dtype)
             if x.dim() != 4 or x.shape[1] != level.channels:
                 wanted = f"(rows, {level.channels}, height, width)"
                 raise ValueError(f"the input of level {level.label} has shape {tuple(x.shape)}, not {wanted}")
@@ -256,6 +265,7 @@ class NestedUNet(nn.Module):
                 )
             if x.shape[0] > y.shape[0]:
                 raise ValueError(f"level {outer.label} has {x.shape[0]} rows, more than {inner.label} ({y.shape[0]})")
+        return z
 
 
 def build_model(graph: EntryGraph, device: torch.device | str = "cpu", initialize: bool = True) -> NestedUNet:

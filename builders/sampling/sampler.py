@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -78,7 +79,8 @@ def sample(
         ``clip`` is off.
 
     Raises:
-        ValueError: A setting is out of range, or there is guidance without an unconditional context.
+        ValueError: A setting is out of range, a seed is no whole number, there are no seeds, or there is guidance
+            without an unconditional context.
     """
     if settings is None:
         options = {"sampler" if name == "method" else name: value for name, value in options.items()}
@@ -88,6 +90,7 @@ def sample(
     settings = settings.fitted(process.steps)
     if settings.guidance_scale != 1 and unconditional is None:
         raise ValueError(f"guidance of {settings.guidance_scale} needs an unconditional context")
+    seeds = _whole(seeds)
     times = time_indices(process.steps, settings.num_inference_steps)
     levels = _start(process, seeds, next(model.parameters()).device)
     predict = _Guided(model, context, unconditional, settings.guidance_scale, len(seeds))
@@ -104,6 +107,16 @@ def sample(
             if progress is not None:
                 progress(number, settings.num_inference_steps, clean)
     return [level.z for level in levels]
+
+
+def _whole(seeds: Sequence[int]) -> list[int]:
+    try:
+        found = [operator.index(seed) for seed in seeds]
+    except TypeError:
+        raise ValueError("seeds are whole numbers, one per sample") from None
+    if not found:
+        raise ValueError("there are no seeds: one is needed for each sample")
+    return found
 
 
 def _ddim(level: LevelState, v: Tensor, t: int, s: int, settings: SamplerSpec) -> tuple[Tensor, Tensor]:

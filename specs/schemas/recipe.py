@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from specs.addresses import shown_address
 from specs.errors import did_you_mean, quote
 from specs.html_table import html_table
+from specs.printable import printable
 from specs.public_names import moved_method
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
@@ -231,7 +232,7 @@ class Recipe(Model):
     fingerprint = moved_method("specs.recipe_identity", "fingerprint")
 
     def __repr__(self) -> str:
-        return f"<Recipe {self.name}: {self.entry} on {self.data_name}, phases {', '.join(self.phases)}>"
+        return printable(f"<Recipe {self.name}: {self.entry} on {self.data_name}, phases {', '.join(self.phases)}>")
 
     __str__ = __repr__
 

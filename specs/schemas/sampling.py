@@ -95,6 +95,8 @@ class SamplerSettings(SamplerSpec):
 
     def __init__(self, *args: Any, **values: Any) -> None:
         names = list(SamplerSpec.model_fields)[: len(args)]
+        if len(args) > len(names):
+            raise ValueError(f"SamplerSettings has {len(names)} fields, but {len(args)} values were given")
         try:
             super().__init__(**dict(zip(names, args, strict=True)), **values)
         except ValidationError as error:

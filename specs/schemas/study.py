@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.addresses import shown_address
 from specs.html_table import html_table
+from specs.printable import printable
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.recipe import CadenceSpec, DropSpec, LossSpec, OptimizerSpec, ScheduleSpec
@@ -47,10 +49,12 @@ class Study(Model):
     evaluation: EvaluationSpec = EvaluationSpec()
 
     def __repr__(self) -> str:
-        return f"<Study {self.name}: {', '.join(self.entries)} on {self.data}>"
+        return printable(f"<Study {self.name}: {', '.join(self.entries)} on {shown_address(self.data)}>")
 
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        note = f"{self.summary} On {self.data}, {self.budget.training_flops:g} training FLOPs each.".strip()
+        note = (
+            f"{self.summary} On {shown_address(self.data)}, {self.budget.training_flops:g} training FLOPs each.".strip()
+        )
         return html_table(self.name, ("entries",), [(entry,) for entry in self.entries], note)

@@ -64,6 +64,8 @@ class Asked:
         if count < 1:
             raise ValueError(f"n must be at least 1, not {count}")
         wanted, texts = _values("classes", classes, (str, int)), _values("prompts", prompts, (str,))
+        if text_encoder is not None and not isinstance(text_encoder, str):
+            raise TypeError(f"text_encoder is a name or a folder, not {type(text_encoder).__name__}")
         named = None if data is None else os.fspath(data)
         check_data(named)
         return Asked(wanted, texts, count, first, text_encoder, named, SamplerSettings(**settings))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specs.html_table import html_table
+from specs.printable import printable
 from zoo.api.drawing import Asked, draw_images
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Model:
 
     def __repr__(self) -> str:
         where = f", {self.path}" if self.path is not None else ""
-        return f"<Model {self.name}: levels {', '.join(self.labels)}, {self.device}{where}>"
+        return printable(f"<Model {self.name}: levels {', '.join(self.labels)}, {self.device}{where}>")
 
     def _repr_html_(self) -> str:
         rows = [

@@ -11,7 +11,9 @@ from builders.diffusion.process import DiffusionProcess, add_noise, v_loss, v_ta
 from builders.networks.conditioning import Context
 from builders.networks.nested_unet import build_model
 from builders.sampling.generation import Request, class_shares, draw_all
+from builders.sampling.sampler import sample
 from specs.graph import TextInput
+from specs.load import load_text
 from specs.schemas.sampling import SamplerSettings
 from tests.helpers.graphs import rich_entry
 from tests.helpers.networks import noise, randomise
@@ -70,6 +72,54 @@ def test_wrong_times_are_value_errors(model, times):
         model(noise(model.graph, 3), times, classes=[1, 2, 3])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda z: [None, None], "the input of level r16 is not a tensor"),
+        (lambda z: ["a", "b"], "the input of level r16 is not a tensor"),
+        (lambda z: [x.double() for x in z], "level r16 is torch.float64; the weights are torch.float32"),
+        (lambda z: [x.int() for x in z], "level r16 is torch.int32"),
+        (lambda z: [[], []], "the input of level r16 is empty"),
+        (lambda z: z[:1], "has 2 levels"),
+    ],
+)
+def test_wrong_images_are_value_errors(model, change, message):
+    with pytest.raises(ValueError, match=message):
+        model(change(noise(model.graph, 1)), 5, classes=[1])
+
+
+def test_arrays_are_taken_for_images(model):
+    z = noise(model.graph, 1)
+    with torch.no_grad():
+        pairs = zip(model(z, 5, classes=[1]), model([x.numpy() for x in z], 5, classes=[1]), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_contexts_of_others_are_value_errors(model):
+    z = noise(model.graph, 1)
+    for context in ("classes", Context({"r64": (torch.zeros(1, 2),)})):
+        with pytest.raises(ValueError, match="not those of mdm-micro: use its own encode"):
+            model(z, 5, context)
+    with pytest.raises(ValueError, match="there is no context"):
+        Context.cat([])
+    with pytest.raises(ValueError, match="batch_size must be at least 0"):
+        model.encode(batch_size=-1)
+    with pytest.raises(ValueError, match="classes is empty"):
+        model.encode(classes=[])
+
+
+@pytest.mark.parametrize("seeds", [[], [1.5], ["a"], [None]])
+def test_wrong_seeds_are_value_errors(model, seeds):
+    settings = SamplerSettings(num_inference_steps=1)
+    with pytest.raises(ValueError, match="seeds"):
+        sample(model, model.encode(), DiffusionProcess(model.graph), settings, seeds=seeds)
+
+
+def test_too_many_settings():
+    with pytest.raises(ValueError, match="has 7 fields, but 8 values"):
+        SamplerSettings("dpm++", 20, 2.0, (0, 1), 0, True, None, 5)
+
+
 def test_lists_are_taken_by_the_process(model):
     process = DiffusionProcess(model.graph)
     x, t = noise(model.graph, 2), torch.tensor([3, 700])
@@ -106,8 +156,25 @@ def test_a_context_is_a_pytree(model):
     assert pytree.treespec_loads(pytree.treespec_dumps(spec)) == spec
 
 
-def test_export_with_a_dynamic_batch(model):
+TINY = """
+name: tiny
+resolution: 8
+head: {groups: 4}
+defaults: {resnet: {groups: 4}}
+stages: {r8: {width: 8}}
+nest:
+  resolution: 4
+  inputs: {classes: 10}
+  head: {groups: 4}
+  defaults: {resnet: {groups: 4}}
+  middle: [resnet]
+  stages: {r4: {width: 8, depth: 0}}
+"""
+
+
+def test_export_with_a_dynamic_batch():
     """``torch.export`` takes the network and its context; the program runs with other numbers of rows."""
+    model = randomise(zoo.build(load_text(TINY)))
     batch = torch.export.Dim("batch", min=2, max=64)
     with torch.no_grad():
         context = model.encode(classes=[1, 2, 3])
