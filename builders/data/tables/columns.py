@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from builders.data.errors import PackError
 from builders.data.recognition.split_folders import split_of
@@ -14,6 +15,7 @@ from specs.errors import did_you_mean
 __all__ = [
     "CAPTIONS",
     "LABELS",
+    "MAX_COLUMNS",
     "Columns",
     "choose_columns",
     "first_text",
@@ -35,6 +37,10 @@ SPLITS = ("split", "subset", "partition")
 ADDRESSES = ("url", "image_url", "img_url")
 #: Columns that are nobody's caption: their absence from the result needs no warning.
 _OTHER = "id key index width height size status error_message sha256 md5 hash exif license original_width".split()
+
+
+#: Largest number of columns, and number of characters by which their names are compared.
+MAX_COLUMNS, MAX_NAME = 10_000, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +66,33 @@ class Columns:
     asked: frozenset[str] = frozenset()
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.casefold())
+@lru_cache(maxsize=2 * MAX_COLUMNS)
+def _plain_name(name: str) -> str:
+    """Return the name of a column without case, spaces and punctuation."""
+    return re.sub(r"[\W_]+", "", name[:MAX_NAME].casefold())
 
 
 def repeated(names: Iterable[str]) -> str | None:
     """Return the first name that is there twice, up to case, spaces and punctuation; None if there is none."""
     seen: set[str] = set()
     for name in filter(None, names):
-        if _plain(name) in seen:
+        if _plain_name(name) in seen:
             return name
-        seen.add(_plain(name))
+        seen.add(_plain_name(name))
     return None
+
+
+_KNOWN = frozenset(map(_plain_name, (*IMAGES, *ADDRESSES)))
 
 
 def same_name(a: str, b: str) -> bool:
     """Return whether two names of columns differ only in case, spaces and punctuation."""
-    return _plain(a) == _plain(b)
+    return _plain_name(a) == _plain_name(b)
 
 
 def is_image_column(name: str) -> bool:
     """Return whether a column holds paths or addresses of images, by its name."""
-    return _plain(name) in {*map(_plain, (*IMAGES, *ADDRESSES))} or _plain(name).endswith("filename")
+    return _plain_name(name) in _KNOWN or _plain_name(name).endswith("filename")
 
 
 def choose_columns(table: Table, asked: Mapping[str, str | None]) -> Columns:
@@ -94,6 +105,8 @@ def choose_columns(table: Table, asked: Mapping[str, str | None]) -> Columns:
     Raises:
         PackError: A column that is asked for does not exist, or no column holds paths of images.
     """
+    if len(table.columns) > MAX_COLUMNS:
+        raise PackError(f"{table.path}: {len(table.columns):,} columns; the limit is {MAX_COLUMNS:,}")
     image = (_asked(table, "image", name),) if (name := asked.get("image")) else _image_columns(table)
     caption = (_asked(table, "caption", name),) if (name := asked.get("caption")) else _known(table, CAPTIONS)
     label = (_asked(table, "label", name),) if (name := asked.get("label")) else _known(table, LABELS)
@@ -126,7 +139,7 @@ def _image_columns(table: Table) -> tuple[str, ...]:
     if not table.columns:
         broken = next((f"; {table.unit} {row.number}: {row.problem}" for row in table.rows if row.problem), "")
         raise PackError(f"{table.path}: lists no images{broken}")
-    guessed = [column for column in table.columns if _plain(column).endswith("filename")]
+    guessed = [column for column in table.columns if _plain_name(column).endswith("filename")]
     guessed = guessed or [column for column in table.columns if _holds_images(table, column)]
     if len(guessed) == 1:
         return tuple(guessed)
@@ -164,5 +177,5 @@ def unused_texts(table: Table, columns: Columns) -> tuple[str, ...]:
     if columns.caption or columns.label:
         return ()
     used = {*columns.image, *columns.group, *columns.archive, *columns.split}
-    others = {_plain(name) for name in (*_OTHER, *ADDRESSES)}
-    return tuple(name for name in table.columns if name not in used and _plain(name) not in others)
+    others = {_plain_name(name) for name in (*_OTHER, *ADDRESSES)}
+    return tuple(name for name in table.columns if name not in used and _plain_name(name) not in others)

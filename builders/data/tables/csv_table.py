@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builders.data.errors import PackError
-from builders.data.tables.columns import is_image_column, repeated
+from builders.data.tables.columns import MAX_COLUMNS, is_image_column, repeated
 from builders.data.tables.delimited import Record, parse, split_lines
 from builders.data.tables.table import Row, Table, looks_like_image
 
@@ -67,7 +67,8 @@ def _best_delimiter(lines: Sequence[str], usual: str) -> str:
         records = parse(lines[:SAMPLE], delimiter)
         width = len(records[0].fields) if records else 0
         share = sum(len(record.fields) == width for record in records) / max(1, len(records)) if width > 1 else 0.0
-        return bool(records) and any(map(is_image_column, records[0].fields)), share, delimiter == usual
+        known = 0 < width <= MAX_COLUMNS and any(map(is_image_column, records[0].fields))
+        return known, share, delimiter == usual
 
     return max(DELIMITERS, key=fit)
 
@@ -75,6 +76,8 @@ def _best_delimiter(lines: Sequence[str], usual: str) -> str:
 def _header(path: str, record: Record, layout: str, wanted: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the columns; "1", "2", ... if the file has no header."""
     fields = record.fields
+    if len(fields) > MAX_COLUMNS:
+        raise PackError(f"{path}, line {record.line}: {len(fields):,} columns ({layout}); the limit is {MAX_COLUMNS:,}")
     if any(map(is_image_column, fields)) or not any(map(looks_like_image, fields)):
         twice = repeated(fields)
         if twice is not None:

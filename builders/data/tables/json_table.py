@@ -47,7 +47,7 @@ def _line(number: int, line: str) -> Row:
     try:
         record = json.loads(line, object_pairs_hook=_unique)
     except _Twice as error:
-        return Row(number, {}, f"the key {error.args[0]!r} is given twice")
+        return Row(number, {}, f"the key {quote(error.args[0])} is given twice")
     except (ValueError, RecursionError):
         return Row(number, {}, "not JSON")
     return _row(number, record) if isinstance(record, dict) else Row(number, {}, "not a mapping")
@@ -59,9 +59,16 @@ def json_table(path: str, text: str) -> Table:
     Raises:
         PackError: The file is not JSON or has another form.
     """
-    if "\n" in text.strip() and text.lstrip()[:1] == "{" and _is_json(text.strip().partition("\n")[0]):
-        return json_lines_table(path, text)  # JSON Lines under another name
-    content = _loads(path, text)
+    try:
+        content = json.loads(text, object_pairs_hook=_unique)
+    except _Twice as error:
+        raise PackError(f"{path}: the key {quote(error.args[0])} is given twice") from None
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text.lstrip()[:1] == "{":
+            return json_lines_table(path, text)  # JSON Lines under another name
+        raise PackError(f"{path}: not JSON" + (f" (line {error.lineno})" if "\n" in text else "")) from None
+    except (ValueError, RecursionError):
+        raise PackError(f"{path}: not JSON") from None
     if isinstance(content, dict):
         return _mapping(path, content)
     if isinstance(content, list):
@@ -175,32 +182,13 @@ def _table(path: str, rows: Sequence[Row], unit: str, notes: Iterable[str] = ())
     return Table(path, tuple(columns), tuple(rows), unit, notes=tuple(notes))
 
 
-def _loads(place: str, text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except _Twice as error:
-        raise PackError(f"{place}: the key {error.args[0]!r} is given twice") from None
-    except (ValueError, RecursionError) as error:
-        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) and "\n" in text else ""
-        raise PackError(f"{place}: not JSON{where}") from None
-
-
 class _Twice(Exception):
     """A mapping has a key twice."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise _Twice(name)
-        found[name] = value
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for number, name in enumerate(names) if name in names[:number]))
     return found
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

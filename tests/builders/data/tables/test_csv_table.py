@@ -7,6 +7,7 @@ import time
 import pytest
 
 from builders.data.errors import PackError
+from builders.data.tables.columns import choose_columns
 from builders.data.tables.csv_table import csv_table, read_delimiter
 
 
@@ -114,3 +115,11 @@ def test_hostile_quotes_take_linear_time(line):
     csv_table("x.csv", "path,caption\n" + (line + "\n") * 300)
     csv_table("x.csv", "path,caption\n" + line * 3000)
     assert time.process_time() - start < 2
+
+
+def test_many_columns_and_long_names():
+    start = time.process_time()
+    for text in ("b" + "," * 300_000, "a," * 300_000, "x" * 500_000, '"a",' * 100_000):
+        with pytest.raises(PackError, match="column|lists no"):
+            choose_columns(csv_table("x.csv", f"{text}\n{text}\n"), {})
+    assert time.process_time() - start < 3
