@@ -161,7 +161,7 @@ name: tiny
 resolution: 8
 head: {groups: 4}
 defaults: {resnet: {groups: 4}}
-stages: {r8: {width: 8}}
+stages: {r8: {width: 8}, r4: {width: 8, depth: 0}}
 nest:
   resolution: 4
   inputs: {classes: 10}
