@@ -16,7 +16,7 @@ from builders.data.recognition.file_kinds import PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
 from builders.data.recognition.formats import IMAGES, SHARDS, extension_of
 from builders.data.recognition.left_out import LeftOut
-from builders.data.recognition.walk import walk
+from builders.data.recognition.walk import first_file
 from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.addresses import shown_address
@@ -177,7 +177,7 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
 
 def _can_pack(folder: Path) -> bool:
     """Return whether a folder holds images or tables."""
-    return any(extension_of(name) in (*IMAGES, *PACKABLE) for name in walk(folder).files)
+    return first_file(folder, (*IMAGES, *PACKABLE)) is not None
 
 
 def _card_of(path: Path, shards: tuple[Path, ...], strict: bool) -> DatasetCard:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from builders.data.errors import DataError
-from builders.data.recognition.formats import IMAGES, SHARDS, extension_of
-from builders.data.recognition.walk import is_hidden, walk
+from builders.data.recognition.formats import IMAGES, SHARDS
+from builders.data.recognition.walk import first_file, is_hidden
 
 __all__ = ["SAMPLES", "check_levels", "folder_kind"]
 
@@ -41,7 +41,7 @@ def folder_kind(folder: Path) -> Literal["shards", "images"]:
     )
     if not shards:
         return "images"
-    image = next((name for name in walk(folder).files if extension_of(name) in IMAGES), None)
+    image = first_file(folder, IMAGES)
     if image is None:
         return "shards"
     tar = folder / shards[0]

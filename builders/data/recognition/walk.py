@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from builders.data.recognition.formats import extension_of
 from builders.data.recognition.left_out import LeftOut
 from builders.files import read_regular
 
-__all__ = ["Walk", "is_hidden", "walk"]
+__all__ = ["Walk", "first_file", "is_hidden", "walk"]
 
 #: Names, besides those with a leading dot, that operating systems create.
 SYSTEM = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"))
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
 #: Largest number of folders that a file may lie in.
 MAX_DEPTH = 100
+#: Number of files and folders that are looked at to find out what a folder holds.
+MAX_LOOKED_AT = 10_000
 #: Largest length of the target of a link in bytes.
 MAX_TARGET = 255
 
@@ -50,17 +53,34 @@ def walk(folder: str | Path) -> Walk:
     return Walk(tuple(sorted(found, key=lambda name: name.split("/"))), walker.left_out)
 
 
-class _Walker:
-    """A walk through a folder, which knows the links it has followed."""
+def first_file(folder: str | Path, extensions: Collection[str]) -> str | None:
+    """Return a file with one of some extensions among the first thousands in a folder; None if there is none."""
+    walker = _Walker(os.path.realpath(folder), limit=MAX_LOOKED_AT)
+    found = walker.files(str(folder), "", frozenset((walker.root,)))
+    return next((name for name in found if extension_of(name) in extensions), None)
 
-    def __init__(self, root: str) -> None:
-        self.root, self.left_out = root, LeftOut()
+
+class _Walker:
+    """A walk through a folder, which knows the links it has followed.
+
+    Args:
+        root: Folder, without links.
+        limit: Largest number of files and folders to look at. Default: all.
+    """
+
+    def __init__(self, root: str, limit: int | None = None) -> None:
+        self.root, self.left = root, limit
+        self.left_out = LeftOut()
         self._followed: set[str] = set()
 
     def files(self, path: str, prefix: str, above: frozenset[str]) -> Iterator[str]:
         """Yield the files of a folder; ``above`` are the folders that it lies in, without links."""
         with os.scandir(path) as entries:
             for entry in sorted(entries, key=lambda each: each.name):
+                if self.left is not None:
+                    self.left -= 1
+                    if self.left < 0:
+                        return
                 if is_hidden(entry.name):
                     continue
                 name = prefix + entry.name

@@ -303,3 +303,13 @@ def test_pipes_and_devices_in_a_table_are_not_opened(tmp_path):
     found = packed(tmp_path / "x.csv", tmp_path / "out", val=False)
     assert found.samples == {"train": 1}
     assert sorted(found.broken) == [f"{tmp_path}/{name}.png: not a regular file" for name in ("pipe", "zero")]
+
+
+def test_the_kind_of_a_large_folder_is_found_soon(put, monkeypatch):
+    from builders.data.recognition import walk
+
+    monkeypatch.setattr(walk, "MAX_LOOKED_AT", 20)
+    root = put(*(f"a/{n:03}.txt" for n in range(50)), "b/0.png")
+    assert walk.first_file(root, ("png",)) is None and walk.first_file(root, ("txt",)) == "a/000.txt"
+    monkeypatch.setattr(walk, "MAX_LOOKED_AT", 60)
+    assert walk.first_file(root, ("png",)) == "b/0.png"
