@@ -254,7 +254,7 @@ def test_command_on_folders(cli, monkeypatch, tmp_path):
     assert "6 samples against b (6) at 16 px" in text
     assert cli("evaluate", tmp_path / "a")[2].startswith(f"error: {tmp_path / 'a'}: name the images to compare")
     save_image(to_pil(torch.zeros(3, 8, 8)), tmp_path / "a" / "odd.png")
-    assert "odd.png: 8x8 pixels, but 0.png has 16x16" in cli("evaluate", tmp_path / "a", "--reference", "x")[2]
+    assert "odd.png: 8x8 pixels, but 0.png has 16x16" in cli("evaluate", tmp_path / "a", "--reference", tmp_path / "b")[2]
     code, text, err = cli("evaluate", tmp_path / "a", "--resolution", 8, "--reference", tmp_path / "b", "-q")
     assert code == 0 and "at 8 px" in text
 
@@ -269,8 +269,8 @@ def test_command_on_folders(cli, monkeypatch, tmp_path):
         (["mdm-nano", "--sampler", "euler"], "--sampler euler: input should be"),
         (["mdm-nano", "--eta", "2"], "--eta 2.0: input should be less than or equal to 1"),
         (["mdm-nano", "--eta", "0.5", "--sampler", "dpm++"], "eta is the noise of ddim; dpm++ does not take it"),
-        (["mdm-nano", "--guidance-interval", "0.8", "0.2"], "guidance_interval goes from 0.8 down to 0.2"),
-        (["mdm-nano", "--no-clip", "--dynamic-threshold", "0.9"], "dynamic_threshold is a way to clip"),
+        (["mdm-nano", "--guidance-interval", "0.8", "0.2"], "--guidance-interval goes from 0.8 down to 0.2"),
+        (["mdm-nano", "--no-clip", "--dynamic-threshold", "0.9"], "--dynamic-threshold is a way to clip"),
         (["mdm-nano", "--reference", "nowhere"], "no dataset 'nowhere'"),
         (["mdm-nano", "--resolution", "32"], "mdm-nano draws at 64 pixels"),
     ],
