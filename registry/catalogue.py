@@ -12,13 +12,13 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.facts import conditioning_of, kind_of
 from specs import library
 from specs.errors import AmbiguousName, SpecError, UnknownName, did_you_mean
+from specs.installed import GROUP
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +44,6 @@ __all__ = [
     "wider_pattern",
 ]
 
-#: Group of the entry points that name folders of entries.
-GROUP = "matryoshka_zoo.entries"
 KINDS = ("image", "video")
 CONDITIONINGS = ("text", "classes", "none")
 
@@ -268,24 +266,4 @@ def build(
 
 def search_path() -> tuple[Path, ...]:
     """Return the folders of entries: those in ``ZOO_PATH``, the packaged one, those of other installed packages."""
-    return (*library.folders(), *_installed())
-
-
-@lru_cache(maxsize=1)
-def _installed() -> tuple[Path, ...]:
-    from importlib.metadata import entry_points
-
-    return tuple(folder for point in entry_points(group=GROUP) for folder in _folders(point.value))
-
-
-def _folders(dotted: str) -> list[Path]:
-    """Return the folders of a dotted path; only its first part is looked up, so that no package is imported."""
-    from importlib.util import find_spec
-
-    first, *rest = dotted.split(":")[0].strip().split(".")
-    try:
-        found = find_spec(first)
-    except (ImportError, ValueError):
-        return []
-    places = found.submodule_search_locations if found is not None else None
-    return [folder for place in places or () if (folder := Path(place, *rest)).is_dir()]
+    return library.folders()

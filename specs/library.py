@@ -5,6 +5,7 @@ Names are found by file name. A file is opened only if it declares variants or i
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable
@@ -13,11 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from specs.errors import SpecError, UnknownName, closest
-from specs.syntax.yaml_tree import MAX_BYTES, Tree, parse, plain, value_at
+from specs.errors import SpecError, UnknownName, closest, quote
+from specs.installed import installed_folders
+from specs.syntax.yaml_tree import MAX_BYTES, Tree, display_name, parse, plain, value_at
 from specs.user_paths import expanded as expand_home
 
 __all__ = [
+    "NOTES",
     "OtherName",
     "Reference",
     "find",
@@ -25,9 +28,11 @@ __all__ = [
     "find_tag",
     "folders",
     "is_path",
+    "is_shadow",
     "list_files",
     "list_names",
     "natural",
+    "note_shadow",
     "other_names",
     "own_folders",
     "placed_beside",
@@ -39,6 +44,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 SUFFIXES = (".yaml", ".yml")
 #: Longest name: file systems limit a file name to 255 bytes, with its suffix.
 MAX_NAME = 250
+#: Logger of notes on names; the command line prints them.
+NOTES = logging.getLogger("matryoshka_zoo.names")
 _PACKAGE = Path(__file__).parent
 #: Folder of the packaged entries.
 PACKAGED = _PACKAGE / "models"
@@ -61,8 +68,8 @@ class Reference:
 
 
 def folders() -> tuple[Path, ...]:
-    """Return the folders that hold entries: those of ``ZOO_PATH`` in order, then the packaged one."""
-    return (*own_folders(), PACKAGED)
+    """Return the folders that hold entries: those of ``ZOO_PATH``, the packaged one, those of installed packages."""
+    return (*own_folders(), PACKAGED, *installed_folders())
 
 
 def own_folders() -> tuple[Path, ...]:
@@ -112,6 +119,21 @@ def find(name: str, search: tuple[Path, ...]) -> Reference | None:
         if found is not None and found.tag is None:
             return Reference(found.path, found.variant, tag)
     return None
+
+
+def note_shadow(reference: Reference) -> None:
+    """Log a note if an entry of ``ZOO_PATH`` has the name of a packaged one, which it shadows."""
+    if is_shadow(reference):
+        _log_shadow(reference.name, reference.path)
+
+
+def is_shadow(reference: Reference) -> bool:
+    """Return whether an entry that was found by name shadows a packaged one."""
+    return reference.path.parent != PACKAGED and find(reference.name, (PACKAGED,)) is not None
+
+
+def _log_shadow(name: str, path: Path) -> None:
+    NOTES.info("%s is %s; it shadows the one in the package (ZOO_PATH)", quote(name), display_name(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +204,9 @@ def find_file(kind: str, name_or_path: str | Path, beside: Path = Path()) -> Pat
     path = _first_file(_folders_of(kind), name) if NAME.fullmatch(name) else None
     if path is None:
         raise UnknownName(name, closest(name, list_files(kind), count=3), what=kind)
+    packaged = _PACKAGE / _KINDS[kind]
+    if path.parent != packaged and _first_file([packaged], name) is not None:
+        _log_shadow(name, path)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -170,7 +171,7 @@ def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
         return tree
     if not isinstance(extends, Scalar) or not isinstance(extends.value, str):
         raise fail("wrong-type", "'extends' is the name of a recipe or a path to one", extends.position)
-    way = (*way, path.resolve())
+    way = (*way, _real(path))
     try:
         base = find_file("recipe", extends.value, path.parent)
     except UnknownName as error:
@@ -179,10 +180,15 @@ def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
         check_reference(base, extends.position, own_folders(), "a recipe")
     if len(way) > MAX_CHAIN:
         raise fail("too-large", f"more than {MAX_CHAIN} recipes extend each other in a chain", extends.position)
-    if base.resolve() in way:
+    if _real(base) in way:
         cycle = " -> ".join(file.stem for file in (*way, base))
         raise fail("cyclic-reference", f"recipes extend each other in a cycle: {cycle}", extends.position)
     return merge(drop(_read(base, way), *_OWN), drop(tree, "extends"))
+
+
+def _real(path: Path) -> Path:
+    """Return a path without links; unlike ``Path.resolve``, links in a circle are no error here."""
+    return Path(os.path.realpath(path))
 
 
 def _placed(text: str, keys: tuple[str, ...], file: str) -> str:

@@ -64,6 +64,7 @@ def _invoke(arguments: list[str]) -> object:
 
     from zoo.commands.app import app
     from zoo.terminal.downloads import download_lines
+    from zoo.terminal.notes import note_lines
 
     warnings.showwarning = _show_warning
     command = get_command(app)
@@ -71,7 +72,7 @@ def _invoke(arguments: list[str]) -> object:
         if COMPLETION in os.environ:
             command.main(arguments, prog_name="zoo", complete_var=COMPLETION)
         # Not command.main(), which has its own messages and exit codes for interruptions and broken pipes.
-        with command.make_context("zoo", arguments) as context, download_lines():
+        with command.make_context("zoo", arguments) as context, download_lines(), note_lines():
             return command.invoke(context)
     except typer.Exit as exit:
         return exit.exit_code

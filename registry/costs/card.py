@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from registry.costs.card_tree import card_tree, cells
 from registry.costs.memory import Memory, activation_memory
 from registry.costs.sampling import SamplingCost
 from registry.costs.totals import LevelCosts, Part, count
-from registry.costs.units import short, short_bytes
+from registry.costs.units import short
 from specs.blocks import Costs, Size
 from specs.graph import EntryGraph
 from specs.html_table import html_table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
-    from rich.table import Table
     from rich.tree import Tree
 
 __all__ = ["Card", "LevelRow", "StageRow", "make_card"]
@@ -27,8 +26,6 @@ __all__ = ["Card", "LevelRow", "StageRow", "make_card"]
 UNLISTED = ("stem", "head", "down", "up")
 #: FLOPs of the backward pass per FLOP of the forward pass: one product for the inputs' gradient, one for the weights'.
 BACKWARD = 2
-#: Width of the guides of the tree, per depth.
-INDENT = 4
 #: Denoising steps for which the cost of a generated sample is shown by default.
 STEPS = 50
 
@@ -143,13 +140,13 @@ class Card:
         )
 
     def _repr_html_(self) -> str:
-        rows = [("whole network", *_cells(self, self))]
-        rows += [(f"{level.label}, {level.resolution} px", *_cells(level, self)) for level in self.levels]
+        rows = [("whole network", *cells(self, self))]
+        rows += [(f"{level.label}, {level.resolution} px", *cells(level, self)) for level in self.levels]
         note = f"{self.summary} Inputs: {self.conditioning}. Process: {self.process}. Hash {self.hash}.".strip()
         return html_table(self.name, ("", "parameters", "MACs", "FLOPs", "share"), rows, note)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Tree]:
-        yield _tree(self, options.max_width)
+        yield card_tree(self, STEPS, options.max_width, UNLISTED)
 
 
 def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
@@ -232,69 +229,3 @@ def _process(graph: EntryGraph) -> str:
     process = graph.process
     shift = f", shift {process.shift:g}" if len(graph.levels) > 1 else ""
     return f"{process.schedule}, {process.steps} steps, {process.prediction} prediction{shift}"
-
-
-def _tree(card: Card, width: int) -> Tree:  # pragma: no mutate block
-    from rich.markup import escape
-    from rich.tree import Tree
-
-    memory, sampling = card.memory, card.sampling
-    if sampling is not None:
-        sample = f"{short(sampling.flops)} ({sampling.title})"
-    else:
-        plain, guided = (short(card.sampling_flops(STEPS, guided)) for guided in (False, True))
-        sample = f"({STEPS} steps) {plain}, with guidance {guided}"
-    summary = f"  {escape(card.summary)}" if card.summary else ""
-    root = Tree(f"[bold]{escape(card.name)}[/]{summary}", guide_style="dim")
-    root.add(f"[dim]inputs[/]   {escape(card.conditioning)}")
-    root.add(f"[dim]process[/]  {escape(card.process)}")
-    root.add(f"[dim]hash[/]     {card.hash}   [dim]graph[/] {card.graph_hash}")
-    root.add(
-        f"[dim]memory[/]   activations per sample, float32: inference {short_bytes(memory.inference)}, "
-        f"training {short_bytes(memory.training)}, with checkpointing {short_bytes(memory.checkpointed)}"
-    )
-    root.add(f"[dim]FLOPs[/]    per training sample {short(card.training_flops)}, per generated sample {sample}")
-    line = partial(_line, width)
-    root.add(line(0, ("", "parameters", "MACs", "FLOPs", "share"), "dim"))
-    root.add(line(0, ("whole network", *_cells(card, card)), "bold"))
-    branch = root
-    for depth, level in enumerate(card.levels):
-        title = f"{level.label}  {level.resolution} x {level.resolution} pixels"
-        branch = branch.add(line(depth, (title, *_cells(level, card)), "bold cyan"))
-        for stage in level.stages:
-            branch.add(line(depth + 1, (_stage_title(stage), *_cells(stage, card))))
-    return root
-
-
-def _line(width: int, depth: int, cells: Sequence[str], style: str = "") -> Table:  # pragma: no mutate block
-    """Return one line of the tree; its first column shrinks with the indent of its depth, so that numbers line up.
-
-    A narrow terminal has no room for the MACs, which are half of the FLOPs.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    title, parameters, macs, flops, share = (Text(cell, style) for cell in cells)
-    numbers = [(parameters, 13), (macs, 9), (flops, 9), (share, 7)]
-    if width < 98:
-        numbers = [(parameters, 11), (flops, 8), (share, 7)]
-    table = Table.grid(padding=(0, 1))
-    taken = sum(column + 1 for _, column in numbers) + INDENT * (depth + 1)
-    table.add_column(width=max(20, min(52 - INDENT * depth, width - taken)))
-    for _, column in numbers:
-        table.add_column(width=column, justify="right", no_wrap=True)
-    table.add_row(title, *(number for number, _ in numbers))
-    return table
-
-
-def _cells(row: Card | LevelRow | StageRow, card: Card) -> tuple[str, ...]:
-    return f"{row.parameters:,}", short(row.macs), short(row.flops), f"{100 * row.flops / card.flops:.1f} %"
-
-
-def _stage_title(stage: StageRow) -> str:
-    if stage.name == "nest":
-        return f"nest at {stage.resolution} px"
-    blocks = [name if number == 1 else f"{number} {name}" for name, number in stage.blocks if name not in UNLISTED]
-    if stage.resolution is None:
-        return ", ".join(blocks)
-    return f"{stage.name}, width {'/'.join(map(str, stage.widths))}: {', '.join(blocks)}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from specs.errors import Position, Problems, SpecError, UnknownName, closest, did_you_mean, fail, quote
-from specs.library import Reference, find, find_tag, is_path, list_names
+from specs.library import Reference, find, find_tag, is_path, list_names, note_shadow
 from specs.passes.variants import check_variants, multiply
 from specs.schemas.entry import TagSpec
 from specs.syntax.merge import drop, is_null, merge, put
@@ -66,6 +67,7 @@ class Resolver:
         reference = find(name, self.search)
         if reference is None:
             raise UnknownName(name, closest(name, list_names(self.search), count=3))
+        note_shadow(reference)
         tree = self.reference(reference, self.search)
         check_name(tree, reference.name)
         return tree
@@ -81,7 +83,7 @@ class Resolver:
 
     def reference(self, reference: Reference, search: tuple[Path, ...]) -> Mapping:
         """Resolve the entry, variant or tagged entry of a reference."""
-        key = (reference.path.resolve(), reference.variant)
+        key = (Path(os.path.realpath(reference.path)), reference.variant)
         known = self._known.get((key, search))
         if known is None:
             self.check_way(key)
@@ -160,6 +162,8 @@ class Resolver:
             search = (path.parent, *search)
         else:
             reference = find(name, search)
+            if reference is not None:
+                note_shadow(reference)
         if reference is None:
             hint = did_you_mean(name, list_names(self.search))
             raise fail("unknown-entry", f"no entry is called {quote(name)}{hint}", value.position)

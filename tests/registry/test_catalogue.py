@@ -14,6 +14,7 @@ import yaml
 import zoo
 from registry import catalogue
 from specs.errors import SpecError, UnknownName
+from specs.installed import installed_folders
 from specs.load import load_text
 
 SMALL = "name: {name}\nresolution: 16\ntime: {{width: 64}}\nstages:\n  r16: {{width: 32}}\n  r8: {{width: 32}}\n"
@@ -147,12 +148,12 @@ def test_entries_of_an_installed_package(tmp_path, monkeypatch):
         importlib.metadata.EntryPoint("gone", "no_such_package.specs", catalogue.GROUP),
     ]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if group == catalogue.GROUP else [])
-    catalogue._installed.cache_clear()
+    installed_folders.cache_clear()
     try:
         assert "face-s16" in zoo.list()
         assert zoo.get("face-s16").card().parameters > 0
     finally:
-        catalogue._installed.cache_clear()
+        installed_folders.cache_clear()
 
 
 def test_public_face():

@@ -18,7 +18,7 @@ from zoo.commands.demo import demo
 from zoo.commands.draw import draw
 from zoo.commands.evaluate import evaluate
 from zoo.commands.expand import expand, schema
-from zoo.commands.list import list_entries
+from zoo.commands.listing.entries import list_entries
 from zoo.commands.match import match
 from zoo.commands.results import results
 from zoo.commands.sample import sample

@@ -27,7 +27,7 @@ from zoo.early.measured import check_measured
 from zoo.terminal.completion import complete_data, complete_trained
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from registry.evaluation.results import Measurement
 
@@ -102,6 +102,7 @@ def evaluate(
     from zoo.device import pick_device
     from zoo.terminal.console import console
     from zoo.terminal.progress import phase_bars
+    from zoo.terminal.tables import print_table
 
     with phase_bars(quiet or as_json) as progress:
         found, path = measure(
@@ -118,22 +119,17 @@ def evaluate(
     if as_json:
         print(found.model_dump_json(indent=1))
         return
-    console().print(_table(found))
+    print_table(_rows(found), console=console())
     print(found.title)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"wrote {path}")
 
 
-def _table(measurement: Measurement) -> Table:
-    """Return the metrics with their intervals as a table."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
-    table.add_column("metric", style="bold", no_wrap=True)
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval", justify="right")
+def _rows(measurement: Measurement) -> list[dict[str, str | Text]]:
+    """Return the metrics with their intervals as rows of a table."""
+    rows: list[dict[str, str | Text]] = []
     for name, metric in measurement.metrics.items():
         between = "" if metric.low is None or metric.high is None else f"{metric.low:.5g} to {metric.high:.5g}"
-        table.add_row(name, f"{metric.value:.5g}", between)
-    return table
+        rows.append({"metric": name, "value": f"{metric.value:.5g}", "95 % interval": between})
+    return rows

@@ -11,8 +11,6 @@ from specs.schemas.sampling import SamplerSpec
 from zoo.commands.options import Json, Name, Overrides, read_entry, read_settings
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from registry.costs.counters import Counts
 
 
@@ -29,6 +27,7 @@ def show(
 ) -> None:
     """Show an entry's levels with their parameters, MACs and FLOPs; nothing is built without --verify."""
     from zoo.terminal.console import console, print_json
+    from zoo.terminal.tables import print_table
 
     options = {"sampler": sampler, "num_inference_steps": steps, "guidance_scale": guidance}
     set_options = {name: value for name, value in options.items() if value is not None}
@@ -46,18 +45,10 @@ def show(
         console().print(card)
         if verify:
             print()
-            console().print(_counts_table(counts))
+            rows = [
+                {"counted by": each.source, "parameters": f"{each.parameters:,}", "MACs": f"{each.macs:,}"}
+                for each in counts
+            ]
+            print_table(rows, console=console())
     if len({(each.parameters, each.macs) for each in counts}) > 1:
         raise ValueError("the counts differ: the cost rule of a block does not match its module")
-
-
-def _counts_table(counts: tuple[Counts, ...]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("counted by")
-    table.add_column("parameters", justify="right")
-    table.add_column("MACs", justify="right")
-    for each in counts:
-        table.add_row(each.source, f"{each.parameters:,}", f"{each.macs:,}")
-    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "print_json"]
 
-#: Width in columns if the output is not a terminal; a narrower one would cut tables.
+#: Width in columns if the output is not a terminal and ``COLUMNS`` is not set.
 WIDTH = 120
 
 
@@ -19,7 +20,9 @@ def console() -> Console:
     from rich.console import Console
 
     found = Console(highlight=False, soft_wrap=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
+    if found.is_terminal or os.environ.get("COLUMNS", "").isdecimal():
+        return found
+    return Console(highlight=False, width=WIDTH)
 
 
 def print_json(value: Any) -> None:

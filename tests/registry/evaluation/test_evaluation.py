@@ -254,7 +254,9 @@ def test_command_on_folders(cli, monkeypatch, tmp_path):
     assert "6 samples against b (6) at 16 px" in text
     assert cli("evaluate", tmp_path / "a")[2].startswith(f"error: {tmp_path / 'a'}: name the images to compare")
     save_image(to_pil(torch.zeros(3, 8, 8)), tmp_path / "a" / "odd.png")
-    assert "odd.png: 8x8 pixels, but 0.png has 16x16" in cli("evaluate", tmp_path / "a", "--reference", tmp_path / "b")[2]
+    assert (
+        "odd.png: 8x8 pixels, but 0.png has 16x16" in cli("evaluate", tmp_path / "a", "--reference", tmp_path / "b")[2]
+    )
     code, text, err = cli("evaluate", tmp_path / "a", "--resolution", 8, "--reference", tmp_path / "b", "-q")
     assert code == 0 and "at 8 px" in text
 
