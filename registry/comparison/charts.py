@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from registry.comparison.compare import Comparison, Row
 from registry.comparison.curves import Curve
 from registry.costs.units import short
+from specs.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,7 +164,9 @@ def _training_chart(curves: Sequence[tuple[int, Row, Curve]], label: str) -> str
             marker, alpha = MARKERS[seen[index] % len(MARKERS)], max(0.4, 1 - 0.25 * seen[index])
             seen[index] += 1
             style: dict[str, Any] = {"color": color(index), "alpha": alpha, "marker": marker, "markersize": 5}
-            name = f"{row.entry.name}, {curve.run}" if curve.run else row.entry.name
+            # A dollar sign would start a formula.
+            run = printable(curve.run).replace("$", r"\$")
+            name = f"{row.entry.name}, {run}" if run else row.entry.name
             axes.plot(x, y, "-" if row.nested else "--", label=name, **style)
         values = [value for _, _, curve in curves for _, value in curve.points if value > 0]
         if len(values) == sum(len(curve.points) for _, _, curve in curves):
@@ -188,9 +192,9 @@ def _svg(title: str, draw: Callable[[Axes], object], height: float) -> str:
     from matplotlib.figure import Figure
 
     # With the salt, charts in one page have different ids, and equal charts have equal ones.
-    with matplotlib.rc_context(
-        {"svg.hashsalt": title, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
-    ):
+    settings: Any = {"svg.hashsalt": title, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the browser draws the text, with a font that has the letter
         figure = Figure(figsize=(6.4, height), layout="constrained")
         axes = figure.subplots()
         for side in ("top", "right"):

@@ -22,6 +22,7 @@ from registry.tracking.points import Point, log_points
 from registry.tracking.store import MODEL_TAG, entry_run, experiment_id, store_lock
 from registry.tracking.stores.artifact_places import MovedArtifactsError, check_artifacts
 from registry.tracking.stores.experiments import chosen_experiment
+from registry.tracking.valid_names import valid_text
 
 if TYPE_CHECKING:
     from registry.entry import Entry
@@ -89,7 +90,7 @@ def record_entry(
     warning = None
     if added or not finished:
         for measurement in measured:
-            client.set_tag(run_id, f"protocol.{measurement.conditions}", measurement.title)
+            client.set_tag(run_id, f"protocol.{measurement.conditions}", valid_text(measurement.title))
         try:
             check_artifacts(client, run)
             if measured:
@@ -157,7 +158,8 @@ def _create(client: Any, experiment: str, entry: Entry, card: Card) -> str:
         if item.entry == entry.name:
             note = f"; {item.note}" if item.note else ""
             tags[f"{item.metric.lower()}_reported"] = f"{item.value:g} on {item.data} ({item.source}{note})"
-    return str(client.create_run(experiment, run_name=entry.name, tags=tags | environment()).info.run_id)
+    known = {key: valid_text(value) for key, value in (tags | environment()).items()}
+    return str(client.create_run(experiment, run_name=entry.name, tags=known).info.run_id)
 
 
 def _describe(client: Any, experiment: str, run: Any, entry: Entry, card: Card) -> str:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from builders.file_names import file_name
 from builders.training.observers import Observer, RunInfo, StepReport
+from registry.tracking.records import Record
 from registry.tracking.run_facts import training_costs, training_params, training_tags
 from registry.tracking.sender_thread import SenderThread
-from registry.tracking.spool import Record, Spool
+from registry.tracking.spool import Spool
 from registry.tracking.spool_writer import SpoolWriter
 from registry.tracking.store import EXPERIMENT, initialize_store, shown_uri, stored_uri, tracking_uri
 from registry.tracking.stores.addresses import sqlite_path

@@ -113,7 +113,7 @@ def _send(spool: Spool, uri: str, status: str, experiment: Experiment | None) ->
     failure = None
     for attempt in range(TRIES):
         try:
-            sender = sender or open_sender(spool, uri, warnings.append, experiment)
+            sender = sender or open_sender(spool, uri, warnings.append, experiment, only_inside=True)
             while sender.send_next():
                 pass
             failure = None

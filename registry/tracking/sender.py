@@ -78,6 +78,7 @@ class Sender:
         uri: Address of the store.
         warn: Function that is called with a message for each record that the store rejects.
         experiment: Experiment of a run that the store does not have. Default: the one in its record.
+        only_inside: Whether to send no files from outside the run's folder.
 
     Attributes:
         records: Number of records sent.
@@ -91,8 +92,10 @@ class Sender:
         uri: str,
         warn: Callable[[str], None],
         experiment: Experiment | None = None,
+        only_inside: bool = False,
     ) -> None:
-        self.spool, self.client, self.uri, self.warn, self.experiment = spool, client, uri, warn, experiment
+        self.spool, self.client, self.uri, self.warn = spool, client, uri, warn
+        self.experiment, self.only_inside = experiment, only_inside
         self.store = stored_uri(uri)
         self.records = 0
         self._tries = 0
@@ -220,6 +223,7 @@ class Sender:
             path = self.spool.run_folder / record["path"]
             if not path.is_file():
                 raise FileNotFoundError(f"{path} does not exist any more")
+            self._check_place(path)
             check_artifacts(self.client, self.client.get_run(run_id))
             self.client.log_artifact(run_id, str(path), record["folder"] or None)
         elif kind == "text":
@@ -231,15 +235,22 @@ class Sender:
             self.client.set_terminated(run_id, record["status"], record["time"])
             self._delete_duplicates(record["key"])
 
+    def _check_place(self, path: Path) -> None:
+        """Refuse a file outside the run's folder, unless this process recorded it: a spool of others could name any."""
+        folder = self.spool.run_folder.resolve()
+        if self.only_inside and not path.resolve().is_relative_to(folder):
+            raise FileNotFoundError(f"{path} is outside the run's folder; log it with MLflow itself")
+
     def _open_run(self, record: Mapping[str, Any]) -> None:
         """Find or create the run; its parent is the recorded one or the run of the entry."""
         experiment = experiment_id(self.client, self.experiment or Experiment(**record.get("experiment", {})))
-        entry, identity = record["tags"]["entry"], record["entry_hash"]
+        known = record.get("tags", {})
+        entry, identity = known.get("entry", ""), record.get("entry_hash", "")
         parent = record.get("parent") or entry_run(self.client, entry, identity, experiment)
         found = next(self._runs_of(record["key"], experiment), None)
         if found is None:
-            tags = {**record["tags"], RUN_KEY: record["key"], **({PARENT: parent} if parent else {})}
-            found = self.client.create_run(experiment, record["time"], tags, run_name=record["name"])
+            tags = {**known, RUN_KEY: record["key"], **({PARENT: parent} if parent else {})}
+            found = self.client.create_run(experiment, record.get("time"), tags, run_name=record.get("name"))
         elif parent and PARENT not in found.data.tags:
             self.client.set_tag(found.info.run_id, PARENT, parent)
         self.state = SentState(str(found.info.run_id), self.state.offset)
@@ -258,9 +269,16 @@ class Sender:
                 self.client.delete_run(run.info.run_id)
 
 
-def open_sender(spool: Spool, uri: str, warn: Callable[[str], None], experiment: Experiment | None = None) -> Sender:
+def open_sender(
+    spool: Spool,
+    uri: str,
+    warn: Callable[[str], None],
+    experiment: Experiment | None = None,
+    *,
+    only_inside: bool = False,
+) -> Sender:
     """Connect to a store, send it again what it rejected before, and return the sender of a spool."""
-    sender = Sender(spool, connect(uri, warn), uri, warn, experiment)
+    sender = Sender(spool, connect(uri, warn), uri, warn, experiment, only_inside)
     sender.send_rejected()
     return sender
 

@@ -6,20 +6,24 @@ the spool everything was sent, and which lines before that were rejected.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from builders.files import write_text
+from builders.files import read_regular, write_text
+from registry.tracking.records import Record, is_record
 
 __all__ = ["Line", "Record", "SentState", "Spool"]
 
-Record = Mapping[str, Any]
 #: Bytes per read.
 CHUNK = 1 << 18
+#: Largest ``sent.json`` in bytes.
+MAX_SENT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,18 @@ class Spool:
         self._size = 0
 
     def open(self) -> None:
-        """Open the spool for appending; a line that a kill left incomplete is removed."""
+        """Open the spool for appending; a line that a kill left incomplete is removed.
+
+        Raises:
+            OSError: The file cannot be opened, or is a link or no regular file.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | flags, 0o644)
+        if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            os.close(self._file)
+            self._file = None
+            raise OSError(errno.EINVAL, "not a regular file", str(self.path))
         self._size = self._whole_lines()
         os.ftruncate(self._file, self._size)
 
@@ -99,7 +112,7 @@ class Spool:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def lines(self, start: int = 0) -> Iterator[Line]:
-        """Yield the complete lines from an offset on; lines that cannot be read are skipped."""
+        """Yield the complete lines from an offset on; lines that are no records are skipped."""
         if not self.path.is_file():
             return
         with self.path.open("rb", buffering=CHUNK) as file:
@@ -110,21 +123,22 @@ class Spool:
                 end = start + len(data)
                 try:
                     record = json.loads(data)
-                except ValueError:
+                except (ValueError, RecursionError):
                     record = None
-                if isinstance(record, dict):
+                if is_record(record):
                     yield Line(start, end, record)
                 start = end
 
     def sent(self, store: str) -> SentState | None:
         """Return what a store has, or None if nothing was sent there."""
-        facts = self._all_sent().get(store)
-        if not isinstance(facts, dict):
-            return None
-        offset = int(facts.get("offset", 0))
-        if offset > self.size():  # the spool of another run, or a truncated one
-            offset = 0
-        return SentState(str(facts["run_id"]), offset, tuple(facts.get("refused", ())))
+        try:
+            facts = self._all_sent()[store]
+            offset, refused = int(facts["offset"]), tuple(map(int, facts.get("refused", ())))
+            run_id = str(facts["run_id"])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            return None  # nothing was sent, or it is not known
+        # The spool of another run, or a truncated one.
+        return SentState(run_id, offset if 0 <= offset <= self.size() else 0, refused)
 
     def acknowledge(self, store: str, state: SentState) -> None:
         """Save what a store has."""
@@ -133,8 +147,8 @@ class Spool:
 
     def _all_sent(self) -> dict[str, Any]:
         try:
-            found = json.loads(self.sent_path.read_text())
-        except (OSError, ValueError):  # nothing was sent, or it is not known: sending again is harmless
+            found = json.loads(read_regular(self.sent_path, MAX_SENT))
+        except (OSError, ValueError, RecursionError):  # nothing was sent, or it is not known: sending again is harmless
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from registry.tracking.metric_names import current_name
-from registry.tracking.spool import Record, Spool
+from registry.tracking.records import Record
+from registry.tracking.spool import Spool
 
 __all__ = ["SpoolHistory"]
 

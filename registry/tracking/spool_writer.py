@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from registry.tracking.spool import Record, Spool
+from registry.tracking.records import Record
+from registry.tracking.spool import Spool
 from registry.tracking.spool_history import SpoolHistory
 
 __all__ = ["SpoolWriter"]

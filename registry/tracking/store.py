@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from builders.files import file_lock, remove_temporaries, replacing
@@ -128,7 +129,7 @@ def initialize_store(uri: str) -> None:
     with store_lock(uri):
         if path.exists():
             return
-        remove_temporaries(path.parent, path.name)  # of processes that were killed
+        _remove_unfinished(path)
         with replacing(path) as fresh:
             store = SqlAlchemyStore(mlflow_uri(sqlite_uri(fresh)), (path.parent / ARTIFACTS).as_uri())
             try:
@@ -137,6 +138,15 @@ def initialize_store(uri: str) -> None:
                     store.create_experiment(name)
             finally:
                 store.engine.dispose()
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Delete what processes that were killed left of the store, also those of version 0.1: ``.mlflow.db.PID.tmp``."""
+    remove_temporaries(path.parent, path.name)
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp(-journal|-wal|-shm)?")
+    for found in path.parent.iterdir():
+        if pattern.fullmatch(found.name) and not found.is_symlink() and found.is_file():
+            found.unlink(missing_ok=True)
 
 
 def connect(uri: str, warn: Callable[[str], object] | None = None) -> Any:

@@ -120,13 +120,14 @@ def test_costs_by_level_are_on_a_logarithmic_axis():
 
 def test_every_run_is_named(tmp_path):
     entry = zoo.get("mdm-micro")
-    for name in ("one", "study/two"):
+    for name in ("one", "study/two", r"$\frac 日本 <b>"):
         write_run(tmp_path / "runs" / name, entry, [(1, {"r8": 0.9}), (2, {"r8": 0.5, "r16": 0.7}), (3, {"r16": 0.0})])
     page = report_html(compare_entries(["mdm-micro", "flat-n32"], tmp_path / "runs"))
     for level in ("r16", "r8"):
         assert f"Validation loss of {level}:" in page
         for name in ("one", "study/two"):
             assert f">mdm-micro, {name}</text>" in page
+        assert r">mdm-micro, $\frac 日本 &lt;b&gt;</text>" in page
 
 
 def test_a_damaged_result_is_named(tmp_path):
