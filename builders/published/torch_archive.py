@@ -22,6 +22,7 @@ from torch import Tensor
 
 from builders.checkpoints.file_kinds import describe_weights
 from builders.files import open_regular
+from builders.published.pickle_stack import PickleStack
 
 __all__ = ["ArchiveError", "read_state_dict", "state_dict_names"]
 
@@ -30,8 +31,6 @@ MAX_PICKLE_BYTES = 32 << 20
 MAX_OPERATIONS = 4_000_000
 MAX_NAMES = 1_000
 MAX_RECORDS = 200_000
-#: Largest number of items in a tuple, those of tuples inside it included.
-MAX_TUPLE = 20_000
 #: Tied weights are stored once and named several times. More repetition than this is no checkpoint.
 MAX_REPETITION = 4
 #: Depth to which a checkpoint is searched for state dicts.
@@ -129,7 +128,7 @@ def _inspect(program: bytes) -> set[tuple[str, str]]:
         Exception: Of almost any kind: the pickle is damaged, or reading it takes too much time or memory.
     """
     names: set[tuple[str, str]] = set()
-    sizes = _Sizes()
+    stack = PickleStack()
     for count, (operation, argument, _) in enumerate(pickletools.genops(program)):
         if count > MAX_OPERATIONS:
             raise pickle.UnpicklingError(f"more than {MAX_OPERATIONS} instructions")
@@ -141,45 +140,8 @@ def _inspect(program: bytes) -> set[tuple[str, str]]:
             names.add(NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name)))
             if len(names) > MAX_NAMES:
                 raise pickle.UnpicklingError(f"more than {MAX_NAMES} names")
-        sizes.run(operation, argument)
+        stack.run(operation, argument)
     return names
-
-
-class _Sizes:
-    """The stack of an unpickler with the size of each item: 1, or for a tuple the items in it at any depth.
-
-    Hashing a tuple takes time in proportion to this size, which doubles with every (t, t), and stack space in
-    proportion to the depth.
-    """
-
-    def __init__(self) -> None:
-        self.stack: list[int] = []
-        self.marks: list[list[int]] = []
-        self.memo: dict[Any, int] = {}
-
-    def run(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
-        """Run an instruction.
-
-        Raises:
-            UnpicklingError: It makes a tuple that is too large.
-        """
-        if operation.name == "MARK":
-            self.marks.append(self.stack)
-            self.stack = []
-        elif operation.name.endswith("PUT"):
-            self.memo[argument] = self.stack[-1]
-        elif operation.name.endswith("GET"):
-            self.stack.append(self.memo[argument])
-        else:
-            items, taken = [], operation.stack_before
-            if pickletools.markobject in taken:
-                items, self.stack = self.stack, self.marks.pop()
-                taken = taken[: taken.index(pickletools.markobject)]
-            items += [self.stack.pop() for _ in taken]
-            size = 1 + sum(items) if operation.name.startswith("TUPLE") else 1
-            if size > MAX_TUPLE:
-                raise pickle.UnpicklingError(f"a tuple of more than {MAX_TUPLE} items")
-            self.stack += [size] * len(operation.stack_after)
 
 
 def _read_pickle(path: str | os.PathLike[str]) -> bytes:
