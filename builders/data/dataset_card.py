@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from builders.data.recognition.file_kinds import PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
 from builders.data.recognition.formats import IMAGES, SHARDS, extension_of
 from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.split_folders import splits_of_shards
 from builders.data.recognition.walk import first_file
 from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
@@ -26,11 +28,25 @@ from specs.syntax.validation import validate
 from specs.syntax.yaml_tree import parse
 from specs.user_paths import expanded as expand_home
 
-__all__ = ["CARD", "PLAN", "DatasetCard", "Split", "find_dataset", "list_datasets", "sort_classes", "whole_number"]
+__all__ = [
+    "CARD",
+    "PLAN",
+    "DatasetCard",
+    "Split",
+    "UnusedSplitsWarning",
+    "find_dataset",
+    "list_datasets",
+    "sort_classes",
+    "whole_number",
+]
 
 CARD = "dataset.yaml"
 #: File with the plan of a pack; a pack without a card is not finished.
 PLAN = ".pack.json"
+
+
+class UnusedSplitsWarning(UserWarning):
+    """Names of shards or folders look like splits, but do not assign them."""
 
 
 class Split(BaseModel):
@@ -132,6 +148,10 @@ def _find_dataset(
     if (path / PLAN).is_file():
         raise DataError(f"{path}: this pack is not finished; run the same zoo data pack command to resume it")
     shards = _shards(path, str(name_or_path), fetch)
+    if strict and (splits := splits_of_shards(shard.name for shard in shards)):
+        named = " and ".join(sorted(set(splits)))
+        text = f"shards are called {named}, but without a {CARD} a hash assigns the splits; zoo data pack keeps them"
+        warnings.warn(f"{path}: {text}", UnusedSplitsWarning, stacklevel=3)
     return _card_of(Path(shown_address(str(name_or_path))), shards, strict), {"all": shards}
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from builders.data.dataset_card import UnusedSplitsWarning
 from builders.data.decoding import decode_image, fit
 from builders.data.errors import DataError
 from builders.data.recognition.folder_kind import SAMPLES, check_levels
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOutWarning
 from builders.data.recognition.other_files import other_files
+from builders.data.recognition.split_folders import find_splits
 from builders.data.recognition.walk import walk
 from builders.files import read_regular
 from builders.resizing import is_fractional
@@ -41,7 +45,16 @@ def find_images(folder: str | Path) -> tuple[Path, ...]:
         raise DataError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder")
     if lines := other_files(walked.files, walked.left_out).lines():
         warnings.warn(f"{folder}: left out {'; '.join(lines)}", LeftOutWarning, stacklevel=3)
+    _warn_of_splits(folder, [path.relative_to(folder).as_posix() for path in found])
     return found
+
+
+def _warn_of_splits(folder: Path, names: Sequence[str]) -> None:
+    with contextlib.suppress(DataError):  # which folders are splits is not clear
+        splits = find_splits(names, str(folder))
+        if found := sorted({split for name in names if (split := splits.of(name)[0])}):
+            text = f"{folder}: the images of its splits {', '.join(found)} are one set; give the folder of one split"
+            warnings.warn(text, UnusedSplitsWarning, stacklevel=4)
 
 
 def read_images(folder: str | Path, resolution: int | None = None) -> tuple[Tensor, tuple[str, ...]]:

@@ -79,27 +79,41 @@ def recognise_images(listing: Listing, label: str | None = None, caption: str | 
     for name in images:
         source = listing.source(name, category=clean(labels.of(name, paths[name])), split=splits.of(name)[0])
         sources.append(sidecars.add(source, name))
-    classes = sorted({source.category for source in sources} - {""})
     captions = sum(bool(source.caption) for source in sources)
     layout = Layout(
         kind=f"{listing.name}: folder of {len(images):,} image{'s' * (len(images) != 1)}",
-        labels=_described(labels, classes, sidecars.label),
+        labels=_described(labels, [source.category for source in sources], sidecars.label),
         captions=f"files beside the images ({captions:,})" if captions else "",
         splits=tuple(
             f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split
         ),
         left_out=left_out.lines(),
-        notes=box_notes([source.caption for source in sources]),
+        notes=(*box_notes([source.caption for source in sources]), *_wrapper_notes(listing, labels, paths)),
     )
     return Recognised(tuple(sources), layout)
 
 
-def _described(labels: FolderLabels, classes: Sequence[str], key: str | None) -> str:
-    """Return where labels come from, with the classes."""
+def _described(labels: FolderLabels, categories: Sequence[str], key: str | None) -> str:
+    """Return where labels come from, with the classes and the number of images without one."""
     origin = f"{key!r} in JSON" if key else labels.text
-    if classes:
-        return f"{origin} ({listed(classes)})"
-    return "" if labels.by_path is None else origin
+    classes = sorted(set(categories) - {""})
+    if not classes:
+        return "" if labels.by_path is None else origin
+    without = categories.count("")
+    return f"{origin} ({listed(classes)}{f'; no label: {without:,}' if without else ''})"
+
+
+def _wrapper_notes(listing: Listing, labels: FolderLabels, paths: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a note if the only label is a folder around folders that may be the labels."""
+    parts = [path.split("/") for path in paths.values()]
+    around = labels.by_path is None and len({each[0] for each in parts}) == 1 and min(map(len, parts)) > 2
+    inner = sorted({each[1] for each in parts}) if around else []
+    if len(inner) < 2:
+        return ()
+    wrapper = f"{listing.name}/{next(iter(paths)).rpartition('/' + inner[0] + '/')[0]}"
+    return (
+        f"all images have the label {parts[0][0]!r}; pack {wrapper} if its folders ({listed(inner)}) are the labels",
+    )
 
 
 def _no_images(listing: Listing, left_out: LeftOut) -> str:

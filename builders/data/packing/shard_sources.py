@@ -15,6 +15,7 @@ from builders.data.packing.layout import Layout, Recognised, clean, listed
 from builders.data.packing.source import PackError, Source
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.members import Choice
+from builders.data.recognition.split_folders import splits_of_shards
 from builders.data.shard_index import index_shard
 from builders.data.shards import NAMES
 
@@ -41,6 +42,8 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
     names |= {kind: NAMES[kind] for kind in ("caption", "category") if names[kind][0].endswith(".json")}
     label = columns["label"][0]
     shards = [(split, shard) for split, paths in splits.items() for shard in paths]
+    if named := splits_of_shards(shard.name for _, shard in shards) if set(splits) == {"all"} else ():
+        shards = [(split, shard) for split, (_, shard) in zip(named, shards, strict=True)]
     left_out = LeftOut()
     sources = tuple(
         _assigned(source, split, label)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from builders.data.errors import DataError
 
-__all__ = ["SplitFolders", "find_splits", "split_of"]
+__all__ = ["SplitFolders", "find_splits", "split_of", "splits_of_shards"]
 
 _NAMES = {
     "train": ("train", "training", "trainset", "train_set"),
@@ -45,6 +45,16 @@ class SplitFolders:
 def split_of(folder: str) -> str:
     """Return the split that a folder's name stands for: "train", "val", "test", or "" for none."""
     return _SPLITS.get(_YEAR.sub("", folder.lower()).replace("-", "_"), "")
+
+
+def splits_of_shards(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the splits that the names of shards assign (``train-0000.tar``), one per shard; empty if they do not.
+
+    Every shard must be called like one split, and one of them train.
+    """
+    found = [{split for word in re.split(r"[-_.\d]+", name) if (split := split_of(word))} for name in names]
+    splits = tuple(next(iter(each)) for each in found if len(each) == 1)
+    return splits if len(splits) == len(found) and "train" in splits and len(set(splits)) > 1 else ()
 
 
 def find_splits(images: Sequence[str], source: str) -> SplitFolders:

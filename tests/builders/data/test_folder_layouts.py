@@ -141,7 +141,7 @@ def test_labels_of_dataset_json(put):
         "images that dataset.json lists and that are missing: 1 (00000/gone.png)",
         "labels missing in dataset.json: 1 (00000/img00000002.png)",
     )
-    assert "labels: dataset.json (0, 7)" in str(found.layout)
+    assert "labels: dataset.json (0, 7; no label: 1)" in str(found.layout)
 
 
 @pytest.mark.parametrize(
@@ -313,3 +313,34 @@ def test_the_kind_of_a_large_folder_is_found_soon(put, monkeypatch):
     assert walk.first_file(root, ("png",)) is None and walk.first_file(root, ("txt",)) == "a/000.txt"
     monkeypatch.setattr(walk, "MAX_LOOKED_AT", 60)
     assert walk.first_file(root, ("png",)) == "b/0.png"
+
+
+def test_a_folder_around_the_classes_is_named(put):
+    root = put("photos/cat/0.png", "photos/dog/1.png")
+    (note,) = recognise(root).layout.notes
+    assert note == f"all images have the label 'photos'; pack {root}/photos if its folders (cat, dog) are the labels"
+    assert recognise(root / "photos").layout.notes == ()
+
+
+def test_images_without_a_label_are_counted(put):
+    assert "labels: folders (cat; no label: 2)" in str(recognise(put("cat/0.png", "1.png", "2.png")).layout)
+
+
+def test_splits_of_a_set_of_images_are_named(put):
+    from builders.data.dataset_card import UnusedSplitsWarning
+    from builders.data.image_folder import find_images
+
+    root = put("train/cat/0.png", "val/cat/1.png")
+    with pytest.warns(UnusedSplitsWarning, match="set: the images of its splits train, val are one set; give the fold"):
+        assert len(find_images(root)) == 2
+    assert len(find_images(root / "val")) == 1
+
+
+def test_shards_that_are_called_like_splits(tmp_path):
+    from builders.data.dataset_card import UnusedSplitsWarning
+
+    for name in ("set-train-000.tar", "set-train-001.tar", "set-validation-000.tar"):
+        write_tar(tmp_path / name, samples(12))
+    assert [s.split for s in find_sources(tmp_path)] == ["train"] * 24 + ["val"] * 12
+    with pytest.warns(UnusedSplitsWarning, match="shards are called train and val, but without a dataset.yaml a hash"):
+        assert open_dataset(tmp_path).shards.keys() == {"all"}
