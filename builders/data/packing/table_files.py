@@ -236,8 +236,8 @@ def _layout(name: str, sources: Sequence[Source], read: Sequence[tuple[Table, Co
                 "with --label"
             )
     return Layout(
-        kind=f"{name}: table of {len(sources):,} images",
-        labels=f"{len(labels):,} classes" if labels else "",
+        kind=f"{name}: table of {len(sources):,} image{'s' * (len(sources) != 1)}",
+        labels=f"{len(labels):,} class{'es' * (len(labels) != 1)}" if labels else "",
         captions=f"{captions:,}" if captions else "",
         splits=tuple(
             f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split

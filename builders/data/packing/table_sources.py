@@ -51,17 +51,26 @@ def table_images(table: Table, columns: Columns, find: Callable[[Row, str], Sour
         find: Returns the image of a row and its name; raises DataError if there is none.
 
     Raises:
-        PackError: A caption is a list or a mapping.
+        PackError: A caption is a list or a mapping, or two rows list one image.
     """
     _check_texts(table, columns)
     as_numbers = all(_WHOLE.fullmatch(text) for row in table.rows if (text := first_text(row.fields, columns.label)))
     sources, unfit = [], []
+    rows: dict[tuple[str, ...], Row] = {}
     for row in table.rows:
         try:
             source = find(row, _image_name(row, columns))
         except DataError as error:
             unfit.append(f"{table.place(row)}: {error}")
             source = Source(f"{clean(Path(table.path).name)}/.{row.number:08d}", table.path, "", problem=unfit[-1])
+        else:
+            where = () if source.is_file else (source.key, str(source.offset))
+            first = rows.setdefault((source.path, *where), row)
+            if first is not row:
+                raise PackError(
+                    f"{table.place(row)}: {source.path if source.is_file else source.origin} is listed twice (also in "
+                    f"{table.unit} {first.number}); an image has one caption and one label"
+                )
         label = first_text(row.fields, columns.label)
         sources.append(
             replace(

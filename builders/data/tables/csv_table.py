@@ -112,5 +112,5 @@ def _notes(path: str, records: Sequence[Record], quoting: bool) -> tuple[str, ..
     if not unclosed or not quoting:
         return ()
     listed = ", ".join(map(str, unclosed[:5])) + (", ..." if len(unclosed) > 5 else "")
-    count = f"{len(unclosed)} lines have quotes that are" if len(unclosed) > 1 else "one line has a quote that is"
-    return (f"{path}: {count} not closed; read as written (line {listed})",)
+    count = f"{len(unclosed):,} lines have" if len(unclosed) > 1 else "one line has"
+    return (f"{path}: {count} quotes that do not follow the rules of CSV; read as written (line {listed})",)

@@ -347,7 +347,10 @@ def test_command(folder, tmp_path, cli):
         (["lists.jsonl", "out"], "lists.jsonl, line 1: 'caption' is a list or a mapping; a caption must be one text"),
         (["odd.jsonl", "out"], "the only image is broken: a.png"),
         (["odd.jsonl", "out", "--label", "label"], "odd.jsonl, line 1: 'label' is a list or a mapping"),
-        (["same.csv", "out"], "a.png is listed twice; an image has one caption and one label"),
+        (
+            ["same.csv", "out"],
+            "same.csv, line 3: a.png is listed twice (also in line 2); an image has one caption and one label",
+        ),
         (["pictures-of", "out", "--label", "kind"], "pictures-of: no image has a 'kind', which --label names"),
         (["good.csv", "out", "--workers", "-1"], "--workers must be at least 0 (0 packs in this process), not -1"),
         (["good.csv", "out", "--max-broken", "nan"], "--max-broken must be a share of the images from 0 to 1, not nan"),

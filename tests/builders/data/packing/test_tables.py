@@ -200,7 +200,7 @@ def test_absolute_paths_and_folders_above(photos, samples):
 def test_duplicates_and_missing_files(photos, samples, cli):
     path = write(photos, "x.csv", rows(samples) + rows(samples, start=""))
     code, _, err = cli("data", "pack", path, "out", "--licence", "CC0", "-q")
-    assert code == 2 and "is listed twice; an image has one caption and one label" in err
+    assert code == 2 and f"{path}, line 26: {photos}/img/{samples[0].name}.png is listed twice (also in line 2);" in err
     code, _, err = cli("data", "pack", write(photos, "y.csv", "path\na.png\nb.png\n"), "o", "--licence", "CC0", "-q")
     assert code == 2 and "2 of 2 images are broken" in err and "a.png: No such file" in err
     assert f"the files that it lists do not exist; paths are relative to {photos}" in err

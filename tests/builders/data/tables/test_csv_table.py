@@ -86,7 +86,9 @@ def test_an_unclosed_quote_swallows_no_row():
         table = csv_table("x.csv", f'path,caption\na.png,"unfinished\n{other}\nc.png,z\n')
         assert [(row.fields["path"], row.problem) for row in table.rows] == [(f"{name}.png", "") for name in "abc"]
         assert table.rows[0].fields["caption"] == '"unfinished'
-        assert table.notes == ("x.csv: one line has a quote that is not closed; read as written (line 2)",)
+        assert table.notes == (
+            "x.csv: one line has quotes that do not follow the rules of CSV; read as written (line 2)",
+        )
 
 
 def test_files_without_a_header():
