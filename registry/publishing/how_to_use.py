@@ -26,12 +26,7 @@ for number, image in enumerate(images["{label}"]):  # a list of PIL images for e
 def how_to_use(subject: Subject) -> str:
     """Return the section "How to use", with commands and Python that name the entry, its file or its weights."""
     if subject.use is None:
-        name = subject.entry.name
-        command = code(f"zoo expand {name} --set PATH=VALUE > {name}-changed.yaml")
-        return (
-            f"## How to use\n\nThis is {code(name)} with changes that no file has. Save it ({command}, with another "
-            "name in the file) and use the file.\n"
-        )
+        return f"## How to use\n\n{_unsaved(subject)}\n"
     if subject.weights is None:
         python = literal(USE.format(use=python_string(subject.use)), "python")
         return f"## How to use\n\n{python}\nIts weights are random until you train it: see Training.\n"
@@ -44,3 +39,13 @@ def how_to_use(subject: Subject) -> str:
     python = SAMPLE.format(use=python_string(subject.use), conditions=conditions, label=graph.labels[0])
     shell = f"zoo sample {shell_word(subject.use)}{command} -o samples.png"
     return f"## How to use\n\n{literal(shell, 'sh')}\nor in Python:\n\n{literal(python, 'python')}"
+
+
+def _unsaved(subject: Subject) -> str:
+    """Return how to use an entry that is in no file: one that was changed by overrides, or read from text."""
+    name = subject.entry.name
+    if subject.entry.sources:
+        command = code(f"zoo expand {name} --set PATH=VALUE > {name}-changed.yaml")
+        return f"This is {code(name)} with changes that no file has. Save it under another name ({command})."
+    file, use = f"{name}.yaml", f"zoo.get('{name}.yaml')"
+    return f"Save its spec as {code(file)} and use the file: {code(use)}."

@@ -9,6 +9,7 @@ __all__ = ["python_names"]
 
 #: Arguments by the options that messages name.
 ARGUMENTS = {
+    "--classes auto": 'classes="auto"',
     "--classes": "classes",
     "--class": "classes",
     "--prompt": "prompts",

@@ -98,6 +98,11 @@ def test_an_entry_changed_by_overrides():
     assert "zoo expand mdm-nano --set PATH=VALUE" in text and "```python" not in text and "zoo train" not in text
 
 
+def test_an_entry_that_was_read_from_text():
+    text = model_card(zoo.Entry(load_text("name: mine\nresolution: 8\nstages: {r8: {width: 32}}\n")))
+    assert "Save its spec as `mine.yaml` and use the file: `zoo.get('mine.yaml')`." in text and "zoo train" not in text
+
+
 def test_texts_of_any_kind():
     text = f"name: x\nsummary: {json.dumps(HOSTILE)}\nresolution: 8\nstages: {{r8: {{width: 32}}}}\n"
     entry = zoo.Entry(load_text(text))

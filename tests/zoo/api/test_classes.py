@@ -132,6 +132,8 @@ def test_train_from_python(data, tmp_path, monkeypatch):
     weights = zoo.train("micro-test", classes="auto", overrides=changes, **options)
     assert weights == Path("run/ema.safetensors") and seen == [1, 2]
     assert zoo.train(requested_recipe("micro-test", changes, classes=2)[0], **options) == weights and seen == [1, 2]
+    with pytest.raises(ValueError, match=r'train it with the classes of the data \(classes="auto", or'):
+        zoo.train("micro-test", overrides=changes, **options | {"output": "other"})
     recipe = load_recipe("micro-test")
     for more in ({"data": data}, {"steps": 3}, {"classes": 2}, {"overrides": ["seed=1"]}):
         with pytest.raises(ValueError, match="a Recipe has its own data, steps and classes"):
