@@ -16,6 +16,7 @@ from specs.library import list_names
 from specs.passes.expand import expand
 from specs.passes.resolve import Resolved, resolve, resolve_variant
 from specs.schemas.entry import EntrySpec
+from specs.schemas.json_schema import json_schema
 from specs.syntax.mending import validate_mended
 from specs.syntax.merge import drop, is_null
 from specs.syntax.overrides import apply_overrides
@@ -186,23 +187,3 @@ def _check_null(tree: Tree, problems: Problems, key: str = "") -> None:
 def expanded_yaml(loaded: Loaded | EntryGraph) -> str:
     """Return an entry as an explicit graph in YAML, which loads to the same hash."""
     return canonical.expanded_yaml(loaded.graph if isinstance(loaded, Loaded) else loaded)
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of an entry's file, for editors."""
-    schema = EntrySpec.model_json_schema()
-    reference = {"type": "string", "description": "name of an entry, or path to one"}
-    level = schema["$defs"]["LevelSpec"]
-    for owner in (schema, level):
-        owner["properties"]["extends"] = reference
-        nest = {"anyOf": [reference, {"$ref": "#/$defs/LevelSpec"}, {"type": "null"}]}
-        owner["properties"]["nest"] = nest
-        # Nothing is required: a level may inherit any key from the entry it extends.
-        owner["required"] = []
-    # A stage may inherit its width, too.
-    schema["$defs"]["StageSpec"]["required"] = []
-    schema["properties"]["variants"] = {"type": "object", "additionalProperties": {"type": "object"}}
-    schema["required"] = ["name"]
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "Entry of the Matryoshka model zoo"
-    return schema
