@@ -133,18 +133,22 @@ def _recognise_listing(
     if folder is not None and "parquet" in extensions and not extensions & {*IMAGES}:
         parquet = [folder / name for name in listing.files if extension_of(name) == "parquet"]
         return recognise_parquet(parquet, asked, max_unfit=max_broken)
-    if not extensions & {*IMAGES} and folder is not None:
-        # JSON files also describe datasets of other formats.
-        tables = sorted(
-            (extension_of(name) == "json", name) for name in listing.files if extension_of(name) in PACKABLE
-        )
-        other = tables[0][1] if tables else None
-        if other is not None:
-            raise PackError(
-                f"{folder}: no images in this folder; to pack what {other} lists or holds, give {folder / other}"
-            )
+    if not extensions & {*IMAGES}:
+        _refuse_other_files(listing, folder)
     found = recognise_images(listing, asked["label"], asked["caption"])
     return replace(found, layout=replace(found.layout, notes=(*found.layout.notes, *_tables_beside(listing, folder))))
+
+
+def _refuse_other_files(listing: Listing, folder: Path | None) -> None:
+    """Refuse a folder or an archive without images that holds a table or an archive, and say what to give instead."""
+    names = [name for name in listing.files if extension_of(name) in (*PACKABLE, "tar")]
+    # JSON files also describe datasets of other formats.
+    other = min(names, key=lambda name: (extension_of(name) == "json", name), default=None)
+    if other is None:
+        return
+    if folder is None:
+        raise PackError(f"{listing.name}: no images in this zip file, but {other}; unpack it and pack {other}")
+    raise PackError(f"{folder}: no images in this folder; to pack what {other} lists or holds, give {folder / other}")
 
 
 def _tables_beside(listing: Listing, folder: Path | None) -> Iterator[str]:

@@ -171,7 +171,8 @@ def recognise_metadata(
     )
     sources = [source for each in found for source in each.sources]
     layout = _layout(listing.name, sources, read, left_out)
-    return Recognised(tuple(sources), replace(layout, notes=(*folders.notes(), *layout.notes)))
+    notes = () if any(source.category for source in sources) else folders.notes()
+    return Recognised(tuple(sources), replace(layout, notes=(*notes, *layout.notes)))
 
 
 class _Folders:

@@ -201,6 +201,9 @@ def test_folders_and_addresses_of_other_files(tmp_path):
         PackError, match=rf"no images in this folder; to pack what list.csv lists.* {tmp_path}/list.csv"
     ):
         find_sources(tmp_path)
+    path = zipped(tmp_path / "x.zip", [("a/b.tar", b""), ("a/c.json", b"")])
+    with pytest.raises(PackError, match=r"no images in this zip file, but a/b.tar; unpack it and pack a/b.tar"):
+        find_sources(path)
     with pytest.raises(PackError, match=r"^https://example.com/x.parquet: only shards are downloaded"):
         find_sources("https://me:secret@example.com/x.parquet")
 

@@ -79,6 +79,8 @@ def test_labels_come_from_columns_unless_asked(tmp_path):
     assert {source.category for source in found.sources} == {""}
     assert "the names of folders (cat, dog, ...) are not labels beside metadata" in found.layout.notes[0]
     assert {source.category for source in find_sources(tmp_path, label="folder")} == {"cat", "dog"}
+    (tmp_path / "metadata.csv").write_text("file_name,label\ncat/a.png,x\ndog/b.png,y\n")
+    assert recognise(tmp_path).layout.notes == ()
 
 
 def test_two_files_in_one_folder(tmp_path):
