@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from builders.checkpoints.shipped import file_facts
 from builders.checkpoints.tensor_file import CheckpointError
-from builders.data.classes import sorted_as_text
+from builders.data.classes import ClassNames, sorted_as_text
 from builders.data.images import Images
 from builders.data.lazy import LazyImages
 from builders.data.mixture import MixtureImages
 from builders.text.encoder import is_empty
-from builders.training.errors import OldStateWarning, TrainingError
+from builders.training.errors import OldStateWarning, OtherClassesWarning, TrainingError
 from builders.training.initialize import check_shared, weights_file
 from builders.training.settings import PhaseSettings
 from builders.training.state import TrainingState
@@ -64,8 +65,12 @@ def check_rows(phases: Sequence[PhaseSettings], processes: int) -> None:
             )
 
 
-def check_sources(phases: Sequence[PhaseSettings]) -> None:
-    """Check that the weights files from which phases start exist and fit.
+def check_sources(phases: Sequence[PhaseSettings], classes: Sequence[str] = ()) -> None:
+    """Check that the weights files from which phases start exist and fit; warn if they know other classes.
+
+    Args:
+        phases: Settings of the phases.
+        classes: Names of the classes of the data, by index; empty for an entry without classes.
 
     Raises:
         TrainingError: There is no such file, or it shares no level with the phase.
@@ -73,7 +78,12 @@ def check_sources(phases: Sequence[PhaseSettings]) -> None:
     """
     for phase in phases:
         if phase.source not in ("before", "fresh"):
-            check_shared(phase.graph, weights_file(phase.source))
+            path = weights_file(phase.source)
+            check_shared(phase.graph, path)
+            known = ClassNames.parse(file_facts(path).get("classes", ""), "")
+            if classes and known is not None and known.classes != tuple(classes):
+                text = f"{path}: its classes are {', '.join(known.classes)}, not {', '.join(classes)}"
+                warnings.warn(f"{text[:400]}: each class starts from another one", OtherClassesWarning, stacklevel=2)
 
 
 def check_conditions(entry: EntryGraph, data: Images, name: str) -> None:

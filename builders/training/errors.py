@@ -26,6 +26,10 @@ class OldStateWarning(UserWarning):
     """The run that is resumed was started by an earlier version."""
 
 
+class OtherClassesWarning(UserWarning):
+    """Initial weights were trained with other classes, or with classes in another order."""
+
+
 def warn(text: str) -> None:
     """Warn that something failed and that training continues, also without a terminal to show it."""
     with contextlib.suppress(OSError):

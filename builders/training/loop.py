@@ -78,7 +78,8 @@ class TrainingLoop:
         if not remaining:
             return
         resumed = state is not None and not state.progress.finished
-        check_sources(remaining[1:] if resumed else remaining)  # a resumed phase has its weights
+        names = self.dataset.classes if self.entry.classes is not None else ()
+        check_sources(remaining[1:] if resumed else remaining, names)  # a resumed phase has its weights
         self._read_data(remaining[0].graph.resolution)
         check_conditions(self.entry, self.data, self.recipe.data_name)
         check_states(self.encoder, [split for split in (self.data, self.val) if split is not None])

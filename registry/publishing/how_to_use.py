@@ -17,7 +17,7 @@ model = entry.build(device="meta")  # or "cpu", "cuda"
 SAMPLE = """\
 import zoo
 
-images = zoo.sample({use}{conditions}, sampler="dpm++", num_inference_steps=20)
+images = zoo.sample({use}{conditions}, sampler="dpm++", num_inference_steps={steps})
 for number, image in enumerate(images["{label}"]):  # a list of PIL images for each level
     image.save(f"sample-{{number}}.png")
 """
@@ -36,7 +36,8 @@ def how_to_use(subject: Subject) -> str:
         conditions, command = ', prompts=["a red heart", "a smiling cat"], n=1', ' --prompt "a red heart"'
     elif graph.classes is not None:
         conditions = f", classes={list(range(min(2, graph.classes)))}, n=1"
-    python = SAMPLE.format(use=python_string(subject.use), conditions=conditions, label=graph.labels[0])
+    facts = {"conditions": conditions, "label": graph.labels[0], "steps": min(20, graph.process.steps)}
+    python = SAMPLE.format(use=python_string(subject.use), **facts)
     shell = f"zoo sample {shell_word(subject.use)}{command} -o samples.png"
     return f"## How to use\n\n{literal(shell, 'sh')}\nor in Python:\n\n{literal(python, 'python')}"
 

@@ -102,3 +102,23 @@ def test_mistakes(files, capsys, change, words):
     captured = capsys.readouterr()
     assert code == 2 and words in captured.err and "Traceback" not in captured.err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(files, capsys, value):
+    _, state = files
+    name = list(state)[3]
+    state[name] = torch.full_like(state[name], value)
+    torch.save(state, "bad.pth")
+    assert run(["convert", "My Net.json", "bad.pth", "-o", "out"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: bad.pth: {name} holds NaN or infinity; ")
+    assert not Path("out").exists()
+
+
+def test_files_of_other_kinds_are_named(files, capsys):
+    for content, words in ((b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), (b"", "an empty file")):
+        Path("bad.pth").write_bytes(content)
+        assert run(["convert", "My Net.json", "bad.pth", "-o", "out"]) == 2
+        assert words in capsys.readouterr().err
+    assert run(["convert", "My Net.json", ".", "-o", "out"]) == 2
+    assert capsys.readouterr().err == "error: .: not a file\n"

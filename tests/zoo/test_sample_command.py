@@ -297,3 +297,17 @@ def test_defaults_fit_the_process_and_the_training(tmp_path, cli):
     for command in (options, ("evaluate", path, "-o")):
         code, _, errors = cli(*command, tmp_path / "c", "--steps", 4)
         assert code == 2 and "must be from 1 to 3, not 4: the process has 3 steps (option --steps)" in errors
+
+
+def test_weights_of_other_kinds_and_with_nan_are_refused(tmp_path, cli):
+    model, path = zoo.build("mdm-micro"), tmp_path / "weights.safetensors"
+    tensors = dict(model.state_dict())
+    name = list(tensors)[-1]
+    tensors[name] = tensors[name] * float("nan")
+    save_weights(path, model.graph, tensors)
+    (tmp_path / "net.pt").write_bytes(b"\x1f\x8b")
+    for command in ("sample", "evaluate"):
+        code, _, errors = cli(command, path, *(("--reference", "noto-emoji-64") if command == "evaluate" else ()))
+        assert code == 2 and f"{name} holds NaN or infinity" in errors
+        code, _, errors = cli(command, tmp_path / "net.pt")
+        assert code == 2 and "this is a file compressed by gzip; decompress it" in errors

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from builders.data.dataset_card import CARD, find_dataset, list_datasets
+from builders.data.dataset_card import CARD, find_dataset, list_datasets, sort_classes
 from builders.data.errors import DataError
 from builders.data.packing.folders import FOLDER, NONE
 from builders.data.packing.layout import Layout, Recognised, clean, listed
@@ -53,7 +53,7 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
     if not sources:
         called = f" that is called {choice.image!r}" if choice and choice.image else ""
         raise PackError(f"{given}: no image{called} in its shards{''.join(f'; {line}' for line in left_out.lines())}")
-    classes = sorted({source.category for source in sources} - {""})
+    classes = sort_classes(source.category for source in sources)
     captions = sum(bool(source.caption) for source in sources)
     layout = Layout(
         kind=f"{given}: {len(shards):,} shard{'s' * (len(shards) != 1)} of {len(sources):,} samples",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from builders.data.dataset_card import sort_classes
 from builders.data.errors import DataError, PackError
 from builders.data.packing.layout import Layout, Listing, Recognised, clean
 from builders.data.packing.source import Source
@@ -226,7 +227,7 @@ def _read(path: str, content: bytes, asked: Mapping[str, str | None], delimiter:
 
 
 def _layout(name: str, sources: Sequence[Source], read: Sequence[tuple[Table, Columns]], left_out: LeftOut) -> Layout:
-    labels = sorted({source.category for source in sources} - {""})
+    labels = sort_classes(source.category for source in sources)
     captions = sum(bool(source.caption) for source in sources)
     notes = [note for table, _ in read for note in table.notes]
     for table, columns in read[:1]:

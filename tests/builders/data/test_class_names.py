@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 import yaml
 from PIL import Image
 
+from builders.checkpoints.weights import save_weights
 from builders.data.classes import ClassNames, sorted_as_text, with_classes
 from builders.data.dataset_card import sort_classes
 from builders.data.errors import DataError
 from builders.data.open import open_dataset
 from builders.data.packing.pack import PackSettings, pack
 from builders.data.packing.sources import find_sources
+from builders.networks.nested_unet import build_model
 from builders.sampling.plan import Plan
-from builders.training.checks import check_same_data, classes_as_trained, data_facts
+from builders.training.checks import check_same_data, check_sources, classes_as_trained, data_facts
+from builders.training.errors import OtherClassesWarning
+from builders.training.settings import phase_settings
 from builders.training.state import RunProgress, TrainingState
 from registry.evaluation.evaluate import classes_as_known
 from registry.evaluation.image_sets import open_images
 from registry.provenance import OwnMetadata
 from registry.weights import class_names, training_data
 from specs.load import load_text
+from specs.recipe import load_recipe_and_graph
 from tests.helpers.shards import encode, write_tar
 
 NUMBERS = tuple(str(number) for number in range(12))
@@ -153,3 +159,17 @@ def test_weights_know_their_classes(tmp_path):
     assert training_data(now) is None
     assert Plan.make(graph, class_names(now, None), [11], [], 1, 0).captions == ("11",)
     assert Plan.make(graph, class_names(before, None), ["11"], [], 1, 0).captions == ("class 11",)
+
+
+def test_initial_weights_with_other_classes_give_a_warning(tmp_path):
+    recipe, graph = load_recipe_and_graph("micro-test")
+    path = tmp_path / "w.safetensors"
+    names = open_dataset(recipe.data).classes
+    settings = phase_settings(recipe.model_copy(update={"initialise": str(path)}), graph, next(iter(recipe.phases)))
+    for known, warned in ((names, False), (names[::-1], True)):
+        save_weights(path, graph, build_model(graph).state_dict(), {"classes": list(known)})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            check_sources([settings], names)
+            check_sources([settings])
+        assert [each.category for each in caught] == [OtherClassesWarning] * warned
