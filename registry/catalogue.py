@@ -202,7 +202,7 @@ def _ambiguous(error: UnknownName) -> UnknownName:
     names = library.list_names(search_path())
     found = [name for name in names if part in re.split(r"[-.]", name.lower()) or name.lower().startswith(f"{part}-")]
     if len(found) < 2:
-        return UnknownName(error.name, found or error.suggestions)
+        return UnknownName(error.name, found) if found else error
     return AmbiguousName(error.name, found)
 
 

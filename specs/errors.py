@@ -127,14 +127,21 @@ class SpecError(ValueError):
 
 
 class UnknownName(LookupError):
-    """No entry has this name; ``suggestions`` are the closest names."""
+    """No entry, recipe or study has this name.
 
-    def __init__(self, name: str, suggestions: Sequence[str] = (), what: str = "entry") -> None:
-        self.name, self.suggestions, self.what = name, tuple(suggestions), what
-        super().__init__(name, self.suggestions, what)
+    Args:
+        name: The name.
+        suggestions: The closest names.
+        what: Kind: entry, recipe or study.
+        hint: What to do if there are no close names.
+    """
+
+    def __init__(self, name: str, suggestions: Sequence[str] = (), what: str = "entry", hint: str = "") -> None:
+        self.name, self.suggestions, self.what, self.hint = name, tuple(suggestions), what, hint
+        super().__init__(name, self.suggestions, what, hint)
 
     def __str__(self) -> str:
-        return f"no {self.what} is called {quote(self.name)}{_suggestion(self.suggestions)}"
+        return f"no {self.what} is called {quote(self.name)}{_suggestion(self.suggestions) or self.hint}"
 
 
 class AmbiguousName(UnknownName):

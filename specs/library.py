@@ -36,6 +36,7 @@ __all__ = [
     "other_names",
     "own_folders",
     "placed_beside",
+    "unknown_name",
 ]
 
 Default = TypeVar("Default", dict, list)
@@ -49,6 +50,8 @@ NOTES = logging.getLogger("matryoshka_zoo.names")
 _PACKAGE = Path(__file__).parent
 #: Folder of the packaged entries.
 PACKAGED = _PACKAGE / "models"
+#: Most names that an error lists.
+MOST_NAMED = 12
 #: Kinds of files beside entries, and their folders.
 _KINDS = {"recipe": "recipes", "study": "studies"}
 
@@ -187,6 +190,24 @@ def list_names(search: tuple[Path, ...] | None = None) -> tuple[str, ...]:
     return tuple(sorted(names, key=natural))
 
 
+def unknown_name(name: str, kind: str, search: tuple[Path, ...]) -> UnknownName:
+    """Return the error for a name that no entry, recipe or study (``kind``) has, with the closest names.
+
+    Without any, it says of which other kind the name is, or names those that there are.
+    """
+    names = {"entry": list_names(search), "recipe": list_files("recipe"), "study": list_files("study")}
+    for other, known in names.items():
+        if other != kind and name in known:
+            return UnknownName(name, (), kind, f"; it is {'an' if other == 'entry' else 'a'} {other}")
+    near = closest(name, names[kind], count=3)
+    others = [f"the {other} {quote(found)}" for other in names for found in closest(name, names[other])]
+    if others and not near:
+        return UnknownName(name, (), kind, f"; did you mean {' or '.join(others)}?")
+    plural = {"entry": "", "recipe": " recipes", "study": " studies"}[kind]
+    every = "; there are " + ", ".join(names[kind]) if len(names[kind]) <= MOST_NAMED else ""
+    return UnknownName(name, near, kind, every or f"; 'zoo list{plural}' shows all")
+
+
 def find_file(kind: str, name_or_path: str | Path, beside: Path = Path()) -> Path:
     """Return the file of a recipe or study.
 
@@ -203,7 +224,7 @@ def find_file(kind: str, name_or_path: str | Path, beside: Path = Path()) -> Pat
     name = str(name_or_path)
     path = _first_file(_folders_of(kind), name) if NAME.fullmatch(name) else None
     if path is None:
-        raise UnknownName(name, closest(name, list_files(kind), count=3), what=kind)
+        raise unknown_name(name, kind, folders())
     packaged = _PACKAGE / _KINDS[kind]
     if path.parent != packaged and _first_file([packaged], name) is not None:
         _log_shadow(name, path)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from specs.errors import Position, Problems, SpecError, UnknownName, closest, did_you_mean, fail, quote
-from specs.library import Reference, find, find_tag, is_path, list_names, note_shadow
+from specs.errors import Position, Problems, SpecError, did_you_mean, fail, quote
+from specs.library import Reference, find, find_tag, is_path, list_names, note_shadow, unknown_name
 from specs.passes.variants import check_variants, multiply
 from specs.schemas.entry import TagSpec
 from specs.syntax.merge import drop, is_null, merge, put
@@ -66,7 +66,7 @@ class Resolver:
         """
         reference = find(name, self.search)
         if reference is None:
-            raise UnknownName(name, closest(name, list_names(self.search), count=3))
+            raise unknown_name(name, "entry", self.search)
         note_shadow(reference)
         tree = self.reference(reference, self.search)
         check_name(tree, reference.name)

@@ -117,3 +117,32 @@ def test_star_import_of_an_old_module():
     with pytest.warns(FutureWarning, match="specs.check is now specs.passes.check"):
         exec("from specs.check import *", names)
     assert names["check_level"] is check_level
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train nosuch", "no recipe is called 'nosuch'; there are micro-test, nano-hour, "),
+        ("train nano-prog", "did you mean 'nano-progressive' or 'nano-hour'?"),
+        ("train mdm-nan", "did you mean the entry 'mdm-nano'?"),
+        ("train n32", "no recipe is called 'n32'; it is a study"),
+        ("train mdm-nan --data noto-emoji-64", "did you mean 'mdm-nano'"),
+        ("train mdm-nano --data noto-emoij-64", "did you mean 'noto-emoji-64'"),
+        ("study nosuch", "no study is called 'nosuch'; there are n32"),
+        ("study n3", "did you mean 'n32'?"),
+        ("study nano-hour", "no study is called 'nano-hour'; it is a recipe"),
+        ("show nosuch", "no entry is called 'nosuch'; 'zoo list' shows all"),
+        ("show nano-hour", "no entry is called 'nano-hour'; it is a recipe"),
+        ("sample mdm-nan", "did you mean 'mdm-nano'"),
+        ("evaluate nano-progresive", "did you mean the recipe 'nano-progressive'?"),
+        ("data inspect noto-emoij-64", "did you mean 'noto-emoji-64'"),
+        ("compare mdm-nano mdm-s65", "did you mean 'mdm-s64'"),
+        ("match mdm-nano --like mdm-s65", "did you mean 'mdm-s64'"),
+        ("card mdm-s65", "did you mean 'mdm-s64'"),
+        ("dashboard mdm-s65", "did you mean 'mdm-s64'"),
+        ("track mdm-s65", "did you mean 'mdm-s64'"),
+    ],
+)
+def test_commands_suggest_names_of_every_kind(cli, arguments, message):
+    code, _, error = cli(*arguments.split())
+    assert code == 2 and message in error and error.count("\n") == 1
