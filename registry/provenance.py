@@ -6,12 +6,15 @@ are packaged, unless the file is in the folder of its own training run. Everythi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.checkpoints.shipped import WEIGHTS
+from builders.files import read_regular
 from specs.addresses import shown_address
+from specs.recipe_identity import portable_data
 
 if TYPE_CHECKING:
     from builders.data.dataset import Dataset
@@ -28,7 +31,22 @@ class OwnMetadata(dict[str, str]):
 
 def marked(path: Path, metadata: Mapping[str, str]) -> dict[str, str]:
     """Return the metadata of a file, as :class:`OwnMetadata` if the file is packaged or in the folder of its run."""
-    return OwnMetadata(metadata) if is_own(path) else dict(metadata)
+    return OwnMetadata(_with_paths(path, metadata)) if is_own(path) else dict(metadata)
+
+
+def _with_paths(path: Path, metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata with the paths of data and text encoder, which weights do not hold, from the run's recipe."""
+    result = dict(metadata)
+    folder = path.absolute().parent
+    for place in (folder, folder.parent):
+        try:
+            ours, named = json.loads(read_regular(place / "recipe.json", 2**22)), json.loads(metadata["recipe"])
+            found = {key: ours[key] for key in ("data", "text_encoder") if portable_data(ours[key]) == named[key]}
+        except (OSError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
+            continue
+        if found:
+            return result | {"recipe": json.dumps(named | found)}
+    return result
 
 
 def is_own(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -12,21 +13,31 @@ from specs.addresses import shown_address, without_secrets
 from specs.library import SUFFIXES
 from specs.schemas.recipe import Recipe
 
-__all__ = ["FREE", "facts", "fingerprint", "fingerprint_of_earlier_versions", "public", "whole_path", "written"]
+__all__ = [
+    "FREE", "facts", "fingerprint", "fingerprint_of_earlier_versions", "portable_data", "portable_path", "public",
+    "whole_path", "written",
+]  # fmt: skip
 
 #: Keys that may change during a run, because they do not affect the weights.
 FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation"})
+#: Start of a path that is absolute, of the home folder, or explicitly relative. Others may be names of models.
+_LOCAL = re.compile(r"[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
 _CONDITIONS = ("classes", "text")
 
 
-def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS) -> dict[str, Any]:
+def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, portable: bool = False) -> dict[str, Any]:
     """Return a recipe as JSON that means the same when it is read from any folder; addresses are without secrets.
 
     Args:
         recipe: The recipe.
         conditions: Conditions of the entry, of "classes" and "text"; ``drop`` is written for these only.
+        portable: Whether paths are reduced to names, see :func:`portable_path`, for files that are given to others.
     """
     recipe = public(recipe.map_paths(lambda text, _: whole_path(text)))
+    if portable:
+        data = portable_data(recipe.data)
+        recipe = recipe.map_paths(lambda text, keys: portable_path(text, 2 if keys[-1] == "initialise" else 1))
+        recipe = recipe.model_copy(update={"data": data})
     result = recipe.model_dump(mode="json")
     result["drop"] = {kind: share for kind, share in result["drop"].items() if kind in conditions}
     for name, phase in recipe.phases.items():
@@ -95,6 +106,32 @@ def whole_path(text: str) -> str:
     if "://" in text or not ("/" in text or text.endswith((".safetensors", *SUFFIXES))):
         return text
     return os.path.abspath(text) if os.path.exists(text) or "{" in text else text
+
+
+def portable_path(text: str, parts: int = 1) -> str:
+    """Return the last parts of a path as ``./NAME``, so that it tells nothing about the machine.
+
+    Names of packaged data and entries, and addresses other than ``file:``, are returned unchanged.
+
+    Args:
+        text: A name, a path or an address.
+        parts: Number of parts to keep.
+    """
+    scheme, mark, rest = text.partition("://")
+    local = scheme.lower() in ("file", "local") if mark else _LOCAL.match(text) is not None
+    names = [part for part in re.split(r"[/\\]", rest if mark else text) if part not in ("", ".", "..")]
+    return "./" + "/".join(names[-parts:]) if local else text
+
+
+def portable_data(data: str | Mapping[str, float]) -> str | dict[str, float]:
+    """Return the data of a recipe with portable paths; parts of a mixture with equal names have their folders too."""
+    if isinstance(data, str):
+        return portable_path(data)
+    for parts in range(1, 9):
+        found = {portable_path(name, parts): weight for name, weight in data.items()}
+        if len(found) == len(data):
+            return found
+    return {f"./{number}": weight for number, weight in enumerate(data.values())}
 
 
 def _file_name(text: str) -> str:

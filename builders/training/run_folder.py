@@ -233,9 +233,10 @@ class RunFolder:
 
     def write_weights(self, path: Path, phase: Phase, **facts: str) -> None:
         """Write EMA weights with recipe, phase, steps of the phase and of all phases, and data as metadata."""
-        recipe, progress = written(self.recipe, self.entry.conditions), phase.progress
+        recipe, progress = written(self.recipe, self.entry.conditions, portable=True), phase.progress
         steps = {"phase": progress.phase, "step": str(progress.step), "total_steps": str(progress.steps_done)}
-        about = {"recipe": recipe, **steps, "data": self.recipe.data_name}
+        data = recipe["data"]
+        about = {"recipe": recipe, **steps, "data": data if isinstance(data, str) else "+".join(data)}
         if self.classes:
             about["classes"] = list(self.classes)
         save_weights(path, phase.settings.graph, phase.ema.model.state_dict(), {**about, **facts})

@@ -122,3 +122,20 @@ def test_phases_that_are_done_cannot_change(tmp_path: Path) -> None:
         run(load_recipe("micro-test", [*SMALL, "phases.p8.steps=5"]), tmp_path)
     with pytest.raises(CheckpointError, match=r"differs in phases\.p16"):
         run(recipe(), tmp_path)
+
+
+def test_weights_hold_no_absolute_paths_and_find_their_data(data: Path, tmp_path: Path) -> None:
+    from registry.weights import data_of, load_weights
+
+    run(recipe(f"data={data}"), tmp_path / "run")
+    files = [tmp_path / "run" / "ema.safetensors", *(tmp_path / "run" / "checkpoints").glob("best-*")]
+    assert len(files) == 2
+    for file in files:
+        assert str(data.parent).encode() not in file.read_bytes() and b'"./data' in file.read_bytes().replace(
+            b"\\", b""
+        )
+        _, metadata = load_weights(file)
+        assert data_of(metadata) == str(data)
+    elsewhere = tmp_path / "w.safetensors"
+    elsewhere.write_bytes(files[0].read_bytes())
+    assert data_of(load_weights(elsewhere)[1]) == "./data"
