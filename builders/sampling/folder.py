@@ -27,12 +27,14 @@ from builders.sampling.plan import Plan
 
 __all__ = ["SampleFolder"]
 
+#: Facts that differ if the folder gets more samples.
+_DRAWN = ("samples", "drawn")
 #: Length of the caption in a file name, in bytes.
 CAPTION_BYTES = 100
 
 
 class SampleFolder:
-    """A folder of samples.
+    """A folder of samples. One that has fewer samples of each class or prompt gets the others.
 
     Args:
         folder: Path of the folder, created if it does not exist.
@@ -40,16 +42,23 @@ class SampleFolder:
         labels: Labels of the levels, highest resolution first.
         facts: Everything else that determines the images, such as weights and sampler settings.
 
+    Attributes:
+        plan: Samples of the folder: those it had before, and those that are missing.
+
     Raises:
         ValueError: The folder holds samples with other settings, or other files.
     """
 
     def __init__(self, folder: Path, plan: Plan, labels: Sequence[str], facts: Mapping[str, Any]) -> None:
-        self.folder, self.plan, self.labels = folder, plan, tuple(labels)
-        drawn = json.dumps([plan.seeds, plan.captions, plan.classes])
-        self.facts = {**facts, "samples": len(plan), "drawn": hashlib.sha256(drawn.encode()).hexdigest()[:16]}
-        self.names = self.names_of(plan)
+        self.folder, self.labels = folder, tuple(labels)
+        self._set_plan(plan, facts)
+        self._extended: Any = None
         self._claim()
+
+    def _set_plan(self, plan: Plan, facts: Mapping[str, Any]) -> None:
+        drawn = json.dumps([plan.seeds, plan.captions, plan.classes])
+        self.plan, self.names = plan, self.names_of(plan)
+        self.facts = {**facts, "samples": len(plan), "drawn": hashlib.sha256(drawn.encode()).hexdigest()[:16]}
 
     @staticmethod
     def names_of(plan: Plan) -> list[str]:
@@ -105,11 +114,30 @@ class SampleFolder:
             before = dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             raise ValueError(f"{path}: cannot be read; choose another folder") from None
+        self._extend(before)
         now = json.loads(json.dumps(self.facts))
         for key in {**now, **before}:
+            if key in _DRAWN and self.facts["drawn"] == self._extended:
+                continue
             if before.get(key) != now.get(key):
                 what = "classes, prompts or seeds" if key == "drawn" else f"{key} {before.get(key)}, not {now.get(key)}"
                 raise ValueError(f"{self.folder}: holds samples with other settings ({what}); choose another folder")
+
+    def _extend(self, before: Mapping[str, Any]) -> None:
+        """Take over the samples of a folder that has fewer of them, so that only the others are drawn."""
+        if before.get("drawn") == self.facts["drawn"]:
+            return
+        try:
+            lines = (self.folder / self.labels[0] / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+            records = [json.loads(line) for line in lines]
+            seeds = [int(record["seed"]) for record in records]
+            captions = [str(record.get("caption", record.get("category", ""))) for record in records]
+            plan = self.plan.extending(seeds, captions)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return
+        if plan is not None:
+            self._set_plan(plan, self.facts)
+            self._extended = self.facts["drawn"]
 
     def _records(self) -> list[dict[str, object]]:
         """Return the metadata of each image."""

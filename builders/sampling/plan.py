@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from specs.graph import EntryGraph
@@ -83,6 +84,32 @@ class Plan:
         indices = tuple(index for index in chosen for _ in range(count))
         captions = tuple(known.classes[index] if known is not None else f"class {index}" for index in indices)
         return Plan(_seeds(seed, len(indices)), captions, classes=indices)
+
+    def extending(self, seeds: Sequence[int], captions: Sequence[str]) -> Plan | None:
+        """Return a plan of as many samples of each class or prompt that includes samples which are there already.
+
+        The others take the next unused seeds.
+
+        Args:
+            seeds: Seeds of the samples that are there.
+            captions: Their classes or prompts; not read for an unconditional model.
+
+        Returns:
+            The plan, or None if the samples are not among those of this plan: they start from another seed, or there
+            are more of a class or prompt.
+        """
+        plain = self.classes is None and self.prompts is None
+        there: dict[str, list[int]] = {}
+        for number, caption in zip(seeds, captions, strict=True):
+            there.setdefault("" if plain else caption, []).append(number)
+        keys = [""] * len(self) if plain else list(self.captions)
+        if not seeds or min(seeds) != min(self.seeds) or len(set(seeds)) < len(seeds):
+            return None
+        if any(len(numbers) > keys.count(key) for key, numbers in there.items()):
+            return None
+        unused = (number for number in itertools.count(min(self.seeds)) if number not in set(seeds))
+        chosen = tuple(there[key].pop(0) if there.get(key) else next(unused) for key in keys)
+        return replace(self, seeds=chosen, captions=tuple(f"seed {n}" for n in chosen) if plain else self.captions)
 
     def __len__(self) -> int:
         return len(self.seeds)

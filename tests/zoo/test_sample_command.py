@@ -110,13 +110,33 @@ def test_a_folder_resumes(checkpoint, tmp_path, monkeypatch, capsys):
     assert calls == []
 
 
+@pytest.mark.parametrize("classes", [["flags"], ["flags", "food"]])
+def test_a_folder_gets_more_samples(classes, checkpoint, tmp_path, capsys):
+    """Those that are there stay; with one class, the folder is that of all samples drawn at once."""
+    out = tmp_path / "out"
+    run(checkpoint, classes=classes[:1], count=2, output=out)
+    before = {path.name: path.read_bytes() for path in (out / "r16").glob("*.png")}
+    run(checkpoint, classes=classes, count=3, output=out)
+    assert f"2 of {3 * len(classes)} samples exist already" in capsys.readouterr().err
+    after = {path.name: path.read_bytes() for path in (out / "r16").glob("*.png")}
+    assert len(after) == 3 * len(classes) and before.items() <= after.items()
+    settings = (out / "samples.json").read_text()
+    run(checkpoint, classes=classes, count=3, output=out)
+    assert (out / "samples.json").read_text() == settings
+    if len(classes) == 1:
+        run(checkpoint, classes=classes, count=3, output=tmp_path / "whole")
+        assert_alike(tmp_path / "whole", out, 6)
+    with pytest.raises(ValueError, match=r"other settings \(samples \d, not 2\)"):
+        run(checkpoint, classes=classes[:1], count=2, output=out)
+    with pytest.raises(ValueError, match="classes, prompts or seeds|samples"):
+        run(checkpoint, classes=classes, count=4, seed=7, output=out)
+
+
 def test_a_folder_of_something_else_is_refused(checkpoint, tmp_path):
     options = {"classes": ["flags"], "count": 1, "output": tmp_path / "out"}
     run(checkpoint, **options)
     with pytest.raises(ValueError, match=r"holds samples with other settings \(num_inference_steps 2, not 3\)"):
         run(checkpoint, **options, steps=3)
-    with pytest.raises(ValueError, match=r"other settings \(samples 1, not 2\)"):
-        run(checkpoint, **{**options, "count": 2})
     with pytest.raises(ValueError, match="classes, prompts or seeds"):
         run(checkpoint, **{**options, "classes": ["food"]})
     with pytest.raises(ValueError, match="holds other files; choose a folder that is new or empty"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -136,7 +136,8 @@ def sample(
         facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **settings.model_dump()}
         if encoder is not None:
             facts["text_encoder"] = encoder.fingerprint[:16]
-        grid = _to_folder(drawing, SampleFolder(output, plan, model.labels, facts), grid_data, title)
+        folder = SampleFolder(output, plan, model.labels, facts)
+        grid = _to_folder(replace(drawing, plan=folder.plan), folder, grid_data, title)
     print(f"wrote {grid}")
     return grid
 

@@ -101,8 +101,8 @@ def test_observers_are_called(recipe: Recipe, tmp_path: Path) -> None:
     train(recipe, tmp_path, observer=Observers([seen]))
     assert seen.calls == [
         "start",
-        "phase p8 0/4", "checkpoint 3", "evaluate 4 r8", "grid 4", "checkpoint 4",
-        "phase p16 0/4", "checkpoint 7", "evaluate 8 r16 r8", "grid 8", "checkpoint 8",
+        "phase p8 0/4", "checkpoint 3", "evaluate 4 r8", "checkpoint 4", "grid 4",
+        "phase p16 0/4", "checkpoint 7", "evaluate 8 r16 r8", "checkpoint 8", "grid 8",
         "finished",
     ]  # fmt: skip
     assert [(report.step, report.phase, report.phase_step) for report in seen.steps][3:5] == [
