@@ -158,12 +158,12 @@ def _read_pickle(path: str | os.PathLike[str]) -> bytes:
     if size > MAX_FILE_BYTES:
         raise ArchiveError(f"{path}: {size} bytes, more than the limit of {MAX_FILE_BYTES}")
     if not start.startswith(b"PK"):
-        raise ArchiveError(f"{path}: {describe_weights(file) or 'not a checkpoint written by torch.save'}")
+        raise ArchiveError(f"{path}: {_described(file)}")
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             if not any(map(_is_program, names)) or any("/code/" in name for name in names):
-                raise ArchiveError(f"not a checkpoint written by torch.save but {describe_weights(file)}")
+                raise ArchiveError(_described(file))
             _check_records(archive.infolist(), size)
             damaged = archive.testzip()
             if damaged is not None:
@@ -173,6 +173,12 @@ def _read_pickle(path: str | os.PathLike[str]) -> bytes:
         raise ArchiveError(f"{path}: {error}") from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeDecodeError, EOFError, OSError) as error:
         raise ArchiveError(f"{path}: a damaged or truncated checkpoint ({error})") from None
+
+
+def _described(path: Path) -> str:
+    """Say what a file is that is no checkpoint of torch."""
+    found = describe_weights(path)
+    return f"not a checkpoint that can be read{f': this is {found}' if found else ''}"
 
 
 def _candidates(folder: Path) -> str:
