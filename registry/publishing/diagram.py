@@ -20,6 +20,8 @@ __all__ = ["draw_entry", "draw_svg"]
 #: One color per level, outermost first; deeper levels have the last one.
 COLORS = ("#2f6fab", "#c8553d", "#3f8f5f", "#8a5fa8", "#b58a2e", "#5b6470")
 FORMATS = (".svg", ".png", ".pdf")
+#: Largest width of a picture in pixels; of a wider one the resolution is lower.
+MAX_PIXELS = 20_000
 
 
 def draw_entry(graph: EntryGraph, path: Path) -> None:
@@ -68,7 +70,8 @@ def _draw(graph: EntryGraph, file: Path | io.StringIO, form: str) -> None:
             _draw_line(axes, line)
         for box in layout.boxes:
             _draw_box(axes, box)
-        figure.savefig(file, format=form, dpi=160, metadata={"Date": None} if form == "svg" else None)
+        dpi = min(160.0, MAX_PIXELS / max(size))
+        figure.savefig(file, format=form, dpi=dpi, metadata={"Date": None} if form == "svg" else None)
 
 
 def _color(level: int) -> str:

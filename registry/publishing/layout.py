@@ -7,10 +7,12 @@ box, runs along a free lane above both boxes, and enters the other box from abov
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from heapq import heappop, heappush
+from itertools import accumulate, groupby
 from operator import itemgetter
 
 from specs.blocks import Size
@@ -27,6 +29,8 @@ ABOVE, LANE = 0.16, 0.15
 TEXT_LINE, TEXT_TOP = 0.15, 0.31
 #: Height of a line's end above or below the middle of a box, so that skips and steps meet it apart.
 SKIP_END, STEP_END = 0.1, -0.08
+#: Number of lines above which they are routed in the simple way.
+MANY = 400
 
 Point = tuple[float, float]
 
@@ -124,7 +128,7 @@ def lay_out(graph: EntryGraph) -> Layout:
     """Return the layout of a checked entry."""
     boxes, edges = _boxes(graph)
     _space_rows(boxes, edges)
-    router = _Router(boxes)
+    router = _Router(boxes, simple=len(edges) > MANY)
     frames: list[Frame] = []
     lines: list[Line] = []
     for level in reversed(range(len(graph.levels))):
@@ -167,28 +171,45 @@ def _boxes(graph: EntryGraph) -> tuple[list[Box], list[tuple[Box, Box]]]:
 
 def _connected(nodes: Sequence[Node]) -> list[list[Node]]:
     """Split nodes into those that are connected with each other, in the order of the first of each."""
-    groups: list[list[Node]] = []
-    for node in nodes:
-        reads = [group for group in groups if any(other.name in node.inputs for other in group)]
-        joined = sorted([*(other for group in reads for other in group), node], key=nodes.index)
-        groups = [group for group in groups if group not in reads] + [joined]
-    return sorted(groups, key=lambda group: nodes.index(group[0]))
+    group_of: dict[str, list[int]] = {}
+    for index, node in enumerate(nodes):
+        joined = [index]
+        for group in {id(found): found for name in node.inputs if (found := group_of.get(name))}.values():
+            joined += group
+        group_of |= {nodes[member].name: joined for member in joined}
+    groups = {id(group): sorted(group) for group in group_of.values()}
+    return [[nodes[index] for index in group] for group in sorted(groups.values())]
 
 
 def _space_rows(boxes: Sequence[Box], edges: Sequence[tuple[Box, Box]]) -> None:
     """Move rows of boxes up, so that the lanes above the row below and the texts of their own fit between them."""
-    rows = sorted({(box.y, box.level) for box in boxes})
-    raised, extra = {}, 0.0
-    for (y, level), above in zip(rows, [*rows[1:], None], strict=True):
-        raised[y, level] = extra
-        own = [box for box in boxes if (box.y, box.level) == (y, level)]
-        routed = [(a, b) for a, b in edges if a in own and b in own and any(a.x < box.x < b.x for box in own)]
-        lanes = max((sum(a.x < box.x < b.x for a, b in routed) for box in own), default=0)
-        if above is not None and above[1] == level:
-            texts = max(len(box.blocks.splitlines()) for box in boxes if (box.y, box.level) == above)
-            extra += max(0.0, LANE * lanes + TEXT_LINE * texts + BOX_HEIGHT + ABOVE + TEXT_TOP - 0.15 - 1)
+    rows: dict[tuple[float, int], list[Box]] = {}
     for box in boxes:
-        box.y += raised[box.y, box.level]
+        rows.setdefault((box.y, box.level), []).append(box)
+    spans: dict[tuple[float, int], list[tuple[float, float]]] = {}
+    for a, b in edges:
+        if (a.y, a.level) == (b.y, b.level):
+            spans.setdefault((a.y, a.level), []).append((min(a.x, b.x), max(a.x, b.x)))
+    extra, ordered = 0.0, sorted(rows)
+    for key, above in zip(ordered, [*ordered[1:], None], strict=True):
+        raised, extra_here = rows[key], extra
+        if above is not None and above[1] == key[1]:
+            texts = max(len(box.blocks.splitlines()) for box in rows[above])
+            needed = LANE * _lanes([box.x for box in raised], spans.get(key, [])) + TEXT_LINE * texts
+            extra += max(0.0, needed + BOX_HEIGHT + ABOVE + TEXT_TOP - 0.15 - 1)
+        for box in raised:
+            box.y += extra_here
+
+
+def _lanes(places: Sequence[float], spans: Sequence[tuple[float, float]]) -> int:
+    """Return the largest number of spans that run over one of the boxes at these places, from left to right."""
+    changes = [0] * (len(places) + 1)
+    for left, right in spans:
+        first, last = bisect_right(places, left), bisect_left(places, right)
+        if first < last:
+            changes[first] += 1
+            changes[last] -= 1
+    return max(accumulate(changes))
 
 
 class _Router:
@@ -196,10 +217,12 @@ class _Router:
 
     Args:
         boxes: All boxes, placed.
+        simple: Whether to route all lines but those to the next box above all boxes, which is fast.
     """
 
-    def __init__(self, boxes: Sequence[Box]) -> None:
-        self.boxes = boxes
+    def __init__(self, boxes: Sequence[Box], simple: bool) -> None:
+        self.boxes, self.simple = boxes, simple
+        self.areas = [(box, box.area) for box in boxes]
         #: Horizontal parts of the lines in lanes: left end, right end, height, level.
         self.lanes: list[tuple[float, float, float, int]] = []
         self.inner: Frame | None = None
@@ -209,46 +232,63 @@ class _Router:
         straight, routed = [], []
         for a, b in edges:
             skip = a.level == b.level and a.y == b.y
-            end = SKIP_END if skip else STEP_END
-            ends = ((a.x + BOX_WIDTH / 2, a.y + end), (b.x - BOX_WIDTH / 2, b.y + end))
-            if a.x < b.x and self.is_free(*ends, a, b):
+            height = SKIP_END if skip else STEP_END
+            ends = ((a.x + BOX_WIDTH / 2, a.y + height), (b.x - BOX_WIDTH / 2, b.y + height))
+            if a.x < b.x and (b.x - a.x < 1.5 * COLUMN or not self.simple) and self.is_free(*ends, a, b):
                 straight.append(Line(a, b, skip, ends))
             else:
                 routed.append((a, b, skip))
         routed.sort(key=lambda edge: edge[1].x - edge[0].x)
-        heights = [self.lane(a, b, level) for a, b, _ in routed]
-        return straight + [
-            Line(a, b, skip, self.corners(a, b, height, routed, heights))
-            for (a, b, skip), height in zip(routed, heights, strict=True)
-        ]
+        pairs = [(a, b) for a, b, _ in routed]
+        heights = self.simple_lanes(pairs, level) if self.simple else [self.lane(a, b, level) for a, b in pairs]
+        leaving = _ports([(a, height) for (a, _), height in zip(pairs, heights, strict=True)])
+        entering = _ports([(b, height) for (_, b), height in zip(pairs, heights, strict=True)])
+        top = BOX_HEIGHT / 2
+        for (a, b, skip), height, start, end in zip(routed, heights, leaving, entering, strict=True):
+            left, right = a.x + start, b.x - end
+            corners = ((left, a.y + top), (left, height), (right, height), (right, b.y + top))
+            straight.append(Line(a, b, skip, corners))
+        return straight
 
     def is_free(self, first: Point, second: Point, a: Box, b: Box) -> bool:
         """Return whether a straight line from box ``a`` to box ``b`` meets neither boxes nor the level inside."""
-        if any(box.area.meets(first, second) for box in self.boxes if box not in (a, b)):
+        if any(area.meets(first, second) for box, area in self.areas if box is not a and box is not b):
             return False
         return a.level != b.level or self.inner is None or not self.inner.grown(LANE).meets(first, second)
 
     def lane(self, a: Box, b: Box, level: int) -> float:
         """Return the height of the lowest free lane above two boxes, and take it."""
+        left, right = min(a.x, b.x), max(a.x, b.x)
+        taken = [
+            (area.bottom, area.top)
+            for box, area in self.areas
+            if box is not a and box is not b and area.left < right and left < area.right
+        ]
+        if a.level == b.level and self.inner is not None and self.inner.left < right and left < self.inner.right:
+            taken.append((self.inner.bottom - LANE, self.inner.top + LANE))
+        taken += [(y - 0.9 * LANE, y + 0.9 * LANE) for start, end, y, _ in self.lanes if start < right and left < end]
         height = max(a.y, b.y) + BOX_HEIGHT / 2 + ABOVE
-        while not self.is_free((a.x, height), (b.x, height), a, b) or any(
-            abs(height - other) < LANE * 0.9 and left < max(a.x, b.x) and min(a.x, b.x) < right
-            for left, right, other, _ in self.lanes
-        ):
-            height += LANE
-        self.lanes.append((min(a.x, b.x), max(a.x, b.x), height, level))
+        for low, high in sorted(taken):
+            if low < height < high:
+                height += LANE * math.ceil((high - height) / LANE)
+        self.lanes.append((left, right, height, level))
         return height
 
-    def corners(
-        self, a: Box, b: Box, height: float, routed: Sequence[tuple[Box, Box, bool]], heights: Sequence[float]
-    ) -> tuple[Point, ...]:
-        """Return the corners of a line in a lane. Lines of higher lanes leave and enter nearer to the middle."""
-        leaving = sorted(other for (first, _, _), other in zip(routed, heights, strict=True) if first is a)
-        entering = sorted(other for (_, second, _), other in zip(routed, heights, strict=True) if second is b)
-        start = a.x + _port(leaving.index(height), len(leaving))
-        end = b.x - _port(entering.index(height), len(entering))
-        top = BOX_HEIGHT / 2
-        return (start, a.y + top), (start, height), (end, height), (end, b.y + top)
+    def simple_lanes(self, pairs: Sequence[tuple[Box, Box]], level: int) -> list[float]:
+        """Return a lane above all boxes for each pair, as few as possible."""
+        base = max([area.top for _, area in self.areas] + [height for _, _, height, _ in self.lanes]) + ABOVE
+        heights, used = [0.0] * len(pairs), 0
+        free: list[int] = []
+        busy: list[tuple[float, int]] = []
+        for index in sorted(range(len(pairs)), key=lambda index: min(pairs[index][0].x, pairs[index][1].x)):
+            left, right = sorted((pairs[index][0].x, pairs[index][1].x))
+            while busy and busy[0][0] <= left:
+                heappush(free, heappop(busy)[1])
+            lane, used = (heappop(free), used) if free else (used, used + 1)
+            heappush(busy, (right, lane))
+            heights[index] = base + LANE * lane
+            self.lanes.append((left, right, heights[index], level))
+        return heights
 
     def frame(self, level: int, levels: int) -> Frame:
         """Return the frame around a level and the levels inside it, which later lines avoid."""
@@ -259,6 +299,18 @@ class _Router:
         top = max([max(box.y for box in inside) + 0.62, *(height + 0.44 for height in lanes)])
         self.inner = Frame(inside[0].x - pad, inside[-1].x + pad, bottom, top)
         return self.inner
+
+
+def _ports(ends: Sequence[tuple[Box, float]]) -> list[float]:
+    """Return, for lines that end at a box from a lane, the distance of each end from the middle of its box.
+
+    Lines of higher lanes end nearer to the middle, so that they do not cross the others.
+    """
+    heights: dict[int, list[float]] = {}
+    for box, height in ends:
+        heights.setdefault(id(box), []).append(height)
+    ranks = {key: {height: rank for rank, height in enumerate(sorted(own))} for key, own in heights.items()}
+    return [_port(ranks[id(box)][height], len(heights[id(box)])) for box, height in ends]
 
 
 def _port(index: int, count: int) -> float:

@@ -9,9 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 
 import zoo
-from registry.publishing.diagram import draw_svg
+from registry.publishing.diagram import draw_entry, draw_svg
 from registry.publishing.layout import lay_out
 from specs.load import load_text
+from tests.helpers.images import read_image
 
 BRANCHES = """
 name: branches
@@ -82,6 +83,36 @@ def test_what_is_drawn(graph):
                 area = box.area
                 assert frame.left < area.left and area.right < frame.right
                 assert frame.bottom < area.bottom and area.top < frame.top
+
+
+def dense(nodes: int, reads: int) -> str:
+    """The spec of a graph in which every node reads many of those before it, at two resolutions."""
+    lines = ["name: dense", "resolution: 32", "graph:", "  stem: {width: 32}", "  a0: {block: conv, from: stem}"]
+    for index in range(1, nodes):
+        ways = {0: "a{}", 1: "{{down: a{}}}" if index % 2 else "{{up: a{}}}"}
+        inputs = [ways[(index - other) % 2].format(other) for other in range(max(0, index - reads), index)]
+        merge = ", merge: add" if len(inputs) > 1 else ""
+        lines.append(f"  a{index}: {{block: conv, from: [{', '.join(inputs)}]{merge}}}")
+    return "\n".join([*lines, f"  head: {{from: a{nodes - 1}}}"])
+
+
+def test_hundreds_of_lines(tmp_path):
+    """They are routed above all boxes, in lanes of their own."""
+    graph = load_text(dense(31, 30)).graph
+    layout = lay_out(graph)
+    lanes: dict[float, list[tuple[float, float]]] = {}
+    for line in layout.lines:
+        if len(line.points) == 4:
+            lanes.setdefault(line.points[1][1], []).append((line.points[1][0], line.points[2][0]))
+    assert len(layout.lines) > 400 and min(lanes) > max(box.y for box in layout.boxes)
+    for spans in lanes.values():
+        assert all(first[1] <= second[0] for first, second in pairwise(sorted(spans)))
+
+
+def test_wide_pictures_have_a_lower_resolution(tmp_path, monkeypatch):
+    monkeypatch.setattr("registry.publishing.diagram.MAX_PIXELS", 300)
+    draw_entry(zoo.get("unetpp-s64").architecture, tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").width == 300
 
 
 def test_the_ten_nodes_of_unetpp():
