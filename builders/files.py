@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
@@ -11,13 +12,15 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 __all__ = [
-    "TEMPORARY", "cache_folder", "check_writable", "file_lock", "open_regular", "read_regular", "remove_temporaries",
-    "replacing", "write_text",
+    "TEMPORARY", "cache_folder", "check_writable", "file_lock", "open_regular", "read_json", "read_regular",
+    "remove_temporaries", "replacing", "write_text",
 ]  # fmt: skip
 
+#: Largest size of a JSON file in bytes.
+MAX_JSON = 100_000_000
 #: Pattern of the names under which files are written before they are renamed.
 TEMPORARY = ".*.zoo.tmp"
 #: The same, exactly: the name of the file, the process, a random number. SQLite adds files of its own.
@@ -122,6 +125,19 @@ def read_regular(path: str | Path, limit: int | None = None) -> bytes:
     if limit is not None and len(content) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
     return content
+
+
+def read_json(path: str | Path, limit: int = MAX_JSON) -> Any:
+    """Return the content of a JSON file, which must be a regular file.
+
+    Raises:
+        OSError: The file cannot be read, is not a regular file, or is larger than ``limit`` bytes.
+        ValueError: It is not JSON.
+    """
+    try:
+        return json.loads(read_regular(path, limit))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from specs.addresses import shown_address, without_secrets
+from specs.printable import printable
 
 __all__ = [
     "CODES",
@@ -103,7 +104,7 @@ class Problem:
     def __str__(self) -> str:
         where = self.position or self.file
         head = without_secrets(f"error[{self.code}]: {self.message}")
-        lines = [f"{where}: {head}" if where else head]
+        lines = [f"{printable(str(where))}: {head}" if where else head]
         if self.position is not None and self.position.text.strip():
             lines += _excerpt(self.position)
         for step in reversed(self.reached):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 __all__ = ["printable"]
 
 
@@ -20,4 +22,5 @@ def printable(text: str, keep: str = "") -> str:
 def _escaped(char: str) -> str:
     if char in "\u00a0\u3000\u2009\u202f":  # wide and narrow spaces are harmless
         return " "
-    return char.encode("unicode_escape").decode()
+    # From 0x80 on as in JSON, so that JSON remains JSON.
+    return json.dumps(char)[1:-1] if char >= "\x80" else char.encode("unicode_escape").decode()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.exit_codes import BROKEN_PIPE, INTERRUPTED, USER_ERROR
-from zoo.terminal.streams import discard_output, open_streams
+from zoo.terminal.streams import discard_output, open_streams, safe_streams
 
 __all__ = ["main", "run"]
 
@@ -72,7 +72,7 @@ def _invoke(arguments: list[str]) -> object:
         if COMPLETION in os.environ:
             command.main(arguments, prog_name="zoo", complete_var=COMPLETION)
         # Not command.main(), which has its own messages and exit codes for interruptions and broken pipes.
-        with command.make_context("zoo", arguments) as context, download_lines(), note_lines():
+        with command.make_context("zoo", arguments) as context, safe_streams(), download_lines(), note_lines():
             return command.invoke(context)
     except typer.Exit as exit:
         return exit.exit_code

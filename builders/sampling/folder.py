@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from builders.data.image_folder import SAMPLES
-from builders.files import write_text
+from builders.files import read_json, write_text
 from builders.pictures import save_image
 from builders.pixels import to_float, to_pil
 from builders.sampling.plan import Plan
@@ -111,7 +111,7 @@ class SampleFolder:
 
     def _compare(self, path: Path) -> None:
         try:
-            before = dict(json.loads(path.read_text(encoding="utf-8")))
+            before = dict(read_json(path))
         except (OSError, ValueError, TypeError):
             raise ValueError(f"{path}: cannot be read; choose another folder") from None
         self._extend(before)

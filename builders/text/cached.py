@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from builders.files import write_text
+from builders.files import read_json, write_text
 from builders.text.encoder import TextEncoderError, check_width, is_empty
 from specs.graph import TextInput
 
@@ -63,7 +63,7 @@ class Facts:
             TextEncoderError: The file is missing or damaged.
         """
         try:
-            found = json.loads((folder / FACTS).read_text("utf-8"))
+            found = read_json(folder / FACTS)
             return Facts(**{**found, "shards": tuple(found["shards"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise TextEncoderError(f"{folder / FACTS}: cannot be read ({error}); encode the data again") from None

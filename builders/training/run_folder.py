@@ -16,7 +16,7 @@ from torch import Tensor
 from builders.checkpoints.tensor_file import CheckpointError, first_not_finite, read_tensors, write_tensors
 from builders.checkpoints.weights import save_weights, spec_metadata
 from builders.file_names import file_name
-from builders.files import file_lock, remove_temporaries, write_text
+from builders.files import file_lock, read_regular, remove_temporaries, write_text
 from builders.pictures import save_image
 from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, retain_state, states
@@ -222,7 +222,7 @@ class RunFolder:
             "recipe_hash": fingerprint(self.recipe, self.entry.conditions),
             "entry_hash": self.entry.hash,
             "entry_graph_hash": self.entry.graph_hash,
-            **({"tracking": tracking.read_text()} if tracking.is_file() else {}),
+            **({"tracking": read_regular(tracking).decode("utf-8", "replace")} if tracking.is_file() else {}),
             **facts,
             **spec_metadata(phase.settings.graph),
         }
@@ -269,7 +269,7 @@ class RunFolder:
         """Write ``recipe.json``, the recipe with all its defaults, unless it is there and equal."""
         path = self.folder / "recipe.json"
         text = json.dumps(written(self.recipe, self.entry.conditions), indent=2) + "\n"
-        if not path.is_file() or path.read_text("utf-8", "replace") != text:
+        if not path.is_file() or read_regular(path).decode("utf-8", "replace") != text:
             with _clear_errors(path):
                 write_text(path, text)
 

@@ -18,6 +18,7 @@ from specs.recipe import load_recipe_and_graph
 from specs.study import load_study_and_graphs
 from specs.syntax.validation import check_name
 from specs.syntax.yaml_tree import Mapping, Tree, parse, parse_text, value_at
+from specs.user_paths import expanded
 
 __all__ = ["Checked", "check"]
 
@@ -71,12 +72,12 @@ def check(what: str, overrides: Sequence[str] = (), *, text: str | None = None) 
     Yields:
         The result of each entry, variant, recipe or study.
     """
-    path = Path(what).expanduser() if what.startswith("~") else Path(what)
+    path = expanded(what)
     if text is not None:
         yield from _check_tree(what, None, lambda: parse_text(text, what), overrides, text)
-    elif path.is_dir() and what not in (*list_files("recipe"), *list_files("study")):
+    elif os.path.isdir(path) and what not in (*list_files("recipe"), *list_files("study")):
         yield from _check_folder(path, overrides)
-    elif is_path(what) or path.is_file():
+    elif is_path(what) or os.path.isfile(path):
         yield from _check_tree(what, path, lambda: parse(path), overrides)
     else:
         yield from _check_name(what, overrides)

@@ -76,7 +76,7 @@ def _read_curves(entry: Entry, phases: object, log: Path, run: str) -> tuple[Cur
         return ()
     spent = 0.0
     points: dict[str, list[tuple[float, float]]] = {label: [] for label in entry.labels}
-    for line in log.read_text("utf-8", errors="replace").splitlines():
+    for line in read_regular(log).decode("utf-8", "replace").splitlines():
         try:
             record = json.loads(line)
             if "loss" in record:

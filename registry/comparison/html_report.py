@@ -7,7 +7,7 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from builders.files import write_text
+from builders.files import read_regular, write_text
 from registry.comparison.charts import bar_chart, color, cost_bars, scatter_chart, training_charts
 from registry.comparison.compare import Comparison, Row
 from registry.costs.card import STEPS
@@ -165,7 +165,7 @@ def _samples(comparison: Comparison) -> str:
     for row in comparison.rows:
         path = grid_path(row.measured) if row.measured else None
         if path is not None:
-            content = base64.b64encode(path.read_bytes()).decode()
+            content = base64.b64encode(read_regular(path)).decode()
             name = html.escape(row.entry.name)
             image = f'<img alt="samples of {name}" src="data:image/png;base64,{content}">'
             figures.append((row.entry.name, image))

@@ -39,12 +39,11 @@ def card_tree(card: Any, steps: int, width: int, unlisted: Sequence[str]) -> Tre
         width: Width of the terminal in columns.
         unlisted: Kinds of blocks that are not listed in the title of a stage.
     """
-    from rich.markup import escape
     from rich.text import Text
     from rich.tree import Tree
 
-    summary = f"  {escape(card.summary)}" if card.summary else ""
-    root = Tree(f"[bold]{escape(card.name)}[/]{summary}", guide_style="dim")
+    title = Text.assemble((card.name, "bold"), f"  {card.summary}" if card.summary else "")
+    root = Tree(title, guide_style="dim")
     for name, parts in _facts(card, steps):
         root.add(_wrapped(name, parts, width - INDENT))
     lines = list(_lines(card, unlisted))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from builders.file_names import file_name
-from builders.files import write_text
+from builders.files import read_regular, write_text
 from registry.evaluation.features import metric_features
 from specs.schemas.evaluation import EvaluationSpec, split_name
 
@@ -267,9 +267,13 @@ def find(entry: str, weights: str, spec: EvaluationSpec, folder: str | Path = ME
     return None
 
 
+#: Largest size of a measurement in bytes.
+MAX_BYTES = 10_000_000
+
+
 def _read(path: Path) -> Measurement:
     try:
-        found = Measurement.model_validate_json(path.read_bytes())
+        found = Measurement.model_validate_json(read_regular(path, MAX_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(": ".join([*(str(part) for part in first["loc"]), first["msg"]])) from None

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from zoo.terminal.streams import trusted
+
 __all__ = ["download_lines"]
 
 #: Seconds after which a download is reported, and between two reports.
@@ -33,9 +35,8 @@ def download_lines() -> Iterator[None]:
             total = f" of {size / MIB:,.0f}" if size else ""
             rate = f"{done / MIB / (now - first):,.1f} MiB/s"
             text = f"downloading {printable(name)}: {done / MIB:,.0f}{total} MiB, {rate}"
-            print(
-                f"\r{text[:100]:<100}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True
-            )
+            line = f"\r{text[:100]:<100}" if terminal else f"{text}\n"
+            print(line, end="", file=trusted(sys.stderr), flush=True)
         shown[name] = now
 
     with reporting(report):
@@ -43,4 +44,4 @@ def download_lines() -> Iterator[None]:
             yield
         finally:
             if shown and sys.stderr.isatty():
-                print(f"\r{'':<100}\r", end="", file=sys.stderr, flush=True)
+                print(f"\r{'':<100}\r", end="", file=trusted(sys.stderr), flush=True)

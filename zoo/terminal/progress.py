@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from zoo.terminal.console import error_console
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -62,7 +64,6 @@ def count_bar(what: str, total: int, unit: str = "", quiet: bool = False) -> Ite
 
 def _make_progress(unit: str, quiet: bool) -> Progress:
     """Return a bar with a count, the throughput and the time left, which is erased when it stops."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
@@ -75,6 +76,6 @@ def _make_progress(unit: str, quiet: bool) -> Progress:
             slow, per_second = task.speed < 0.1, f"{task.speed:,.1f}{unit and ' ' + unit}/s"
             return Text(f"{1 / task.speed:,.0f} s each" if slow else per_second, style="dim")
 
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), ThroughputColumn()]
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), ThroughputColumn()]
     columns.append(TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet)
+    return Progress(*columns, console=error_console(), transient=True, disable=quiet)

@@ -6,12 +6,57 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
 
-__all__ = ["discard_output", "open_streams"]
+from specs.printable import printable
+
+__all__ = ["discard_output", "open_streams", "safe_streams", "trusted"]
+
+
+class SafeStream:
+    """A text stream that escapes the control characters of names, captions and messages.
+
+    Args:
+        stream: Stream to write to; its other attributes are those of this one.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.trusted = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; only line breaks and tabs are not escaped."""
+        self.trusted.write(text if text.isprintable() else printable(text, keep="\n\t"))
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write some texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.trusted, name)
+
+
+@contextlib.contextmanager
+def safe_streams() -> Iterator[None]:
+    """Escape control characters in what is printed; consoles of rich write to :func:`trusted` streams."""
+    with (
+        contextlib.redirect_stdout(SafeStream(sys.stdout)),
+        contextlib.redirect_stderr(SafeStream(sys.stderr)),
+    ):
+        yield
+
+
+def trusted(stream: TextIO) -> TextIO:
+    """Return the stream behind one of :func:`safe_streams`, for text without control characters of others."""
+    return stream.trusted if isinstance(stream, SafeStream) else stream
 
 
 def open_streams() -> None:
     """Open the standard streams that the process was started without (``zoo list >&-``) on the null device.
+
+    Letters that the encoding of a stream lacks are printed as escapes.
 
     Otherwise the next file that is opened would have the number of standard output, and receive what is printed.
     """
@@ -27,6 +72,8 @@ def open_streams() -> None:
             file = io.FileIO(number, mode, closefd=False)
             buffer = io.BufferedReader(file) if mode == "r" else io.BufferedWriter(file)
             setattr(sys, name, io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace"))
+        elif mode == "w" and isinstance(getattr(sys, name), io.TextIOWrapper):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def discard_output() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from builders.training.observers import Observer, RunInfo, StepReport
 from specs.addresses import without_secrets
 from specs.printable import printable
+from zoo.terminal.console import error_console
 
 if TYPE_CHECKING:
     from specs.graph import EntryGraph
@@ -21,9 +22,7 @@ class ProgressBar(Observer):
     """A bar on stderr with step, throughput, time left and losses by level; without a terminal, a line per phase."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True, highlight=False)
+        self.console = error_console()
         self.progress: Any = None
         self.losses: dict[str, float] = {}
         #: Part of a measurement that is shown: its name, its task and its start.

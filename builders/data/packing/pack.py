@@ -35,7 +35,7 @@ from builders.data.packing.shard import (
 )
 from builders.data.packing.source import PackError, Source
 from builders.data.splits import is_held_out
-from builders.files import remove_temporaries, write_text
+from builders.files import read_json, remove_temporaries, write_text
 
 __all__ = ["PackSettings", "Packed", "check_settings", "pack"]
 
@@ -226,7 +226,7 @@ def _facts(sources: Sequence[Source], settings: PackSettings) -> dict[str, Any]:
 def _read_plan(path: Path) -> dict[str, Any]:
     """Return the content of a plan file; empty if it is damaged."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = read_json(path)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

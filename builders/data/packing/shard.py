@@ -25,7 +25,7 @@ from builders.data.errors import DataError
 from builders.data.packing.source import Source
 from builders.data.recognition.formats import content_extension
 from builders.data.shards import MAX_MEMBER
-from builders.files import replacing, write_text
+from builders.files import read_json, replacing, write_text
 from builders.resizing import resize
 
 __all__ = [
@@ -150,7 +150,7 @@ class Report:
     def read(path: Path) -> Report | None:
         """Return the report in a file; None if there is none."""
         try:
-            facts = json.loads(path.read_text("utf-8"))
+            facts = read_json(path)
             return Report(**{**facts, "broken": tuple(facts["broken"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -56,7 +57,7 @@ def pack(
 
     settings = PackSettings(resolution, resize, val, samples, max_broken, licence or "not stated", attribution)
     check_settings(settings, workers)
-    if out.resolve() == Path(source).resolve():
+    if os.path.realpath(out) == os.path.realpath(source):
         raise ValueError(f"{out}: is the source; choose another folder for the shards")
     found = recognise(
         source, caption=caption, label=label, group=group, image=image, delimiter=delimiter, max_broken=max_broken
@@ -72,7 +73,7 @@ def pack(
         packed = run(
             found.sources,
             out,
-            name or out.resolve().name,
+            name or Path(os.path.realpath(out)).name,
             settings,
             workers=workers,
             progress=lambda done, total: show("packing", done, total),
