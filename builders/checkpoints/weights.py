@@ -101,12 +101,14 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], EntryGraph, dict[
 def _graph(path: str | Path, metadata: Mapping[str, str]) -> EntryGraph:
     try:
         graph = load_text(metadata["spec"], f"{path} (spec)").graph
-    except (KeyError, SpecError) as error:
-        raise CheckpointError(f"{path}: its spec cannot be read:\n{error}") from error
+    except KeyError:
+        raise CheckpointError(f"{path}: its metadata has no spec") from None
+    except SpecError as error:
+        first = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: its spec cannot be read: {first[:400]}") from error
     if graph.graph_hash != metadata.get("graph_hash"):
-        raise CheckpointError(
-            f"{path}: its spec has graph hash {graph.graph_hash}, but the file says {metadata.get('graph_hash')}"
-        )
+        said = metadata.get("graph_hash", "none")[:80]
+        raise CheckpointError(f"{path}: its spec has graph hash {graph.graph_hash}, but the file says {said}")
     return graph
 
 

@@ -47,7 +47,7 @@ LEVEL = {
 INPUTS = {"lm_proj": "inputs.text.project", "cond_emb": "inputs.text.pool"}
 MIDDLE = {("0", "resnets"): "middle0_resnet", ("0", "attn"): "middle1_attention", ("1", "resnets"): "middle2_resnet"}
 
-BLOCK = re.compile(r"(down_blocks|up_blocks|mid_blocks)\.(\d+)\.(resnets|attn|resample)\.?(.*)")
+BLOCK = re.compile(r"(down_blocks|up_blocks|mid_blocks)\.([0-9]{1,6})\.(resnets|attn|resample)\.?(.*)")
 UNIT = re.compile(r"(r\d+)_(?:down|up)\d+_attention(\d*)")
 
 
@@ -79,7 +79,7 @@ class _Level:
         stage, way = self.stages[position], "down" if path == "down_blocks" else "up"
         if kind == "resample":
             return f"{stage}_{way}sample.conv.{rest}"
-        if not number.isdigit():
+        if not re.fullmatch(r"[0-9]{1,6}", number):
             return None
         if kind == "resnets":
             return f"{stage}_{way}{number}_resnet.{_inside(inside, kind)}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from builders.data.dataset_card import whole_number
 from specs.graph import EntryGraph
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def _class_index(name: str | int, number: int, data: Labelled | None) -> int:
     if data is not None:
         return data.class_index(name)
     name = str(name)
-    if not name.isdecimal() or int(name) >= number:
+    index = whole_number(name)
+    if index is None or not 0 <= index < number:
         raise ValueError(f"--class {name}: the names of the classes are unknown; use a number from 0 to {number - 1}")
-    return int(name)
+    return index

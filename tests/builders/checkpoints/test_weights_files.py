@@ -20,6 +20,7 @@ from builders.checkpoints.shipped import file_facts
 from builders.checkpoints.tensor_file import first_not_finite, read_tensors, write_tensors
 from builders.checkpoints.weights import load_checkpoint, save_weights
 from builders.networks.nested_unet import build_model
+from builders.published.state_dict import parameter_names
 from builders.published.torch_archive import ArchiveError, read_state_dict
 from builders.training.initialize import check_shared, weights_file
 from builders.training.run_folder import RunFolder
@@ -196,3 +197,29 @@ def test_metadata_without_a_kind(tmp_path):
     write_tensors(path, {"a": torch.zeros(1)}, {})
     with pytest.raises(CheckpointError, match="holds a file of another kind, not weights"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "its metadata has no spec"),
+        ({"spec": "[]"}, "its spec cannot be read: "),
+        ({"spec": "null"}, "its spec cannot be read: "),
+        ({"spec": "3"}, "its spec cannot be read: "),
+        ({"spec": "[" * 100_000}, "its spec cannot be read: "),
+        ({"spec": "name: x\n" + "y: 1\n" * 100_000}, "its spec cannot be read: "),
+    ],
+)
+def test_specs_of_any_shape_are_an_error_of_one_line(tmp_path, facts, words):
+    path = tmp_path / "w.safetensors"
+    write_tensors(path, {"a": torch.zeros(1)}, {"kind": "weights", **facts})
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\u00b2", "-1"])
+def test_names_of_published_tensors_with_odd_numbers(number):
+    model = build_model(load_entry("mdm-micro").graph)
+    names = [f"down_blocks.{number}.resnets.0.conv1.weight", f"down_blocks.0.resnets.{number}.conv1.weight"]
+    assert [ours for _, ours in parameter_names(model, dict.fromkeys(names))] == [None, None]

@@ -158,6 +158,9 @@ def test_weights_know_their_classes(tmp_path):
     path.unlink()
     assert training_data(now) is None
     assert Plan.make(graph, class_names(now, None), [11], [], 1, 0).captions == ("11",)
+    for asked in ("12", "-1", "x", "9" * 5000):
+        with pytest.raises(ValueError, match="the names of the classes are unknown; use a number from 0 to 11"):
+            Plan.make(graph, None, [asked], [], 1, 0)
     assert Plan.make(graph, class_names(before, None), ["11"], [], 1, 0).captions == ("class 11",)
 
 
