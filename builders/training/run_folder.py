@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -66,6 +67,8 @@ class RunFolder:
         if not self.main:
             return self
         try:
+            if os.path.lexists(self.folder) and not self.folder.is_dir():
+                raise CheckpointError(f"{self.folder}: this is no folder; choose another --output")
             self.folder.mkdir(parents=True, exist_ok=True)
             free = self._locked.enter_context(file_lock(self.folder / ".lock", wait=False))
         except OSError as error:
@@ -74,12 +77,22 @@ class RunFolder:
             raise CheckpointError(f"{self.folder}: {reason}") from None
         if not free:
             raise CheckpointError(f"{self.folder}: another process is training here; choose another --output")
+        self._check_places()
         for place in (self.folder, self.folder / "grids", self.folder / CHECKPOINTS):
             remove_temporaries(place)  # left by a run that was killed while writing
         for stale in self.folder.glob(".*.safetensors.*.tmp"):
             if _EARLIER.fullmatch(stale.name):
                 stale.unlink(missing_ok=True)
         return self
+
+    def _check_places(self) -> None:
+        """Check, before hours of training, that nothing else is where files and folders of the run will be written."""
+        for name in ("state.safetensors", "ema.safetensors", "recipe.json", "log.jsonl"):
+            if (self.folder / name).exists() and not (self.folder / name).is_file():
+                raise CheckpointError(f"{self.folder / name}: this is no file; remove it, or choose another --output")
+        for name in ("grids", CHECKPOINTS):
+            if os.path.lexists(self.folder / name) and not (self.folder / name).is_dir():
+                raise CheckpointError(f"{self.folder / name}: this is no folder; remove it, or choose another --output")
 
     def __exit__(self, *_: object) -> None:
         self._locked.close()

@@ -225,6 +225,24 @@ def test_a_lock_that_is_a_link_is_refused_and_its_target_unchanged(recipe: Recip
     assert precious.read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["", "state.safetensors", "ema.safetensors", "recipe.json", "log.jsonl"])
+def test_what_is_no_file_or_folder_is_reported_before_the_first_step(name: str, recipe: Recipe, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    if name:
+        (run / name).mkdir(parents=True)
+    else:
+        run.symlink_to(tmp_path / "nosuch")
+    with pytest.raises(CheckpointError, match=rf"{name or 'run'}: this is no f(ile|older); .*choose another --output"):
+        train(recipe, run)
+
+
+@pytest.mark.parametrize("name", ["grids", "checkpoints"])
+def test_files_in_place_of_folders_are_reported(name: str, recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=rf"{name}: this is no folder; remove it"):
+        train(recipe, tmp_path)
+
+
 def test_phases_of_any_name_stay_in_the_folder(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builders.training.loop.draw_grid", lambda *_, **__: Image.new("RGB", (4, 4)))
     changes = {"steps": 1, "batch": 2, "train": "r8", "learning_rate": None, "schedule": None}
