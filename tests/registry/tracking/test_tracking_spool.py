@@ -151,3 +151,15 @@ def test_addresses_are_shown_without_password_and_paths_made_absolute(tmp_path: 
     assert absolute_uri("sqlite:///a.db") == f"sqlite:///{tmp_path}/a.db"
     assert absolute_uri("sqlite:////x/a.db") == "sqlite:////x/a.db"
     assert absolute_uri("http://host") == "http://host"
+
+
+def test_a_run_that_is_extended_stays_one_run(tmp_path: Path) -> None:
+    """Its recipe, and so its identity, changed; training from scratch with another recipe is another run."""
+    spool = Spool(tmp_path)
+    run = {**RUN, "name": "n", "time": 1, "tags": {}, "entry_hash": "h", "parent": None, "uri": "u"}
+    start = {"kind": "start", "run": run, "details": [], "resumed": False}
+    spool.append(SpoolHistory(spool, 0).lines_of(start))
+    spool.append([{"kind": "status", "key": "k", "status": "FINISHED", "time": 2}])
+    longer = {**start, "run": {**run, "identity": "other", "key": "k2"}}
+    assert [line["kind"] for line in SpoolHistory(spool, 4).lines_of({**longer, "resumed": True})] == ["tags", "status"]
+    assert [line["kind"] for line in SpoolHistory(spool, 0).lines_of(longer)] == ["run"]
