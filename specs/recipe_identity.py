@@ -135,7 +135,8 @@ def portable_data(data: str | Mapping[str, float]) -> str | dict[str, float]:
 
 
 def _file_name(text: str) -> str:
-    return shown_address(text).partition("?")[0].rstrip("/").rpartition("/")[2]
+    # Of an address the query is removed; a question mark in a path belongs to the name.
+    return shown_address(text).rstrip("/").rpartition("/")[2]
 
 
 def _folder_and_name(text: str) -> str:

@@ -124,10 +124,10 @@ def initialize_store(uri: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
+    if _exists(path):
         return
     with store_lock(uri):
-        if path.exists():
+        if _exists(path):
             return
         _remove_unfinished(path)
         with replacing(path) as fresh:
@@ -138,6 +138,11 @@ def initialize_store(uri: str) -> None:
                     store.create_experiment(name)
             finally:
                 store.engine.dispose()
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is a store, or something else that must not be replaced. An empty file is neither."""
+    return path.exists() and not (path.is_file() and path.stat().st_size == 0)
 
 
 def _remove_unfinished(path: Path) -> None:

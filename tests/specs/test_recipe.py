@@ -10,7 +10,7 @@ import pytest
 from specs.default_recipe import default_recipe
 from specs.errors import SpecError, UnknownName
 from specs.recipe import list_recipes, load_recipe
-from specs.recipe_identity import fingerprint, written
+from specs.recipe_identity import fingerprint, public, written
 from specs.schemas.recipe import CarrySpec, LossSpec, OptimizerSpec, Recipe
 from tests.helpers.paths import DOCS
 
@@ -90,6 +90,16 @@ def test_fingerprint_is_of_what_decides_the_weights() -> None:
         "optimizer.options={amsgrad: true}", "phases.p16.initialise=fresh", "phases.p16.loss.levels.r8=0", "data=other",
     ):  # fmt: skip
         assert fingerprint(load_recipe("micro-test", [change])) != fingerprint(recipe), change
+
+
+@pytest.mark.parametrize("folder", ["what?", "a#b", "my%20project", "x?y=1", "a:b@c"])
+def test_a_folder_of_any_name_may_be_moved(folder: str) -> None:
+    recipe = load_recipe("micro-test").model_copy(
+        update={"data": f"/{folder}/set.tar", "entry": f"/{folder}/tiny.yaml"}
+    )
+    moved = recipe.model_copy(update={"data": "set.tar", "entry": "tiny.yaml"})
+    assert fingerprint(recipe) == fingerprint(moved) == fingerprint(public(recipe))
+    assert fingerprint(recipe) != fingerprint(moved.model_copy(update={"data": "other.tar"}))
 
 
 def test_a_phase_goes_by_steps_or_by_hours(tmp_path: Path) -> None:

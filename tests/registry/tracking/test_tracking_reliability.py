@@ -15,6 +15,7 @@ import pytest
 from builders.training.start import train
 from registry.tracking.observer import MLflowObserver, initialize_store
 from registry.tracking.resend import TrackingError, send_spool
+from registry.tracking.stores.addresses import sqlite_uri
 from specs.recipe import Recipe
 from tests.helpers.tracking_stores import client, facts, run_of, steps_of
 
@@ -184,6 +185,15 @@ def test_a_store_whose_creation_was_killed_is_created_again(tmp_path: Path) -> N
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     initialize_store(uri)
     assert not half.exists() and client(uri).get_experiment_by_name("matryoshka-zoo") is not None
+
+
+def test_an_empty_file_becomes_a_store(empty_store: Path, tmp_path: Path) -> None:
+    from registry.tracking.store import connect
+
+    (tmp_path / "it's").mkdir()
+    path = tmp_path / "it's" / "mlflow.db"
+    path.touch()
+    assert connect(sqlite_uri(path)).get_experiment_by_name("matryoshka-zoo") is not None
 
 
 def test_what_the_store_rejects_is_reported_and_does_not_hold_up_the_rest(

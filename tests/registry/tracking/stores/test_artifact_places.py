@@ -100,11 +100,11 @@ def test_old_runs_write_nothing_to_the_old_place(project, tmp_path, monkeypatch)
     new = tmp_path / "new"
     project.rename(new)
     monkeypatch.chdir(new)
-    (new / "grid.png").write_bytes(b"a picture")
+    (new / "runs" / "one" / "grid.png").write_bytes(b"a picture")
     warnings: list[str] = []
     observer = MLflowObserver(warn=warnings.append, patience=60)
     observer.on_start(facts(new / "runs" / "one", first_step=1))
-    observer.log_artifact(new / "grid.png", "grids")
+    observer.log_artifact(new / "runs" / "one" / "grid.png", "grids")
     observer.log_metrics({"value": 1.0}, 2)
     observer.on_end("finished")
     assert any("zoo track --repair" in text and "grid.png" in text for text in warnings)
