@@ -98,7 +98,7 @@ def main() -> None:
         print(f"{label:<8}{pair['nested']:>10.4f}{pair['cut']:>10.4f}{pair['nested'] / pair['cut']:>8.3f}")
     if options.json:
         figures = {"recipe": recipe.model_dump(mode="json"), "val_v_loss": losses, "torch": torch.__version__}
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ print(f"packed {packed.samples}, classes {', '.join(packed.classes)}")
 
 # 3. An entry with two classes.
 entry = folder / "shapes.yaml"
-entry.write_text("""
+entry.write_text(
+    """
 name: shapes
 resolution: 16
 defaults: {resnet: {groups: 8}}
@@ -53,12 +54,14 @@ nest:
   head: {groups: 8}
   stages:
     r8: {width: 16, depth: 1}
-""")
+""",
+    encoding="utf-8",
+)
 
 # 4. Train it level by level. Call train again with the same folder to resume an interrupted run.
 recipe = default_recipe(str(entry), str(folder / "data"), steps=20)
 weights = train(recipe, folder / "run", observer=JsonLog())
-print((folder / "run" / "log.jsonl").read_text().splitlines()[-2])
+print((folder / "run" / "log.jsonl").read_text("utf-8").splitlines()[-2])
 
 # 5. Draw two samples of each class. draw_all returns one tensor per level, the highest resolution first.
 model, _ = load_weights(str(weights))

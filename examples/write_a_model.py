@@ -24,11 +24,11 @@ nest:
 """
 
 path = Path(tempfile.mkdtemp()) / "my-model.yaml"
-path.write_text(SPEC)
+path.write_text(SPEC, encoding="utf-8")
 
 # An error names file, line and column. In the shell: zoo check my-model.yaml
 broken = path.with_name("broken.yaml")
-broken.write_text(SPEC.replace("depth: 1}", "dept: 1}", 1))
+broken.write_text(SPEC.replace("depth: 1}", "dept: 1}", 1), encoding="utf-8")
 try:
     zoo.get(broken)
 except SpecError as error:

@@ -98,14 +98,14 @@ def _where(device: Any) -> str:
 def _number(path: Path) -> int | None:
     """Return the number in a file of the kernel, or None if there is none or no limit."""
     try:
-        return int(path.read_text())
+        return int(path.read_text("ascii"))
     except (OSError, ValueError):
         return None
 
 
 def _swap() -> int:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text("utf-8").splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("SwapTotal:"))
     except (OSError, StopIteration, ValueError, IndexError):
         return 0

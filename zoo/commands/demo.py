@@ -51,7 +51,7 @@ def _log_to_run(folder: Path, picture: Path) -> str | None:
     from registry.tracking.stores.artifact_places import check_artifacts
 
     try:
-        uri, identity = tracking_uri(), str(json.loads((folder / "mlflow.json").read_text())["run_id"])
+        uri, identity = tracking_uri(), str(json.loads((folder / "mlflow.json").read_text("utf-8"))["run_id"])
         client = connect(uri)
         run = client.get_run(identity)
         check_artifacts(client, run)
