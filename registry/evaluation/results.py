@@ -20,6 +20,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from builders.file_names import file_name
 from builders.files import read_regular, write_text
 from registry.evaluation.features import metric_features
+from specs.html_table import html_table
+from specs.printable import printable
 from specs.schemas.evaluation import EvaluationSpec, split_name
 
 if TYPE_CHECKING:
@@ -174,6 +176,20 @@ class Measurement(_Frozen):
     def title(self) -> str:
         """The conditions in one line."""
         return "; ".join(filter(None, (self.protocol.title, how_drawn(self.sampler))))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {metric.value:.5g}" for name, metric in self.metrics.items())
+        return printable(f"<Measurement {self.entry or 'of images'}: {values}, {self.protocol.samples} samples>")
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{metric.value:.5g}", "" if metric.low is None else f"{metric.low:.5g} to {metric.high:.5g}")
+            for name, metric in self.metrics.items()
+        ]
+        note = " ".join((f"{self.title}.", *self.warnings))
+        return html_table(self.entry or "images", ("metric", "value", "95 % interval"), rows, note)
 
 
 def how_drawn(settings: Mapping[str, Any]) -> str:

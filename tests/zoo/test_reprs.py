@@ -11,6 +11,7 @@ from builders.data.open import open_dataset
 from specs.load import load_text
 from specs.recipe import load_recipe
 from specs.study import load_study
+from tests.helpers.measured import measurement
 
 SPEC = """
 name: small
@@ -33,6 +34,7 @@ def objects():
         "Recipe": load_recipe("micro-test"),
         "Study": load_study("n32"),
         "Dataset": open_dataset("noto-emoji-64"),
+        "Measurement": measurement("mdm-nano", 3.0),
     }
 
 
