@@ -37,7 +37,12 @@ def check_study(study: Study, graphs: Sequence[EntryGraph]) -> None:
     split = study.evaluation.split
     if split not in (*shards, "all") and "all" not in shards:
         wrong.append(f"its data {card.name} has no split {split!r} to measure with; it has {', '.join(shards)}")
-    wrong += [f"{graph.name}: {reason}" for graph in graphs for reason in _misfits(graph, card.name, len(card.classes))]
+    for graph in graphs:
+        wrong += [f"{graph.name}: {reason}" for reason in _misfits(graph, card.name, len(card.classes))]
+        try:
+            study.evaluation.fitted(graph.process.steps)
+        except ValueError as error:
+            wrong.append(f"{graph.name}: {error}")
     wrong += [f"{graph.name}: evaluation: {reason}" for graph in graphs for reason in _step_misfits(study, graph)]
     readers = [graph for graph in graphs if graph.text is not None]
     if readers and not _has_captions([path for paths in shards.values() for path in paths]):

@@ -75,7 +75,7 @@ def check(what: str, overrides: Sequence[str] = (), *, text: str | None = None) 
     path = expanded(what)
     if text is not None:
         yield from _check_tree(what, None, lambda: parse_text(text, what), overrides, text)
-    elif os.path.isdir(path) and what not in (*list_files("recipe"), *list_files("study")):
+    elif what and os.path.isdir(path) and what not in (*list_files("recipe"), *list_files("study")):
         yield from _check_folder(path, overrides)
     elif is_path(what) or os.path.isfile(path):
         yield from _check_tree(what, path, lambda: parse(path), overrides)

@@ -99,6 +99,19 @@ def test_variants_on_stdin(cli, monkeypatch):
     assert code == 2 and out.startswith("OK entry small") and "<stdin>:8:31: error[bad-width]" in errors
 
 
+@pytest.mark.parametrize("what", ["", "~nosuchuser", "~nosuchuser/x.yaml", "x" * 300, "a\nb"])
+def test_odd_names(cli, what):
+    code, out, errors = cli("check", what)
+    assert (code, out) == (2, "") and "Traceback" not in errors and errors.count("\n") <= 2
+
+
+def test_files_in_a_circle(cli):
+    for name, base in (("a", "b"), ("b", "a"), ("c", "c")):
+        Path(f"{name}.yaml").write_text(f"name: {name}\nextends: {base}.yaml\n")
+    code, out, errors = cli("check", ".")
+    assert (code, out) == (2, "") and errors.count("error[cyclic-reference]") == 3
+
+
 # --- recipes and studies in files -----------------------------------------------------------------------------------
 
 

@@ -26,8 +26,12 @@ def pages(group=None, prefix=()):
             yield (*prefix, name)
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
-@pytest.mark.parametrize("words", list(pages()), ids=lambda words: " ".join(words) or "zoo")
+WIDTHS = [(words, 80) for words in pages()] + [(("sample",), 40), ((), 40), (("sample",), 200), ((), 200)]
+
+
+@pytest.mark.parametrize(
+    ("words", "width"), WIDTHS, ids=lambda each: " ".join(each) if isinstance(each, tuple) else each
+)
 def test_help_is_plain_and_fits_the_terminal(cli, monkeypatch, words, width):
     monkeypatch.setenv("COLUMNS", str(width))
     code, text, error = cli(*words, "--help")

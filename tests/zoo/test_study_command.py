@@ -14,7 +14,7 @@ name: mini
 data: {data}
 entries: [{entries}]
 budget: {{training_flops: 1e8}}
-evaluation: {{samples: 4, num_inference_steps: 2}}
+evaluation: {{samples: 4, num_inference_steps: 9}}
 """
 FILES = {
     "plain": "",
@@ -24,6 +24,7 @@ FILES = {
     "reads": "inputs: {text: {width: 256, tokens: 8}}\n",
     "wide": "inputs: {text: {width: 512, tokens: 8}}\n",
     "typo": "chanels: 3\n",
+    "short": "process: {steps: 8}\n",
 }
 
 
@@ -38,7 +39,12 @@ def study(cli, monkeypatch):
     write_tar(folder / "pets.tar", samples(4))
     write_tar(folder / "mute.tar", samples(4, caption=""))
     trained: list[tuple[str, Path, str]] = []
-    monkeypatch.setattr("zoo.commands.study._measure", lambda *arguments: None)
+    measured: list[Path] = []
+    monkeypatch.setattr("registry.weights.find_weights", Path)
+    monkeypatch.setattr("builders.checkpoints.shipped.file_facts", lambda path: {})
+    monkeypatch.setattr(
+        "registry.evaluation.measure.measure", lambda run, *arguments, **options: measured.append(Path(run))
+    )
     monkeypatch.setattr(
         "zoo.commands.study.run_recipe",
         lambda recipe, run, **options: trained.append((recipe.entry, run, recipe.data)) or run,
@@ -47,6 +53,7 @@ def study(cli, monkeypatch):
     def call(entries: str, data: str = "./pets.tar", *options: str):
         (folder / "mini.yaml").write_text(STUDY.format(entries=entries, data=data))
         code, _, errors = cli("study", folder / "mini.yaml", "--no-track", "-q", *options)
+        assert measured == [run for _, run, _ in trained]
         return code, errors, trained
 
     return call
@@ -75,6 +82,7 @@ def test_names_of_entries_stay_names(study):
         ("plain.yaml, grey.yaml", "./pets.tar", ["grey: is for images of 1 channels"]),
         ("plain.yaml, wide.yaml", "./pets.tar", ["wide: the text encoder 'embedded' has states of width 256"]),
         ("plain.yaml, reads.yaml", "./mute.tar", ["reads: reads text, but no image of mute has a caption"]),
+        ("plain.yaml, short.yaml", "./pets.tar", ["short: "]),
         ("plain.yaml, absent.yaml", "./pets.tar", ["absent.yaml: error[missing-file]"]),
         ("plain.yaml, typo.yaml", "./pets.tar", ["typo.yaml:3:1: error[unknown-key]", "did you mean 'channels'"]),
         ("plain.yaml, flat-n23", "./pets.tar", ["mini.yaml:3:23: error[unknown-entry]", "did you mean 'flat-n32'"]),

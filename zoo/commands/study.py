@@ -20,6 +20,7 @@ from zoo.exit_codes import INTERRUPTED
 from zoo.terminal.completion import complete_study
 
 if TYPE_CHECKING:
+    from specs.graph import EntryGraph
     from specs.schemas.study import Study
 
 
@@ -60,7 +61,7 @@ def study(
         run = folder / graph.name
         if run_recipe(recipe, run, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment) is None:
             return INTERRUPTED
-        _measure(loaded, graph.name, run, device, quiet)
+        _measure(loaded, graph, run, device, quiet)
     if track:
         track_entries(loaded.entries, quiet=quiet, experiment=experiment)
     if not quiet:
@@ -70,10 +71,9 @@ def study(
     return 0
 
 
-def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: bool) -> None:
+def _measure(study: Study, graph: EntryGraph, folder: Path, device: str | None, quiet: bool) -> None:
     """Measure the trained weights, unless there is such a measurement already."""
     from builders.checkpoints.shipped import file_facts
-    from registry.catalogue import get
     from registry.evaluation.evaluate import fitted_spec
     from registry.evaluation.measure import measure
     from registry.evaluation.results import find
@@ -82,7 +82,7 @@ def _measure(study: Study, name: str, folder: Path, device: str | None, quiet: b
     from zoo.terminal.progress import phase_bars
 
     facts = file_facts(find_weights(str(folder)))
-    spec, _ = fitted_spec(study.evaluation, get(name).architecture, facts)
-    if find(name, facts.get("content", "")[:16], spec) is None:
+    spec, _ = fitted_spec(study.evaluation, graph, facts)
+    if find(graph.name, facts.get("content", "")[:16], spec) is None:
         with phase_bars(quiet) as progress:
             measure(str(folder), study.evaluation, reference=study.data, device=pick_device(device), progress=progress)
