@@ -18,6 +18,7 @@ from builders.data.dataset_card import find_dataset
 from builders.data.error_budget import ErrorBudget
 from builders.data.errors import DataError
 from builders.data.shard_index import index_shard
+from builders.files import open_regular
 from builders.text.cached import FACTS, EncodedText, Facts, caption_hash, states_hash
 from builders.text.encoder import TextEncoder, TextEncoderError, is_empty
 
@@ -132,7 +133,7 @@ def _file_hash(shard: Path) -> str:
     """Return the hash of a shard, to detect changes; "" if it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with shard.open("rb") as file:
+        with open_regular(shard) as file:
             while block := file.read(2**20):
                 digest.update(block)
     except OSError:

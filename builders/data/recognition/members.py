@@ -113,7 +113,11 @@ def arrange(names: Sequence[Name], left_out: LeftOut, choice: Choice = Choice())
     """
     samples: list[SampleMembers] = []
     undecided: list[list[Name]] = []
+    usual = choice == Choice()
     for group in _groups(names, left_out):
+        if usual and (simple := _simple(group)) is not None:
+            samples.append(simple)
+            continue
         images = _images(group, choice, left_out)
         if images is None:
             undecided.append(group)
@@ -123,48 +127,87 @@ def arrange(names: Sequence[Name], left_out: LeftOut, choice: Choice = Choice())
     return sorted(samples, key=lambda sample: min(sample.members.values()))
 
 
+@dataclass
+class _Group:
+    """Members with one base that belong together."""
+
+    names: list[Name]
+    paths: set[str]
+    #: Whether all images have more than one dot.
+    dotted: bool
+
+    def add(self, names: Sequence[Name], paths: set[str]) -> None:
+        """Add members from elsewhere.
+
+        Raises:
+            DataError: The group has one of them.
+        """
+        twice = next((name.path for name in names if name.path in self.paths), None)
+        if twice is not None:
+            raise DataError(f"{twice}: there are two members of this name")
+        self.names += names
+        self.paths |= paths
+
+
 def _groups(names: Sequence[Name], left_out: LeftOut) -> list[list[Name]]:
     """Return the members that share a key and lie together; texts from elsewhere are added to their image."""
-    groups: list[list[Name]] = []
+    groups: list[_Group] = []
     texts: list[Name] = []
-    by_base: dict[str, list[list[Name]]] = defaultdict(list)
+    by_base: dict[str, list[_Group]] = defaultdict(list)
     for base, neighbours in groupby(names, key=lambda name: name.base):
         run = list(neighbours)
-        _check_unique(run)
-        if not any(name.is_image for name in run):
+        paths = _paths(run)
+        images = [name for name in run if name.is_image]
+        dotted = all(name.middle for name in images)
+        before = by_base[base][-1] if by_base[base] else None
+        if not images:
             texts += run
-        elif by_base[base] and _continues(by_base[base][-1], run):
-            by_base[base][-1].extend(run)
+        elif before is not None and dotted and before.dotted and paths.isdisjoint(before.paths):
+            # Images with named parts (0.input.jpg) that are no neighbours.
+            before.add(run, paths)
         else:
-            groups.append(run)
-            by_base[base].append(run)
+            groups.append(_Group(run, paths, dotted))
+            by_base[base].append(groups[-1])
+    _add_texts(texts, by_base, left_out)
+    return [group.names for group in groups]
+
+
+def _add_texts(texts: Sequence[Name], by_base: Mapping[str, Sequence[_Group]], left_out: LeftOut) -> None:
+    """Add texts that are not beside their image to its group."""
+    wanted = {text.base for text in texts}
+    by_key: dict[str, list[_Group]] = defaultdict(list)
+    for base in wanted:
+        for group in by_base.get(base, ()):
+            for key in {name.key for name in group.names if name.is_image}:
+                by_key[key].append(group)
     for text in texts:
-        found = by_base.get(text.base, [])
-        found = [group for group in found if any(name.is_image and name.key == text.key for name in group)] or found
+        found = by_key.get(text.key) or by_base.get(text.base, ())
         if len(found) > 1:
             raise DataError(
                 f"{text.path}: is not beside its image, and {len(found)} images have its key; sort the members of the "
                 "tar file (tar --sort=name)"
             )
         if found:
-            found[0].append(text)
+            found[0].add([text], {text.path})
         else:
             left_out.add(ORPHANS, text.path)
-    for group in groups:
-        _check_unique(group)
-    return groups
 
 
-def _check_unique(group: Sequence[Name]) -> None:
-    twice = next((path for path, count in Counter(name.path for name in group).items() if count > 1), None)
-    if twice is not None:
+def _paths(run: Sequence[Name]) -> set[str]:
+    """Return the names of neighbours, after checking that they differ."""
+    paths = {name.path for name in run}
+    if len(paths) < len(run):
+        counts = Counter(name.path for name in run)
+        twice = next(path for path, count in counts.items() if count > 1)
         raise DataError(f"{twice}: there are two members of this name")
+    return paths
 
 
-def _continues(group: Sequence[Name], run: Sequence[Name]) -> bool:
-    """Return whether images with named parts (``0.input.jpg``) that are no neighbours have one key."""
-    named = all(name.middle for name in (*group, *run) if name.is_image)
-    return named and not {name.path for name in group} & {name.path for name in run}
+def _simple(group: Sequence[Name]) -> SampleMembers | None:
+    """Return the sample of a group without further dots in its names and with one image; None for other groups."""
+    members = {name.suffix: name.place for name in group if not name.middle}
+    images = sum(name.is_image for name in group)
+    return SampleMembers(group[0].base, members) if images == 1 and len(members) == len(group) else None
 
 
 def _images(group: Sequence[Name], choice: Choice, left_out: LeftOut) -> list[Name] | None:
@@ -202,18 +245,20 @@ def _preferred(images: Sequence[Name], left_out: LeftOut) -> Iterator[Name]:
 def _samples(group: Sequence[Name], images: Sequence[Name], choice: Choice, left_out: LeftOut) -> list[SampleMembers]:
     """Return the samples of a group, one per image."""
     texts = [name for name in group if not name.is_image]
+    by_middle: dict[str, list[Name]] = defaultdict(list)
+    for text in texts:
+        by_middle[text.middle].append(text)
     used: set[int] = set()
+    named = _chosen(texts, choice, used) if images else {}
     samples = []
     for image in images:
         members = {image.suffix: image.place}
-        for text in texts:
-            # A text with the key alone belongs to the image with the key alone, or to the only image.
-            named = text.middle in (image.middle, image.extension)  # 0.txt or 0.png.txt
-            if named or (not text.middle and len(images) == 1):
-                if text.suffix not in members or text.middle:
-                    members[text.suffix] = text.place
-                used.add(text.place)
-        members |= _chosen(texts, choice, used)
+        # A text with the key alone belongs to the image with the key alone, or to the only image.
+        middles = ["", image.extension, image.middle] if len(images) == 1 else [image.extension, image.middle]
+        for text in (text for middle in dict.fromkeys(middles) for text in by_middle.get(middle, ())):
+            members[text.suffix] = text.place
+            used.add(text.place)
+        members |= named
         chosen = choice.image not in (None, ALL)
         samples.append(SampleMembers(image.base if chosen else image.key, members))
     rest = [text for text in texts if text.place not in used]
@@ -232,7 +277,7 @@ def _chosen(texts: Sequence[Name], choice: Choice, used: set[int]) -> dict[str, 
     """Return the texts that are chosen by name, under the extension of what they are read as."""
     members = {}
     for wanted, extension in ((choice.caption, "txt"), (choice.category, "cls")):
-        found = next((text for text in texts if wanted is not None and text.is_called(wanted)), None)
+        found = None if wanted is None else next((text for text in texts if text.is_called(wanted)), None)
         if found is not None:
             members["json" if found.suffix == "json" else extension] = found.place
             used.add(found.place)

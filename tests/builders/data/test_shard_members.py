@@ -272,3 +272,12 @@ def test_a_member_that_claims_to_be_huge(tmp_path):
     (tmp_path / "x.tar").write_bytes(info.tobuf() + bytes(1024))
     with pytest.raises(DataError, match=r"0\.png has 1,099,511,627,776 bytes|cut off"):
         captions(tmp_path / "x.tar")
+
+
+def test_many_members_with_one_key_are_arranged_in_linear_time():
+    from builders.data.recognition.left_out import LeftOut
+    from builders.data.recognition.members import arrange, parse_name
+
+    names = [f"a.{n}.{end}" for end in ("png", "txt") for n in range(4000)]
+    found = arrange([parse_name(place, name) for place, name in enumerate(names)], LeftOut())
+    assert len(found) == 4000 and all(len(sample.members) == 2 for sample in found)
