@@ -15,7 +15,7 @@ from tests.helpers.paths import ROOT
 
 #: In the order in which data flows.
 PACKAGES = ("specs", "builders", "registry", "zoo")
-HEAVY = ("torch", "torchvision", "mlflow", "timm", "networkx", "matplotlib", "accelerate", "webdataset")
+HEAVY = ("torch", "torchvision", "mlflow", "timm", "networkx", "matplotlib", "accelerate", "webdataset", "pyarrow")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -66,6 +66,7 @@ LOADED = f"; import sys; print([name for name in {HEAVY} if name in sys.modules]
     "code",
     [
         "import zoo; zoo.list(); zoo.list('mdm-*'); zoo.Entry",
+        "import builders.data.packing.sources, builders.data.packing.shard",
         "import zoo; e = zoo.get('mdm-s1024'); e.spec, e.hash, e.graph_hash, e.card(), e.expanded_yaml()",
         "import specs.load, registry.catalogue, registry.costs.card, registry.publishing.diagram, zoo.commands.app",
         "from zoo.cli import run; import io, contextlib\n"
