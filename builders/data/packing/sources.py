@@ -106,11 +106,11 @@ def _recognise(
         raise PackError(f"{shown_address(given)}: only shards are downloaded; download the file and pack it")
     if path.is_dir():
         if folder_kind(path) == "images":
-            return _recognise_listing(list_folder(path), asked, max_broken, path)
+            return _recognise_listing(list_folder(path), asked, delimiter, max_broken, path)
     elif extension in (*TABLES, "txt"):
         return recognise_table(path, asked, delimiter=delimiter, max_unfit=max_broken)
     elif extension == "zip":
-        return _recognise_listing(list_zip(path), asked, max_broken)
+        return _recognise_listing(list_zip(path), asked, delimiter, max_broken)
     return recognise_shards(
         given,
         {
@@ -123,10 +123,14 @@ def _recognise(
 
 
 def _recognise_listing(
-    listing: Listing, asked: Mapping[str, str | None], max_broken: float, folder: Path | None = None
+    listing: Listing,
+    asked: Mapping[str, str | None],
+    delimiter: str | None,
+    max_broken: float,
+    folder: Path | None = None,
 ) -> Recognised:
     """Return the images of a folder or an archive: those that metadata or parquet files list, or all of them."""
-    found = recognise_metadata(listing, asked, max_unfit=max_broken)
+    found = recognise_metadata(listing, asked, delimiter=delimiter, max_unfit=max_broken)
     if found is not None:
         return found
     extensions = {extension_of(name) for name in listing.files}

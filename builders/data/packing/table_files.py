@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.split_folders import SplitFolders, find_splits, split_of
 from builders.data.recognition.text import decode_text
-from builders.data.tables.columns import Columns, choose_columns, unused_texts
+from builders.data.tables.columns import Columns, choose_columns, first_text, unused_texts
 from builders.data.tables.csv_table import csv_table, read_delimiter
 from builders.data.tables.json_table import json_lines_table, json_table
 from builders.data.tables.parquet_table import ImageColumn, parquet_table
@@ -128,7 +128,7 @@ class _RowFinder:
 
 
 def recognise_metadata(
-    listing: Listing, asked: Mapping[str, str | None], *, max_unfit: float = 0.01
+    listing: Listing, asked: Mapping[str, str | None], *, delimiter: str | None = None, max_unfit: float = 0.01
 ) -> Recognised | None:
     """Return the images of a folder or archive that its metadata files list, as Hugging Face's imagefolder does.
 
@@ -140,12 +140,9 @@ def recognise_metadata(
     Raises:
         PackError: A metadata file cannot be read, has no column of images, or too many of its rows list none.
     """
-    names = [name for name in listing.files if posixpath.basename(name).lower() in METADATA]
+    names = _metadata_names(listing)
     if not names:
         return None
-    twice = [folder for folder, count in Counter(map(posixpath.dirname, names)).items() if count > 1]
-    if twice:
-        raise PackError(f"{posixpath.join(listing.name, twice[0])}: several metadata files; leave one of them")
     images = [name for name in listing.files if extension_of(name) in IMAGES]
     folders = _Folders(listing, images, asked)
     left_out = LeftOut()
@@ -153,10 +150,12 @@ def recognise_metadata(
     found: list[TableImages] = []
     read: list[tuple[Table, Columns]] = []
     listed: set[str] = set()
-    # Files deeper in the tree come first: the nearest one describes an image.
-    for name in sorted(names, key=lambda name: -name.count("/")):
-        table = _read(posixpath.join(listing.name, name), listing.read(name), asked, None)
+    delimiter = None if delimiter is None else read_delimiter(delimiter)
+    for name in names:
+        path = posixpath.join(listing.name, name)
+        table = _read(path, _metadata(listing, name, path), asked, delimiter)
         columns = choose_columns(table, folders.asked)
+        table = _without(table, columns, posixpath.dirname(name), listed)
         finder = MemberFinder(posixpath.dirname(name), folders.images, columns, folders.source)
         found.append(table_images(table, columns, finder))
         listed |= finder.found
@@ -164,16 +163,47 @@ def recognise_metadata(
     for name in images:
         if name not in listed:
             left_out.add("images that no row of the metadata lists", name)
-    check_rows(
-        listing.name,
-        [text for each in found for text in each.unfit],
-        sum(len(each.sources) for each in found),
-        max_unfit,
-    )
     sources = [source for each in found for source in each.sources]
+    check_rows(listing.name, [text for each in found for text in each.unfit], len(sources), max_unfit)
     layout = _layout(listing.name, sources, read, left_out)
     notes = () if any(source.category for source in sources) else folders.notes()
+    if not layout.captions and any(text in listed for text in _captioned(listing, images)):
+        notes += (f"{listing.name}: captions in .txt files are not read beside metadata",)
     return Recognised(tuple(sources), replace(layout, notes=(*notes, *layout.notes)))
+
+
+def _metadata_names(listing: Listing) -> list[str]:
+    """Return the metadata files. Those deeper in the tree come first: the nearest one describes an image."""
+    names = [name for name in listing.files if posixpath.basename(name).lower() in METADATA]
+    twice = [folder for folder, count in Counter(map(posixpath.dirname, names)).items() if count > 1]
+    if twice:
+        raise PackError(f"{posixpath.join(listing.name, twice[0])}: several metadata files; leave one of them")
+    return sorted(names, key=lambda name: -name.count("/"))
+
+
+def _metadata(listing: Listing, name: str, path: str) -> bytes:
+    """Return the content of a metadata file, which may be larger than other texts of a folder."""
+    if Path(listing.name).is_dir():
+        return _content(Path(path))
+    try:
+        return listing.read(name)
+    except OSError as error:
+        raise PackError(f"{path}: {error.strerror or error}") from None
+
+
+def _without(table: Table, columns: Columns, folder: str, listed: Container[str]) -> Table:
+    """Return a table without the rows of images that a metadata file nearer to them lists."""
+
+    def path(row: Row) -> str:
+        return posixpath.normpath(posixpath.join(folder, first_text(row.fields, columns.image).replace("\\", "/")))
+
+    return replace(table, rows=tuple(row for row in table.rows if path(row) not in listed))
+
+
+def _captioned(listing: Listing, images: Sequence[str]) -> Iterator[str]:
+    """Yield the images that have a text beside them."""
+    texts = {name.rpartition(".")[0] for name in listing.files if extension_of(name) == "txt"}
+    yield from (name for name in images if name.rpartition(".")[0] in texts)
 
 
 class _Folders:

@@ -48,9 +48,18 @@ def test_in_folders(tmp_path):
 
 def test_the_nearest_file_describes_an_image(tmp_path):
     place(tmp_path, ["a.png", "sub/b.png"])
-    (tmp_path / "metadata.csv").write_text("file_name,text\na.png,x\n")
+    (tmp_path / "metadata.csv").write_text("file_name,text\na.png,x\nsub/b.png,z\n")
     (tmp_path / "sub/metadata.csv").write_text("file_name,text\nb.png,y\n")
     assert captions(tmp_path) == {"a.png": "x", "sub/b.png": "y"}
+
+
+def test_delimiters_and_texts_beside_images(tmp_path):
+    place(tmp_path, ["a.png"])
+    (tmp_path / "metadata.csv").write_text("file_name:label\na.png:x\n")
+    (tmp_path / "a.txt").write_text("a caption")
+    found = recognise(tmp_path, delimiter=":")
+    assert [source.category for source in found.sources] == ["x"]
+    assert found.layout.notes == (f"{tmp_path}: captions in .txt files are not read beside metadata",)
 
 
 def test_images_without_a_row_and_rows_without_an_image(tmp_path):
