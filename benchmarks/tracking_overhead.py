@@ -18,6 +18,7 @@ from pathlib import Path
 from builders.training.observers import Observer, Observers, StepReport
 from builders.training.start import train
 from registry.tracking.observer import MLflowObserver
+from registry.tracking.store import sqlite_uri
 from specs.recipe import load_recipe
 
 WAYS = ("off", "on", "away")
@@ -38,7 +39,7 @@ class Clock(Observer):
 
 def measure(way: str, folder: Path, steps: int) -> list[float]:
     """Train once; return the seconds of the steps."""
-    os.environ["MLFLOW_TRACKING_URI"] = NOWHERE if way == "away" else f"sqlite:///{folder.parent / 'mlflow.db'}"
+    os.environ["MLFLOW_TRACKING_URI"] = NOWHERE if way == "away" else sqlite_uri(folder.parent / "mlflow.db")
     phases = f"phases={{p16: {{train: r16, steps: {steps}, batch: 16}}, p32: null, p64: null}}"
     recipe = load_recipe("nano-progressive", [phases, "every={checkpoint: 0, evaluate: 0, monitor: 20}"])
     clock = Clock()

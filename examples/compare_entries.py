@@ -11,11 +11,11 @@ import zoo
 from registry.comparison.compare import compare_entries
 from registry.comparison.html_report import write_report
 from registry.tracking.entry_runs import record_entry
-from registry.tracking.store import connect, tracking_uri
+from registry.tracking.store import connect, sqlite_uri, tracking_uri
 
 folder = Path(tempfile.mkdtemp())
 # Any MLflow store can be used. Without the variable it is mlflow.db in the working folder.
-os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+os.environ.setdefault("MLFLOW_TRACKING_URI", sqlite_uri(folder / "mlflow.db"))
 
 NAMES = ["doll-n32", "flat-n32"]
 

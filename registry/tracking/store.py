@@ -36,6 +36,7 @@ __all__ = [
     "is_refusal",
     "log_metrics",
     "shown_uri",
+    "sqlite_uri",
     "store_errors",
     "store_lock",
     "stored_uri",
