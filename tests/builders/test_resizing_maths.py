@@ -87,3 +87,13 @@ def test_crops_of_images_that_are_no_squares():
     assert np.array_equal(fit(image, 64), resize(image.crop((14, 0, 86, 72)), (64, 64)))
     assert np.array_equal(fit_random(image, 64, 1, 0), resize(image.crop((28, 0, 100, 72)), (64, 64)))
     assert fit(noise(50, 1), 2).shape == (2, 2, 3)
+
+
+def test_an_average_just_below_a_half_is_rounded_down():
+    # The sum is odd and above 2^24, where float32 holds even numbers only.
+    pixels = np.full((70_001, 1, 3), 249, np.uint8)
+    pixels[:17_624] = 250
+    pixels[35_000] = 1
+    total = 2 * int(pixels[:35_000, 0, 0].sum()) + 1
+    assert 2 * total == 2 * 70_001 * 249 + 70_001 - 1
+    assert np.asarray(resize(Image.fromarray(pixels), (1, 2)))[0, 0].tolist() == [249] * 3
