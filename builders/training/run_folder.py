@@ -21,7 +21,12 @@ from builders.files import file_lock, read_regular, remove_temporaries, write_te
 from builders.pictures import save_image
 from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, retain_state, states
-from builders.training.starting.changes import extension_problem, is_extended, recipe_changes
+from builders.training.starting.changes import (
+    extension_problem,
+    is_extended,
+    only_lengths_differ,
+    recipe_changes,
+)
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
 from specs.recipe_identity import fingerprint, fingerprint_of_earlier_versions, written
@@ -134,9 +139,13 @@ class RunFolder:
         progress = self._progress_of(facts) if before is not None else None
         changes = self._recipe_changes(before, facts, progress)
         if changes:
+            longer = ""
+            if before is not None and only_lengths_differ(before, self.recipe, self.entry.conditions):
+                last = list(before.phases)[-1]
+                longer = f"; to train longer, change the last phase only: --set phases.{last}.steps=N"
             raise CheckpointError(
                 f"{self.folder}: holds a run of a recipe that differs in {changes}; "
-                "use that recipe to resume, or choose another --output to start from scratch"
+                f"use that recipe to resume, or choose another --output to start from scratch{longer}"
             )
         if facts.get("entry_graph_hash") != self.entry.graph_hash or facts.get("entry_hash") != self.entry.hash:
             raise CheckpointError(

@@ -9,7 +9,7 @@ from builders.training.state import RunProgress
 from specs.recipe_identity import facts
 from specs.schemas.recipe import PhaseSpec, Recipe
 
-__all__ = ["differences", "extension_problem", "is_extended", "recipe_changes"]
+__all__ = ["differences", "extension_problem", "is_extended", "only_lengths_differ", "recipe_changes"]
 
 LENGTH = ("steps", "hours")
 
@@ -37,6 +37,15 @@ def recipe_changes(before: Recipe, now: Recipe, conditions: Collection[str], pro
     elif list(now.phases) != phases and not differences(old, new):
         return "the order of its phases"
     return ", ".join(differences(old, new))
+
+
+def only_lengths_differ(before: Recipe, now: Recipe, conditions: Collection[str]) -> bool:
+    """Return whether two recipes are equal but for the lengths of their phases."""
+    old, new = facts(before, conditions), facts(now, conditions)
+    for phase in [*old["phases"].values(), *new["phases"].values()]:
+        for key in LENGTH:
+            phase.pop(key, None)
+    return not differences(old, new)
 
 
 def is_extended(before: Recipe, now: Recipe, progress: RunProgress) -> bool:
