@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from specs.printable import printable
+
 __all__ = ["LeftOut", "LeftOutWarning"]
 
 #: Number of names that a line shows.
@@ -36,7 +38,7 @@ class LeftOut:
             self.minor.add(kind)
         shown = self.examples.setdefault(kind, [])
         if len(shown) < NAMED:
-            shown.append(name.encode("utf-8", "backslashreplace").decode())
+            shown.append(printable(name))
 
     def update(self, other: LeftOut) -> None:
         """Add all counts of another."""
@@ -59,4 +61,4 @@ class LeftOut:
 def _line(kind: str, count: int, examples: Mapping[str, list[str]]) -> str:
     shown = examples[kind]
     more = ", ..." if count > len(shown) else ""
-    return f"{kind}: {count:,} ({', '.join(shown)}{more})"
+    return f"{printable(kind)}: {count:,} ({', '.join(shown)}{more})"

@@ -344,3 +344,9 @@ def test_shards_that_are_called_like_splits(tmp_path):
     assert [s.split for s in find_sources(tmp_path)] == ["train"] * 24 + ["val"] * 12
     with pytest.warns(UnusedSplitsWarning, match="shards are called train and val, but without a dataset.yaml a hash"):
         assert open_dataset(tmp_path).shards.keys() == {"all"}
+
+
+def test_control_characters_of_names_are_escaped(put, cli):
+    root = put("c\x1b[31mt/0.png", "\x1b[2J.he\x07ic", "a\nb.txt", "train/1.png")
+    code, out, err = cli("data", "pack", root, "out", "--licence", "CC0", "-q")
+    assert code == 0 and "\x1b" not in out + err and "\x07" not in err and "a\nb" not in err
