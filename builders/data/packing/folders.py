@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from builders.data.dataset_card import sort_classes
 from builders.data.errors import DataError
 from builders.data.packing.edm import EDM, edm_labels
 from builders.data.packing.layout import Layout, Listing, Recognised, clean, listed
@@ -96,7 +97,7 @@ def recognise_images(listing: Listing, label: str | None = None, caption: str | 
 def _described(labels: FolderLabels, categories: Sequence[str], key: str | None) -> str:
     """Return where labels come from, with the classes and the number of images without one."""
     origin = f"{key!r} in JSON" if key else labels.text
-    classes = sorted(set(categories) - {""})
+    classes = sort_classes(categories)
     if not classes:
         return "" if labels.by_path is None else origin
     without = categories.count("")

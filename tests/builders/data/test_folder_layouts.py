@@ -350,3 +350,7 @@ def test_control_characters_of_names_are_escaped(put, cli):
     root = put("c\x1b[31mt/0.png", "\x1b[2J.he\x07ic", "a\nb.txt", "train/1.png")
     code, out, err = cli("data", "pack", root, "out", "--licence", "CC0", "-q")
     assert code == 0 and "\x1b" not in out + err and "\x07" not in err and "a\nb" not in err
+
+
+def test_numbered_classes_are_listed_in_order(put):
+    assert "labels: folders (1, 2, 10)" in str(recognise(put("10/0.png", "2/0.png", "1/0.png")).layout)
