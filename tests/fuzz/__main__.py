@@ -38,9 +38,10 @@ def main() -> int:
         print(f"\n{text}")
     print(
         f"{sum(found.inputs.values()):,} inputs in {time.monotonic() - began:.0f} s; {len(found.failures)} failures; "
-        f"slowest {found.slowest:.2f} s; peak memory {found.memory:.0f} MiB per process"
+        f"slowest {found.slowest:.2f} s; peak memory per process {found.memory:.0f} MiB, of which {found.base:.0f} "
+        "before the first input"
     )
-    return int(bool(found.failures) or found.memory > MEMORY)
+    return int(bool(found.failures) or found.memory - found.base > MEMORY)
 
 
 def replay(path: Path) -> int:

@@ -27,7 +27,7 @@ SECONDS, WAITING, MEMORY = 2.0, 20.0, 500
 #: Largest input in bytes.
 MOST = 500_000
 #: MiB that one input may add.
-GROWTH = 150
+GROWTH = 100
 
 
 class Hang(BaseException):
@@ -114,13 +114,18 @@ def warm_up(targets: list[Target], scratch: Path) -> None:
 def check(target: Target, data: bytes, scratch: Path) -> str | None:
     """Read one input: None if it is accepted, "refused", or a description of what is wrong."""
     before = memory()
+    problem = _read(target, data, scratch)
+    if memory() > max(MEMORY, before + GROWTH):
+        return f"{problem or ''}\n{memory():,.0f} MiB, {memory() - before:,.0f} of it by one input"
+    return problem
+
+
+def _read(target: Target, data: bytes, scratch: Path) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with _limited():
                 target.read(data, scratch)
-        if memory() > max(MEMORY, before + GROWTH):
-            return f"{memory():,.0f} MiB, {memory() - before:,.0f} of it by one input"
     except Hang as error:
         return "".join(traceback.format_exception(error)[-6:]) + f"\nmore than {SECONDS:.0f} s"
     except Exception as error:
