@@ -91,10 +91,12 @@ def _add(random: Random, at: Any, key: Any, other: Any) -> None:
 
 
 def _multiply(random: Random, at: Any, key: Any, other: Any) -> None:
+    # Large parts only a few times, so that inputs remain small.
+    times = random.choice((2, 50, 500)) if sum(1 for _ in places([at[key]])) < 20 else 2
     if isinstance(at, list):
-        at.extend([at[key]] * random.choice((2, 50, 500)))
+        at.extend([at[key]] * times)
     else:
-        at.update({f"{key}{number}": at[key] for number in range(random.choice((2, 20, 200)))})
+        at.update({f"{key}{number}": at[key] for number in range(times)})
 
 
 _CHANGES: tuple[Callable[[Random, Any, Any, Any], None], ...] = (
