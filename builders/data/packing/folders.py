@@ -16,7 +16,7 @@ from builders.data.packing.source import PackError
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.other_files import other_files
-from builders.data.recognition.split_folders import SplitFolders, find_splits
+from builders.data.recognition.split_folders import SplitFolders, common_depth, find_splits
 
 __all__ = ["FOLDER", "FolderLabels", "find_labels", "recognise_images"]
 
@@ -89,7 +89,7 @@ def recognise_images(listing: Listing, label: str | None = None, caption: str | 
             f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split
         ),
         left_out=left_out.lines(),
-        notes=(*box_notes([source.caption for source in sources]), *_wrapper_notes(listing, labels, paths)),
+        notes=box_notes([source.caption for source in sources]),
     )
     return Recognised(tuple(sources), layout)
 
@@ -104,29 +104,21 @@ def _described(labels: FolderLabels, categories: Sequence[str], key: str | None)
     return f"{origin} ({listed(classes)}{f'; no label: {without:,}' if without else ''})"
 
 
-def _wrapper_notes(listing: Listing, labels: FolderLabels, paths: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a note if the only label is a folder around folders that may be the labels."""
-    parts = [path.split("/") for path in paths.values()]
-    around = labels.by_path is None and len({each[0] for each in parts}) == 1 and min(map(len, parts)) > 2
-    inner = sorted({each[1] for each in parts}) if around else []
-    if len(inner) < 2:
-        return ()
-    wrapper = f"{listing.name}/{next(iter(paths)).rpartition('/' + inner[0] + '/')[0]}"
-    return (
-        f"all images have the label {parts[0][0]!r}; pack {wrapper} if its folders ({listed(inner)}) are the labels",
-    )
-
-
 def _no_images(listing: Listing, left_out: LeftOut) -> str:
     others = f"; {'; '.join(left_out.lines())}" if left_out else ""
     return f"{listing.name}: no images ({', '.join(IMAGES)}) in this folder{others}"
 
 
 def _unwrapped(paths: Mapping[str, str]) -> dict[str, str]:
-    """Return paths without a folder that holds all images, if its name says no more."""
-    first = {path.partition("/")[0].lower() if "/" in path else "" for path in paths.values()}
+    """Return paths without the folders that hold all images, which are no labels.
+
+    A folder that holds images directly is one only if its name says no more.
+    """
+    depth = common_depth(paths.values())
+    inner = {name: path.split("/", depth)[-1] for name, path in paths.items()}
+    first = {path.partition("/")[0].lower() if "/" in path else "" for path in inner.values()}
     wrapped = len(first) == 1 and first <= WRAPPERS
-    return {name: path.partition("/")[2] if wrapped else path for name, path in paths.items()}
+    return {name: path.partition("/")[2] if wrapped else path for name, path in inner.items()}
 
 
 def find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) -> FolderLabels:
@@ -140,15 +132,14 @@ def find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) -
     Raises:
         PackError: The names of folders may be labels or numbers of shards.
     """
-    if EDM in listing.files:
-        labels = edm_labels(listing.read(EDM), f"{listing.name}/{EDM}")
-        if labels is not None:
-            for name in sorted(set(labels) - set(paths)):
-                left_out.add(f"images that {EDM} lists and that are missing", name)
-            for name in paths:
-                if labels and name not in labels:
-                    left_out.add(f"labels missing in {EDM}", name)
-            return FolderLabels(EDM if labels else "", labels)
+    labels = _edm(listing)
+    if labels is not None:
+        for name in sorted(set(labels) - set(paths)):
+            left_out.add(f"images that {EDM} lists and that are missing", name)
+        for name in paths:
+            if labels and name not in labels:
+                left_out.add(f"labels missing in {EDM}", name)
+        return FolderLabels(EDM if labels else "", labels)
     folders = {path.partition("/")[0] for path in paths.values() if "/" in path}
     if not folders or not all(_NUMBER.fullmatch(folder) for folder in folders):
         return FolderLabels("folders")
@@ -158,6 +149,18 @@ def find_labels(listing: Listing, paths: Mapping[str, str], left_out: LeftOut) -
         f"{listing.name}: the folders {listed(sorted(folders))} look like numbers of shards, which are no labels. If "
         f"they are labels, add --label {FOLDER}; if not, add --label {NONE}"
     )
+
+
+def _edm(listing: Listing) -> dict[str, str] | None:
+    """Return the labels of the ``dataset.json`` of a folder, or of folders in it; None if there is none."""
+    found: dict[str, str] | None = None
+    for name in listing.files:
+        folder, _, file = name.rpartition("/")
+        labels = edm_labels(listing.read(name), f"{listing.name}/{name}") if file == EDM else None
+        if labels is not None:
+            prefix = f"{folder}/" if folder else ""
+            found = (found or {}) | {f"{prefix}{path}": label for path, label in labels.items()}
+    return found
 
 
 def _are_shards(listing: Listing, paths: Mapping[str, str], folders: set[str]) -> bool:

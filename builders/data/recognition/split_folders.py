@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from builders.data.errors import DataError
 
-__all__ = ["SplitFolders", "find_splits", "split_of", "splits_of_shards"]
+__all__ = ["SplitFolders", "common_depth", "find_splits", "split_of", "splits_of_shards"]
 
 _NAMES = {
     "train": ("train", "training", "trainset", "train_set"),
@@ -57,11 +57,20 @@ def splits_of_shards(names: Iterable[str]) -> tuple[str, ...]:
     return splits if len(splits) == len(found) and "train" in splits and len(set(splits)) > 1 else ()
 
 
+def common_depth(paths: Iterable[str]) -> int:
+    """Return the number of folders, from the top, that hold all paths and no file directly."""
+    folders = [path.split("/")[:-1] for path in paths]
+    first, last = min(folders, default=[]), max(folders, default=[])
+    shared = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return max(0, min(shared, min(map(len, folders), default=0) - 1))
+
+
 def find_splits(images: Sequence[str], source: str) -> SplitFolders:
     """Return how folders assign splits.
 
     The folders of one depth are splits if all of them have names of splits and one is called train, or several are at
-    the top. A single folder at the top that is called val or test is the whole of the data.
+    the top. A single folder at the top that is called val or test is the whole of the data. Folders that hold all
+    images and no image directly are not counted: below them is the top.
 
     Args:
         images: Paths of images, separated by "/".
@@ -70,16 +79,17 @@ def find_splits(images: Sequence[str], source: str) -> SplitFolders:
     Raises:
         DataError: Some of the folders at the top are splits, and others are not.
     """
-    for depth in (0, 1):
+    top = common_depth(images)
+    for depth in sorted({0, 1, top, top + 1}):
         folders = {parts[depth] for image in images if len(parts := image.split("/")) > depth + 1}
         outside = [image for image in images if image.count("/") <= depth]
         splits = {split for folder in folders if (split := split_of(folder))}
         others = sorted(folder for folder in folders if not split_of(folder))
-        if not splits or (depth and "train" not in splits):
+        if not splits or (depth > top and "train" not in splits):
             continue
         if not others and not outside:
             return SplitFolders(depth, assigned="train" in splits or len(folders) > 1)
-        if depth == 0 and len(splits) > 1:
+        if depth <= top and len(splits) > 1:
             named = sorted(folders - set(others))
             beside = f"folders {', '.join(others[:3])}" if others else f"images such as {outside[0]}"
             raise DataError(

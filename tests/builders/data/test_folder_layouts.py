@@ -315,11 +315,27 @@ def test_the_kind_of_a_large_folder_is_found_soon(put, monkeypatch):
     assert walk.first_file(root, ("png",)) == "b/0.png"
 
 
-def test_a_folder_around_the_classes_is_named(put):
-    root = put("photos/cat/0.png", "photos/dog/1.png")
-    (note,) = recognise(root).layout.notes
-    assert note == f"all images have the label 'photos'; pack {root}/photos if its folders (cat, dog) are the labels"
-    assert recognise(root / "photos").layout.notes == ()
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["photos/cat/0", "photos/dog/1"], [("cat", ""), ("dog", "")]),
+        (["ILSVRC/train/cat/0", "ILSVRC/val/dog/1"], [("cat", "train"), ("dog", "val")]),
+        (["a/b/train/cat/0", "a/b/val/cat/1"], [("cat", "train"), ("cat", "val")]),
+        (["train/animals/cat/0", "train/animals/dog/1"], [("cat", "train"), ("dog", "train")]),
+        (["set/images/cat/0", "set/images/dog/1"], [("cat", ""), ("dog", "")]),
+        (["cat/0", "cat/1"], [("cat", ""), ("cat", "")]),
+        (["photos/0", "photos/cat/1"], [("photos", ""), ("photos", "")]),
+    ],
+)
+def test_folders_around_all_classes_are_no_labels(put, names, expected):
+    assert list(facts(put(*(f"{name}.png" for name in names))).values()) == expected
+
+
+def test_labels_of_dataset_json_in_a_folder(put):
+    labels = {f"{split}/dataset.json": json.dumps({"labels": [["00000/0.png", n]]}).encode()
+              for n, split in enumerate(("train", "val"))}  # fmt: skip
+    root = put("train/00000/0.png", "val/00000/0.png", *labels, **labels)
+    assert facts(root) == {"train/00000/0": ("0", "train"), "val/00000/0": ("1", "val")}
 
 
 def test_images_without_a_label_are_counted(put):
