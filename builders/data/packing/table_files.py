@@ -16,7 +16,7 @@ from builders.data.packing.source import Source
 from builders.data.packing.table_sources import FileFinder, MemberFinder, TableImages, check_rows, table_images
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
-from builders.data.recognition.split_folders import SplitFolders, find_splits, split_of
+from builders.data.recognition.split_folders import SplitFolders, find_splits, split_of, split_of_file
 from builders.data.recognition.text import decode_text
 from builders.data.tables.columns import Columns, choose_columns, first_text, unused_texts
 from builders.data.tables.csv_table import csv_table, read_delimiter
@@ -95,7 +95,7 @@ def recognise_parquet(paths: Sequence[Path], asked: Mapping[str, str | None], *,
 
 def _file_splits(paths: Sequence[Path]) -> list[str]:
     """Return the split of each file, by its name or its folder; "" if the files are no splits."""
-    splits = [split_of(path.name.partition("-")[0]) or split_of(path.parent.name) for path in paths]
+    splits = [split_of_file(path.name) or split_of(path.parent.name) for path in paths]
     if len(paths) == 1 or "train" not in splits:
         return [""] * len(paths)
     if not all(splits):

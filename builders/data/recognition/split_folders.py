@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from builders.data.errors import DataError
 
-__all__ = ["SplitFolders", "common_depth", "find_splits", "split_of", "splits_of_shards"]
+__all__ = ["SplitFolders", "common_depth", "find_splits", "split_of", "split_of_file", "splits_of_shards"]
 
 _NAMES = {
     "train": ("train", "training", "trainset", "train_set"),
@@ -52,9 +52,14 @@ def splits_of_shards(names: Iterable[str]) -> tuple[str, ...]:
 
     Every shard must be called like one split, and one of them train.
     """
-    found = [{split for word in re.split(r"[-_.\d]+", name) if (split := split_of(word))} for name in names]
-    splits = tuple(next(iter(each)) for each in found if len(each) == 1)
-    return splits if len(splits) == len(found) and "train" in splits and len(set(splits)) > 1 else ()
+    splits = tuple(split_of_file(name) for name in names)
+    return splits if all(splits) and "train" in splits and len(set(splits)) > 1 else ()
+
+
+def split_of_file(name: str) -> str:
+    """Return the split that a word of a file's name stands for; "" for none, or if there are several."""
+    found = {split for word in re.split(r"[-_.\d]+", name) if (split := split_of(word))}
+    return found.pop() if len(found) == 1 else ""
 
 
 def common_depth(paths: Iterable[str]) -> int:

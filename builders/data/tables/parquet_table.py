@@ -65,12 +65,16 @@ def parquet_table(
         texts = [field.name for field in schema if _is_text(field.type)]
         paths = [f"{field.name}.path" for field in schema if _struct(field.type, "path")]
         classes = _class_names(schema.metadata or {})
+        # Lists are not read, but a caption that is one must not be lost without a word.
+        lists = [field.name for field in schema if _is_list(field.type)]
         rows: list[Row] = []
         for batch in file.iter_batches(batch_size=4096, columns=[*texts, *paths]):
             rows += [_row(len(rows) + number, record, classes) for number, record in enumerate(batch.to_pylist(), 1)]
         if not texts and not paths:
             rows = [Row(number, {}) for number in range(1, file.metadata.num_rows + 1)]
-    columns = [*texts, *(name.removesuffix(".path") for name in paths)]
+        if lists:
+            rows = [row._replace(fields={**row.fields, **dict.fromkeys(lists)}) for row in rows]
+    columns = [*texts, *(name.removesuffix(".path") for name in paths), *lists]
     if column is not None and column.name not in columns:
         columns.append(column.name)
     return Table(str(path), tuple(columns), tuple(rows), "row"), column
@@ -172,6 +176,12 @@ def _is_text(kind: Any) -> bool:
         kind = kind.value_type
     checks = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
     return any(check(kind) for check in checks)
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return any(check(kind) for check in (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_map))
 
 
 def _struct(kind: Any, field: str) -> bool:

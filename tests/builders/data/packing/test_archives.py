@@ -146,6 +146,22 @@ def test_parquet_files_in_folders_of_splits(tmp_path):
         find_sources(tmp_path / "set")
 
 
+def test_splits_by_names_of_parquet_files(tmp_path):
+    image = encode(Image.new("RGB", (2, 2)))
+    for name in ("train", "validation", "mine-test-00000-of-00001"):
+        write_parquet(tmp_path / f"{name}.parquet", [image])
+    assert [source.split for source in find_sources(tmp_path)] == ["test", "train", "val"]
+
+
+def test_lists_of_captions_in_parquet_are_not_lost(tmp_path):
+    image = encode(Image.new("RGB", (2, 2)))
+    write_parquet(tmp_path / "x.parquet", [image], caption=[["one", "two"]])
+    with pytest.raises(PackError, match="row 1: 'caption' is a list or a mapping; a caption must be one text"):
+        find_sources(tmp_path / "x.parquet")
+    write_parquet(tmp_path / "x.parquet", [image], caption=[["one", "two"]], text=["three"])
+    assert [source.caption for source in find_sources(tmp_path / "x.parquet")] == ["three"]
+
+
 def test_images_that_were_not_downloaded(tmp_path):
     images = [s.content for s in make_samples()[:3]]
     write_parquet(tmp_path / "x.parquet", [None, *images], status=["failed_to_download", *["success"] * 3])
