@@ -11,6 +11,7 @@ from pathlib import Path
 
 from builders.data.dataset_card import sort_classes
 from builders.data.errors import DataError, PackError
+from builders.data.packing.image_names import image_folder
 from builders.data.packing.layout import Layout, Listing, Recognised, clean
 from builders.data.packing.source import Source
 from builders.data.packing.table_sources import FileFinder, MemberFinder, TableImages, check_rows, table_images
@@ -18,7 +19,7 @@ from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.split_folders import SplitFolders, find_splits, split_of, split_of_file
 from builders.data.recognition.text import decode_text
-from builders.data.tables.columns import Columns, choose_columns, first_text, unused_texts
+from builders.data.tables.columns import Columns, choose_columns, first_text, unused_splits, unused_texts
 from builders.data.tables.csv_table import csv_table, read_delimiter
 from builders.data.tables.json_table import json_lines_table, json_table
 from builders.data.tables.parquet_table import ImageColumn, parquet_table
@@ -56,13 +57,21 @@ def recognise_table(
     delimiter = None if delimiter is None else read_delimiter(delimiter)
     table = _read(str(path), _content(path), asked, delimiter)
     columns = choose_columns(table, asked)
-    images = table_images(table, columns, FileFinder(path.parent, columns))
+    folder = path.parent if columns.archive else image_folder(path.parent, _listed(table, columns))
+    images = table_images(table, columns, FileFinder(folder, columns))
     check_rows(str(path), images.unfit, len(table.rows), max_unfit)
     layout = _layout(str(path), images.sources, [(table, columns)], LeftOut())
     if images.sources and not any(os.path.lexists(source.path) for source in images.sources[:20]):
         note = f"{path}: the files that it lists do not exist; paths are relative to {path.parent}"
         layout = replace(layout, notes=(*layout.notes, note))
+    elif folder != path.parent:
+        layout = replace(layout, notes=(*layout.notes, f"{path}: paths are relative to {folder}"))
     return Recognised(images.sources, layout)
+
+
+def _listed(table: Table, columns: Columns) -> Iterator[str]:
+    """Yield the paths of images in a table."""
+    return (first_text(row.fields, columns.image) for row in table.rows if not row.problem)
 
 
 def recognise_parquet(paths: Sequence[Path], asked: Mapping[str, str | None], *, max_unfit: float = 0.01) -> Recognised:
@@ -83,7 +92,10 @@ def recognise_parquet(paths: Sequence[Path], asked: Mapping[str, str | None], *,
         table = _downloaded(table, left_out)
         columns = choose_columns(table, {**asked, "image": column.name} if column else asked)
         prefix = f"{clean(os.path.relpath(path.with_suffix(''), folder))}/" if len(paths) > 1 else ""
-        finder = FileFinder(path.parent, columns) if column is None else _RowFinder(path, column, prefix)
+        if column is None:
+            finder: FileFinder | _RowFinder = FileFinder(image_folder(path.parent, _listed(table, columns)), columns)
+        else:
+            finder = _RowFinder(path, column, prefix)
         images = table_images(table, columns, finder)
         sources += [replace(source, split=split or source.split) for source in images.sources]
         unfit += images.unfit
@@ -259,7 +271,10 @@ def _read(path: str, content: bytes, asked: Mapping[str, str | None], delimiter:
 def _layout(name: str, sources: Sequence[Source], read: Sequence[tuple[Table, Columns]], left_out: LeftOut) -> Layout:
     labels = sort_classes(source.category for source in sources)
     captions = sum(bool(source.caption) for source in sources)
+    missing = sum(not source.category and not source.problem for source in sources)
+    without = f" (no label: {missing:,})" if missing else ""
     notes = [note for table, _ in read for note in table.notes]
+    notes += [note for table, columns in read if (note := unused_splits(table, columns))]
     for table, columns in read[:1]:
         unused = unused_texts(table, columns)
         if unused:
@@ -269,7 +284,7 @@ def _layout(name: str, sources: Sequence[Source], read: Sequence[tuple[Table, Co
             )
     return Layout(
         kind=f"{name}: table of {len(sources):,} image{'s' * (len(sources) != 1)}",
-        labels=f"{len(labels):,} class{'es' * (len(labels) != 1)}" if labels else "",
+        labels=f"{len(labels):,} class{'es' * (len(labels) != 1)}{without}" if labels else "",
         captions=f"{captions:,}" if captions else "",
         splits=tuple(
             f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split

@@ -5,19 +5,21 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from collections.abc import Callable, Container, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from builders.data.errors import DataError, PackError
+from builders.data.packing.image_names import FolderNames, only_image
 from builders.data.packing.layout import clean
 from builders.data.packing.source import Source
 from builders.data.packing.tar_members import TarMembers
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.labels import whole_number
 from builders.data.recognition.split_folders import split_of
-from builders.data.tables.columns import Columns, first_text
+from builders.data.tables.columns import Columns, first_text, given_text
 from builders.data.tables.table import Row, Table
 from specs.addresses import shown_address
 from specs.errors import quote
@@ -54,7 +56,7 @@ def table_images(table: Table, columns: Columns, find: Callable[[Row, str], Sour
         PackError: A caption is a list or a mapping, or two rows list one image.
     """
     _check_texts(table, columns)
-    as_numbers = all(_WHOLE.fullmatch(text) for row in table.rows if (text := first_text(row.fields, columns.label)))
+    as_numbers = all(_WHOLE.fullmatch(text) for row in table.rows if (text := given_text(row.fields, columns.label)))
     sources, unfit = [], []
     rows: dict[tuple[str, ...], Row] = {}
     for row in table.rows:
@@ -71,11 +73,11 @@ def table_images(table: Table, columns: Columns, find: Callable[[Row, str], Sour
                     f"{table.place(row)}: {source.path if source.is_file else source.origin} is listed twice (also in "
                     f"{table.unit} {first.number}); an image has one caption and one label"
                 )
-        label = first_text(row.fields, columns.label)
+        label = given_text(row.fields, columns.label)
         sources.append(
             replace(
                 source,
-                caption=clean(first_text(row.fields, columns.caption)),
+                caption=clean(given_text(row.fields, columns.caption)),
                 category=clean(whole_number(label) if as_numbers else label) or source.category,
                 group=clean(first_text(row.fields, columns.group)),
                 split=split_of(first_text(row.fields, columns.split)) or source.split,
@@ -137,6 +139,7 @@ class FileFinder:
     def __init__(self, folder: Path, columns: Columns) -> None:
         self.folder, self.columns = folder, columns
         self._tars = TarMembers()
+        self._names = FolderNames()
 
     def __call__(self, row: Row, name: str) -> Source:
         """Return the image that a row names.
@@ -145,6 +148,9 @@ class FileFinder:
             DataError: The row names no image.
         """
         archive = first_text(row.fields, self.columns.archive)
+        if name and not archive and extension_of(name) not in IMAGES and not _ADDRESS.match(name):
+            found = self._names.find(self.folder / name.replace("\\", "/"))
+            name = name if found is None else str(Path(name).with_name(found))
         check_name(name, self.columns.image)
         extension = extension_of(name)
         if archive:
@@ -184,9 +190,12 @@ class MemberFinder:
         source: Returns the image of a name.
     """
 
-    def __init__(self, folder: str, files: Container[str], columns: Columns, source: Callable[[str], Source]) -> None:
+    def __init__(self, folder: str, files: Collection[str], columns: Columns, source: Callable[[str], Source]) -> None:
         self.folder, self.files, self.columns, self.source = folder, files, columns, source
         self.found: set[str] = set()
+        self._stems: dict[str, list[str]] = defaultdict(list)
+        for file in files:
+            self._stems[file.rpartition(".")[0]].append(file)
 
     def __call__(self, row: Row, name: str) -> Source:
         """Return the image that a row names.
@@ -194,6 +203,11 @@ class MemberFinder:
         Raises:
             DataError: The row names no image of the source.
         """
+        known = extension_of(name) in IMAGES or _ADDRESS.match(name)
+        short = posixpath.normpath(posixpath.join(self.folder, name.replace("\\", "/")))
+        if name and not known and (found := only_image(self._stems.get(short, ()))):
+            self.found.add(found)
+            return self.source(found)
         check_name(name, self.columns.image)
         path = posixpath.normpath(posixpath.join(self.folder, name.replace("\\", "/")))
         if path.startswith(("../", "/")):

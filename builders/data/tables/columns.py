@@ -10,7 +10,7 @@ from functools import lru_cache
 from builders.data.errors import PackError
 from builders.data.recognition.split_folders import split_of
 from builders.data.tables.table import Fields, Table, looks_like_image
-from specs.errors import did_you_mean
+from specs.errors import did_you_mean, quote
 
 __all__ = [
     "CAPTIONS",
@@ -19,9 +19,11 @@ __all__ = [
     "Columns",
     "choose_columns",
     "first_text",
+    "given_text",
     "is_image_column",
     "repeated",
     "same_name",
+    "unused_splits",
     "unused_texts",
 ]
 
@@ -35,6 +37,8 @@ ARCHIVES = ("tar", "tar_path", "tarfile", "shard")
 SPLITS = ("split", "subset", "partition")
 #: Columns of addresses.
 ADDRESSES = ("url", "image_url", "img_url")
+#: Texts that programs write for a missing value.
+MISSING = frozenset(("nan", "<na>", "null", "n/a", "#n/a"))
 #: Columns that are nobody's caption: their absence from the result needs no warning.
 _OTHER = "id key index width height size status error_message sha256 md5 hash exif license original_width".split()
 
@@ -170,6 +174,25 @@ def _holds_splits(table: Table, column: str) -> bool:
 def first_text(fields: Fields, columns: Sequence[str]) -> str:
     """Return the first text in some columns that is not empty."""
     return next((text.strip() for column in columns if (text := fields.get(column)) and text.strip()), "")
+
+
+def given_text(fields: Fields, columns: Sequence[str]) -> str:
+    """Return the first text in some columns that is neither empty nor a word for a missing value, such as "nan"."""
+    found = (first_text(fields, (column,)) for column in columns)
+    return next((text for text in found if text and text.lower() not in MISSING), "")
+
+
+def unused_splits(table: Table, columns: Columns) -> str:
+    """Return why a column of splits is not used; "" if it is used, or if there is none."""
+    names = _known(table, SPLITS)
+    if columns.split or not names:
+        return ""
+    values = [(row, (row.fields.get(names[0]) or "").strip()) for row in table.rows if not row.problem]
+    odd = next(((row, value) for row, value in values if not split_of(value)), None)
+    if not any(value for _, value in values):
+        return ""
+    why = "no row is called train" if odd is None else f"{table.unit} {odd[0].number} has {quote(odd[1])}"
+    return f"{table.path}: column {quote(names[0])} does not assign splits ({why}; train, val or test in each row does)"
 
 
 def unused_texts(table: Table, columns: Columns) -> tuple[str, ...]:
