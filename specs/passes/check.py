@@ -175,6 +175,12 @@ def _check_shapes(
     return tuple(result)
 
 
+def _listed(parts: Iterable[str]) -> str:
+    """Join parts as ``a, b and c``."""
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def _merged(node: Draft, given: list[tuple[int, Size]], problems: Problems) -> tuple[int, Size] | None:
     """Return channels and size of a node's input after merging, or None if its inputs do not fit."""
     if len(given) == 1:
@@ -182,11 +188,12 @@ def _merged(node: Draft, given: list[tuple[int, Size]], problems: Problems) -> t
     inputs = list(zip(map(quote, node.inputs), given, strict=True))
     message = f"node {quote(node.name)}: {node.merge} of "
     if len({size for _, size in given}) > 1:
-        message += "different sizes: " + " and ".join(f"{name} ({size})" for name, (_, size) in inputs)
+        message += "different sizes: " + _listed(f"{name} ({size})" for name, (_, size) in inputs)
+        message += "; read the smaller ones with {up: NODE}, or the larger ones with {down: NODE}"
     elif node.merge == "cat":
         return sum(width for width, _ in given), given[0][1]
     elif len({width for width, _ in given}) > 1:
-        message += "different widths: " + " and ".join(f"{name} ({width} channels)" for name, (width, _) in inputs)
+        message += "different widths: " + _listed(f"{name} ({width} channels)" for name, (width, _) in inputs)
         message += "; a conv with kernel 1 can make them equal"
     else:
         return given[0]

@@ -130,6 +130,7 @@ def _misplaced(level: LevelSpec, shared: InputsSpec) -> Iterator[Complaint]:
     """Yield keys that only the innermost level may have; ``shared`` holds the inputs of that level."""
     if level.nest is None:
         return
+    inner = "nest" + ".nest" * (len(level.nest.levels) - 1)
     if level.middle is not None:
         message = "'middle' belongs to the innermost level; the middle of the others is the nested level"
         yield "misplaced", message, ("middle",)
@@ -137,7 +138,8 @@ def _misplaced(level: LevelSpec, shared: InputsSpec) -> Iterator[Complaint]:
         yield "misplaced", "'time' belongs to the innermost level; all levels share its width", ("time",)
     for key in ("text", "classes"):
         if getattr(level.inputs, key) is not None:
-            yield "misplaced", f"'{key}' is declared once, by the innermost level", ("inputs", key)
+            message = f"'{key}' is declared once, by the innermost level; write it as {inner}.inputs.{key}"
+            yield "misplaced", message, ("inputs", key)
     for name in level.inputs.others:
         if name not in shared.others:
             message = f"the innermost level declares no input '{name}'; an outer level may change only a default"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_serializer
 from pydantic_core import PydanticCustomError
@@ -196,6 +196,9 @@ class ProcessSpec(Model):
 class LevelSpec(Model):
     """One level with all levels inside it."""
 
+    #: Keys of a file that are replaced by what they refer to.
+    REFERENCES: ClassVar[tuple[str, ...]] = ("extends",)
+
     name: EntryName | None = Field(default=None, description="entry that the level comes from")
     resolution: int = Field(ge=1, le=MAX_PIXELS, description="side length in pixels")
     nest: LevelSpec | None = Field(default=None, description="inner level: a name, changes to an entry, or a level")
@@ -225,6 +228,8 @@ class LevelSpec(Model):
 
 class EntrySpec(LevelSpec):
     """An entry, its references resolved."""
+
+    REFERENCES = ("extends", "variants")
 
     name: EntryName
     summary: str = Field(default="", max_length=1000, description="description in one line")

@@ -117,11 +117,12 @@ def explain(
         key, words = _BOUNDS[kind]
         return "out-of-range", f"{what} must be {words} {context.get(key)}, not {value}"
     if kind in ("literal_error", "enum"):
-        hint = _choice_hint(detail.get("input"), str(context.get("expected", ""))) if suggest else ""
-        return "bad-value", f"{what} must be {context.get('expected')}, not {value}{hint}"
-    expected = _TYPES.get(re.sub("_type$|_parsing$|_from_float$", "", kind))
-    if expected is not None:
-        return "wrong-type", f"{what} must be {expected}, not {value}"
+        expected = str(context.get("expected", "")).replace("True", "true").replace("False", "false")
+        hint = _choice_hint(detail.get("input"), expected) if suggest else ""
+        return "bad-value", f"{what} must be {expected}, not {value}{hint}"
+    kind_of_value = _TYPES.get(re.sub("_type$|_parsing$|_from_float$", "", kind))
+    if kind_of_value is not None:
+        return "wrong-type", f"{what} must be {kind_of_value}, not {value}"
     if kind in _LENGTHS:
         words, key = _LENGTHS[kind]
         return "bad-value", f"{what} must have {words} {context.get(key)} {_unit(kind, context.get(key))}"
@@ -194,7 +195,8 @@ def _fields_hint(name: str, model: type[BaseModel], path: Path) -> str:
         return ""
     fields = [field.alias or key for key, field in owner.model_fields.items()]
     listed = f"; it has {', '.join(fields)}" if 0 < len(fields) <= 8 else ""
-    return did_you_mean(name, fields) or listed
+    # References are resolved before the fields are checked, so they are not fields of the model.
+    return did_you_mean(name, [*fields, *getattr(owner, "REFERENCES", ())]) or listed
 
 
 def _choice_hint(value: Any, expected: str) -> str:

@@ -194,6 +194,22 @@ class _Open:
     key: tuple[str, Position] | None = None
 
 
+#: What to do about libyaml's messages, by a part of them.
+_HINTS = {
+    "mapping values are not allowed": "; a key is followed by lines that are indented more, or by a value on its line",
+    "did not find expected key": "; keys of one mapping start in the same column",
+    "could not find expected ':'": "; write a colon and a space after each key",
+    "did not find expected ',' or": "; separate values by commas and close each bracket",
+}
+
+
+def _hint(message: str, line: str) -> str:
+    """Return what to do about a syntax error in this line."""
+    if line[: len(line) - len(line.lstrip())].count("\t"):
+        return "; indent with spaces, not with tabs"
+    return next((hint for part, hint in _HINTS.items() if part in message), "")
+
+
 class _Reader:
     """Builds the tree of a text from parser events."""
 
@@ -249,7 +265,8 @@ class _Reader:
                     error = later
             mark = error.problem_mark or error.context_mark
             message = " ".join(part for part in (error.problem, error.context) if part)
-            self.problems.add("syntax", message, mark and self._position(mark.line, mark.column))
+            position = mark and self._position(mark.line, mark.column)
+            self.problems.add("syntax", message + _hint(message, position.text if position else ""), position)
             self.problems.raise_if_any()
 
     def _position(self, line: int, column: int, length: int = 1) -> Position:

@@ -1,7 +1,7 @@
 """Every way in which a spec can be wrong gives its one report, to the letter.
 
-``tests/bad_specs/NAME.yaml`` is the spec, ``NAME.txt`` the report. After a change of wording, write the reports anew
-with ``python -m tests.test_bad_specs`` and read the difference.
+``tests/specs/bad_specs/NAME.yaml`` is the spec, ``NAME.txt`` the report. After a change of wording, write the reports
+again with ``python -m tests.specs.test_bad_specs`` and read the difference.
 """
 
 from __future__ import annotations
