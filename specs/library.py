@@ -52,6 +52,8 @@ _PACKAGE = Path(__file__).parent
 PACKAGED = _PACKAGE / "models"
 #: Most names that an error lists.
 MOST_NAMED = 12
+#: Most files of the current folder that are searched for a variant.
+MOST_SEARCHED = 100
 #: Kinds of files beside entries, and their folders.
 _KINDS = {"recipe": "recipes", "study": "studies"}
 
@@ -199,13 +201,31 @@ def unknown_name(name: str, kind: str, search: tuple[Path, ...]) -> UnknownName:
     for other, known in names.items():
         if other != kind and name in known:
             return UnknownName(name, (), kind, f"; it is {'an' if other == 'entry' else 'a'} {other}")
+    here = _here(name, kind)
+    if here:
+        return UnknownName(name, (), kind, here)
     near = closest(name, names[kind], count=3)
     others = [f"the {other} {quote(found)}" for other in names for found in closest(name, names[other])]
     if others and not near:
         return UnknownName(name, (), kind, f"; did you mean {' or '.join(others)}?")
     plural = {"entry": "", "recipe": " recipes", "study": " studies"}[kind]
+    missing = next((folder for folder in own_folders() if not folder.is_dir()), None)
+    if missing is not None:
+        return UnknownName(name, near, kind, f"; {missing} in ZOO_PATH is not a folder")
     every = "; there are " + ", ".join(names[kind]) if len(names[kind]) <= MOST_NAMED else ""
     return UnknownName(name, near, kind, every or f"; 'zoo list{plural}' shows all")
+
+
+def _here(name: str, kind: str) -> str:
+    """Return a hint if the current folder has a file or a variant of this name, which only a path or ZOO_PATH finds."""
+    path = _first_file([Path()], name) if NAME.fullmatch(name) else None
+    if path is not None:
+        return f"; for the file in this folder, write {path}"
+    if kind == "entry":
+        for path in _files(Path())[:MOST_SEARCHED]:
+            if name in _variants(path):
+                return f"; it is a variant in {path}: add the folder of this file to ZOO_PATH"
+    return ""
 
 
 def find_file(kind: str, name_or_path: str | Path, beside: Path = Path()) -> Path:

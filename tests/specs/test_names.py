@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 
@@ -146,3 +147,28 @@ def test_star_import_of_an_old_module():
 def test_commands_suggest_names_of_every_kind(cli, arguments, message):
     code, _, error = cli(*arguments.split())
     assert code == 2 and message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("show mine", "no entry is called 'mine'; for the file in this folder, write mine.yaml"),
+        ("show mine-wide", "no entry is called 'mine-wide'; it is a variant in mine.yaml: add the folder of this file"),
+        ("train own", "no recipe is called 'own'; for the file in this folder, write own.yml"),
+        ("show nosuch", "no entry is called 'nosuch'; 'zoo list' shows all"),
+    ],
+)
+def test_files_of_the_current_folder_are_pointed_at(cli, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("name: mine\nextends: mdm-micro\nvariants:\n  mine-wide: {}\n")
+    (tmp_path / "own.yml").write_text("name: own\nextends: micro-test\n")
+    code, _, error = cli(*arguments.split())
+    assert code == 2 and message in error and error.count("\n") == 1
+
+
+def test_an_unknown_name_names_the_missing_folder_of_zoo_path(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_PATH", f"{tmp_path}{os.pathsep}{tmp_path / 'nosuch'}")
+    code, _, error = cli("show", "zzz")
+    assert code == 2 and f"no entry is called 'zzz'; {tmp_path / 'nosuch'} in ZOO_PATH is not a folder" in error
+    code, _, error = cli("list", "zzz*")
+    assert code == 2 and f"note: ZOO_PATH: {tmp_path / 'nosuch'} is not a folder" in error
