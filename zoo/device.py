@@ -28,7 +28,8 @@ def check_device(name: str | None) -> str | None:
     if kind == "meta":
         raise ValueError(f"--device {name}: this device computes nothing")
     if (kind not in DEVICES and not _plugins()) or not re.fullmatch(r"[a-z]+(:[0-9]{1,4})?", name):
-        hint = did_you_mean(kind, DEVICES) or "; use cpu, cuda, cuda:1 or mps"
+        hint = "; did you mean 'cuda'?" if kind == "gpu" else did_you_mean(kind, DEVICES)
+        hint = hint or "; use cpu, cuda, cuda:1 or mps"
         raise ValueError(f"--device {name}: no such device{hint}")
     return name
 

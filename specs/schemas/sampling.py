@@ -47,7 +47,9 @@ class SamplerSpec(Model):
     def _goes_together(self) -> SamplerSpec:
         low, high = self.guidance_interval
         if low > high:
-            raise PydanticCustomError("out-of-range", f"'guidance_interval' goes from {low:g} down to {high:g}")
+            raise PydanticCustomError(
+                "out-of-range", f"'guidance_interval' goes from {low:g} down to {high:g}; the first is the smaller one"
+            )
         if self.eta and self.sampler != "ddim":
             raise PydanticCustomError("conflict", f"'eta' is the noise of ddim; {self.sampler} does not take it")
         if self.dynamic_threshold is not None and not self.clip:

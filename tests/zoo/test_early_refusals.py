@@ -34,9 +34,10 @@ json.dump(results, sys.stdout)
 """
 
 REFUSED = {
-    "sample mdm-nano --sampler ddmi": "--sampler ddmi: input should be 'ddim', 'ddpm' or 'dpm++'",
+    "sample mdm-nano --sampler ddmi": "--sampler ddmi: must be 'ddim', 'ddpm' or 'dpm++'; did you mean 'ddpm'?",
     "sample mdm-nano --steps 0": "--steps 0",
     "sample mdm-nano --guidance nan": "--guidance nan",
+    "sample mdm-nano --device gpu": "--device gpu: no such device; did you mean 'cuda'?",
     "sample mdm-nano --guidance-interval 0.9 0.1": "--guidance-interval goes from 0.9 down to 0.1",
     "sample mdm-nano --sampler ddpm --eta 0.5": "--eta is the noise of ddim",
     "sample mdm-nano --eta 2": "--eta 2",

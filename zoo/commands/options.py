@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from specs.schemas.sampling import SamplerSpec
+from specs.syntax.validation import explain
 from zoo.device import check_device
 from zoo.terminal.completion import complete_data, complete_entry
 
@@ -124,7 +125,9 @@ def read_settings(schema: type[Spec], **values: Any) -> Spec:
         name, message = str(*first["loc"][:1]), first["msg"]
         if not name:  # settings that do not go together
             raise ValueError(re.sub(r"'(\w+)'", lambda found: f"--{_option(found[1])}", message)) from None
-        raise ValueError(f"--{_option(name)} {values[name]}: {message[0].lower()}{message[1:]}") from None
+        _, message = explain(first, schema, "the settings")
+        message = re.sub(r", not .*?(?=; did you mean|$)", "", message.removeprefix(f"'{name}' "))
+        raise ValueError(f"--{_option(name)} {values[name]}: {message}") from None
 
 
 def _option(setting: str) -> str:
