@@ -212,3 +212,19 @@ def test_links_in_a_circle_are_no_entries(cli, monkeypatch, tmp_path):
     for words in (["check", "loop"], ["check", tmp_path / "loop.yaml"], ["show", tmp_path / "loop.yaml"]):
         code, _, error = cli(*words)
         assert code == 2 and "Traceback" not in error and error.count("\n") <= 2
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_list_names_what_cannot_be_read_at_every_width(cli, monkeypatch, tmp_path, width):
+    for number in range(5):
+        (tmp_path / f"a-bad-entry-with-a-long-name-{number}.yaml").write_text("stages: 1\n")
+    monkeypatch.setenv("ZOO_PATH", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, _, error = cli("list")
+    assert code == 0 and "a-bad-entry-with-a-long-name-2 and 2 more cannot be read" in error
+    assert "'zoo check a-bad-entry-with-a-long-name-0' says why" in error
+
+
+def test_list_entries_is_list(cli):
+    assert cli("list", "entries", "mdm-n*") == cli("list", "mdm-n*")
+    assert cli("list", "entries", "--plain") == cli("list", "--plain")

@@ -50,6 +50,8 @@ def list_entries(
     filters: dict[str, Any] = {"kind": kind, "resolution": resolution, "depth": depth, "below": below}
     filters |= {"conditioning": conditioning, "tag": tag, "weights": weights or None}
     filters = {name: value for name, value in filters.items() if value is not None}
+    if what in ("entries", "entry"):
+        what, pattern = pattern, None
     other = OTHERS.get(what or "")
     if other is not None:
         for name in filters:
@@ -58,6 +60,7 @@ def list_entries(
         return
     if pattern is not None:
         raise ValueError(f"zoo list takes one pattern, or one before it of recipes, studies and data, not {what!r}")
+    _note_missing_folders()
     names = _names(what, filters)
     if plain and not as_json:
         print("\n".join(names))
@@ -160,6 +163,14 @@ class _Listed:
         }
 
 
+def _note_missing_folders() -> None:
+    from specs.library import own_folders
+
+    for folder in own_folders():
+        if not folder.is_dir():
+            print(f"note: ZOO_PATH: {folder} is not a folder", file=sys.stderr)
+
+
 def _has_weights(name: str) -> bool:
     from registry.catalogue import get
     from specs.errors import SpecError
@@ -171,13 +182,9 @@ def _has_weights(name: str) -> bool:
 
 
 def _print(entries: Sequence[_Listed], as_json: bool) -> None:
-    from specs.library import own_folders
     from zoo.terminal.console import console, print_json
     from zoo.terminal.tables import print_table
 
-    for folder in own_folders():
-        if not folder.is_dir():
-            print(f"note: ZOO_PATH: {folder} is not a folder", file=sys.stderr)
     if as_json:
         print_json([each.as_dict() for each in entries])
         return
@@ -187,6 +194,11 @@ def _print(entries: Sequence[_Listed], as_json: bool) -> None:
     print_table(
         rows, console=console(), text="summary", optional=("MACs",), least=45 if sources else 30, left=("from",)
     )
+    # On a narrow terminal, the summary that says this is cut or left out.
+    bad = [each.name for each in entries if each.card is None]
+    if bad:
+        rest = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        print(f"note: {', '.join(bad[:3])}{rest} cannot be read; 'zoo check {bad[0]}' says why", file=sys.stderr)
 
 
 def _number(text: str) -> int:
