@@ -81,7 +81,18 @@ def class_index(card: DatasetCard | ClassNames, name: str | int) -> int:
     if not found and index is not None and 0 <= index < len(card.classes):
         return index
     shown = ", ".join(card.classes)
-    raise DataError(f"{card.name} has no class {name!r}{did_you_mean(name, card.classes)} (its classes: {shown})")
+    raise DataError(f"{card.name} has no class {name!r}{_class_hint(card.classes, name)} (its classes: {shown})")
+
+
+def _class_hint(classes: Sequence[str], name: str) -> str:
+    """Return what to write instead of a name or an index that no class has."""
+    index = whole_number(name)
+    if index is not None and not 0 <= index < len(classes):
+        return f"; indices are from 0 to {len(classes) - 1}"
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and all(any(found for found in map(tuple, _named(classes, part)) if found) for part in parts):
+        return "; name each class separately"
+    return did_you_mean(name, classes)
 
 
 def _named(classes: Sequence[str], name: str) -> Iterator[Iterator[int]]:

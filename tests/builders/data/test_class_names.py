@@ -176,3 +176,19 @@ def test_initial_weights_with_other_classes_give_a_warning(tmp_path):
             check_sources([settings], names)
             check_sources([settings])
         assert [each.category for each in caught] == [OtherClassesWarning] * warned
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("2", "'2'; indices are from 0 to 1 (its"),
+        (-1, "'-1'; indices are from 0 to 1 (its"),
+        ("cat, dog", "; name each class separately (its"),
+        ("cat,horse", "(its classes"),
+        ("dgo", "; did you mean 'dog'?"),
+    ],
+)
+def test_what_to_write_instead_of_an_unknown_class(asked, hint):
+    with pytest.raises(DataError) as caught:
+        ClassNames("x", ("cat", "dog")).class_index(asked)
+    assert hint in str(caught.value)
