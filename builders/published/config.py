@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from specs.errors import closest
 from specs.schemas.entry import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -273,7 +274,9 @@ def _integer(config: Mapping[str, Any], field: str) -> int:
 def _integers(config: Mapping[str, Any], field: str, length: int | None = None) -> list[int]:
     """Return a list of whole numbers, in the config a list, the text ``1,2,3``, or one number for all stages."""
     if field not in config:
-        raise PublishedConfigError(f"the field {field} is missing; is this a published network config?")
+        near = closest(field, map(str, config))
+        hint = f"is it misspelled as {near[0]!r}?" if near else "is this a published network config?"
+        raise PublishedConfigError(f"the field {field} is missing; {hint}")
     value = config[field]
     items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
     try:

@@ -13,7 +13,7 @@ from builders.checkpoints.tensor_file import first_not_finite
 from builders.checkpoints.weights import save_weights
 from builders.files import write_text
 from builders.networks.nested_unet import build_model
-from builders.published.config import to_mapping
+from builders.published.config import PublishedConfigError, to_mapping
 from builders.published.config_file import read_config
 from builders.published.state_dict import load_state_dict
 from builders.published.torch_archive import read_state_dict
@@ -54,7 +54,10 @@ def convert(
     if not checkpoint.exists():
         raise ValueError(f"{checkpoint}: no such file")
     tensors = read_state_dict(checkpoint, state_dict)
-    mapping = to_mapping(settings, text_width=text_width or _text_width(tensors), name=name)
+    try:
+        mapping = to_mapping(settings, text_width=text_width or _text_width(tensors), name=name)
+    except PublishedConfigError as error:
+        raise PublishedConfigError(f"{config}: {error}") from None
     text = yaml.safe_dump(mapping, sort_keys=False, default_flow_style=None, width=110)
     loaded = load_text(text, f"{name}.yaml")
     model = build_model(loaded.graph, initialize=False)

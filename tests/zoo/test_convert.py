@@ -122,3 +122,16 @@ def test_files_of_other_kinds_are_named(files, capsys):
         assert words in capsys.readouterr().err
     assert run(["convert", "My Net.json", ".", "-o", "out"]) == 2
     assert capsys.readouterr().err == "error: .: not a file\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"a": 1}, "c.json: the field resolution_channels is missing; is this a published network config?"),
+        ({"resolution_chanels": [32]}, "is it misspelled as 'resolution_chanels'?"),
+    ],
+)
+def test_a_missing_field_is_reported_with_the_file(files, capsys, config, message):
+    Path("c.json").write_text(json.dumps(config))
+    assert run(["convert", "c.json", "net.pth", "-o", "out"]) == 2
+    assert message in capsys.readouterr().err
