@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from zoo.terminal.progress import count_bar
+
 
 def shell(line: str, folder) -> tuple[int, str]:
     """Exit code of ``zoo``, and what it printed to stderr."""
@@ -31,3 +33,9 @@ def shell(line: str, folder) -> tuple[int, str]:
 def test_streams(tmp_path, line, code, error):
     found = shell(line, tmp_path)
     assert found == (code, f"{error}\n" if error else "")
+
+
+def test_a_bar_writes_nothing_to_a_pipe(capfd):
+    with count_bar("sampling", 3, quiet=False) as advance:
+        advance(3)
+    assert capfd.readouterr() == ("", "")

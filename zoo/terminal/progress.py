@@ -78,4 +78,6 @@ def _make_progress(unit: str, quiet: bool) -> Progress:
 
     columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), ThroughputColumn()]
     columns.append(TimeRemainingColumn())
-    return Progress(*columns, console=error_console(), transient=True, disable=quiet)
+    console = error_console()
+    # In a file or a pipe, an erased bar would be an empty line.
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
