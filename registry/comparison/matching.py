@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from registry.catalogue import get
 from registry.costs.card import make_card
 from specs.blocks.base import DEFAULT_GROUPS
-from specs.errors import SpecError
+from specs.errors import SpecError, did_you_mean
 from specs.graph import EntryGraph
 from specs.library import is_path
 from specs.user_paths import expanded as expand_home
@@ -23,6 +24,8 @@ __all__ = ["COSTS", "Match", "match"]
 
 #: Costs that can be matched: names of attributes of a card.
 COSTS = ("flops", "parameters")
+#: What they are called in text.
+WORDS = {"flops": "FLOPs", "parameters": "parameters"}
 #: Largest factor for the widths.
 LARGEST = 16
 
@@ -79,7 +82,7 @@ class Match:
 
         spec: dict[str, Any] = {
             "name": f"{self.base}-like-{self.like}".replace(".", "-"),
-            "summary": f"{self.base} with the {self.by} of {self.like}.",
+            "summary": f"{self.base} with the {WORDS[self.by]} of {self.like}.",
             "extends": self.extends,
         }
         for path, width in self.widths:
@@ -106,14 +109,15 @@ def match(base: str, like: str, by: str = "flops", *, inner: bool = False) -> Ma
         ValueError: There is no such cost, or no factor brings the costs within a factor of two.
     """
     if by not in COSTS:
-        raise ValueError(f"no cost {by!r}; there are {' and '.join(COSTS)}")
+        hint = did_you_mean(by, COSTS) or f"; there are {' and '.join(COSTS)}"
+        raise ValueError(f"no cost {by!r}{hint}")
     found, other = get(base), get(like)
     target = getattr(make_card(other.architecture), by)
     best = _nearest(base, list(_widths(found.spec, inner)), by, target)
     if best is None or not 0.5 <= best.cost / target <= 2:
         hint = "" if inner or len(found.labels) == 1 else "; --inner scales the inner levels too"
-        raise ValueError(f"no widths of {base} bring its {by} near those of {like} ({target:,}){hint}")
-    extends = str(expand_home(base).absolute()) if is_path(base) else found.name
+        raise ValueError(f"no widths of {base} bring its {WORDS[by]} near those of {like} ({target:,}){hint}")
+    extends = os.path.abspath(expand_home(base)) if is_path(base) else found.name
     return Match(found.name, extends, other.name, by, *best, target)
 
 

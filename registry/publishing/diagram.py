@@ -37,7 +37,7 @@ def draw_entry(graph: EntryGraph, path: Path) -> None:
     """
     form = path.suffix.lower()
     if form not in FORMATS:
-        raise ValueError(f"{path}: pictures are written as {', '.join(FORMATS)}")
+        raise ValueError(f"{path}: pictures are written as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     with replacing(path) as temporary:
         _draw(graph, temporary, form.removeprefix("."))
 

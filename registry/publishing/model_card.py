@@ -231,7 +231,7 @@ def _phases(recipe: Mapping[str, Any]) -> str:
     for label, phase in phases.items() if isinstance(phases, dict) else ():
         steps, hours = (phase.get(key) if isinstance(phase, dict) else None for key in ("steps", "hours"))
         if isinstance(steps, int):
-            lengths.append(f"{steps:,} steps of {plain(label)}")
+            lengths.append(f"{steps:,} step{'s' * (steps != 1)} of {plain(label)}")
         else:
             lengths.append(f"{plain(hours)} hours of {plain(label)}" if hours else plain(label))
     return ", then ".join(lengths) or "phases unknown"

@@ -213,7 +213,7 @@ MISTAKES = [
     (["expand", "mdm-s64", "--set", "width"], "width"),
     (["expand"], "zoo expand"),
     (["schema", "extra"], "zoo schema"),
-    (["draw", "small.yaml", "-o", "picture.doc"], ".svg, .png, .pdf"),
+    (["draw", "small.yaml", "-o", "picture.doc"], ".svg, .png or .pdf"),
     (["draw", "small.yaml", "-o", "junk.yaml/picture.svg"], "junk.yaml"),
     (["draw", "small.yaml"], "output"),
     (["convert", "absent.json", "x.pth", "-o", "out"], "absent.json"),
