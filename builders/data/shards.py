@@ -182,8 +182,8 @@ def _names(path: Path, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[Name
 def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
     """Return "caption", "category" and "group" of a sample; "" if unknown.
 
-    They come from the sample's ``.json``, or from ``.txt`` (caption) and ``.cls`` (category). Samples of one group are
-    near-duplicates that belong in one split; by default each sample is its own group.
+    They come from the sample's ``.json``, or from ``.txt`` or ``.caption`` (caption) and ``.cls`` (category). Samples
+    of one group are near-duplicates that belong in one split; by default each sample is its own group.
 
     Args:
         sample: Bytes of the members by extension, and ``__key__``.
@@ -207,7 +207,7 @@ def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence
     category = _first_label(facts, names["category"], where)
     group = next((text for name in names["group"] if (text := value_text(facts.get(name)))), "")
     return {
-        "caption": member("txt") if caption is None else caption,
+        "caption": (member("txt") or member("caption")) if caption is None else caption,
         "category": whole_number(member("cls")) if category is None else category,
         "group": group or key,
     }

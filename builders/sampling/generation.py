@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from builders.checkpoints.tensor_file import first_not_finite
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.conditioning import Context
 from builders.networks.nested_unet import NestedUNet
@@ -80,7 +81,7 @@ def draw(
         highest resolution first, on the CPU.
 
     Raises:
-        ValueError: There are more steps than the process has, or prompts and no encoder.
+        ValueError: There are more steps than the process has, prompts and no encoder, or the samples hold NaN.
     """
     settings = (settings or SamplerSettings()).fitted(model.graph.process.steps)
     if request.classes is None and request.prompts is None:
@@ -100,7 +101,23 @@ def draw(
                 unconditional=unconditional,
                 progress=partial(_report, progress, preview, rows),
             )
-        yield rows, [level.cpu() for level in images]
+        found = [level.cpu() for level in images]
+        _check_finite(model, found)
+        yield rows, found
+
+
+def _check_finite(model: NestedUNet, images: Sequence[Tensor]) -> None:
+    """Check that no sample holds NaN or infinity, which would be black pixels.
+
+    Raises:
+        ValueError: One does; the first weight that is not finite is named, if there is one.
+    """
+    label = next((label for label, level in zip(model.labels, images, strict=True) if not level.isfinite().all()), None)
+    if label is None:
+        return
+    bad = first_not_finite(model.state_dict())
+    why = f"its weight {bad} holds NaN or infinity" if bad else "its predictions overflow; the weights may be damaged"
+    raise ValueError(f"{model.graph.name}: the samples of level {label} hold NaN or infinity: {why}")
 
 
 def draw_all(

@@ -24,7 +24,9 @@ from builders.data.recognition.left_out import LeftOut
 __all__ = ["ALL", "TEXTS", "Choice", "Name", "SampleMembers", "arrange", "parse_name"]
 
 #: Extensions of texts that are read.
-TEXTS = ("json", "txt", "cls")
+TEXTS = ("json", "txt", "cls", "caption")
+#: What is before ``.txt`` in names of captions, such as ``0.caption.txt``.
+CAPTIONS = ("caption", "text", "prompt")
 #: Choice of image that makes each image a sample.
 ALL = "*"
 #: As webdataset parts a name: the key ends at the first dot.
@@ -259,6 +261,10 @@ def _samples(group: Sequence[Name], images: Sequence[Name], choice: Choice, left
             members[text.suffix] = text.place
             used.add(text.place)
         members |= named
+        if len(images) == 1 and not {"txt", "caption"} & {*members}:
+            for text in (text for middle in CAPTIONS for text in by_middle.get(middle, ())[:1] if text.suffix == "txt"):
+                members.setdefault("txt", text.place)
+                used.add(text.place)
         chosen = choice.image not in (None, ALL)
         samples.append(SampleMembers(image.base if chosen else image.key, members))
     rest = [text for text in texts if text.place not in used]

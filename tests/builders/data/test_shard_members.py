@@ -61,6 +61,22 @@ def test_names_with_dots(tmp_path, names):
         assert found[stem] == texts.get(stem, texts.get(stem.partition(".")[0], ""))
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["0.png", "0.caption"], {"0": "0.caption"}),
+        (["0.png", "1.png", "1.caption", "0.caption"], {"0": "0.caption", "1": "1.caption"}),
+        (["0.png", "0.caption", "0.txt"], {"0": "0.txt"}),
+        (["0.png", "0.caption.txt"], {"0": "0.caption.txt"}),
+        (["0.image.png", "0.prompt.txt", "0.tags.txt"], {"0.image": "0.prompt.txt"}),
+        (["0.png", "0.text.txt", "0.txt"], {"0": "0.txt"}),
+    ],
+)
+def test_members_that_are_called_like_captions(tmp_path, names, expected):
+    texts = {name: name.encode() for name in names if not name.endswith("png")}
+    assert captions(shard(tmp_path, *names, **texts)) == expected
+
+
 def test_every_order_of_members_gives_the_same_samples(tmp_path):
     names = ["0.png", "0.txt", "1.png", "1.cls", "1.txt"]
     for mode, order in itertools.product(("w", "w:gz"), itertools.permutations(names)):

@@ -238,3 +238,15 @@ def test_wrong_measurements(what, options, kind, message, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=message):
         zoo.evaluate(what, **options)
+
+
+@pytest.mark.parametrize(
+    ("factor", "why"), [(float("nan"), "holds NaN or infinity"), (1e30, "its predictions overflow")]
+)
+def test_samples_that_are_not_finite_are_refused(factor, why):
+    network = zoo.build("mdm-micro")
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(1).mul_(factor)
+    with pytest.raises(ValueError, match=f"mdm-micro: the samples of level .* hold NaN or infinity: .*{why}"):
+        zoo.sample(network, classes=[0], n=1, num_inference_steps=2)
