@@ -19,6 +19,7 @@ from specs.schemas.entry import EntrySpec
 from specs.schemas.json_schema import json_schema
 from specs.syntax.mending import validate_mended
 from specs.syntax.merge import drop, is_null
+from specs.syntax.other_kind import refuse_other_kind
 from specs.syntax.overrides import apply_overrides
 from specs.syntax.validation import validate_into
 from specs.syntax.yaml_tree import Mapping, Scalar, Tree, parse_text
@@ -143,6 +144,7 @@ def load_spec(spec: EntrySpec) -> Loaded:
 
 def _finish(resolved: Resolved, overrides: Sequence[str]) -> Loaded:
     problems = Problems()
+    refuse_other_kind(resolved.tree, "entry")
     tree = drop(apply_overrides(resolved.tree, overrides), "variants")
     _check_null(tree, problems)
     if problems:

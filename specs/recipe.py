@@ -15,6 +15,7 @@ from specs.public_names import offer
 from specs.schemas.recipe import PhaseSpec, Recipe
 from specs.syntax.mending import validate_mended
 from specs.syntax.merge import drop, merge
+from specs.syntax.other_kind import refuse_other_kind
 from specs.syntax.overrides import apply_overrides
 from specs.syntax.references import MAX_CHAIN, check_reference
 from specs.syntax.validation import check_name
@@ -166,6 +167,7 @@ def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
     tree = parse(path)
     if not isinstance(tree, Mapping):
         raise fail("wrong-type", "a recipe is a mapping of keys to values", tree.position)
+    refuse_other_kind(tree, "recipe")
     extends = tree.get("extends")
     if extends is None:
         return tree

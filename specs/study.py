@@ -12,6 +12,7 @@ from specs.library import find_file, is_path, list_files, own_folders, placed_be
 from specs.load import load_entry
 from specs.public_names import offer
 from specs.schemas.study import Study
+from specs.syntax.other_kind import refuse_other_kind
 from specs.syntax.overrides import apply_overrides
 from specs.syntax.references import check_reference
 from specs.syntax.validation import validate
@@ -64,6 +65,7 @@ def _read(name_or_path: str | Path, overrides: Sequence[str]) -> tuple[Study, Ma
     tree = parse(find_file("study", name_or_path))
     if not isinstance(tree, Mapping):
         raise fail("wrong-type", "a study is a mapping of keys to values", tree.position)
+    refuse_other_kind(tree, "study")
     tree = apply_overrides(tree, overrides)
     study = validate(Study, tree, "a study")
     entries = tuple(_placed(what, locate(tree, "entries", index).file) for index, what in enumerate(study.entries))

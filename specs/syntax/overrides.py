@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from specs.errors import Position, Problems, SpecError, did_you_mean, quote
@@ -17,6 +17,8 @@ _FIXED = ("extends", "variants")
 #: Keys whose members an override may change but not add.
 _CLOSED = ("stages", "graph", "phases")
 _MAX_STEPS = 60
+#: Most names that an error lists.
+_MOST_NAMED = 12
 
 
 def apply_overrides(tree: Mapping, overrides: Sequence[str]) -> Mapping:
@@ -87,7 +89,8 @@ class _Override:
                 if above == "phases" and last and self.value.lstrip().startswith("{"):
                     return
                 if above in _CLOSED:
-                    message = f"there is no {MEMBERS[above]} {quote(step)} here{did_you_mean(step, at.entries)}"
+                    hint = did_you_mean(step, at.entries) or _listed(at.entries)
+                    message = f"there is no {MEMBERS[above]} {quote(step)} here{hint}"
                     problems.add("bad-override", message, self._step(index))
                 elif step in (*_CLOSED, "nest") and not last:
                     problems.add("bad-override", f"there is no {quote(step)} here to change", self._step(index))
@@ -118,3 +121,9 @@ class _Override:
         if isinstance(tree, source.Sequence):
             return source.Sequence(tuple(self._moved(item, offset) for item in tree.items), move(tree.position))
         return source.Scalar(tree.value, move(tree.position))
+
+
+def _listed(names: Collection[str]) -> str:
+    """Return the first names as the end of a sentence; empty without any."""
+    more = ", ..." if len(names) > _MOST_NAMED else ""
+    return f"; there are {', '.join(list(names)[:_MOST_NAMED])}{more}" if names else ""

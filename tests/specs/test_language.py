@@ -117,6 +117,7 @@ def test_overrides():
     ("override", "message"),
     [
         ("stages.r46.width=3", "there is no stage 'r46' here; did you mean 'r64'?"),
+        ("stages.x.width=3", "there is no stage 'x' here; there are r64, r32"),
         ("stages.r64.widht=3", "stage 'r64' has no field 'widht'; did you mean 'width'?"),
         ("stages.r64", "an override is PATH=VALUE on one line, not 'stages.r64'"),
         ("nest.nest.nest.width=3", "there is no 'nest' here to change"),
