@@ -31,7 +31,7 @@ def info(first_step=0, finished=False, name="noto-emoji-64", folder="runs/mine",
     ("run", "line"),
     [
         (info(), "folder runs/mine: new run, 14 steps"),
-        (info(6), "folder runs/mine: resumed from step 6, 14 steps"),
+        (info(6), "folder runs/mine: resumed from step 6 of 14 steps"),
         (
             info(14, finished=True),
             "folder runs/mine: finished before at step 14; to train longer: --set phases.p16.steps=N",
@@ -44,6 +44,35 @@ def test_the_start_says_what_is_trained_on_what_and_where(run, line):
     shown.on_start(run)
     first, second = shown.console.file.getvalue().splitlines()
     assert first == "mdm-micro (149.32 k parameters) on noto-emoji-64, cpu" and second.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("steps", "done", "length"),
+    [
+        (6, 0, "6 steps"),
+        (6, 2, "4 of 6 steps left"),
+        (6, 6, "all 6 steps done"),
+        (None, 2, "limited by time"),
+    ],
+)
+def test_a_phase_that_is_resumed_says_how_much_is_left(steps, done, length):
+    shown = bar()
+    shown.on_phase("p8", zoo.get("mdm-micro").architecture, steps, done)
+    assert shown.console.file.getvalue() == f"phase p8: level r16, {length}\n"
+
+
+def test_a_run_without_its_state_says_that_it_starts_over(tmp_path):
+    (tmp_path / "ema.safetensors").touch()
+    shown = bar()
+    shown.on_start(info(folder=tmp_path))
+    assert "its state.safetensors is missing, so the run starts over, 14 steps" in shown.console.file.getvalue()
+
+
+def test_a_study_does_not_say_how_one_of_its_runs_is_trained_longer():
+    shown = bar()
+    shown.advise = False
+    shown.on_start(info(14, finished=True))
+    assert shown.console.file.getvalue().endswith("finished before at step 14\n")
 
 
 def test_passwords_of_data_are_not_shown():

@@ -102,6 +102,7 @@ def run(
     track: bool = True,
     experiment: str | None = None,
     memory_check: bool = True,
+    advise: bool = True,
     extra: Sequence[Any] = (),
 ) -> Path:
     """Train a recipe with the usual observers: terminal, log, MLflow, distances.
@@ -115,6 +116,7 @@ def run(
         track: Whether to log to MLflow.
         experiment: Name of the experiment in MLflow. Default: that of MLflow's variables, or ``matryoshka-zoo``.
         memory_check: Whether to refuse a training that the memory of the device cannot hold.
+        advise: Whether to say how a finished run is trained longer.
         extra: Further observers.
 
     Returns:
@@ -141,7 +143,7 @@ def run(
         from specs.load import load_entry
 
         check_training(recipe, graph or load_entry(recipe.entry).graph, where)
-    bar = None if quiet else ProgressBar()
+    bar = None if quiet else ProgressBar(advise=advise)
     members: list[Any] = [JsonLog()] if bar is None else [bar, JsonLog()]
     tracker = None
     if track:

@@ -59,7 +59,8 @@ def study(
         if not quiet:
             print(f"{graph.name} ({number} of {len(graphs)})", file=sys.stderr)
         run = folder / graph.name
-        if run_recipe(recipe, run, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment) is None:
+        options = {"device": device, "quiet": quiet, "track": track, "experiment": experiment}
+        if run_recipe(recipe, run, graph=graph, advise=False, **options) is None:  # type: ignore[arg-type]
             return INTERRUPTED
         _measure(loaded, graph, run, device, quiet)
     if track:

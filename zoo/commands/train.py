@@ -81,6 +81,7 @@ def run_recipe(
     track: bool = True,
     experiment: str | None = None,
     memory_check: bool = True,
+    advise: bool = True,
     extra: Sequence[Any] = (),
 ) -> Path | None:
     """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume."""
@@ -90,7 +91,7 @@ def run_recipe(
     try:
         return run(
             recipe, folder, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment,
-            memory_check=memory_check, extra=extra,
+            memory_check=memory_check, advise=advise, extra=extra,
         )  # fmt: skip
     except Interrupted:
         if is_main():

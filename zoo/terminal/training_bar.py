@@ -19,9 +19,14 @@ __all__ = ["ProgressBar"]
 
 
 class ProgressBar(Observer):
-    """A bar on stderr with step, throughput, time left and losses by level; without a terminal, a line per phase."""
+    """A bar on stderr with step, throughput, time left and losses by level; without a terminal, a line per phase.
 
-    def __init__(self) -> None:
+    Args:
+        advise: Whether to say how a finished run is trained longer.
+    """
+
+    def __init__(self, *, advise: bool = True) -> None:
+        self.advise = advise
         self.console = error_console()
         self.progress: Any = None
         self.losses: dict[str, float] = {}
@@ -29,7 +34,7 @@ class ProgressBar(Observer):
         self._measured: tuple[str, Any, float] | None = None
 
     def on_start(self, run: RunInfo) -> None:
-        for line in _description(run):
+        for line in _description(run, self.advise):
             self._say(line)
         if not self.console.is_terminal or run.finished:
             return
@@ -57,8 +62,7 @@ class ProgressBar(Observer):
             label = f"{printable(name)} ({graph.labels[0]})"
             self.task = self.progress.add_task(label, total=steps, completed=done, rate="", losses="")
         else:
-            length = "limited by time" if steps is None else f"{steps - done} steps"
-            self._say(f"phase {printable(name)}: level {graph.labels[0]}, {length}")
+            self._say(f"phase {printable(name)}: level {graph.labels[0]}, {_phase_length(steps, done)}")
 
     def on_step(self, report: StepReport) -> None:
         if report.skipped:
@@ -108,7 +112,15 @@ class ProgressBar(Observer):
             self.progress.stop()
 
 
-def _description(run: RunInfo) -> list[str]:
+def _phase_length(steps: int | None, done: int) -> str:
+    if steps is None:
+        return "limited by time"
+    if done and done < steps:
+        return f"{steps - done:,} of {steps:,} steps left"
+    return f"all {steps:,} steps done" if done else f"{steps:,} steps"
+
+
+def _description(run: RunInfo, advise: bool) -> list[str]:
     """Return lines about a run at its start: entry, data, device, folder, where it resumes."""
     from registry.costs.totals import count
     from registry.costs.units import short
@@ -123,8 +135,11 @@ def _description(run: RunInfo) -> list[str]:
     folder = printable(str(run.folder))
     if run.finished:
         phase = next(reversed(run.recipe.phases))
-        longer = f"to train longer: --set phases.{phase}.steps=N, or another --output"
-        return [*lines, f"folder {folder}: finished before at step {run.first_step:,}; {longer}"]
+        longer = f"; to train longer: --set phases.{phase}.steps=N, or another --output" if advise else ""
+        return [*lines, f"folder {folder}: finished before at step {run.first_step:,}{longer}"]
     if run.first_step:
-        return [*lines, f"folder {folder}: resumed from step {run.first_step:,}, {length}"]
+        join = "," if hours else " of"
+        return [*lines, f"folder {folder}: resumed from step {run.first_step:,}{join} {length}"]
+    if (run.folder / "ema.safetensors").is_file():
+        return [*lines, f"folder {folder}: its state.safetensors is missing, so the run starts over, {length}"]
     return [*lines, f"folder {folder}: new run, {length}"]

@@ -65,9 +65,9 @@ def extension_problem(before: Recipe, now: Recipe, progress: RunProgress) -> str
     if (one.steps is None) != (other.steps is None):
         return f"{change}; the unit cannot change"
     if other.steps is not None and other.steps <= progress.step:
-        return f"{change}; {progress.step} steps are done, so choose more"
+        return f"{change}; {progress.step} steps are done, so choose more: --set phases.{name}.steps=N"
     if other.hours is not None and 3600 * other.hours <= progress.seconds:
-        return f"{change}; {progress.seconds / 3600:.2g} hours are done, so choose more"
+        return f"{change}; {progress.seconds / 3600:.2g} hours are done, so choose more: --set phases.{name}.hours=N"
     schedule = now.schedule_of(other)
     more = "{" + f"train: {other.train}, steps: {_more(one, other)}, batch: {_batch(other)}" + "}"
     advice = f"add a phase instead: --set 'phases.{name}-more={more}'"
@@ -88,7 +88,13 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
             for key in {**old, **new}
             for found in differences(old.get(key), new.get(key), f"{path}.{key}".strip("."))
         ]
-    return [] if old == new else [f"{path} ({_shown(old)}, now {_shown(new)})"]
+    if old == new:
+        return []
+    if isinstance(old, dict) and new is None:
+        return [f"{path} (removed)"]
+    if isinstance(new, dict) and old is None:
+        return [f"{path} (added)"]
+    return [f"{path} ({_shown(old)}, now {_shown(new)})"]
 
 
 def _shown(value: Any) -> str:
