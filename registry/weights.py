@@ -59,6 +59,8 @@ def find_weights(what: str | os.PathLike[str]) -> Path:
         if weights is None:
             found = [*found, *(file for suffix in OTHERS for file in sorted(path.glob(f"*{suffix}")))]
             why = f"; {found[0].name} is {describe_weights(found[0]) or 'damaged'}" if found else ""
+            if (path / "state.safetensors").is_file():  # weights are written again, also for a finished run
+                why = "; it holds the state of a run: run its 'zoo train' command again, which writes the weights"
             raise ValueError(f"{what}: no weights (.safetensors) in this folder{why}")
         return weights
     if path.suffix == ".safetensors" or path.suffix.lower() in OTHERS or _is_safetensors(path):

@@ -64,6 +64,10 @@ def test_the_card_of_a_run(cli, tmp_path):
     [
         (["nosuch.safetensors"], "no such checkpoint"),
         (["empty"], "no weights (.safetensors) in this folder"),
+        (
+            ["half"],
+            "no weights (.safetensors) in this folder; it holds the state of a run: run its 'zoo train' command",
+        ),
         (["runs/mine", "--set", "stages.r16.width=32"], "--set changes an entry"),
         (["mdm-micor"], "did you mean 'mdm-micro'"),
     ],
@@ -71,6 +75,8 @@ def test_the_card_of_a_run(cli, tmp_path):
 def test_what_has_no_card(cli, words, message):
     run_folder(Path("runs/mine"))
     Path("empty").mkdir()
+    Path("half").mkdir()
+    Path("half/state.safetensors").touch()
     code, out, err = cli("card", *words)
     assert (code, out) == (2, "") and message in err and "Traceback" not in err
 
