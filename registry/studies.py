@@ -39,10 +39,6 @@ def check_study(study: Study, graphs: Sequence[EntryGraph]) -> None:
         wrong.append(f"its data {card.name} has no split {split!r} to measure with; it has {', '.join(shards)}")
     for graph in graphs:
         wrong += [f"{graph.name}: {reason}" for reason in _misfits(graph, card.name, len(card.classes))]
-        try:
-            study.evaluation.fitted(graph.process.steps)
-        except ValueError as error:
-            wrong.append(f"{graph.name}: {error}")
     wrong += [f"{graph.name}: evaluation: {reason}" for graph in graphs for reason in _step_misfits(study, graph)]
     readers = [graph for graph in graphs if graph.text is not None]
     if readers and not _has_captions([path for paths in shards.values() for path in paths]):
@@ -58,7 +54,13 @@ def _misfits(graph: EntryGraph, data: str, classes: int) -> Iterator[str]:
     if channels != 3:
         yield f"is for images of {channels} channels; data has 3, RGB"
     if graph.classes not in (None, classes):
-        yield f"has {graph.classes} classes, but the data {data} has {classes or 'none'}"
+        yield f"has {graph.classes} classes, but the data {data} has {classes or 'none'}{_class_advice(classes)}"
+
+
+def _class_advice(classes: int) -> str:
+    return f"; use an entry that extends it, with 'inputs: {{classes: {classes}}}' in its innermost level" * bool(
+        classes
+    )
 
 
 def _step_misfits(study: Study, graph: EntryGraph) -> Iterator[str]:

@@ -76,12 +76,13 @@ def compare(
     warnings = []
     count = min(len(samples), len(reference))
     if count < FEW:
+        what = f"{count:,} {'samples' if len(samples) <= len(reference) else 'images of the reference'}"
         warnings.append(
-            f"{count:,} samples: below {FEW:,}, {fd} depends on the number of samples; rank by {kid}, and compare only "
+            f"{what}: below {FEW:,}, {fd} depends on the number of samples; rank by {kid}, and compare only "
             "numbers with equal sample counts"
         )
         if count <= extractor.width:
-            warnings.append(f"the covariance of {count:,} samples in {extractor.width:,} features is singular")
+            warnings.append(f"the covariance of {what} in {extractor.width:,} features is singular")
     else:
         metrics = dict(reversed(metrics.items()))
     if logits is not None and len(logits) >= 10:

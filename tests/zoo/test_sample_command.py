@@ -307,7 +307,8 @@ def test_defaults_fit_the_process_and_the_training(tmp_path, cli):
     recipe = {"data": "noto-emoji-64", "drop": {"classes": 0.0}}
     save_weights(path, model.graph, model.state_dict(), {"recipe": recipe, "classes": ["a", "2", *"bcdefghi"]})
     options = ("sample", path, "-n", 1, "-q", "--no-nearest", "--device", "cpu", "-o")
-    code, _, errors = cli(*options, tmp_path / "a", "-c", 2)
+    code, out, errors = cli(*options, tmp_path / "a", "-c", 2)
+    assert out.startswith(f"1 sample of every level (r16, r8) is in {tmp_path / 'a'}\nwrote ")
     assert code == 0 and errors.startswith("note: no guidance by default, because it was not trained")
     facts = json.loads((tmp_path / "a" / "samples.json").read_text())
     assert (facts["num_inference_steps"], facts["guidance_scale"]) == (3, 1.0)

@@ -130,6 +130,13 @@ def _rows(measurement: Measurement) -> list[dict[str, str | Text]]:
     """Return the metrics with their intervals as rows of a table."""
     rows: list[dict[str, str | Text]] = []
     for name, metric in measurement.metrics.items():
-        between = "" if metric.low is None or metric.high is None else f"{metric.low:.5g} to {metric.high:.5g}"
-        rows.append({"metric": name, "value": f"{metric.value:.5g}", "95 % interval": between})
+        between = (
+            "" if metric.low is None or metric.high is None else f"{_digits(metric.low)} to {_digits(metric.high)}"
+        )
+        rows.append({"metric": name, "value": _digits(metric.value), "95 % interval": between})
     return rows
+
+
+def _digits(value: float) -> str:
+    """Return a number with five significant digits, zeros at the end included."""
+    return f"{value:#.5g}".removesuffix(".")

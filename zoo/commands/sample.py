@@ -138,6 +138,10 @@ def sample(
             facts["text_encoder"] = encoder.fingerprint[:16]
         folder = SampleFolder(output, plan, model.labels, facts)
         grid = _to_folder(replace(drawing, plan=folder.plan), folder, grid_data, title)
+        count, levels = len(folder.plan), ", ".join(model.labels)
+        print(
+            f"{count:,} sample{'s' * (count > 1)} of every level ({levels}) {'are' if count > 1 else 'is'} in {output}"
+        )
     print(f"wrote {grid}")
     return grid
 

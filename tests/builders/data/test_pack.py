@@ -319,6 +319,7 @@ def test_command(folder, tmp_path, cli):
     assert code == 0 and "2 classes; 0 broken images skipped" in out and err == ""
     code, out, _ = cli("data", "inspect", "out", "--sheet", "sheet.png", "-q")
     assert code == 0 and "cat (20), dog (20)" in out and "wrote sheet.png" in out
+    assert "16x16 (40)" in out and "; from" not in out  # a range only of several sizes
     facts = json.loads(cli("data", "inspect", "out", "--json")[1])
     assert facts["captions"] == 40 and facts["broken"] == [] and sum(facts["samples"].values()) == 40
     assert "no --licence; 'not stated' is recorded" in cli("data", "pack", folder, "other", "-q")[2]

@@ -184,6 +184,24 @@ def test_comparison_needs_equal_features():
         compare(torch.rand(9, 6).numpy(), torch.rand(9, 5).numpy(), extractor())
 
 
+@pytest.mark.parametrize(
+    ("samples", "reference", "counted"), [(9, 4, "4 images of the reference"), (4, 9, "4 samples"), (9, 9, "9 samples")]
+)
+def test_warnings_name_the_smaller_of_both_sets(samples, reference, counted):
+    made = torch.rand(18, 12).numpy()
+    few, singular = compare(made[:samples], made[-reference:], extractor(12)).warnings
+    assert few.startswith(f"{counted}: below 5,000")
+    assert singular == f"the covariance of {counted} in 12 features is singular"
+
+
+def test_zeros_at_the_end_of_a_number_are_shown():
+    from zoo.commands.evaluate import _digits
+
+    assert [_digits(value) for value in (0.617, 261.9, 12345.6, 3.0, -2e-07)] == [
+        "0.61700", "261.90", "12346", "3.0000", "-2.0000e-07",
+    ]  # fmt: skip
+
+
 def test_command(weights, cli, monkeypatch, tmp_path):
     monkeypatch.setattr("registry.evaluation.measure.open_features", lambda *a, **k: extractor())
     out = tmp_path / "out"

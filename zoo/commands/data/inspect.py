@@ -62,7 +62,7 @@ def _table(found: Inspection) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     sizes = ", ".join(f"{width}x{height} ({count:,})" for (width, height), count in found.sizes)
-    if sizes:
+    if len(found.sizes) > 1:
         sizes += "; from {}x{} to {}x{}".format(*found.smallest, *found.largest)
     rows = {
         "dataset": found.name,
