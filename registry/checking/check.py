@@ -11,6 +11,7 @@ from typing import Any
 from registry.catalogue import get, search_path
 from registry.checking.kinds import kind_of
 from registry.entry import Entry
+from specs.addresses import without_secrets
 from specs.errors import Position, Problem, SpecError, UnknownName, quote
 from specs.library import SUFFIXES, is_path, list_files
 from specs.load import load_text, load_variant
@@ -50,7 +51,7 @@ class Checked:
         problems = [_problem(each) for each in self.problems]
         if self.error is not None and not problems:
             problems = [{"code": "unknown-entry", "message": self.error}]
-        return {
+        plain = {
             "what": self.what,
             "kind": self.kind,
             "name": self.name,
@@ -59,6 +60,7 @@ class Checked:
             "notes": list(self.notes),
             "problems": problems,
         }
+        return {key: _public(value) for key, value in plain.items()}
 
 
 def check(what: str, overrides: Sequence[str] = (), *, text: str | None = None) -> Iterator[Checked]:
@@ -249,6 +251,15 @@ def _named(found: Checked, tree: Tree, path: Path | None, folder: bool) -> Check
 
 def _wrong(what: str, kind: str, name: str, error: SpecError) -> Checked:
     return Checked(what, kind, name, {}, problems=error.problems, error=str(error))
+
+
+def _public(value: Any) -> Any:
+    """Return plain data whose texts have no secrets of addresses."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {key: _public(each) for key, each in value.items()}
+    return [_public(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _problem(problem: Problem) -> dict[str, Any]:

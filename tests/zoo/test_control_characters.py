@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from builders.data.packing.layout import Layout
 from specs.printable import printable
 from tests.helpers.paths import ROOT
 from tests.helpers.shards import samples, write_tar
@@ -81,3 +82,13 @@ def test_every_encoding_of_the_terminal():
             env={**environment, "PYTHONIOENCODING": encoding}, capture_output=True, timeout=60,
         )  # fmt: skip
         assert found.returncode == 2 and b"Traceback" not in found.stderr and b"no entry is called" in found.stderr
+
+
+@pytest.mark.parametrize("command", [["check"], ["check", "--json"], ["show"], ["data", "pack", "x.csv"]])
+def test_addresses_lose_their_secrets(cli, command):
+    code, out, err = cli(*command, "http://me:secret@host/x?sig=secret")
+    assert code == 2 and "secret" not in out + err
+
+
+def test_layouts_are_shown_without_secrets():
+    assert str(Layout("http://me:secret@host/s.tar?sig=secret: 1 shard")).startswith("http://host/s.tar: 1 shard;")

@@ -94,6 +94,10 @@ REFUSED = {
     "data pack folder out --workers -1": "--workers",
     "data pack folder folder": "choose another folder",
     "compare mdm-nano -o x.doc": "a report is an .html file",
+    "compare mdm-nano -o http://me:secret@host/x.html": "http:/host/x.html: this is an address",
+    "results -o s3://bucket/results": "s3:/bucket/results: this is an address",
+    "data pack folder s3://bucket/shards": "this is an address",
+    "sample mdm-nano --previews https://host/x.png": "this is an address",
     "match mdm-nano --like mdm-s64 --by foo": "no cost 'foo'",
 }
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zoo.commands.options import Overrides, read_entry
+from zoo.early.folder import local_output
 from zoo.terminal.completion import complete_entry
 
 
@@ -22,7 +23,10 @@ def card(
     ],
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .md file; a diagram is drawn beside it. Default: print.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", callback=local_output, help="A .md file; a diagram is drawn beside it. Default: print."
+        ),
     ] = None,
 ) -> None:
     """Write the model card of an entry or a run: Markdown with the front matter of the Hugging Face hub."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.commands.options import Json
+from zoo.early.folder import local_output
 from zoo.terminal.completion import complete_entry
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ def compare(
         list[str],
         typer.Argument(metavar="ENTRY...", help="Names of entries, or YAML files.", autocompletion=complete_entry),
     ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="An .html file for the report.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", callback=local_output, help="An .html file for the report.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of training runs, for their curves.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:

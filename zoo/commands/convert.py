@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from zoo.early.folder import check_folder
+from zoo.early.folder import check_folder, local_output
 
 
 def convert(
     config: Annotated[Path, typer.Argument(help="Published network configuration, JSON or YAML.")],
     checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint (.pth); only its tensors are read.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.yaml and NAME.safetensors.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", callback=local_output, help="Folder for NAME.yaml and NAME.safetensors.")
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the entry. Default: that of the configuration.")] = None,
     text_width: Annotated[int | None, typer.Option(help="Width of the text tokens. Default: from the weights.")] = None,
     state_dict: Annotated[str | None, typer.Option(help="State dict to read, if the checkpoint has several.")] = None,

@@ -13,15 +13,16 @@ import typer
 from zoo.commands.options import ExperimentName, Quiet, Track
 from zoo.commands.sample import sample
 from zoo.commands.train import run_recipe
+from zoo.early.folder import local_output
 from zoo.exit_codes import INTERRUPTED
 
 RECIPE = "nano-progressive"
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run, to start or resume.")] = (
-        Path("runs/demo")
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", callback=local_output, help="Folder of the run, to start or resume.")
+    ] = (Path("runs/demo")),
     quiet: Quiet = False,
     track: Track = True,
     experiment: ExperimentName = None,

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from zoo.commands.options import Name, Overrides, read_entry
+from zoo.early.folder import local_output
 
 
 def draw(
     entry: Name,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .svg, .png or .pdf file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", callback=local_output, help="A .svg, .png or .pdf file.")],
     overrides: Overrides = None,
 ) -> None:
     """Draw an entry's levels, stages and skips."""

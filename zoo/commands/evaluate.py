@@ -23,6 +23,7 @@ from zoo.commands.options import (
     Steps,
     read_settings,
 )
+from zoo.early.folder import local_output
 from zoo.early.measured import check_measured
 from zoo.terminal.completion import complete_data, complete_trained
 
@@ -73,7 +74,9 @@ def evaluate(
     inception_weights: Annotated[
         Path | None, typer.Option(exists=True, help="File of the Inception weights that FID uses.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results.")] = Path("results/measured"),
+    output: Annotated[Path, typer.Option("--output", "-o", callback=local_output, help="Folder of results.")] = Path(
+        "results/measured"
+    ),
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,

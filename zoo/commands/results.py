@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from zoo.early.folder import local_output
+
 
 def results(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the CSV files.")] = Path("results"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", callback=local_output, help="Folder for the CSV files.")
+    ] = Path("results"),
 ) -> None:
     """Write the costs and results of all entries as CSV files."""
     from registry.comparison.csv_tables import write_tables

@@ -24,7 +24,7 @@ from zoo.commands.options import (
     Steps,
     read_settings,
 )
-from zoo.early.folder import check_folder
+from zoo.early.folder import check_folder, local_output
 from zoo.early.weights import check_sampled
 from zoo.terminal.completion import complete_trained
 
@@ -85,10 +85,17 @@ def sample(
     dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
     seed: Seed = 0,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A .png for a grid, or a folder for any number of images; resumable.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=local_output,
+            help="A .png for a grid, or a folder for any number of images; resumable.",
+        ),
     ] = Path("samples.png"),
     previews: Annotated[
-        Path | None, typer.Option(help="A .png of intermediate predictions for the first samples.")
+        Path | None,
+        typer.Option(callback=local_output, help="A .png of intermediate predictions for the first samples."),
     ] = None,
     data: Annotated[
         str | None,

@@ -15,7 +15,7 @@ from zoo.commands.options import Device, ExperimentName, Quiet, Track
 from zoo.commands.track import track_entries
 from zoo.commands.train import run_recipe
 from zoo.early.data import check_data
-from zoo.early.folder import check_folder
+from zoo.early.folder import check_folder, local_output
 from zoo.exit_codes import INTERRUPTED
 from zoo.terminal.completion import complete_study
 
@@ -34,7 +34,8 @@ def study(
         typer.Option("--set", "-s", metavar="PATH=VALUE", help="Value to change: recipe.batch=32. Repeatable."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the runs. Default: runs/NAME.")
+        Path | None,
+        typer.Option("--output", "-o", callback=local_output, help="Folder of the runs. Default: runs/NAME."),
     ] = None,
     device: Device = None,
     quiet: Quiet = False,

@@ -13,6 +13,7 @@ import typer
 from specs.addresses import without_secrets
 from zoo.api.recipes import requested_recipe
 from zoo.commands.options import Device, ExperimentName, Quiet, Track
+from zoo.early.folder import local_output
 from zoo.exit_codes import INTERRUPTED
 from zoo.terminal.completion import complete_data, complete_recipe
 
@@ -46,7 +47,10 @@ def train(
         typer.Option(metavar="auto|NUMBER", help="Number of classes in place of the entry's; auto: those of the data."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run, to start or resume. Default: runs/NAME.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", callback=local_output, help="Folder of the run, to start or resume. Default: runs/NAME."
+        ),
     ] = None,
     device: Device = None,
     quiet: Quiet = False,

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
-__all__ = ["check_folder"]
+from specs.addresses import shown_address
+
+__all__ = ["check_folder", "local_output"]
+
+#: The beginning of an address; a path has one slash for the two of an address.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def local_output(path: Path | None) -> Path | None:
+    """Return the path that a command writes to, for options.
+
+    Raises:
+        ValueError: It is an address. It would become folders of this name, with its password if it has one.
+    """
+    if path is not None and _ADDRESS.match(str(path)):
+        raise ValueError(f"{shown_address(str(path))}: this is an address; files are written to paths only")
+    return path
 
 
 def check_folder(folder: Path) -> None:

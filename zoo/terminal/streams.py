@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from specs.addresses import without_secrets
 from specs.printable import printable
 
 __all__ = ["discard_output", "open_streams", "safe_streams", "trusted"]
@@ -19,14 +20,17 @@ class SafeStream:
 
     Args:
         stream: Stream to write to; its other attributes are those of this one.
+        messages: Whether the texts are messages, in which addresses are shown without user, password and query.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, messages: bool = False) -> None:
         self.trusted = stream
+        self._messages = messages
 
     def write(self, text: str) -> int:
         """Write a text; only line breaks and tabs are not escaped."""
-        self.trusted.write(text if text.isprintable() else printable(text, keep="\n\t"))
+        shown = text if text.isprintable() else printable(text, keep="\n\t")
+        self.trusted.write(without_secrets(shown) if self._messages else shown)
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
@@ -40,10 +44,13 @@ class SafeStream:
 
 @contextlib.contextmanager
 def safe_streams() -> Iterator[None]:
-    """Escape control characters in what is printed; consoles of rich write to :func:`trusted` streams."""
+    """Escape control characters in what is printed, and hide secrets of addresses in messages.
+
+    Consoles of rich write to :func:`trusted` streams.
+    """
     with (
         contextlib.redirect_stdout(SafeStream(sys.stdout)),
-        contextlib.redirect_stderr(SafeStream(sys.stderr)),
+        contextlib.redirect_stderr(SafeStream(sys.stderr, messages=True)),
     ):
         yield
 

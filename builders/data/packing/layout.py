@@ -12,6 +12,7 @@ from builders.data.packing.source import Source
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.walk import walk
 from builders.files import read_regular
+from specs.addresses import without_secrets
 from specs.printable import printable
 
 __all__ = ["Layout", "Listing", "Recognised", "clean", "list_folder", "listed"]
@@ -44,7 +45,7 @@ class Layout:
         parts = [self.kind, f"labels: {self.labels or 'none'}", f"captions: {self.captions or 'none'}"]
         if self.splits:
             parts.append(f"splits: {', '.join(self.splits)}")
-        return printable("; ".join(parts))
+        return printable(without_secrets("; ".join(parts)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import typer
 from specs.errors import did_you_mean
 from zoo.commands.options import Data, Device, Quiet
 from zoo.early.data import check_data
+from zoo.early.folder import local_output
 
 if TYPE_CHECKING:
     from specs.graph import TextInput
@@ -19,7 +20,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 def encode(
     name: Data,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the states.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", callback=local_output, help="Folder for the states.")],
     entry: Annotated[str, typer.Option(help="Entry whose text input sets width and tokens.")] = "mdm-nano.text",
     text_encoder: Annotated[
         str, typer.Option(metavar="ENCODER", help="Text encoder: embedded, a T5 of the hub, or a folder with one.")

@@ -11,13 +11,14 @@ import typer
 
 from zoo.commands.data import NAMED
 from zoo.commands.options import Quiet
+from zoo.early.folder import local_output
 
 
 def pack(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="Folder of images, table (CSV, JSON, parquet), zip file, or shards.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the shards.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", callback=local_output, help="Folder for the shards.")],
     name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the folder's.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of stored images in pixels. Default: unchanged.")] = None,
     resize: Annotated[str, typer.Option(help="Resizing: center-crop, fit (the shorter side) or none.")] = "center-crop",
