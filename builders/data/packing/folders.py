@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from builders.data.dataset_card import sort_classes
 from builders.data.errors import DataError
 from builders.data.packing.edm import EDM, edm_labels
-from builders.data.packing.layout import Layout, Listing, Recognised, clean, listed
+from builders.data.packing.layout import Layout, Listing, Recognised, clean_label, listed
 from builders.data.packing.sidecars import Sidecars, box_notes
 from builders.data.packing.source import PackError
 from builders.data.recognition.formats import IMAGES, extension_of
@@ -78,7 +78,7 @@ def recognise_images(listing: Listing, label: str | None = None, caption: str | 
     sidecars = Sidecars(listing, caption, label if label not in (FOLDER, NONE) else None)
     sources = []
     for name in images:
-        source = listing.source(name, category=clean(labels.of(name, paths[name])), split=splits.of(name)[0])
+        source = listing.source(name, category=clean_label(labels.of(name, paths[name])), split=splits.of(name)[0])
         sources.append(sidecars.add(source, name))
     captions = sum(bool(source.caption) for source in sources)
     layout = Layout(
@@ -89,7 +89,7 @@ def recognise_images(listing: Listing, label: str | None = None, caption: str | 
             f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split
         ),
         left_out=left_out.lines(),
-        notes=box_notes([source.caption for source in sources]),
+        notes=(*listing.notes, *box_notes([source.caption for source in sources])),
     )
     return Recognised(tuple(sources), layout)
 

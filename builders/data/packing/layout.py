@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from builders.data.packing.source import Source
+from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
-from builders.data.recognition.walk import walk
+from builders.data.recognition.walk import Walk, walk
 from builders.files import read_regular
 from specs.addresses import without_secrets
 from specs.printable import printable
 
-__all__ = ["Layout", "Listing", "Recognised", "clean", "list_folder", "listed"]
+__all__ = ["Layout", "Listing", "Recognised", "clean", "clean_label", "list_folder", "listed"]
 
 #: Largest size of a text beside an image in bytes.
 MAX_TEXT = 2**26
@@ -66,6 +69,7 @@ class Listing:
         read: Returns the content of a file; raises OSError or DataError.
         source: Returns the image of a name; keyword arguments are further attributes of :class:`Source`.
         left_out: What is not listed, because it is not a regular file.
+        notes: What the user should know about the files.
     """
 
     name: str
@@ -73,17 +77,39 @@ class Listing:
     read: Callable[[str], bytes]
     source: Callable[..., Source]
     left_out: LeftOut = field(default_factory=LeftOut)
+    notes: tuple[str, ...] = ()
 
 
 def list_folder(folder: Path) -> Listing:
     """List the files of a folder and its subfolders."""
     found = walk(folder)
-    return Listing(str(folder), found.files, partial(_read, folder), partial(_source, folder), found.left_out)
+    notes = tuple(_twice(folder, found))
+    return Listing(str(folder), found.files, partial(_read, folder), partial(_source, folder), found.left_out, notes)
+
+
+def _twice(folder: Path, found: Walk) -> Iterator[str]:
+    """Yield a note if images are listed twice, by their own names and through links."""
+    places: dict[str, str] = {}
+    twice = []
+    for name in found.files if found.links else ():
+        if extension_of(name) in IMAGES and places.setdefault(os.path.realpath(folder / name), name) != name:
+            twice.append((name, places[os.path.realpath(folder / name)]))
+    if twice:
+        some = f"{len(twice):,} image{'s are' if len(twice) > 1 else ' is'}"
+        yield f"{some} there twice through links, such as {' and '.join(sorted(twice[0]))}"
 
 
 def clean(text: str) -> str:
     """Return a text without lone surrogates (from file names that are not UTF-8), which JSON and YAML cannot hold."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def clean_label(text: str) -> str:
+    """Return the name of a class as :func:`clean`, without spaces around it, and with composed letters.
+
+    Systems write the letter é in two ways, which would be two classes.
+    """
+    return unicodedata.normalize("NFC", clean(text).strip())
 
 
 def listed(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from builders.data.dataset_card import CARD, find_dataset, list_datasets, sort_classes
 from builders.data.errors import DataError
 from builders.data.packing.folders import FOLDER, NONE
-from builders.data.packing.layout import Layout, Recognised, clean, listed
+from builders.data.packing.layout import Layout, Recognised, clean, clean_label, listed
 from builders.data.packing.source import PackError, Source
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.members import Choice
@@ -69,7 +69,7 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
 def _assigned(source: Source, split: str, label: str) -> Source:
     """Return an image with the split that the card assigns, and with its folder as the label if asked for."""
     split = split if split in ("train", "val", "test") else ""
-    folder = posixpath.basename(posixpath.dirname(source.key.partition("/")[2]))
+    folder = clean_label(posixpath.basename(posixpath.dirname(source.key.partition("/")[2])))
     category = {FOLDER: folder, NONE: ""}.get(label, source.category)
     return replace(source, split=split, category=category)
 
@@ -91,7 +91,7 @@ def _members(
             raise PackError(f"{shard}: compressed shards cannot be packed again; decompress them first")
         key, _, extension = member.name.rpartition(".")
         group = clean(member.group) if member.group != member.key else ""
-        facts = (clean(member.caption), clean(member.category), group, member.offset, member.size)
+        facts = (clean(member.caption), clean_label(member.category), group, member.offset, member.size)
         found.append(Source(clean(f"{number:05d}/{key}"), str(shard), extension.lower(), *facts))
     # The dot keeps these keys apart from those of members.
     return found + [

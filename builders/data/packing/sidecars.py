@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from builders.data.errors import DataError
-from builders.data.packing.layout import Listing, clean
+from builders.data.packing.layout import Listing, clean, clean_label
 from builders.data.packing.source import Source
 from builders.data.recognition.formats import extension_of
 from builders.data.recognition.other_files import CAPTIONS
@@ -47,7 +47,7 @@ class Sidecars:
             if self.label or not caption:
                 facts = self._json(name)
                 caption = caption or facts["caption"]
-                source = replace(source, category=clean(facts["category"])) if self.label else source
+                source = replace(source, category=clean_label(facts["category"])) if self.label else source
             return replace(source, caption=clean(caption))
         except DataError as error:
             return replace(source, problem=str(error))

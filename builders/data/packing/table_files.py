@@ -12,7 +12,7 @@ from pathlib import Path
 from builders.data.dataset_card import sort_classes
 from builders.data.errors import DataError, PackError
 from builders.data.packing.image_names import image_folder
-from builders.data.packing.layout import Layout, Listing, Recognised, clean
+from builders.data.packing.layout import Layout, Listing, Recognised, clean, clean_label
 from builders.data.packing.source import Source
 from builders.data.packing.table_sources import FileFinder, MemberFinder, TableImages, check_rows, table_images
 from builders.data.recognition.formats import IMAGES, extension_of
@@ -231,7 +231,7 @@ class _Folders:
         """Return an image with its split and label."""
         split, path = self._splits.of(name)
         label = path.partition("/")[0] if self.are_labels and "/" in path else ""
-        return self.listing.source(name, split=split, category=clean(label))
+        return self.listing.source(name, split=split, category=clean_label(label))
 
     def notes(self) -> tuple[str, ...]:
         """Return that folders are not used as labels, if they may be labels."""

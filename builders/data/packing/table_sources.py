@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from builders.data.errors import DataError, PackError
 from builders.data.packing.image_names import FolderNames, only_image
-from builders.data.packing.layout import clean
+from builders.data.packing.layout import clean, clean_label
 from builders.data.packing.source import Source
 from builders.data.packing.tar_members import TarMembers
 from builders.data.recognition.formats import IMAGES, extension_of
@@ -78,7 +78,7 @@ def table_images(table: Table, columns: Columns, find: Callable[[Row, str], Sour
             replace(
                 source,
                 caption=clean(given_text(row.fields, columns.caption)),
-                category=clean(whole_number(label) if as_numbers else label) or source.category,
+                category=clean_label(whole_number(label) if as_numbers else label) or source.category,
                 group=clean(first_text(row.fields, columns.group)),
                 split=split_of(first_text(row.fields, columns.split)) or source.split,
             )

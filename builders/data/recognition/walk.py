@@ -26,10 +26,17 @@ MAX_TARGET = 255
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The regular files of a folder: names relative to it, separated by "/" and sorted part by part."""
+    """The regular files of a folder: names relative to it, separated by "/" and sorted part by part.
+
+    Attributes:
+        files: Names of the files.
+        left_out: What is not listed.
+        links: Whether there are links among them, or to folders that they lie in.
+    """
 
     files: tuple[str, ...]
     left_out: LeftOut
+    links: bool = False
 
 
 def is_hidden(name: str) -> bool:
@@ -50,7 +57,8 @@ def walk(folder: str | Path) -> Walk:
     """
     walker = _Walker(os.path.realpath(folder))
     found = walker.files(str(folder), "", frozenset((walker.root,)))
-    return Walk(tuple(sorted(found, key=lambda name: name.split("/"))), walker.left_out)
+    names = tuple(sorted(found, key=lambda name: name.split("/")))
+    return Walk(names, walker.left_out, walker.links)
 
 
 def first_file(folder: str | Path, extensions: Collection[str]) -> str | None:
@@ -71,6 +79,7 @@ class _Walker:
     def __init__(self, root: str, limit: int | None = None) -> None:
         self.root, self.left = root, limit
         self.left_out = LeftOut()
+        self.links = False
         self._followed: set[str] = set()
 
     def files(self, path: str, prefix: str, above: frozenset[str]) -> Iterator[str]:
@@ -88,6 +97,7 @@ class _Walker:
                 if kind == "folder":
                     yield from self._folder(entry, name, above)
                 elif kind == "file":
+                    self.links = self.links or entry.is_symlink()
                     yield name
                 else:
                     self.left_out.add(kind, name)
@@ -115,6 +125,7 @@ class _Walker:
             self.left_out.add("links to folders outside of the source", name)
         else:
             self._followed.add(place)
+            self.links = True
             return True
         return False
 

@@ -331,6 +331,19 @@ def test_folders_around_all_classes_are_no_labels(put, names, expected):
     assert list(facts(put(*(f"{name}.png" for name in names))).values()) == expected
 
 
+def test_one_class_in_two_spellings(put):
+    root = put("caf\u00e9/0.png", "cafe\u0301/1.png", "my cat/2.png", "my cat /3.png")
+    assert sorted(label for label, _ in facts(root).values()) == ["caf\u00e9"] * 2 + ["my cat"] * 2
+
+
+def test_images_that_are_there_twice_are_named(put):
+    root = put("pool/0.png", "pool/1.png", "dog/2.png")
+    (root / "cat").symlink_to("pool")
+    (root / "dog" / "3.png").symlink_to("../pool/0.png")
+    (note,) = recognise(root).layout.notes
+    assert note == "3 images are there twice through links, such as cat/0.png and dog/3.png"
+
+
 def test_labels_of_dataset_json_in_a_folder(put):
     labels = {f"{split}/dataset.json": json.dumps({"labels": [["00000/0.png", n]]}).encode()
               for n, split in enumerate(("train", "val"))}  # fmt: skip
