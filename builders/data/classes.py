@@ -68,7 +68,7 @@ def class_index(card: DatasetCard | ClassNames, name: str | int) -> int:
     Args:
         card: Card of the dataset or of a mixture, or the names alone.
         name: Name of the class in any case, a whole number with the value of its name, a word that only its name
-            contains, or else the index. A name wins over an index.
+            contains, or else the index if no class is called by a whole number. A name wins over an index.
 
     Raises:
         DataError: There is no such class.
@@ -78,7 +78,8 @@ def class_index(card: DatasetCard | ClassNames, name: str | int) -> int:
     if len(found) == 1:
         return found[0]
     index = whole_number(name)
-    if not found and index is not None and 0 <= index < len(card.classes):
+    numbered = any(whole_number(known) is not None for known in card.classes)
+    if not found and not numbered and index is not None and 0 <= index < len(card.classes):
         return index
     shown = ", ".join(card.classes)
     raise DataError(f"{card.name} has no class {name!r}{_class_hint(card.classes, name)} (its classes: {shown})")

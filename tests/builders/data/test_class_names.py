@@ -69,7 +69,6 @@ def test_whole_numbers_sort_by_value(names, expected):
         (("size 1", "size 0"), "1", 0),
         (("A", "a"), "a", 1),
         (("A", "a"), "A", 0),
-        (("1", "2", "3"), "0", 0),
     ],
 )
 def test_a_name_wins_over_an_index(classes, asked, index):
@@ -78,7 +77,16 @@ def test_a_name_wins_over_an_index(classes, asked, index):
 
 @pytest.mark.parametrize(
     ("classes", "asked"),
-    [(("1", "01"), "001"), (NUMBERS, "12"), (("cat", "dog"), "-1"), (("a 1", "b 1"), "1"), (("a",), "9" * 5000)],
+    [
+        (("1", "01"), "001"),
+        (NUMBERS, "12"),
+        (("cat", "dog"), "-1"),
+        (("a 1", "b 1"), "1"),
+        (("a",), "9" * 5000),
+        (("1", "2", "3"), "0"),  # not the first class
+        (("1", "3", "10"), 2),
+        (("1", "2", "other"), 0),
+    ],
 )
 def test_no_class_or_several(classes, asked):
     with pytest.raises(DataError, match="x has no class"):
