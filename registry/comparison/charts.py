@@ -54,7 +54,7 @@ def scatter_chart(comparison: Comparison, x: Callable[[Row], float], x_title: st
             style: dict[str, Any] = {"fmt": "o" if row.nested else "s", "capsize": 3, "markersize": 8}
             axes.errorbar(costs[-1], found.value, yerr=_errors(found), color=color(index), **style)
             place: dict[str, Any] = {"xytext": (8, 5), "textcoords": "offset points"}
-            axes.annotate(row.entry.name, (costs[-1], found.value), fontsize=9, **place)
+            axes.annotate(row.name, (costs[-1], found.value), fontsize=9, **place)
         _log_axis(axes, costs)
         axes.set_xlabel(x_title)
         axes.set_ylabel(metric)
@@ -77,7 +77,7 @@ def bar_chart(comparison: Comparison, metric: str) -> str:
             style: dict[str, Any] = {"color": color(index), "height": 0.65, "capsize": 3, "ecolor": "#333333"}
             axes.barh(place, found.value, xerr=_errors(found), **style)
             _label_bar(axes, place, found.value if found.high is None else found.high, f"{found.value:.4g}")
-        _name_bars(axes, [row.entry.name for _, row in order])
+        _name_bars(axes, [row.name for _, row in order])
         axes.set_xlabel(f"{metric} (lower is better)")
         axes.margins(x=0.12)
 
@@ -118,7 +118,7 @@ def cost_bars(
             place -= 1
         _log_axis(axes, costs, ticks or shown)
         axes.set_xlim(low, max(costs, default=1.0) * (max(costs, default=1.0) / low) ** 0.35)
-        _name_bars(axes, [row.entry.name for row in comparison.rows], centers)
+        _name_bars(axes, [row.name for row in comparison.rows], centers)
         axes.set_ylim(0.2, count - 0.2)
         axes.set_xlabel(title)
 
@@ -166,7 +166,7 @@ def _training_chart(curves: Sequence[tuple[int, Row, Curve]], label: str) -> str
             style: dict[str, Any] = {"color": color(index), "alpha": alpha, "marker": marker, "markersize": 5}
             # A dollar sign would start a formula.
             run = printable(curve.run).replace("$", r"\$")
-            name = f"{row.entry.name}, {run}" if run else row.entry.name
+            name = f"{row.name}, {run}" if run else row.name
             axes.plot(x, y, "-" if row.nested else "--", label=name, **style)
         values = [value for _, _, curve in curves for _, value in curve.points if value > 0]
         if len(values) == sum(len(curve.points) for _, _, curve in curves):

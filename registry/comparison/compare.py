@@ -1,4 +1,4 @@
-"""Entries side by side: costs, architecture choices, and distances measured under the same conditions."""
+"""Entries and runs side by side: costs, architecture choices, and distances measured under the same conditions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.catalogue import get
-from registry.comparison.curves import Curve, training_curves
+from registry.comparison.curves import Curve, run_curves, training_curves
 from registry.costs.card import Card
 from registry.entry import Entry
 from registry.evaluation.results import Measurement, Metric, Protocol, Reported, best_value, results_of
 from registry.facts import architecture_params
+from registry.publishing.subject import is_weights, weights_subject
 
 __all__ = ["Comparison", "Row", "compare_entries"]
 
@@ -30,6 +31,7 @@ class Row:
         reported: Its results reported by others.
         curve: Curve of the finest level of its newest run, or None.
         curves: Curves of all levels of its runs, the newest run first.
+        run: Folder or weights of a run, if one is compared instead of the entry.
     """
 
     entry: Entry
@@ -39,6 +41,12 @@ class Row:
     reported: tuple[Reported, ...]
     curve: Curve | None
     curves: tuple[Curve, ...] = ()
+    run: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the entry, or the folder or weights of the run."""
+        return self.run or self.entry.name
 
     @property
     def nested(self) -> bool:
@@ -89,33 +97,64 @@ def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparis
     """Compare entries under the conditions that most of them share; of several, under the newest.
 
     Args:
-        names: Names of entries, or paths of their files.
+        names: Names of entries, paths of their files, or folders or weights of runs. A run is compared by the
+            measurements of its weights.
         runs: Folder of training runs, for the training curves.
 
     Raises:
         LookupError: An entry does not exist.
         SpecError: An entry is wrong.
+        ValueError: A folder has no weights.
     """
-    entries = list(dict.fromkeys(get(name) for name in names))
-    found = {entry: results_of(entry) for entry in entries}
+    compared = list(dict.fromkeys(_compared(str(name)) for name in names))
+    found = {each: _results(each) for each in compared}
     common = _common([measured for measured, _ in found.values()])
     rows = []
-    for entry in entries:
-        measured, quoted = found[entry]
+    for each in compared:
+        entry = each.entry
+        measured, quoted = found[each]
         same = [m for m in measured if common is not None and m.conditions == common.conditions]
         # The last measurement of a training, or the newest of several trainings that ended at the same step.
         best = max(same, key=lambda m: (m.training_step or 0, m.date), default=None)
         params = architecture_params(entry.architecture)
-        curves = training_curves(entry, Path(runs))
+        curves = training_curves(entry, Path(runs)) if not each.run else run_curves(entry, each.folder)
         finest = next((curve for curve in curves if curve.level == entry.labels[0]), None)
-        rows.append(Row(entry, entry.card(), params, best, quoted, finest, curves))
+        rows.append(Row(entry, entry.card(), params, best, quoted, finest, curves, each.run))
     metrics = dict.fromkeys(name for row in rows if row.measured for name in row.measured.metrics)
     notes = dict.fromkeys(warning for row in rows if row.measured for warning in row.measured.warnings)
-    missing = [row.entry.name for row in rows if row.measured is None]
+    missing = [row.name for row in rows if row.measured is None]
     lacking = [f"not measured under this protocol: {', '.join(missing)}"] if missing and common else []
     if common is None:
         return Comparison(tuple(rows), None, None, (), ("no distance has been measured; run 'zoo evaluate'",))
     return Comparison(tuple(rows), common.protocol, common.title, tuple(metrics), (*notes, *lacking))
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """An entry, or weights of it: the folder or file as given, and the hash of their content."""
+
+    entry: Entry
+    run: str = ""
+    content: str = ""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.run).parent if self.run.endswith(".safetensors") else Path(self.run)
+
+
+def _compared(name: str) -> _Compared:
+    if not is_weights(name):
+        return _Compared(get(name))
+    subject = weights_subject(name)
+    return _Compared(subject.entry, name.rstrip("/") or name, subject.metadata.get("content", "")[:16])
+
+
+def _results(each: _Compared) -> tuple[tuple[Measurement, ...], tuple[Reported, ...]]:
+    """Return the results of an entry, or those of the weights of a run."""
+    measured, quoted = results_of(each.entry)
+    if not each.run:
+        return measured, quoted
+    return tuple(m for m in measured if m.weights == each.content), ()
 
 
 def _common(measured: Sequence[Sequence[Measurement]]) -> Measurement | None:

@@ -47,17 +47,28 @@ def training_curves(entry: Entry, runs: Path) -> tuple[Curve, ...]:
     curves: list[Curve] = []
     count = 0
     for log in sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            phases = json.loads(read_regular(log.parent / "recipe.json", MAX_RECIPE))["phases"]
-            trained = file_facts(log.parent / "ema.safetensors").get("hash")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue
-        found = _read_curves(entry, phases, log, str(log.parent.relative_to(runs))) if trained == entry.hash else ()
+        found = run_curves(entry, log.parent, str(log.parent.relative_to(runs)))
         curves += found
         count += bool(found)
         if count == MOST_RUNS:
             break
     return tuple(curves)
+
+
+def run_curves(entry: Entry, folder: Path, run: str = "") -> tuple[Curve, ...]:
+    """Return the curves of all levels of one run; empty if it trained another entry, or has no log.
+
+    Args:
+        entry: Entry.
+        folder: Folder of the run.
+        run: Name of the run in its curves.
+    """
+    try:
+        phases = json.loads(read_regular(folder / "recipe.json", MAX_RECIPE))["phases"]
+        trained = file_facts(folder / "ema.safetensors").get("hash")
+        return _read_curves(entry, phases, folder / "log.jsonl", run) if trained == entry.hash else ()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ()
 
 
 def _step_flops(entry: Entry, phase: PhaseSpec) -> float:

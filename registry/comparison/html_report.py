@@ -37,7 +37,7 @@ def write_report(comparison: Comparison, path: str | Path) -> Path:
 
 def report_html(comparison: Comparison) -> str:
     """Return the report as HTML."""
-    names = ", ".join(row.entry.name for row in comparison.rows)
+    names = ", ".join(row.name for row in comparison.rows)
     protocol = comparison.title or "none measured"
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in comparison.notes)
     sections = [
@@ -67,7 +67,7 @@ def _row(comparison: Comparison, row: Row, cells: Iterable[str]) -> str:
     """Return the cells of a table row, the entry's name with its color first."""
     dot = f'<i class="dot" style="background:{color(comparison.rows.index(row))}"></i>'
     texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-    return f"<td>{dot}{html.escape(row.entry.name)}</td>{texts}"
+    return f"<td>{dot}{html.escape(row.name)}</td>{texts}"
 
 
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
@@ -166,16 +166,16 @@ def _samples(comparison: Comparison) -> str:
         path = grid_path(row.measured) if row.measured else None
         if path is not None:
             content = base64.b64encode(read_regular(path)).decode()
-            name = html.escape(row.entry.name)
+            name = html.escape(row.name)
             image = f'<img alt="samples of {name}" src="data:image/png;base64,{content}">'
-            figures.append((row.entry.name, image))
+            figures.append((row.name, image))
     return "<h2>Samples</h2>" + _figures("pictures", figures) if figures else ""
 
 
 def _diagrams(comparison: Comparison) -> str:
     from registry.publishing.diagram import draw_svg
 
-    figures = [(row.entry.name, draw_svg(row.entry.architecture)) for row in comparison.rows]
+    figures = [(row.name, draw_svg(row.entry.architecture)) for row in comparison.rows]
     return "<h2>Architectures</h2>" + _figures("charts", figures)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 import zoo
 from registry.costs.units import short
 from specs.load import load_text
+from zoo.terminal.tables import print_table
 
 WIDTHS = (40, 80, 200)
 
@@ -80,6 +81,19 @@ def test_list_and_compare_cut_no_number(at_width, width):
         for name, card in cards.items():
             assert all(number in text for number in (name, *numbers(card)))
     assert ("MACs" in "\n".join(at_width(width, "list"))) == (width >= 100)
+
+
+def test_few_entries_stay_side_by_side_on_a_narrow_terminal():
+    rows = [{"entry": name, "parameters": "1,234", "kid_efficientnet_lite0": "0.5"} for name in ("first", "second")]
+
+    def printed(rows, width=40):
+        console = Console(file=io.StringIO(), width=width)
+        print_table(rows, console=console, turn=True)
+        return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+
+    assert printed(rows, 60)[0] == "entry parameters kid_efficientnet_lite0"
+    assert printed(rows) == ["entry first second", "parameters 1,234 1,234", "kid_efficientnet_lite0 0.5 0.5"]
+    assert printed([rows[0], rows[0]])[:2] == printed(rows, 30)[:2] == ["first", "parameters 1,234"]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def compare(
     entries: Annotated[
         list[str],
-        typer.Argument(metavar="ENTRY...", help="Names of entries, or YAML files.", autocompletion=complete_entry),
+        typer.Argument(
+            metavar="ENTRY...", help="Names of entries, YAML files, or folders of runs.", autocompletion=complete_entry
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", callback=local_output, help="An .html file for the report.")
@@ -27,7 +29,7 @@ def compare(
     runs: Annotated[Path, typer.Option(help="Folder of training runs, for their curves.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Compare entries in a table and, with --output, in a self-contained report."""
+    """Compare entries or runs in a table and, with --output, in a self-contained report."""
     from registry.comparison.compare import compare_entries
     from registry.comparison.html_report import write_report
     from zoo.terminal.console import print_json
@@ -61,7 +63,7 @@ def _print_table(comparison: Comparison) -> None:
     rows: list[dict[str, str | Text]] = []
     for row in comparison.rows:
         cells: dict[str, str | Text] = {
-            "entry": row.entry.name,
+            "entry": row.name,
             "levels": "/".join(label.removeprefix("r") for label in row.entry.labels),
             "parameters": f"{row.card.parameters:,}",
             "MACs": short(row.card.macs),
@@ -73,7 +75,7 @@ def _print_table(comparison: Comparison) -> None:
             style = "dim italic" if value is None else "bold green" if value == best[metric] else ""
             cells[metric] = Text("not measured" if value is None else f"{value:.4g}", style)
         rows.append(cells)
-    print_table(rows, console=console(), optional=("MACs", "memory"))
+    print_table(rows, console=console(), optional=("MACs", "memory"), turn=True)
 
 
 def _as_dict(comparison: Comparison) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def _as_dict(comparison: Comparison) -> dict[str, Any]:
         "metrics": list(comparison.metrics),
         "entries": [
             {
-                "name": row.entry.name,
+                "name": row.name,
                 "hash": row.entry.hash,
                 "levels": list(row.entry.labels),
                 "parameters": row.card.parameters,

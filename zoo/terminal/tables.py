@@ -28,6 +28,7 @@ def print_table(
     optional: Sequence[str] = (),
     left: Sequence[str] = (),
     least: int = 30,
+    turn: bool = False,
 ) -> None:
     """Print rows as a table.
 
@@ -38,6 +39,7 @@ def print_table(
         optional: Titles of columns that are left out if there is no room, the first one first.
         left: Titles of columns that are aligned to the left, besides the first and the last.
         least: Width of the text below which optional columns are left out.
+        turn: Whether rows may become columns, so that they stay side by side on a narrower terminal.
     """
     if not rows:
         return
@@ -48,6 +50,8 @@ def print_table(
             break
         columns.pop(title, None)
         room = _room(columns, text, console.width)
+    if room < 0 and turn and _print_turned(rows, console):
+        return
     if room < 0:
         _print_lists(rows, list(columns), console)
         return
@@ -60,6 +64,18 @@ def _room(columns: Mapping[str, int], text: str | None, width: int) -> int:
     """Return the width that is left for the column of text, or over; negative if the others do not fit."""
     others = [wide for title, wide in columns.items() if title != text]
     return width - sum(others) - GAP * (len(others) - (text not in columns))
+
+
+def _print_turned(rows: Sequence[Mapping[str, str | Text]], console: Console) -> bool:
+    """Print a table with a column for each row, and return True, if it fits and the names of the rows differ."""
+    first, *titles = rows[0]
+    names = [str(row[first]) for row in rows]
+    turned = [{first: title, **{str(row[first]): row[title] for row in rows}} for title in titles]
+    columns = {title: max(len(title), *(len(str(row[title])) for row in turned)) for title in (first, *names)}
+    if len(columns) <= len(rows) or _room(columns, None, console.width) < 0:
+        return False
+    _print_columns(turned, columns, console, None, ())
+    return True
 
 
 def _print_columns(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 import zoo
+from builders.checkpoints.weights import save_weights
 from registry.comparison.compare import compare_entries
 from registry.comparison.html_report import report_html
 from registry.costs.units import short
 from registry.evaluation.results import Metric, save
+from registry.publishing.subject import weights_subject
 from tests.helpers.measured import PROTOCOL, measurement
 from tests.helpers.runs import write_run
 
@@ -43,6 +47,27 @@ def test_command(cli):
     assert code == 0 and "not measured" in out and "wrote report.html" in out and "note: not measured" in err
     assert cli("compare", "mdm-micro", "-o", "report.pdf")[::2] == (2, "error: report.pdf: a report is an .html file\n")
     assert "no entry is called" in cli("compare", "mdm-mikro")[2]
+
+
+def test_runs_of_one_entry_are_compared_by_their_weights(cli):
+    entry = zoo.get("mdm-micro")
+    for name, value in (("a", 2.0), ("b", 5.0)):
+        write_run(Path("runs") / name, entry, [(1, {"r8": 0.9, "r16": value})])
+        tensors = {key: value * tensor for key, tensor in entry.build().state_dict().items()}
+        save_weights(Path("runs") / name / "ema.safetensors", entry.architecture, tensors, {})
+        content = weights_subject(f"runs/{name}").metadata["content"]
+        save(measurement("mdm-micro", value, weights=content[:16]))
+    names = ["runs/a/", "runs/b", "runs/b/ema.safetensors", "mdm-micro"]
+    comparison = compare_entries(names)
+    assert [row.name for row in comparison.rows] == ["runs/a", "runs/b", "runs/b/ema.safetensors", "mdm-micro"]
+    assert [row.value("fd_made_up") for row in comparison.rows][:3] == [2.0, 5.0, 5.0]
+    assert [row.curve.points[0][1] for row in comparison.rows if row.run and row.curve] == [2.0, 5.0, 5.0]
+    assert "runs/a" in report_html(comparison)
+    found = json.loads(cli("compare", *names[:2], "--json")[1])
+    assert [row["name"] for row in found["entries"]] == ["runs/a", "runs/b"]
+    Path("empty").mkdir()
+    code, _, errors = cli("compare", "empty", "mdm-micro")
+    assert code == 2 and "no weights (.safetensors) in this folder" in errors
 
 
 def test_the_protocol_of_most_entries_counts():
