@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from specs.errors import Position, fail, quote
+from specs.syntax.own_files import is_ours
 from specs.syntax.yaml_tree import MAX_BYTES, display_name, read_text
 
 __all__ = ["MAX_CHAIN", "check_reference"]
 
 #: Length of a chain of files that extend or nest each other.
 MAX_CHAIN = 100
-#: Keys by which a file of ours is recognised, also if it has a mistake.
-_KEYS = re.compile(
-    r"^[\"']?(resolution|stages|graph|nest|extends|variants|entry|entries|phases)[\"']?\s*:", re.MULTILINE
-)
-_INLINE = re.compile(r"[\"']?(resolution|stages|graph|nest|extends|variants|entry|entries|phases)[\"']?\s*:")
 
 
 def check_reference(path: Path, where: Position, roots: Iterable[Path] = (), what: str = "an entry") -> None:
@@ -42,8 +37,7 @@ def check_reference(path: Path, where: Position, roots: Iterable[Path] = (), wha
             raise fail("bad-value", message, where)
     if not os.path.isfile(path) or os.path.getsize(path) > MAX_BYTES:
         return  # reported when it is read
-    text = read_text(path)
-    if text.strip() and not (_INLINE if text.lstrip()[:1] == "{" else _KEYS).search(text):
+    if not is_ours(read_text(path)):
         raise fail("wrong-type", f"this is not the file of {what}: it has none of its keys", file=display_name(path))
 
 

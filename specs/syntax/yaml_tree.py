@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from specs.errors import Position, Problems, SpecError, fail, quote
+from specs.syntax.own_files import is_ours
 
 __all__ = [
     "Entry",
@@ -118,10 +119,15 @@ def parse(path: str | os.PathLike[str], name: str | None = None) -> Tree:
         name: Name of the file in messages; default its path, relative if it is in the current folder.
 
     Raises:
-        SpecError: The file is missing, unreadable or not a single valid YAML document.
+        SpecError: The file is missing, unreadable or not a single valid YAML document, or a link to a file that has
+            none of the keys of our files.
     """
     name = name or display_name(path)
-    return parse_text(read_text(path, name), name)
+    text = read_text(path, name)
+    # A link may come from elsewhere, with the folder that it is in: errors would show the contents of any file.
+    if os.path.islink(path) and not is_ours(text, others=True):
+        raise fail("wrong-type", "this is a link to a file that has none of the keys of an entry or recipe", file=name)
+    return parse_text(text, name)
 
 
 def read_text(path: str | os.PathLike[str], name: str | None = None) -> str:

@@ -80,6 +80,26 @@ def test_files_of_zoo_path_stay_in_their_folder(tmp_path, monkeypatch, kind):
     load(kind, shared / "x.yaml")
 
 
+@pytest.mark.parametrize("content", ["secret words [\n", "secret: [", "{secret", "- secret"])
+def test_links_to_other_files_are_not_quoted(tmp_path, monkeypatch, content):
+    shared = tmp_path / "shared"
+    (shared / "recipes").mkdir(parents=True)
+    (tmp_path / "other").write_text(content)
+    for link in ("x.yaml", "recipes/x.yaml"):
+        (shared / link).symlink_to(tmp_path / "other")
+    monkeypatch.setenv("ZOO_PATH", str(shared))
+    for call, what in ((load_entry, "x"), (load_recipe, "x"), (load_entry, shared / "x.yaml")):
+        with pytest.raises(SpecError, match="a link to a file that has none of the keys") as error:
+            call(what)
+        assert "secret" not in str(error.value)
+
+
+def test_links_to_files_of_ours(tmp_path):
+    (tmp_path / "other.yaml").write_text("name: x\nextends: mdm-micro\n")
+    (tmp_path / "x.yaml").symlink_to(tmp_path / "other.yaml")
+    assert load_entry(tmp_path / "x.yaml").spec.name == "x"
+
+
 def test_long_chains_of_recipes(tmp_path):
     for number in range(1200):
         (tmp_path / f"r{number}.yaml").write_text(f"name: r{number}\nextends: ./r{number + 1}.yaml\n")
