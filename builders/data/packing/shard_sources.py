@@ -15,7 +15,7 @@ from builders.data.packing.layout import Layout, Recognised, clean, clean_label,
 from builders.data.packing.source import PackError, Source
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.members import Choice
-from builders.data.recognition.split_folders import splits_of_shards
+from builders.data.recognition.split_folders import SplitFolders, find_splits, splits_of_shards
 from builders.data.shard_index import index_shard
 from builders.data.shards import NAMES
 
@@ -45,11 +45,13 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
     if named := splits_of_shards(shard.name for _, shard in shards) if set(splits) == {"all"} else ():
         shards = [(split, shard) for split, (_, shard) in zip(named, shards, strict=True)]
     left_out = LeftOut()
-    sources = tuple(
-        _assigned(source, split, label)
+    read = [
+        (split, source)
         for number, (split, shard) in enumerate(shards)
         for source in _members(number, shard, names, choice, left_out)
-    )
+    ]
+    folders = _split_folders([source for _, source in read]) if set(splits) == {"all"} and not named else SplitFolders()
+    sources = tuple(_assigned(source, split, label, folders) for split, source in read)
     if not sources:
         called = f" that is called {choice.image!r}" if choice and choice.image else ""
         raise PackError(f"{given}: no image{called} in its shards{''.join(f'; {line}' for line in left_out.lines())}")
@@ -61,22 +63,35 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
         captions=f"in the shards ({captions:,})" if captions else "",
         splits=tuple(f"{name} ({count:,})" for name, count in Counter(s.split for s in sources).items() if name),
         left_out=left_out.lines(),
-        notes=() if classes else tuple(_folder_note(sources)),
+        notes=() if classes else tuple(_folder_note(sources, folders)),
     )
     return Recognised(sources, layout)
 
 
-def _assigned(source: Source, split: str, label: str) -> Source:
-    """Return an image with the split that the card assigns, and with its folder as the label if asked for."""
-    split = split if split in ("train", "val", "test") else ""
-    folder = clean_label(posixpath.basename(posixpath.dirname(source.key.partition("/")[2])))
+def _split_folders(sources: Sequence[Source]) -> SplitFolders:
+    """Return how folders in the shards assign splits."""
+    try:
+        return find_splits([_path(source) for source in sources if not source.problem], "")
+    except DataError:  # some folders are called like splits, and others are not
+        return SplitFolders()
+
+
+def _path(source: Source) -> str:
+    return source.key.partition("/")[2].removeprefix("./")
+
+
+def _assigned(source: Source, split: str, label: str, folders: SplitFolders) -> Source:
+    """Return an image with the split that the card or its folder assigns, and its folder as the label if asked for."""
+    found, path = ("", _path(source)) if source.problem else folders.of(_path(source))
+    split = split if split in ("train", "val", "test") else found
+    folder = clean_label(posixpath.basename(posixpath.dirname(path)))
     category = {FOLDER: folder, NONE: ""}.get(label, source.category)
     return replace(source, split=split, category=category)
 
 
-def _folder_note(sources: Sequence[Source]) -> Iterator[str]:
+def _folder_note(sources: Sequence[Source], splits: SplitFolders) -> Iterator[str]:
     """Yield that the members lie in folders, which may be labels."""
-    folders = sorted({_assigned(source, "", FOLDER).category for source in sources} - {""})
+    folders = sorted({_assigned(source, "", FOLDER, splits).category for source in sources} - {""})
     if len(folders) > 1:
         yield f"the folders in the shards ({listed(folders)}) are not labels; --label {FOLDER} makes them labels"
 

@@ -208,6 +208,23 @@ def test_folders_in_a_shard_are_labels_if_asked_for(tmp_path, cli):
     assert [source.category for source in find_sources(path, label="folder")] == ["cat", "dog", "dog"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["./train/cat/0.png", "train/dog/1.png", "val/cat/2.png"],
+        ["set/train/cat/0.png", "set/train/dog/1.png", "set/val/cat/2.png"],
+        ["cat/train/0.png", "dog/train/1.png", "cat/val/2.png"],
+    ],
+)
+def test_folders_in_a_shard_are_splits(tmp_path, names):
+    path = shard(tmp_path, *names)
+    assert [source.split for source in find_sources(path)] == ["train", "train", "val"]
+    assert [source.category for source in find_sources(path, label="folder")] == ["cat", "dog", "cat"]
+    assert [source.split for source in find_sources(shard(tmp_path, "train/0.png", "cat/1.png", "val/2.png"))] == [
+        ""
+    ] * 3
+
+
 def test_packing_shards_again_keeps_their_splits(tmp_path):
     from tests.helpers.packs import packed
 
