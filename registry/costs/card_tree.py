@@ -133,8 +133,22 @@ def _table(columns: dict[int, int], depth: int, row: Sequence[str], style: str) 
         table.add_column(
             width=width - INDENT * depth if title else width, justify="left" if title else "right", no_wrap=not title
         )
-    table.add_row(*(Text(row[column], style) for column in columns))
+    room = columns[0] - INDENT * depth
+    table.add_row(*(Text(row[column] if column else _folded(row[0], room), style) for column in columns))
     return table
+
+
+def _folded(title: str, room: int) -> str:
+    """Return a title whose lines end between its parts, so that a number stays with its block."""
+    lines = [""]
+    for part in title.split(", "):
+        joined = f"{lines[-1]}, {part}" if lines[-1] else part
+        if lines[-1] and len(joined) >= room:  # there may be a comma
+            lines[-1] += ","
+            lines.append(part)
+        else:
+            lines[-1] = joined
+    return "\n".join(lines) if len(title) > room else title
 
 
 def _stacked(row: Sequence[str], style: str) -> Text:

@@ -242,3 +242,9 @@ def test_list_names_what_cannot_be_read_at_every_width(cli, monkeypatch, tmp_pat
 def test_list_entries_is_list(cli):
     assert cli("list", "entries", "mdm-n*") == cli("list", "mdm-n*")
     assert cli("list", "entries", "--plain") == cli("list", "--plain")
+
+
+def test_a_number_of_blocks_stays_with_their_name(at_width):
+    lines = [line.replace("│", " ").strip() for line in at_width(80, "show", "mdm-s1024")]
+    assert any(line.endswith("512: 5 resnet,") or "512: 5 resnet,  " in line for line in lines)
+    assert "5 attention" in lines and "26 attention" in lines
