@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from specs.errors import CODES, Position, Problems, did_you_mean, fail, quote
+from specs.errors import CODES, Position, Problems, closest, did_you_mean, fail, quote
 from specs.syntax.yaml_tree import Mapping, Scalar, Sequence, Tree, locate, plain
 
 __all__ = ["check_name", "model_at", "validate", "validate_into"]
@@ -80,10 +80,22 @@ def validate_into(model: type[Model], tree: Tree, problems: Problems, subject: s
     try:
         return model.model_validate(plain(tree))
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
+        details = error.errors(include_url=False)
+        whole = [each["loc"][:-1] for each in details if _is_misspelled_reference(each, model)]
+        for detail in details:
+            if detail["type"] == "missing" and any(detail["loc"][: len(path)] == path for path in whole):
+                continue  # it may be in the entry that is referred to
             code, message = explain(detail, model, subject, suggest=not problems.full)
             problems.add(code, message, _position(detail, tree))
         return None
+
+
+def _is_misspelled_reference(detail: ErrorDetails, model: type[BaseModel]) -> bool:
+    """Return whether an unknown key is similar to ``extends``."""
+    if detail["type"] != "extra_forbidden" or not isinstance(detail["loc"][-1], str):
+        return False
+    owner = model_at(model, detail["loc"][:-1])
+    return "extends" in getattr(owner, "REFERENCES", ()) and closest(detail["loc"][-1], ["extends"]) != []
 
 
 def explain(
