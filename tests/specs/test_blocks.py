@@ -143,7 +143,7 @@ def test_which_blocks_read_text():
 
 def complaints(name, in_channels, width, side=8, **args):
     block = BLOCKS[name]
-    return block.check(block.arguments(args.items()), in_channels, width, side)
+    return block.check(block.arguments(args.items()), in_channels, width, Size(side))
 
 
 def test_what_divides_has_no_complaint():

@@ -57,7 +57,7 @@ def test_settings_by_place_and_by_name():
         ((), {"eta": 2.0}, "'eta'"),
         ((), {"step": 3}, "SamplerSettings has no field 'step'; it has sampler, num_inference_steps"),
         ((), {"eta": 2.0, "num_inference_steps": 0}, "'num_inference_steps'.*; 'eta'"),
-        (("ddim", 50, 1.0, (0.0, 1.0), 0.0, True, None, 1), {}, "zip"),
+        (("ddim", 50, 1.0, (0.0, 1.0), 0.0, True, None, 1), {}, "SamplerSettings has 7 fields, but 8 values"),
         (("ddpm",), {"eta": 0.5}, "'eta' is the noise of ddim; ddpm does not take it"),
         ((), {"guidance_interval": (0.8, 0.2)}, "from 0.8 down to 0.2"),
         ((), {"clip": False, "dynamic_threshold": 0.9}, "'clip' is off"),
