@@ -68,14 +68,14 @@ def _print_table(comparison: Comparison) -> None:
             "parameters": f"{row.card.parameters:,}",
             "MACs": short(row.card.macs),
             "FLOPs": short(row.card.flops),
-            "memory": short_bytes(row.card.memory.training),
+            "activations": short_bytes(row.card.memory.training),
         }
         for metric in comparison.metrics:
             value = row.value(metric)
             style = "dim italic" if value is None else "bold green" if value == best[metric] else ""
             cells[metric] = Text("not measured" if value is None else f"{value:.4g}", style)
         rows.append(cells)
-    print_table(rows, console=console(), optional=("MACs", "memory"), turn=True)
+    print_table(rows, console=console(), optional=("MACs", "activations"), turn=True)
 
 
 def _as_dict(comparison: Comparison) -> dict[str, Any]:
