@@ -72,7 +72,7 @@ def find_weights(what: str | os.PathLike[str]) -> Path:
     entry = get(what)
     if entry.weights is not None:
         return entry.weights
-    train = "train it with 'zoo train' and pass the checkpoint's path"
+    train = "train it with 'zoo train' and pass the checkpoint's path, or choose one of 'zoo list --weights'"
     if shipped_weights(entry.name) is None:
         raise ValueError(f"{entry.name} has no pretrained weights; {train}")
     raise ValueError(f"the pretrained weights of {entry.name} do not fit {what}, which has another structure; {train}")
