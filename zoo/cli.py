@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,13 @@ __all__ = ["main", "run"]
 OURS = ("specs", "builders", "registry", "zoo")
 #: Variable by which a shell asks for the completion of a line.
 COMPLETION = "_ZOO_COMPLETE"
+#: Our words for pydantic's, which check the values of options.
+_WORDS = {
+    r"Input should be a valid integer.*|Unable to parse input string as an integer.*": "must be a whole number",
+    r"Input should be a valid number.*": "must be a number",
+    r"Input should be greater than or equal to (\S+)": r"must be at least \1",
+    r"Input should be less than or equal to (\S+)": r"must be at most \1",
+}
 
 
 def main() -> None:
@@ -94,6 +102,13 @@ def _shown(message: str) -> str:
     return without_secrets(printable(message, keep="\n"))
 
 
+def _in_plain_words(text: str) -> str:
+    """Return a usage error with pydantic's part of it in our words."""
+    for pattern, words in _WORDS.items():
+        text = re.sub(pattern, words, text)
+    return text
+
+
 def _message(error: Exception) -> str | None:
     """Return the message for an error of the user, or None for any other error."""
     from specs.errors import SpecError
@@ -103,7 +118,7 @@ def _message(error: Exception) -> str | None:
     if hasattr(error, "format_message"):  # a usage error of the command line
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "zoo"
-        text = error.format_message()
+        text = _in_plain_words(error.format_message())
         if type(error).__name__ == "NoArgsIsHelpError":
             return text or None  # the help page
         return f"{command}: {text} (see {command} --help)"

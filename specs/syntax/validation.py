@@ -135,6 +135,8 @@ def explain(
     kind_of_value = _TYPES.get(re.sub("_type$|_parsing$|_from_float$", "", kind))
     if kind_of_value is not None:
         return "wrong-type", f"{what} must be {kind_of_value}, not {value}"
+    if kind == "finite_number":
+        return "bad-value", f"{what} must be a finite number, not {value}"
     if kind in _LENGTHS:
         words, key = _LENGTHS[kind]
         return "bad-value", f"{what} must have {words} {context.get(key)} {_unit(kind, context.get(key))}"

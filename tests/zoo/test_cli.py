@@ -325,3 +325,20 @@ def test_the_old_name_of_the_validation_split_works(zoo_command, option, tmp_pat
         Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / "images" / f"{index}.png")
     words = ("data", "pack", "images", "shards", "--licence", "CC0", "-q")
     assert "20 train; 0 classes" in zoo_command(*words, option).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("sample mdm-nano -n x", "Invalid value for '--count' / '-n': must be a whole number (see zoo sample --help)"),
+        ("sample mdm-nano -n 1.5", "must be a whole number (see"),
+        (f"sample mdm-nano --seed {'9' * 5000}", "must be a whole number (see"),
+        ("sample mdm-nano --seed -1", "Invalid value for '--seed': must be at least 0 (see"),
+        (f"sample mdm-nano --seed {2**62 + 1}", f"must be at most {2**62} (see"),
+        ("show mdm-nano --guidance much", "must be a number (see"),
+        ("show mdm-nano --guidance nan", "--guidance nan: must be a finite number"),
+    ],
+)
+def test_values_of_options_are_checked_in_plain_words(cli, arguments, message):
+    code, _, error = cli(*arguments.split())
+    assert code == 2 and message in error and error.count("\n") == 1

@@ -136,7 +136,7 @@ def test_progress_gets_previews_of_every_level():
         ({"method": "dpm"}, "'sampler' must be 'ddim', 'ddpm' or 'dpm\\+\\+', not the text 'dpm'"),
         ({"sampler": "dpm"}, "'sampler' must be"),
         ({"guidance_scale": 2.0}, "needs an unconditional context"),
-        ({"guidance_scale": float("nan")}, "'guidance_scale': Input should be a finite number"),
+        ({"guidance_scale": float("nan")}, "'guidance_scale' must be a finite number, not nan"),
         ({"eta": 2.0}, "'eta' must be at most 1.0, not 2.0"),
         ({"num_inference_steps": 0}, "'num_inference_steps' must be at least 1, not 0"),
         ({"num_inference_steps": 1001}, "num_inference_steps must be from 1 to 1,000, not 1,001"),
