@@ -66,7 +66,7 @@ def train(
         Interrupted: Ctrl-C or SIGTERM. The state is saved; call it again to resume.
         TypeError: An argument has another type.
     """
-    with python_names():
+    with python_names(steps="steps"):
         found, graph = _requested(recipe, data, steps, classes, overrides)
         folder = Path("runs") / found.name if output is None else Path(output)
         where = None if device is None else str(device)

@@ -15,7 +15,6 @@ ARGUMENTS = {
     "--prompt": "prompts",
     "--text-encoder": "text_encoder",
     "--count": "n",
-    "--steps": "num_inference_steps",
     "--guidance": "guidance_scale",
     "--reference": "reference",
     "--resolution": "resolution",
@@ -27,13 +26,13 @@ ARGUMENTS = {
 
 
 @contextlib.contextmanager
-def python_names() -> Iterator[None]:
-    """Name arguments instead of options in the text of a ValueError."""
+def python_names(steps: str = "num_inference_steps") -> Iterator[None]:
+    """Name arguments instead of options in the text of a ValueError; ``steps`` is the argument for ``--steps``."""
     try:
         yield
     except ValueError as error:
         text = str(error)
-        for option, argument in ARGUMENTS.items():
+        for option, argument in (ARGUMENTS | {"--steps": steps}).items():
             text = text.replace(option, argument)
         if text == str(error):
             raise

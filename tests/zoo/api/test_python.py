@@ -250,3 +250,8 @@ def test_samples_that_are_not_finite_are_refused(factor, why):
             weight.add_(1).mul_(factor)
     with pytest.raises(ValueError, match=f"mdm-micro: the samples of level .* hold NaN or infinity: .*{why}"):
         zoo.sample(network, classes=[0], n=1, num_inference_steps=2)
+
+
+def test_train_calls_its_steps_steps():
+    with pytest.raises(ValueError, match=r"^steps needs data; to change the steps of a recipe: overrides phases"):
+        zoo.train("mdm-micro", steps=3)
