@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable
 
@@ -68,7 +69,18 @@ def _escaped(name: str) -> str:
 
 def _is_plain(letter: str) -> bool:
     """Return whether a character may be in a file name: not a special, control or unassigned one, nor a separator."""
-    return letter == " " or not (letter in _SPECIAL or unicodedata.category(letter)[0] in "CZ")
+    if letter == " ":
+        return True
+    return not (letter in _SPECIAL or unicodedata.category(letter)[0] in "CZ") and _has_letter(letter)
+
+
+def _has_letter(letter: str) -> bool:
+    """Return whether the encoding of file names has a character; that of an old locale may be ASCII."""
+    try:
+        letter.encode(sys.getfilesystemencoding())
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _escape(letter: str) -> str:

@@ -125,9 +125,20 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"error: {where}{error.strerror or error}"
+    if isinstance(error, UnicodeEncodeError):
+        return _unencodable(error)
     ours = type(error).__module__.partition(".")[0] in OURS
     if ours or isinstance(error, ValueError):
         return f"error: {error}"
     if type(error).__name__ == "Abort":
         return "aborted"
     return None
+
+
+def _unencodable(error: UnicodeEncodeError) -> str:
+    """Return the message for a text, most often a file name, that cannot be written in an encoding."""
+    shown = ascii(error.object[max(0, error.start - 40) : error.end + 20])
+    if error.encoding.lower().startswith("utf"):
+        return f"error: {shown}: this name is not UTF-8 text; rename the file or folder"
+    advice = "use a locale with UTF-8, such as LC_ALL=C.UTF-8"
+    return f"error: {shown}: the encoding of this locale, {error.encoding}, lacks some of these letters; {advice}"

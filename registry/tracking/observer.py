@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.file_names import file_name
 from builders.training.observers import Observer, RunInfo, StepReport
 from registry.tracking.records import Record
 from registry.tracking.run_facts import training_costs, training_params, training_tags
@@ -23,7 +22,7 @@ from registry.tracking.spool_writer import SpoolWriter
 from registry.tracking.store import EXPERIMENT, initialize_store, shown_uri, stored_uri, tracking_uri
 from registry.tracking.stores.addresses import sqlite_path
 from registry.tracking.stores.experiments import Experiment, chosen_experiment
-from registry.tracking.valid_names import valid_text
+from registry.tracking.valid_names import phase_key, valid_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -95,7 +94,7 @@ class MLflowObserver(Observer):
         assert self._run is not None
         before = self._last_step - done
         # MLflow's names are like file names, and have no tilde.
-        tag = f"phase/{file_name(name, self._run.recipe.phases).replace('~', '_')}"
+        tag = phase_key(name, self._run.recipe.phases)
         tags = {"phase": valid_text(name), f"{tag}.level": graph.labels[0], f"{tag}.first_step": str(before + 1)}
         if steps is not None:  # the last step of a phase that is limited by hours is not known yet
             tags[f"{tag}.last_step"] = str(before + steps)

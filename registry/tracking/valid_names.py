@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+from collections.abc import Iterable
 
-__all__ = ["valid_key", "valid_text"]
+from builders.file_names import file_name
+
+__all__ = ["phase_key", "valid_key", "valid_text"]
 
 #: Characters that MLflow accepts in a key, beside letters and digits. A colon is not allowed on Windows.
 _INVALID = re.compile(r"[^\w.\- /]")
@@ -38,3 +41,8 @@ def valid_text(text: str, limit: int = MAX_TEXT) -> str:
     """
     text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def phase_key(name: str, phases: Iterable[str]) -> str:
+    """Return what the keys of the tags of a phase begin with; ``phases`` are the names of all phases."""
+    return f"phase/{valid_key(file_name(name, phases).replace('~', '_'))}"

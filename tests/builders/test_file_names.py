@@ -58,3 +58,9 @@ def test_any_two_names(one: str, other: str) -> None:
     assert (a == b) == (one == other)
     assert original_name(a) in (one, None)
     assert len(a.encode()) <= 120 and "/" not in a and "\0" not in a
+
+
+def test_letters_that_the_locale_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    assert file_name("caf\u00e9") == "caf~C3~A9"
+    assert original_name("caf~C3~A9") == "caf\u00e9"

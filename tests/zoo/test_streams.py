@@ -27,6 +27,11 @@ def shell(line: str, folder) -> tuple[int, str]:
         ("--version > /dev/full", 2, "error: No space left on device"),
         ("show mdm-nano >&- 2>&- <&-", 0, ""),
         ("list --plain | true; exit ${PIPESTATUS[0]}", 141, ""),
+        (
+            "card mdm-nano -o $'c\\xff.md'",
+            2,
+            "error: 'c\\udcff.svg': this name is not UTF-8 text; rename the file or folder",
+        ),
         ("check nosuch 2>&1 | true; exit ${PIPESTATUS[0]}", 141, ""),
     ],
 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.tracking.run_facts import training_params
-from registry.tracking.valid_names import MAX_TEXT, valid_key, valid_text
+from registry.tracking.valid_names import MAX_TEXT, phase_key, valid_key, valid_text
 from tests.helpers.tracking_stores import facts
 
 
@@ -16,6 +16,7 @@ def test_valid_names_stay(name):
     assert valid_key(name) == name
 
 
+@settings(deadline=None)  # it imports MLflow
 @given(st.lists(st.text(max_size=300), unique=True, max_size=4))
 def test_every_name_becomes_a_key_that_mlflow_accepts(names):
     from mlflow.utils.validation import _validate_param_name
@@ -47,3 +48,12 @@ def test_params_of_a_mixture(tmp_path):
 
 def _rest(run):
     return run.graph, run.folder, run.total_steps, run.first_step, run.device, run.data
+
+
+@pytest.mark.parametrize("name", ["p16", "", "../../x", "a/b", "a[1](2)+\u732b\x1b|", "x" * 400, ".", "a//b "])
+def test_phases(name: str) -> None:
+    from mlflow.utils.validation import _validate_tag_name
+
+    key = phase_key(name, [name])
+    assert key == "phase/p16" or name != "p16"
+    _validate_tag_name(f"{key}.first_step")
