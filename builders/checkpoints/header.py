@@ -9,7 +9,7 @@ from typing import Any
 from builders.checkpoints.file_kinds import SAFETENSORS, START, describe_weights, kind_of
 from builders.files import open_regular
 
-__all__ = ["MAX_HEADER", "CheckpointError", "read_header", "read_metadata"]
+__all__ = ["MAX_HEADER", "CheckpointError", "check_complete", "read_header", "read_metadata"]
 
 #: Largest header in bytes. That of a network of half a billion parameters has 200 kB.
 MAX_HEADER = 8_000_000
@@ -65,6 +65,24 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise CheckpointError(f"{path}: its metadata is not a mapping of names to texts")
     return found
+
+
+def check_complete(path: str | Path) -> None:
+    """Check that a safetensors file has all bytes of its tensors, without reading them.
+
+    Raises:
+        CheckpointError: It has not, or as for :func:`read_header`.
+    """
+    header = read_header(path)
+    tensors = [value for name, value in header.items() if name != "__metadata__"]
+    places = [each.get("data_offsets") for each in tensors if isinstance(each, dict)]
+    ends = [place[1] for place in places if isinstance(place, list) and len(place) == 2 and isinstance(place[1], int)]
+    needed = max(ends, default=0)
+    with open_regular(path) as file:
+        start = int.from_bytes(file.read(8), "little") + 8
+        size = file.seek(0, 2)
+    if size < start + needed:
+        raise CheckpointError(f"{path}: truncated: its tensors end at byte {start + needed:,}, the file at {size:,}")
 
 
 def _other(path: str | Path) -> str:

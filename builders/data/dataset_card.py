@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import warnings
 from collections.abc import Iterable
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -188,6 +190,10 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
         if missing is not None:
             raise DataError(f"{shown_address(given)}: {missing} does not exist")
         return paths
+    if "/" in given and not os.path.lexists(path):
+        around = [each.name for each in islice(os.scandir(path.parent), 1000)] if path.parent.is_dir() else []
+        near = did_you_mean(path.name, sorted(around))
+        raise DataError(f"no dataset {shown_address(given)!r}: there is no such file or folder{near}")
     names = list_datasets()
     hint = did_you_mean(given, names)
     raise DataError(

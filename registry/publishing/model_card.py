@@ -17,6 +17,7 @@ from registry.facts import conditioning_of, kind_of
 from registry.publishing.how_to_use import how_to_use
 from registry.publishing.markdown import code, plain, shell_word, table
 from registry.publishing.subject import Subject, entry_subject
+from registry.weights import data_of
 from specs import library
 from specs.errors import SpecError
 from specs.recipe import list_recipes, load_recipe
@@ -262,11 +263,19 @@ def _licences(subject: Subject) -> str:
 
 def _data_licence(subject: Subject) -> str:
     from builders.data.dataset_card import find_dataset, list_datasets
+    from builders.data.errors import DataError
 
-    stated = subject.recipe.get("licence")
-    if subject.data not in list_datasets():  # data that metadata names is not opened
+    stated, named = subject.recipe.get("licence"), data_of(subject.metadata)
+    try:
+        # Data that the metadata of others names is not opened.
+        found = find_dataset(named, fetch=False) if isinstance(named, str) and subject.may_open else None
+    except (DataError, SpecError, OSError):
+        found = None
+    if found is None:
         return f"{code(subject.data or 'unknown')}, licence {plain(stated) if stated else 'unknown'}."
-    card, _ = find_dataset(subject.data)
+    card, licence = found[0], stated or found[0].licence
+    if subject.data not in list_datasets():
+        return f"{code(card.name)}, licence {plain(licence)}. {plain(card.attribution)}".strip()
     return f"{code(card.name)}, {plain(card.licence)}. {plain(card.attribution)}".strip()
 
 

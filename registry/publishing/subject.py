@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.provenance import marked
+from builders.checkpoints.header import check_complete
+from registry.provenance import marked, may_open, named_data
 from registry.weights import data_of, file_facts, find_weights, recipe_of
-from specs.addresses import shown_address
 from specs.errors import SpecError
+from specs.recipe_identity import portable_data
 
 if TYPE_CHECKING:
     from registry.entry import Entry
@@ -42,10 +43,15 @@ class Subject:
 
     @property
     def data(self) -> str:
-        """Names of the training data, joined by plus signs; empty if they are unknown."""
+        """Names of the training data, joined by plus signs, without the folders of this machine; empty if unknown."""
         named = data_of(self.metadata)
-        names = [named] if isinstance(named, str) else list(named or ())
-        return "+".join(shown_address(name) for name in names)
+        return named_data(portable_data(named)) if named else ""
+
+    @property
+    def may_open(self) -> bool:
+        """Whether the training data may be opened: it is packaged, or named by the folder of a run."""
+        named = data_of(self.metadata)
+        return bool(named) and may_open(self.metadata, named or "")
 
 
 def entry_subject(entry: Entry) -> Subject:
@@ -87,6 +93,7 @@ def weights_subject(what: str) -> Subject:
     from specs.load import load_text
 
     path = find_weights(what)
+    check_complete(path)
     metadata = marked(path, file_facts(path))
     if metadata.get("kind") != "weights" or not isinstance(metadata.get("spec"), str):
         raise ValueError(f"{path}: not a weights file of this zoo")

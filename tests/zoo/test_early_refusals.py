@@ -75,6 +75,7 @@ REFUSED = {
     "train nano-progressive --set initialise=nosuch.safetensors": "nosuch.safetensors: no such weights file",
     "train nano-progressive --set phases.p16.steps=0": "steps",
     "train mdm-nano --data nosuch": "no dataset 'nosuch'",
+    "train mdm-nano --data nowhere/set": "no dataset 'nowhere/set': there is no such file or folder",
     "train mdm-nano --data noto-emoji-64 -o file/run": "file: this is a file",
     "demo -o file": "file: this is a file",
     "study n32 --device teapot": "--device teapot",

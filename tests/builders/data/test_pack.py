@@ -284,7 +284,13 @@ def test_texts_that_are_not_unicode(tmp_path, cli):
         tmp_path / "x.tar", [*samples(3), ("b.png", image), ("b.json", text), ("c\udcff.png", image[:20])]
     )
     code, out, _ = cli("data", "inspect", shard)
-    assert code == 0 and "? (1)" in out and "broken: " in out and r"c\udcff.png" in out
+    assert (
+        code == 0
+        and "4, of which about one in ten is in val" in out
+        and "? (1)" in out
+        and "broken: " in out
+        and r"c\udcff.png" in out
+    )
     assert cli("data", "inspect", shard, "--json")[0] == 0
     assert cli("data", "pack", shard, "out", "-q", "--licence", "CC0")[0] == 0
     assert cli("data", "encode", "out", "states", "-q")[0] == 0

@@ -17,6 +17,7 @@ from registry.publishing.model_card import model_card
 from registry.publishing.subject import weights_subject
 from specs.load import load_text
 from tests.helpers.networks import randomise
+from tests.helpers.shards import samples, write_tar
 
 HOSTILE = "<script>alert(1)</script> [x](javascript:1) `code` *b* _i_ # h | cell \x1b[31m \u202e ![p](q) <b>\n# title"
 
@@ -57,6 +58,27 @@ def test_the_card_of_a_run(cli, tmp_path):
     assert cli("card", "runs/mine/ema.safetensors")[1].count("runs/mine/ema.safetensors") == 2
     exec(code_of(out, "python").replace("num_inference_steps=20", "num_inference_steps=1"), {})
     assert Path("sample-1.png").is_file()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_card_names_data_without_its_folder_and_opens_only_that_of_a_run(cli, tmp_path, own):
+    (tmp_path / "secret-place").mkdir()
+    write_tar(tmp_path / "secret-place" / "pets.tar", samples(4))
+    data, recipe = str(tmp_path / "secret-place" / "pets.tar"), {"name": "r", "text_encoder": "embedded"}
+    run_folder(Path("runs/mine"), recipe=recipe | {"data": "./pets.tar"})
+    if own:
+        Path("runs/mine/recipe.json").write_text(json.dumps(recipe | {"data": data}))
+        Path("runs/mine/state.safetensors").touch()
+    code, out, err = cli("card", "runs/mine")
+    assert (code, err) == (0, "") and "secret-place" not in out and "Recipe `r` on `./pets.tar`" in out
+    assert ("Data: `pets`, licence not stated." if own else "Data: `./pets.tar`, licence unknown.") in out
+
+
+def test_truncated_weights_have_no_card(cli):
+    path = run_folder(Path("runs/mine")) / "ema.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    code, _, err = cli("card", "runs/mine")
+    assert code == 2 and "ema.safetensors: truncated: its tensors end at byte " in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

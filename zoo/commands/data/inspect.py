@@ -69,7 +69,7 @@ def _table(found: Inspection) -> Table:
         "licence": found.licence,
         "attribution": found.attribution,
         "shards": f"{found.shards}, {found.bytes / 2**20:.1f} MiB",
-        "samples": ", ".join(f"{count:,} {split}" for split, count in found.samples.items()) or "none",
+        "samples": ", ".join(_in_split(split, count) for split, count in found.samples.items()) or "none",
         "sizes": sizes,
         "captions": f"{found.captions:,}",
         "classes": ", ".join(f"{name or 'none'} ({count:,})" for name, count in found.classes.items()),
@@ -80,3 +80,9 @@ def _table(found: Inspection) -> Table:
         if text:
             table.add_row(title, text)
     return table
+
+
+def _in_split(split: str, count: int) -> str:
+    if split == "all":  # shards without a card
+        return f"{count:,}, of which about one in ten is in val"
+    return f"{count:,} {split}"
