@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from registry.facts import conditioning_of, kind_of
 from specs import library
-from specs.errors import AmbiguousName, SpecError, UnknownName, did_you_mean
+from specs.errors import AmbiguousName, SpecError, UnknownName, did_you_mean, fail
 from specs.installed import GROUP
+from specs.syntax.yaml_tree import display_name
+from specs.user_paths import expanded as expand_home
 
 if TYPE_CHECKING:
     import torch
@@ -166,6 +168,7 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     what = _name_or_path(name_or_path)
     overrides = _overrides(overrides)
     path = search_path()
+    _refuse_run(what)
     try:
         loaded = load_entry(what, overrides=overrides, search=path)
     except UnknownName as error:
@@ -175,6 +178,13 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         note = f"entry {what!r} is now {other.target!r}; the old name will be removed"
         warnings.warn(note, RenamedWarning, stacklevel=2)
     return Entry(loaded)
+
+
+def _refuse_run(what: str | Path) -> None:
+    """Say what reads the folder of a run, which is not an entry."""
+    if library.is_path(what) and (expand_home(what) / "ema.safetensors").is_file():
+        message = "this is the folder of a run; 'zoo card', 'zoo compare', 'zoo sample' and 'zoo evaluate' read it"
+        raise fail("not-a-file", message, file=display_name(what))
 
 
 def _name_or_path(what: object) -> str | Path:

@@ -172,3 +172,12 @@ def test_an_unknown_name_names_the_missing_folder_of_zoo_path(cli, monkeypatch, 
     assert code == 2 and f"no entry is called 'zzz'; {tmp_path / 'nosuch'} in ZOO_PATH is not a folder" in error
     code, _, error = cli("list", "zzz*")
     assert code == 2 and f"note: ZOO_PATH: {tmp_path / 'nosuch'} is not a folder" in error
+
+
+@pytest.mark.parametrize("command", ["show", "expand", "draw -o x.svg", "match --like mdm-nano"])
+def test_what_reads_the_folder_of_a_run_is_named(cli, monkeypatch, tmp_path, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "ema.safetensors").touch()
+    code, _, error = cli(*command.split(), "runs/a")
+    assert code == 2 and error.startswith("runs/a: error[not-a-file]: this is the folder of a run; 'zoo card', ")
