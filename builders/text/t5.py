@@ -176,11 +176,14 @@ def _fingerprint(model: Any, tokenizer: Any) -> str:
 def _quiet() -> Iterator[None]:
     """Silence transformers, whose errors are raised as one message, but keep the progress bars of downloads."""
     from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from huggingface_hub.utils import logging as hub_reports
     from transformers.utils import logging as reports
 
     verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
     of_hub = sys.stderr.isatty() and not are_progress_bars_disabled()
+    hub_verbosity = hub_reports.get_verbosity()
     reports.set_verbosity(logging.CRITICAL)
+    hub_reports.set_verbosity(logging.CRITICAL)  # each attempt to connect is a warning
     reports.disable_progress_bar()  # those of the hub too
     if of_hub:
         enable_progress_bars()
@@ -188,5 +191,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         reports.set_verbosity(verbosity)
+        hub_reports.set_verbosity(hub_verbosity)
         if bars:
             reports.enable_progress_bar()
