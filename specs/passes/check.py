@@ -145,7 +145,8 @@ def _check_reached(draft: LevelDraft, nodes: Mapping[str, Draft], problems: Prob
             reached.add(name)
             todo += nodes[name].inputs
     for name, node in nodes.items():
-        if name not in reached:
+        whole = node.written if node.written in nodes else name
+        if name not in reached and (whole == name or whole in reached):
             problems.add("dead-node", f"the output of node {quote(name)} does not reach the head", node.position)
 
 

@@ -24,7 +24,10 @@ MAX_NODES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A node. If ``width`` is None, its output has as many channels as its input."""
+    """A node. If ``width`` is None, its output has as many channels as its input.
+
+    ``written`` is the node of the file that this one is a repetition of, or that it resamples an input for.
+    """
 
     name: str
     block: str
@@ -33,6 +36,7 @@ class Draft:
     inputs: tuple[str, ...]
     merge: Literal["cat", "add", "mean"] | None
     position: Position
+    written: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class _Graph(LevelWriter):
         for number in range(1, node.repeat + 1):
             own = name if number == node.repeat else f"{name}_{number}"
             position = self.position("graph", name, key=True)
-            self.nodes.append(Draft(own, use.block, node.width, use.args, inputs, merge, position))
+            self.nodes.append(Draft(own, use.block, node.width, use.args, inputs, merge, position, name))
             inputs, merge = (own,), None
 
     def read(self, name: str, sources: tuple[SourceSpec, ...]) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class _Graph(LevelWriter):
                 continue
             number = str(ways[:index].count(source.way)) if ways.count(source.way) > 1 else ""
             inputs.append(f"{name}_{source.way}{number}")
-            self.nodes.append(Draft(inputs[-1], use.block, None, use.args, (source.node,), None, use.position))
+            self.nodes.append(Draft(inputs[-1], use.block, None, use.args, (source.node,), None, use.position, name))
         return tuple(inputs)
 
     def resampling(self, name: str, index: int, source: SourceSpec) -> Use | None:
