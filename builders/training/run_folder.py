@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -139,13 +140,15 @@ class RunFolder:
         progress = self._progress_of(facts) if before is not None else None
         changes = self._recipe_changes(before, facts, progress)
         if changes:
-            longer = ""
+            longer, written_recipe = "", self.folder / "recipe.json"
+            command = shlex.join(["zoo", "train", str(written_recipe), "-o", str(self.folder)])
+            again = f" ({command})" if written_recipe.is_file() else ""
             if before is not None and only_lengths_differ(before, self.recipe, self.entry.conditions):
                 last = list(before.phases)[-1]
                 longer = f"; to train longer, change the last phase only: --set phases.{last}.steps=N"
             raise CheckpointError(
                 f"{self.folder}: holds a run of a recipe that differs in {changes}; "
-                f"use that recipe to resume, or choose another --output to start from scratch{longer}"
+                f"use that recipe to resume{again}, or choose another --output to start from scratch{longer}"
             )
         if facts.get("entry_graph_hash") != self.entry.graph_hash or facts.get("entry_hash") != self.entry.hash:
             raise CheckpointError(

@@ -145,7 +145,10 @@ def read_text(path: str | os.PathLike[str], name: str | None = None) -> str:
         raise fail("unreadable", f"cannot be read: {error.strerror}", file=name) from None
     if not stat.S_ISREG(status.st_mode):
         what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise fail("not-a-file", f"this is {what}; a YAML file is needed", file=name)
+        hint = ""
+        if os.path.isfile(os.path.join(path, "recipe.json")):
+            what, hint = "the folder of a run", "; 'zoo sample', 'evaluate', 'compare' and 'card' take runs"
+        raise fail("not-a-file", f"this is {what}; a YAML file is needed{hint}", file=name)
     if status.st_size > MAX_BYTES:
         raise _too_large(name, status.st_size)
     try:

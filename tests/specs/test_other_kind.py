@@ -35,6 +35,15 @@ def test_a_file_of_another_kind_is_named(cli, command, message):
     assert code == 2 and message in errors and errors.count("error[") == 1
 
 
+@pytest.mark.parametrize("command", ["show", "track", "train", "study"])
+def test_the_folder_of_a_run_is_named(cli, command):
+    Path("runs/mine").mkdir(parents=True)
+    assert "this is a directory; a YAML file is needed\n" in cli(command, "runs/mine")[2]
+    Path("runs/mine/recipe.json").write_text("{}")
+    code, _, errors = cli(command, "runs/mine")
+    assert code == 2 and "this is the folder of a run; a YAML file is needed; 'zoo sample'" in errors
+
+
 def test_a_misspelled_key_is_no_other_kind(cli):
     Path("mine.yaml").write_text(FILES["entry"] + "entry: mdm-micro\n")
     assert "an entry has no field 'entry'" in cli("show", "mine.yaml")[2]

@@ -70,13 +70,14 @@ def extension_problem(before: Recipe, now: Recipe, progress: RunProgress) -> str
         return f"{change}; {progress.seconds / 3600:.2g} hours are done, so choose more: --set phases.{name}.hours=N"
     schedule = now.schedule_of(other)
     more = "{" + f"train: {other.train}, steps: {_more(one, other)}, batch: {_batch(other)}" + "}"
-    advice = f"add a phase instead: --set 'phases.{name}-more={more}'"
+    longer = other.steps is None or one.steps is None or other.steps > one.steps
+    advice = f"; add a phase instead: --set 'phases.{name}-more={more}'" if longer else ""
     if schedule.decay != "constant":
         return (
-            f"{change}; the learning rate decays over the phase ({schedule.decay}), so its steps would differ; {advice}"
+            f"{change}; the learning rate decays over the phase ({schedule.decay}), so its steps would differ{advice}"
         )
     if one.steps is not None and other.steps is not None and schedule.warmup > min(one.steps, other.steps):
-        return f"{change}; the warmup of {schedule.warmup} steps is longer than the phase, so it would differ; {advice}"
+        return f"{change}; the warmup of {schedule.warmup} steps is longer than the phase, so it would differ{advice}"
     return ""
 
 

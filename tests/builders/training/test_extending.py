@@ -93,11 +93,16 @@ def test_a_later_phase_may_have_another_length(tmp_path: Path) -> None:
             r"cannot continue at another length \(phases.p8: 4 steps, now 9 steps; the learning rate decays over the "
             r"phase \(cosine\).*; add a phase instead: --set 'phases.p8-more={train: r8, steps: 5, batch: 2}'",
         ),
+        ("schedule.decay=cosine", "phases.p8.steps=6", r"so its steps would differ; add a phase instead"),
         ("schedule.warmup=6", "phases.p8.steps=9", r"the warmup of 6 steps is longer than the phase.*phases\.p8-more"),
         ("seed=0", "phases.p8.steps=3", "4 steps are done, so choose more: --set phases.p8.steps=N"),
         ("seed=0", "phases.p8={train: r8, hours: 1, batch: 2}", "4 steps, now 1.0 hours; the unit cannot change"),
         ("seed=0", "phases.p8={train: r8, steps: 9, batch: 4}", r"differs in phases.p8.batch \(2, now 4\)"),
-        ("seed=0", "optimizer.learning_rate=0.5", "differs in optimizer.learning_rate"),
+        (
+            "seed=0",
+            "optimizer.learning_rate=0.5",
+            r"differs in optimizer.learning_rate.*; use that recipe to resume \(zoo train \S+/recipe.json -o \S+\), or",
+        ),
     ],
 )
 def test_what_would_change_the_steps_that_are_done_is_refused(
