@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from builders.data.errors import DataError, HostileShardError
 from builders.data.recognition.file_kinds import describe_file
-from builders.data.recognition.formats import IMAGES
+from builders.data.recognition.formats import IMAGES, OTHER_IMAGES
 from builders.data.recognition.labels import label_text, value_text, whole_number
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.members import TEXTS, Choice, Name, SampleMembers, arrange, parse_name
@@ -172,7 +172,7 @@ def _names(path: Path, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[Name
         name = parse_name(count - 1, member.name)
         if name is None or name.suffix not in (*IMAGES, *TEXTS):
             kind = f".{name.suffix} members" if name is not None else "members without an extension"
-            left_out.add(kind, member.name, minor=True)
+            left_out.add(kind, member.name, minor=name is None or name.suffix not in OTHER_IMAGES)
             continue
         if member.size > MAX_MEMBER:
             raise DataError(f"{path}: {member.name} has {member.size:,} bytes; the limit is {MAX_MEMBER:,}")

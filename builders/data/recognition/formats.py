@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["FORMATS", "IMAGES", "SHARDS", "content_extension", "extension_of"]
+__all__ = ["FORMATS", "IMAGES", "OTHER_IMAGES", "SHARDS", "content_extension", "extension_of"]
 
 #: Extensions of images, in order of preference where a sample has several.
 IMAGES = (
     *("png", "webp", "jpg", "jpeg", "gif"),
     *("jfif", "jpe", "avif", "apng", "tif", "tiff", "bmp", "dib", "jp2", "j2k", "ppm", "pgm", "pbm", "pnm"),
+)
+#: Extensions of images that are not read.
+OTHER_IMAGES = (
+    *("heic", "heif", "jxl", "svg", "ico", "tga", "psd", "exr", "hdr", "raw", "dng", "cr2", "nef", "arw", "jif"),
+    *("jpx", "jxr", "pcx", "sgi", "xcf", "eps", "dcm", "pfm", "qoi"),
 )
 #: Formats that Pillow may decode. Others hold programs, or are not recognised by their first bytes.
 FORMATS = ("PNG", "WEBP", "JPEG", "GIF", "AVIF", "TIFF", "BMP", "DIB", "JPEG2000", "PPM")

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from builders.data.shards import IMAGES
+from builders.data.recognition.formats import IMAGES, OTHER_IMAGES
 from specs.errors import quote
 
 __all__ = ["Fields", "Row", "Table", "looks_like_image"]
 
 #: Suffixes by which the name of an image is recognized, whether it can be read or not.
-SUFFIXES = tuple(f".{name}" for name in dict.fromkeys((*IMAGES, *"bmp tif tiff avif jfif heic svg jxl".split())))
+SUFFIXES = tuple(f".{name}" for name in (*IMAGES, *OTHER_IMAGES))
 
 #: Texts of a row by column; None for a value that is no text, such as a list or a mapping.
 Fields = Mapping[str, str | None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tarfile
+import warnings
 
 import pytest
 from PIL import Image
@@ -206,6 +207,15 @@ def test_folders_in_a_shard_are_labels_if_asked_for(tmp_path, cli):
     (note,) = recognise(path).layout.notes
     assert note == "the folders in the shards (cat, dog) are not labels; --label folder makes them labels"
     assert [source.category for source in find_sources(path, label="folder")] == ["cat", "dog", "dog"]
+
+
+@pytest.mark.parametrize(("name", "warns"), [("1.heic", True), ("a/b.SVG", True), ("1.npy", False), ("index", False)])
+def test_images_that_are_not_read_are_named_in_training(tmp_path, name, warns):
+    path = write_tar(tmp_path / "x.tar", [("0.png", PIXEL), (name, PIXEL)])
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        assert len(open_dataset(path).load(2, "all")) == 1
+    assert [name in str(each.message) for each in found] == [True] * warns
 
 
 @pytest.mark.parametrize(
