@@ -7,13 +7,17 @@ written. Spaces around fields are removed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from builders.data.tables.table import looks_like_image
 
 __all__ = ["Record", "parse", "split_lines"]
 
+#: A quote in a quoted field: doubled, also after a backslash that belongs to the text, or after a backslash.
+_ESCAPED = re.compile(r'(\\?)""|\\"')
 #: Largest number of lines that a quoted field can span.
 MAX_SPAN = 100
 
@@ -102,13 +106,17 @@ def _quoted_field(
     parts: list[str] = []
     at = begin = start + 1
     last = min(len(lines), index + MAX_SPAN)
+    opening = lines[index]
     while True:
         line = lines[index]
         at = line.find('"', at)
         if at < 0:
             parts.append(line[begin:])
             index, at, begin = index + 1, 0, 0
-            if index >= last or _is_record(lines[index], delimiter, width):
+            if index >= last or (
+                _is_record(lines[index], delimiter, width)
+                and (not _closes(lines[index], delimiter) or _is_record(opening, delimiter, width))
+            ):
                 return None
         elif line.startswith('""', at):
             at += 2
@@ -118,13 +126,20 @@ def _quoted_field(
                 after += 1
             if after == len(line) or line.startswith(delimiter, after) or line.startswith(delimiter, at + 1):
                 parts.append(line[begin:at])
-                text = "\n".join(parts).replace('""', '"').replace('\\"', '"')
+                text = _ESCAPED.sub(lambda match: f'{match[1] or ""}"', "\n".join(parts))
                 return text, index, line.find(delimiter, at + 1) if after < len(line) else len(line)
             if line[at - 1] != "\\":
                 return None
             at += 1
 
 
+def _closes(line: str, delimiter: str) -> bool:
+    """Return whether the first field of a line ends with a quote that it does not open: the end of a field above."""
+    first = line[: line.find(delimiter)].rstrip(" ")
+    return first.endswith('"') and first.count('"') % 2 == 1
+
+
+@lru_cache(maxsize=4)
 def _is_record(line: str, delimiter: str, width: int) -> bool:
     """Return whether a line inside quotes looks like a record that an unclosed quote would swallow."""
     fields = line.split(delimiter)

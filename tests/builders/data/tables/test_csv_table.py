@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 
 import pytest
@@ -131,3 +133,20 @@ def test_many_columns_and_long_names():
         with pytest.raises(PackError, match="column|lists no"):
             choose_columns(csv_table("x.csv", f"{text}\n{text}\n"), {})
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("caption", ["two\nlines", 'ends\nwith "quotes"', 'a \\"', "x, y", '5" by\n6"', '\n"a"'])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_captions_before_paths_come_back(caption, delimiter):
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter)
+    writer.writerows([("caption", "path"), (caption, "a.png"), ("plain", "b.png"), (caption, "c.png")])
+    table = csv_table("x.tsv" if delimiter == "\t" else "x.csv", text.getvalue())
+    assert [(row.fields["path"], row.fields["caption"], row.problem) for row in table.rows] == [
+        (path, written, "") for path, written in (("a.png", caption), ("b.png", "plain"), ("c.png", caption))
+    ]
+
+
+def test_a_quote_that_is_not_closed_before_paths_swallows_no_row():
+    rows = csv_table("x.csv", 'caption,path\n"cut,a.png\nsize 5",b.png\n"ok",c.png\n').rows
+    assert [row.fields["path"] for row in rows] == ["a.png", "b.png", "c.png"]
