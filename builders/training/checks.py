@@ -21,6 +21,7 @@ from builders.training.initialize import check_shared, weights_file
 from builders.training.settings import PhaseSettings
 from builders.training.state import TrainingState
 from specs.graph import EntryGraph
+from specs.printable import printable
 
 
 def check_entry(entry: EntryGraph, classes: int, name: str) -> None:
@@ -60,8 +61,8 @@ def check_rows(phases: Sequence[PhaseSettings], processes: int) -> None:
     for phase in phases:
         if min(phase.rows) < processes:
             raise TrainingError(
-                f"phase {phase.name} has a level with {min(phase.rows)} rows, fewer than {processes} processes; "
-                "raise its batch or start fewer processes"
+                f"phase {printable(phase.name)} has a level with {min(phase.rows)} rows, fewer than {processes} "
+                "processes; raise its batch or start fewer processes"
             )
 
 

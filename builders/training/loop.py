@@ -27,6 +27,7 @@ from builders.training.settings import PhaseSettings
 from builders.training.state import RunProgress, TrainingState
 from builders.training.validation import draw_grid, validation_losses
 from specs.graph import EntryGraph
+from specs.printable import printable
 from specs.schemas.recipe import Recipe
 
 __all__ = ["Interrupted", "TrainingLoop"]
@@ -225,8 +226,8 @@ class TrainingLoop:
         what = list(dict.fromkeys(text for part in self.processes.gather(found) for text in part))
         shown = "; ".join(what[:4] or ["the gradient"]) + (f"; and {len(what) - 4} more" if len(what) > 4 else "")
         message = (
-            f"phase {progress.phase}, step {progress.step}: {progress.bad_steps} steps in a row were not finite and "
-            f"updated nothing. In the last of them, not finite: {shown}."
+            f"phase {printable(progress.phase)}, step {progress.step}: {progress.bad_steps} steps in a row were "
+            f"not finite and updated nothing. In the last of them, not finite: {shown}."
         )
         if self.processes.main:
             whole = replace(phase.plan, part=(0, 1)).draw(progress.step - 1, self.data)

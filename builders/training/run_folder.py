@@ -30,8 +30,10 @@ from builders.training.starting.changes import (
 )
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
+from specs.printable import printable
 from specs.recipe_identity import fingerprint, fingerprint_of_earlier_versions, written
 from specs.schemas.recipe import Recipe
+from specs.syntax.overrides import set_option
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -145,7 +147,7 @@ class RunFolder:
             again = f" ({command})" if written_recipe.is_file() else ""
             if before is not None and only_lengths_differ(before, self.recipe, self.entry.conditions):
                 last = list(before.phases)[-1]
-                longer = f"; to train longer, change the last phase only: --set phases.{last}.steps=N"
+                longer = f"; to train longer, change the last phase only: {set_option('phases', last, 'steps')}"
             raise CheckpointError(
                 f"{self.folder}: holds a run of a recipe that differs in {changes}; "
                 f"use that recipe to resume{again}, or choose another --output to start from scratch{longer}"
@@ -233,8 +235,8 @@ class RunFolder:
         if bad is not None:
             raise CheckpointError(
                 f"{self.folder}: nothing is saved: {bad} holds NaN or infinity after step {phase.progress.step} of "
-                f"phase {phase.progress.phase}; the last checkpoint, if any, is intact. A lower learning_rate or a "
-                "longer warmup may help, in another --output"
+                f"phase {printable(phase.progress.phase)}; the last checkpoint, if any, is intact. A lower "
+                "learning_rate or a longer warmup may help, in another --output"
             )
         self.write_weights(self.weights, phase)
         progress, tracking = phase.progress, self.folder / "mlflow.json"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from builders.training.errors import TrainingError
 from builders.training.learning_rate import learning_rate
 from specs.graph import EntryGraph
+from specs.printable import printable
 from specs.schemas.recipe import CarrySpec, LossSpec, Recipe, ScheduleSpec
 
 __all__ = ["PhaseSettings", "phase_settings"]
@@ -82,7 +83,7 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         if not isinstance(phase.batch, int) and not set(phase.batch) <= set(graph.labels):
             raise ValueError(f"'batch' may name only the levels {', '.join(graph.labels)}")
     except ValueError as error:
-        raise TrainingError(f"recipe {recipe.name}, phase {name}: {error}") from None
+        raise TrainingError(f"recipe {recipe.name}, phase {printable(name)}: {error}") from None
     return PhaseSettings(
         name=name,
         graph=graph,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from registry.costs.requirements import phase_memory, sampling_bytes
 from registry.costs.units import short_bytes
+from specs.printable import printable
+from specs.syntax.overrides import set_option
 
 if TYPE_CHECKING:
     from specs.graph import EntryGraph
@@ -68,11 +70,15 @@ def check_training(recipe: Recipe, graph: EntryGraph, device: Any) -> None:
         if found.total <= size:
             continue
         fits = found.rows_within(size)
-        smaller = f"batch: --set phases.{name}.batch={fits}" if fits else "entry or a machine with more memory"
+        smaller = (
+            f"batch: {set_option('phases', name, 'batch', value=str(fits))}"
+            if fits
+            else "entry or a machine with more memory"
+        )
         state, activations = short_bytes(found.state), short_bytes(found.activations)
         raise MemoryRefusal(
-            f"{graph.name}, phase {name}: training takes at least {short_bytes(found.total)} ({state} for weights, "
-            f"EMA, gradients and optimizer, {activations} for activations of {found.rows:,} rows), but "
+            f"{graph.name}, phase {printable(name)}: training takes at least {short_bytes(found.total)} ({state} for "
+            f"weights, EMA, gradients and optimizer, {activations} for activations of {found.rows:,} rows), but "
             f"{_where(device)} has {short_bytes(size)}. Use a smaller {smaller}; {OVERRIDE}, or add --no-memory-check"
         )
 

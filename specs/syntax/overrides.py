@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from specs.errors import Position, Problems, SpecError, did_you_mean, quote
+from specs.printable import printable
 from specs.syntax import yaml_tree as source
 from specs.syntax.merge import merge
 from specs.syntax.validation import MEMBERS
 from specs.syntax.yaml_tree import Entry, Mapping, Tree
 
-__all__ = ["apply_overrides"]
+__all__ = ["apply_overrides", "set_option"]
 
 _FIXED = ("extends", "variants")
 #: Keys whose members an override may change but not add.
@@ -39,6 +41,16 @@ def apply_overrides(tree: Mapping, overrides: Sequence[str]) -> Mapping:
             problems.extend(error.problems)
     problems.raise_if_any()
     return tree
+
+
+def set_option(*keys: str, value: str = "N") -> str:
+    """Return the option that sets a value, for advice in messages: ``--set phases.p16.steps=N``.
+
+    A key that an option cannot name, such as one with a dot, is named for a change of the file.
+    """
+    if all(key and key.isprintable() and not set(key) & {".", "="} for key in keys):
+        return f"--set {shlex.quote('.'.join(keys) + '=' + value)}"
+    return f"{' > '.join(map(printable, keys))}: {value} in the file"
 
 
 class _Override:

@@ -12,6 +12,7 @@ import pytest
 
 from builders.data.packing.layout import Layout
 from specs.printable import printable
+from specs.syntax.overrides import set_option
 from tests.helpers.paths import ROOT
 from tests.helpers.shards import samples, write_tar
 
@@ -92,3 +93,23 @@ def test_addresses_lose_their_secrets(cli, command):
 
 def test_layouts_are_shown_without_secrets():
     assert str(Layout("http://me:secret@host/s.tar?sig=secret: 1 shard")).startswith("http://host/s.tar: 1 shard;")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("p16", "--set phases.p16.steps=N"),
+        ("a b", "--set 'phases.a b.steps=N'"),
+        ("a\nb", "phases > a\\nb > steps: N in the file"),
+        ("v1.2", "phases > v1.2 > steps: N in the file"),
+    ],
+)
+def test_options_for_names(name, option):
+    assert set_option("phases", name, "steps") == option
+
+
+def test_names_of_phases_stay_on_their_line(cli):
+    phases = json.dumps({"p\nINJECT": {"train": "r8", "steps": 2, "batch": 4}})
+    Path("r.yaml").write_text(f"name: r\nentry: mdm-micro\ndata: noto-emoji-64\nphases: {phases}\n")
+    code, out, _ = cli("check", "r.yaml")
+    assert code == 0 and out == "OK recipe r  entry mdm-micro  phases p\\nINJECT\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from specs.printable import printable
 from zoo.commands.options import STDIN, Json, Overrides, read_stdin
 from zoo.exit_codes import USER_ERROR
 from zoo.terminal.completion import complete_anything
@@ -58,8 +59,8 @@ def _print(found: Checked) -> None:
         print(found.error, file=sys.stderr)
         if len(found.problems) > 0 and found.kind != "file":
             count = len(found.problems)
-            print(f"{found.kind} {found.name}: {count} error{'s' * (count != 1)}", file=sys.stderr)
+            print(f"{found.kind} {printable(found.name)}: {count} error{'s' * (count != 1)}", file=sys.stderr)
     elif found.kind != "file":
         facts = {name.replace("graph_hash", "graph"): value for name, value in found.facts.items()}
         words = [f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in facts.items()]
-        print("  ".join([f"OK {found.kind} {found.name}", *words]))
+        print(printable("  ".join([f"OK {found.kind} {found.name}", *words])))

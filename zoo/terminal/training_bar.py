@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from builders.training.observers import Observer, RunInfo, StepReport
 from specs.addresses import without_secrets
 from specs.printable import printable
+from specs.syntax.overrides import set_option
 from zoo.terminal.console import error_console
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _description(run: RunInfo, advise: bool) -> list[str]:
     folder = printable(str(run.folder))
     if run.finished:
         phase = next(reversed(run.recipe.phases))
-        longer = f"; to train longer: --set phases.{phase}.steps=N, or another --output" if advise else ""
+        longer = f"; to train longer: {set_option('phases', phase, 'steps')}, or another --output" if advise else ""
         return [*lines, f"folder {folder}: finished before at step {run.first_step:,}{longer}"]
     if run.first_step:
         join = "," if hours else " of"

@@ -6,8 +6,10 @@ from collections.abc import Collection
 from typing import Any
 
 from builders.training.state import RunProgress
+from specs.printable import printable
 from specs.recipe_identity import facts
 from specs.schemas.recipe import PhaseSpec, Recipe
+from specs.syntax.overrides import set_option
 
 __all__ = ["differences", "extension_problem", "is_extended", "only_lengths_differ", "recipe_changes"]
 
@@ -61,17 +63,18 @@ def extension_problem(before: Recipe, now: Recipe, progress: RunProgress) -> str
     """
     name = progress.phase
     one, other = before.phases[name], now.phases[name]
-    change = f"phases.{name}: {_length(one)}, now {_length(other)}"
+    change = f"phases.{printable(name)}: {_length(one)}, now {_length(other)}"
     if (one.steps is None) != (other.steps is None):
         return f"{change}; the unit cannot change"
     if other.steps is not None and other.steps <= progress.step:
-        return f"{change}; {progress.step} steps are done, so choose more: --set phases.{name}.steps=N"
+        return f"{change}; {progress.step} steps are done, so choose more: {set_option('phases', name, 'steps')}"
     if other.hours is not None and 3600 * other.hours <= progress.seconds:
-        return f"{change}; {progress.seconds / 3600:.2g} hours are done, so choose more: --set phases.{name}.hours=N"
+        done = f"{progress.seconds / 3600:.2g} hours are done"
+        return f"{change}; {done}, so choose more: {set_option('phases', name, 'hours')}"
     schedule = now.schedule_of(other)
     more = "{" + f"train: {other.train}, steps: {_more(one, other)}, batch: {_batch(other)}" + "}"
     longer = other.steps is None or one.steps is None or other.steps > one.steps
-    advice = f"; add a phase instead: --set 'phases.{name}-more={more}'" if longer else ""
+    advice = f"; add a phase instead: {set_option('phases', f'{name}-more', value=more)}" if longer else ""
     if schedule.decay != "constant":
         return (
             f"{change}; the learning rate decays over the phase ({schedule.decay}), so its steps would differ{advice}"
@@ -91,6 +94,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
         ]
     if old == new:
         return []
+    path = printable(path)
     if isinstance(old, dict) and new is None:
         return [f"{path} (removed)"]
     if isinstance(new, dict) and old is None:
@@ -99,7 +103,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    return "not set" if value is None else str(value)
+    return "not set" if value is None else printable(str(value))
 
 
 def _length(phase: PhaseSpec) -> str:
