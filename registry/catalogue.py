@@ -182,7 +182,7 @@ def get(name_or_path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 
 def _refuse_run(what: str | Path) -> None:
     """Say what reads the folder of a run, which is not an entry."""
-    if library.is_path(what) and (expand_home(what) / "ema.safetensors").is_file():
+    if library.is_path(what) and os.path.isfile(expand_home(what) / "ema.safetensors"):
         message = "this is the folder of a run; 'zoo card', 'zoo compare', 'zoo sample' and 'zoo evaluate' read it"
         raise fail("not-a-file", message, file=display_name(what))
 

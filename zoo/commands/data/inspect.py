@@ -58,6 +58,8 @@ def inspect(
 def _table(found: Inspection) -> Table:
     from rich.table import Table
 
+    from specs.printable import printable
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
@@ -78,7 +80,7 @@ def _table(found: Inspection) -> Table:
     }
     for title, text in rows.items():
         if text:
-            table.add_row(title, text)
+            table.add_row(title, printable(text))  # escaped before its width is measured
     return table
 
 
