@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from builders.data.dataset_card import DatasetCard, whole_number
 from builders.data.errors import DataError
 from specs.errors import did_you_mean
+from specs.printable import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +82,7 @@ def class_index(card: DatasetCard | ClassNames, name: str | int) -> int:
     numbered = any(whole_number(known) is not None for known in card.classes)
     if not found and not numbered and index is not None and 0 <= index < len(card.classes):
         return index
-    shown = ", ".join(card.classes)
+    shown = printable(", ".join(card.classes))
     raise DataError(f"{card.name} has no class {name!r}{_class_hint(card.classes, name)} (its classes: {shown})")
 
 

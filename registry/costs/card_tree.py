@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from registry.costs.units import short, short_bytes
+from specs.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,7 +43,7 @@ def card_tree(card: Any, steps: int, width: int, unlisted: Sequence[str]) -> Tre
     from rich.text import Text
     from rich.tree import Tree
 
-    title = Text.assemble((card.name, "bold"), f"  {card.summary}" if card.summary else "")
+    title = Text.assemble((card.name, "bold"), f"  {printable(' '.join(card.summary.split()))}" if card.summary else "")
     root = Tree(title, guide_style="dim")
     for name, parts in _facts(card, steps):
         root.add(_wrapped(name, parts, width - INDENT))

@@ -113,3 +113,17 @@ def test_names_of_phases_stay_on_their_line(cli):
     Path("r.yaml").write_text(f"name: r\nentry: mdm-micro\ndata: noto-emoji-64\nphases: {phases}\n")
     code, out, _ = cli("check", "r.yaml")
     assert code == 0 and out == "OK recipe r  entry mdm-micro  phases p\\nINJECT\n"
+
+
+def test_names_with_line_breaks_stay_on_their_line(cli):
+    members = [(f"a\nINJECT{name}", content) for name, content in samples(2, category="c\nINJECT")]
+    write_tar(Path("s.tar"), [*members, ("b\nINJECT.png", b"broken")])
+    Path("x.yaml").write_text('name: x\nextends: mdm-micro\nsummary: "s\\nINJECT"\n')
+    for command in (
+        ["data", "inspect", "s.tar"],
+        ["data", "pack", "s.tar", "out", "--max-broken", "0.9"],
+        ["show", "x.yaml"],
+    ):
+        _, out, err = cli(*command)
+        assert "INJECT" in out + err
+        assert not any(line.strip().startswith("INJECT") for line in (out + err).splitlines())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builders.files import check_writable
+from specs.printable import printable
 from zoo.commands.data import NAMED
 from zoo.commands.options import Data, Json, Quiet
 from zoo.early.data import check_data
@@ -47,7 +48,7 @@ def inspect(
         return int(unreadable)
     console().print(_table(found))
     for error in found.broken[:NAMED]:
-        print(f"broken: {error}")
+        print(f"broken: {printable(str(error))}")
     if len(found.broken) > NAMED:
         print(f"and {len(found.broken) - NAMED:,} more; --json lists all")
     if sheet is not None and found.sheet is not None:
@@ -74,7 +75,7 @@ def _table(found: Inspection) -> Table:
         "samples": ", ".join(_in_split(split, count) for split, count in found.samples.items()) or "none",
         "sizes": sizes,
         "captions": f"{found.captions:,}",
-        "classes": ", ".join(f"{name or 'none'} ({count:,})" for name, count in found.classes.items()),
+        "classes": ", ".join(f"{printable(name or 'none')} ({count:,})" for name, count in found.classes.items()),
         "broken": f"{len(found.broken):,}",
         "left out": "; ".join(found.left_out),
     }

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from specs.printable import printable
 from zoo.commands.data import NAMED
 from zoo.commands.options import Quiet
 from zoo.early.folder import local_output
@@ -67,7 +68,7 @@ def pack(
     for note in found.layout.notes:
         print(f"warning: {note}", file=sys.stderr)
     for line in found.layout.left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {printable(line)}", file=sys.stderr)
     if licence is None:
         print("warning: no --licence; 'not stated' is recorded", file=sys.stderr)
     with phase_bars(quiet) as show:
@@ -80,7 +81,7 @@ def pack(
             progress=lambda done, total: show("packing", done, total),
         )
     for error in packed.broken[:NAMED]:
-        print(f"skipped: {error}", file=sys.stderr)
+        print(f"skipped: {printable(str(error))}", file=sys.stderr)
     if len(packed.broken) > NAMED:
         print(f"and {len(packed.broken) - NAMED:,} more", file=sys.stderr)
     counts = ", ".join(f"{count:,} {split}" for split, count in packed.samples.items())
