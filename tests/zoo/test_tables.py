@@ -248,3 +248,9 @@ def test_a_number_of_blocks_stays_with_their_name(at_width):
     lines = [line.replace("│", " ").strip() for line in at_width(80, "show", "mdm-s1024")]
     assert any(line.endswith("512: 5 resnet,") or "512: 5 resnet,  " in line for line in lines)
     assert "5 attention" in lines and "26 attention" in lines
+
+
+def test_a_cell_stays_on_one_line():
+    output = Console(width=80, file=io.StringIO())
+    print_table([{"name": "a", "summary": "one\ntwo"}], console=output, text="summary")
+    assert "one two" in output.file.getvalue()

@@ -43,6 +43,7 @@ def print_table(
     """
     if not rows:
         return
+    rows = [{title: _on_one_line(cell) for title, cell in row.items()} for row in rows]
     columns = {title: max(len(title), *(len(str(row[title])) for row in rows)) for title in rows[0]}
     room = _room(columns, text, console.width)
     for title in optional:
@@ -58,6 +59,10 @@ def print_table(
     if text in columns and room < 10:
         columns.pop(text)
     _print_columns(rows, columns, console, text, left)
+
+
+def _on_one_line(cell: str | Text) -> str | Text:
+    return " ".join(cell.splitlines()) if isinstance(cell, str) else cell
 
 
 def _room(columns: Mapping[str, int], text: str | None, width: int) -> int:
