@@ -14,7 +14,7 @@ from specs.study import load_study
 
 NAMES = ["a\0b", "x" * 300, "x" * 251, "", "\ud800", "a\nb", "é", " mdm-nano", "~nosuchuser"]
 PATHS = ["a\0/b", "x\0.yaml", f"{'x' * 300}.yaml", "a/" * 3000 + "b.yaml", "/", ".", Path("nosuch"), Path("a\0b.yaml")]
-TYPES = [None, 3, 3.5, True, b"mdm-nano", ["mdm-nano"], object()]
+TYPES = [None, 3, 3.5, True, b"mdm-nano", ["mdm-nano"], {1}]
 
 
 @pytest.fixture(autouse=True)

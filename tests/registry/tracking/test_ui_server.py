@@ -100,9 +100,10 @@ def test_damaged_files(content, tmp_path):
     assert stop_server(sqlite_uri(tmp_path / "mlflow.db")) is False
 
 
-@pytest.mark.parametrize("process", [0, 1, -1, 2**31, 2**80, True, os.getpid()])
+@pytest.mark.parametrize("process", [0, 1, -1, 2**31, 2**80, True, "own"])
 def test_other_processes(process, tmp_path):
-    facts = {"address": "http://127.0.0.1:5000", "process": process, "key": "0" * 32}
+    number = os.getpid() if process == "own" else process
+    facts = {"address": "http://127.0.0.1:5000", "process": number, "key": "0" * 32}
     (tmp_path / ".mlflow-ui.json").write_text(json.dumps(facts))
     assert find_server(sqlite_uri(tmp_path / "mlflow.db")) is None
     assert stop_server(sqlite_uri(tmp_path / "mlflow.db")) is False
