@@ -186,7 +186,7 @@ def test_rows_without_an_image_are_counted(tmp_path):
     [
         ("x.npz", b"PK\3\4", "it is a file of NumPy arrays; write the images to files"),
         ("x.h5", b"\x89HDF\r\n", "it is an HDF5 file"),
-        ("x.jsonl.gz", gzip.compress(b"{}" * 600), "it is a file compressed by gzip; decompress it"),
+        ("x.jsonl.gz", gzip.compress(b"{}" * 600, mtime=0), "it is a file compressed by gzip; decompress it"),
         ("x.7z", b"7z\xbc\xaf\x27\x1c", "it is a 7z archive; unpack it and pack the folder"),
         ("x.tar", b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
         ("x.tar", b"<!DOCTYPE html><p>log in", "it is a web page"),
