@@ -45,7 +45,7 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.name.encode("utf-8", "surrogateescape")[:_NAME_BYTES].decode(errors="ignore")
-    # Random, so that nobody can put a link to another file in its place.
+    # Random, so that no one else can put a link to another file in its place.
     temporary = path.with_name(f".{name}.{os.getpid()}-{secrets.token_hex(4)}.zoo.tmp")
     try:
         yield temporary

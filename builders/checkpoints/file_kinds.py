@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 from builders.files import open_regular
+from builders.signatures import kind_by_signature
 
 __all__ = ["OTHERS", "SAFETENSORS", "TORCH", "describe_weights", "kind_of"]
 
@@ -24,22 +25,8 @@ _RESAVE = "load it where you trust it, and save its tensors with torch.save"
 _EXPORT = "export its tensors and save them with torch.save"
 #: Number with which torch began its pickles before version 1.6.
 _TORCH_NUMBER = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-#: First bytes, the kind of the file, and what to do.
-_KINDS = (
-    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "fetch the file with 'git lfs pull'"),
-    (b"\x1f\x8b", "a file compressed by gzip", "decompress it"),
-    (b"\x28\xb5\x2f\xfd", "a file compressed by Zstandard", "decompress it"),
-    (b"\xfd7zXZ", "a file compressed by xz", "decompress it"),
-    (b"BZh", "a file compressed by bzip2", "decompress it"),
-    (b"7z\xbc\xaf", "a 7z archive", "unpack it"),
-    (b"Rar!", "a RAR archive", "unpack it"),
-    (b"\x93NUMPY", "an array of NumPy (.npy)", _EXPORT),
-    (b"\x89HDF", "an HDF5 file, as Keras writes", _EXPORT),
-    (b"GGUF", "a GGUF file", _EXPORT),
-    (b"\x89PNG", "an image", "give the weights"),
-    (b"\xff\xd8\xff", "an image", "give the weights"),
-)
-_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")
+#: What to do with an image; arrays of other programs are exported.
+_ADVICE = {"an image": "give the weights"}
 
 
 def kind_of(start: bytes) -> str:
@@ -73,11 +60,11 @@ def describe_weights(path: str | Path) -> str:
 def _describe_start(start: bytes) -> str:
     if not start:
         return f"an empty file; {_AGAIN}"
-    for mark, kind, action in _KINDS:
-        if start.startswith(mark):
-            return f"{kind}; {action}"
+    kind = kind_by_signature(start)
+    if kind is not None:
+        return f"{kind.name}; {kind.advice or _ADVICE.get(kind.name, _EXPORT)}"
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith(_PAGES) or b"<html" in text:
+    if b"<html" in text:
         return f"a web page, not the file itself; {_AGAIN}, perhaps after logging in"
     if start[257:262] == b"ustar":
         return f"a checkpoint in the tar format of torch before 0.4, or another tar file; {_RESAVE}"

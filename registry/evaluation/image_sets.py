@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageSet", "names_images", "open_images"]
 
+#: Extensions of files that may hold samples, not weights.
+ARRAYS = (".npz", ".npy", ".h5")
 #: Extensions of entries and checkpoints.
-MODELS = (".yaml", ".yml", ".safetensors", *OTHERS)
+MODELS = (".yaml", ".yml", ".safetensors", *(suffix for suffix in OTHERS if suffix not in ARRAYS))
 #: Images per batch of the feature network.
 BATCH = 32
 

@@ -39,7 +39,7 @@ SPLITS = ("split", "subset", "partition")
 ADDRESSES = ("url", "image_url", "img_url")
 #: Texts that programs write for a missing value.
 MISSING = frozenset(("nan", "<na>", "null", "n/a", "#n/a"))
-#: Columns that are nobody's caption: their absence from the result needs no warning.
+#: Columns that hold no captions: their absence from the result needs no warning.
 _OTHER = "id key index width height size status error_message sha256 md5 hash exif license original_width".split()
 
 

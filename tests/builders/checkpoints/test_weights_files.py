@@ -57,7 +57,7 @@ FILES = {
     "bom": ("\ufeff<html>".encode(), "a web page", "download it again"),
     "denied": (b"<?xml version='1.0'?><Error>AccessDenied", "a web page", "logging in"),
     "npz": (arrays(), "arrays of NumPy", "torch.save"),
-    "npy": (b"\x93NUMPY\x01\x00", "an array of NumPy", "torch.save"),
+    "npy": (b"\x93NUMPY\x01\x00", "a NumPy array", "torch.save"),
     "zip": (zipped(**{"net/model.pth": b"x"}), "a zip file", "unpack it and give 'net/model.pth'"),
     "script": (zipped(**{"net/code/x.py": b"", "net/data.pkl": b""}), "TorchScript", "state_dict"),
     "gz": (gzip.compress(b"x" * 999), "gzip", "decompress it"),

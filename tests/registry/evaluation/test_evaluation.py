@@ -68,7 +68,7 @@ def test_how_samples_are_drawn_is_written_beside_the_number(weights, monkeypatch
 
     def listening(model, context, process, settings, **given):
         received.update(settings.model_dump())
-        return [torch.rand(len(given["seeds"]), 3, 16, 16)]
+        return [torch.rand(len(given["seeds"]), 3, side, side) for side in (16, 8)]
 
     monkeypatch.setattr("builders.sampling.generation.sample", listening)
     found, _ = evaluate_model(model, metadata, images(), extractor(), spec)

@@ -188,7 +188,7 @@ def test_rows_without_an_image_are_counted(tmp_path):
         ("x.h5", b"\x89HDF\r\n", "it is an HDF5 file"),
         ("x.jsonl.gz", gzip.compress(b"{}" * 600, mtime=0), "it is a file compressed by gzip; decompress it"),
         ("x.7z", b"7z\xbc\xaf\x27\x1c", "it is a 7z archive; unpack it and pack the folder"),
-        ("x.tar", b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+        ("x.tar", b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS"),
         ("x.tar", b"<!DOCTYPE html><p>log in", "it is a web page"),
         ("x.tar", b"", "it is empty"),
         ("x.png", b"\x89PNG\r\n", "it is an image; give its folder"),
