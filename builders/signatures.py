@@ -25,7 +25,7 @@ _SIGNATURES = (
     (b"<html", _PAGE),
     (b"<head", _PAGE),
     (b"<script", _PAGE),
-    (b"<?xml", Kind("a web page or XML file, perhaps the error of a server", "download it again")),
+    (b"<?xml", Kind("a web page or XML file, perhaps of an error", _PAGE.advice)),
     (b"\x1f\x8b", Kind("a file compressed by gzip", "decompress it")),
     (b"\x28\xb5\x2f\xfd", Kind("a file compressed by Zstandard", "decompress it")),
     (b"\xfd7zXZ", Kind("a file compressed by xz", "decompress it")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,20 @@ def decoded_emoji(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with emoji_cache():
         yield
+
+
+@pytest.fixture(autouse=True)
+def plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the width of tables and the meaning of signals from no terminal or shell that the tests run in.
+
+    pytest's workers have COLUMNS=80; a shell starts jobs in the background without SIGINT, and nohup without SIGHUP.
+    """
+    monkeypatch.delenv("COLUMNS", raising=False)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

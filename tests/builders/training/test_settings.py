@@ -70,8 +70,8 @@ def test_the_entry_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     recipe, graph = load_recipe_and_graph("micro-test", changes)
     assert graph == GRAPH and recipe == load_recipe("micro-test", changes)
     loaded: list[str] = []
-    load = start.load_entry
-    monkeypatch.setattr(start, "load_entry", lambda name: (loaded.append(name), load(name))[1])
+    load = start.recipe_graph
+    monkeypatch.setattr(start, "recipe_graph", lambda recipe: (loaded.append(recipe.entry), load(recipe))[1])
     start.train(recipe, tmp_path, graph=graph)
     assert not loaded
     start.train(recipe, tmp_path)
