@@ -32,7 +32,7 @@ def shard(path, keys, texts=(), images=(), pixel=PIXEL):
     return write_tar(path, members)
 
 
-@pytest.mark.parametrize("memory", [None, False])
+@pytest.mark.parametrize("memory", [None, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_budget_counts_both_splits(tmp_path, memory):
     keys = KEYS[:3000]
     dataset = open_dataset(shard(tmp_path / "x.tar", keys, texts=keys[::200]))

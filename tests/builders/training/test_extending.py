@@ -58,7 +58,7 @@ def assert_equal(one: Path, other: Path) -> None:
         assert facts == same
 
 
-@pytest.mark.parametrize("stop_after", [None, 3])
+@pytest.mark.parametrize("stop_after", [3, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_longer_phase_is_that_of_an_uninterrupted_run(tmp_path: Path, stop_after: int | None) -> None:
     run(recipe(), tmp_path / "run", stop_after)
     run(recipe("phases.p8.steps=7"), tmp_path / "run")

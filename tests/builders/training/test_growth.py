@@ -141,6 +141,7 @@ def test_fresh_phase_takes_nothing() -> None:
     assert all(torch.equal(before[name], value) for name, value in outer.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_whole_recipe_starts_from_a_weights_file(tmp_path: Path) -> None:
     """Weights of the inner entry, of the entry itself and of one around it all provide the levels they share."""
     train(recipe_with(), tmp_path / "first")
@@ -195,7 +196,7 @@ def test_frozen_level_stays_and_the_rest_moves(tmp_path: Path) -> None:
     assert not [name for name in after if name.startswith("optimizer/") and "levels.r8" in name]
 
 
-@pytest.mark.parametrize("weight", ["0", "null"])
+@pytest.mark.parametrize("weight", ["0", pytest.param("null", marks=pytest.mark.slow)])
 def test_level_without_a_loss_is_measured_and_its_head_stays(weight: str, tmp_path: Path) -> None:
     seen = Steps()
     train(recipe_with(f"phases.p16.loss={{levels: {{r8: {weight}}}}}"), tmp_path, observer=seen)

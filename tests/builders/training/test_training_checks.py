@@ -104,7 +104,7 @@ def test_weights_of_a_later_phase_are_checked_first(tmp_path: Path) -> None:
         assert not seen.started
 
 
-@pytest.mark.parametrize("steps", [1, 2], ids=["within a phase", "between two"])
+@pytest.mark.parametrize("steps", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["within a phase", "between two"])
 def test_data_that_changed_is_refused(steps: int, tmp_path: Path) -> None:
     labels = list("abcdefghij") * 4
     data = write_shard(tmp_path / "data", labels)
@@ -345,6 +345,7 @@ def test_runs_of_earlier_versions_resume(tmp_path: Path) -> None:
     train(recipe, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = train(recipe_of("noto-emoji-64"), tmp_path / "first")
     (tmp_path / "sub").mkdir()

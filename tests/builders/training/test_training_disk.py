@@ -54,7 +54,7 @@ def no_space(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("what", ["recipe", "states", "weights"])
+@pytest.mark.parametrize("what", ["recipe", "states", pytest.param("weights", marks=pytest.mark.slow)])
 def test_a_full_disk_is_reported_with_the_file(
     what: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

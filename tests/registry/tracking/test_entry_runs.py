@@ -146,6 +146,7 @@ record_entry(connect(sys.argv[1]), zoo.get("mdm-micro"))
 """
 
 
+@pytest.mark.slow
 def test_two_that_record_at_once_make_one_run(client, tmp_path):
     import subprocess
     import sys

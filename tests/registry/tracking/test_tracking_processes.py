@@ -50,6 +50,7 @@ def log_together(folder: Path, processes: int, steps: int) -> None:
             ]
 
 
+@pytest.mark.slow
 def test_processes_started_together_on_a_fresh_store_lose_nothing(tmp_path: Path) -> None:
     log_together(tmp_path, processes=2, steps=50)
 

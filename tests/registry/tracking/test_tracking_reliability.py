@@ -138,6 +138,7 @@ def test_unsent_records_are_sent_by_the_next_start(uri: str, tmp_path: Path, mon
     assert [(point.step, point.value) for point in history] == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_delays_neither_start_nor_steps(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
