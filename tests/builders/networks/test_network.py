@@ -214,6 +214,7 @@ def test_exports_with_any_batch_size(nested):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_compiles_without_graph_breaks(nested):
     z, context = noise(nested.graph, 2), nested.encode(batch_size=2)
     t = torch.tensor([3.0, 500.0])

@@ -207,6 +207,7 @@ def test_level_without_a_loss_is_measured_and_its_head_stays(weight: str, tmp_pa
     assert [name for name in tensors if name.startswith("optimizer/exp_avg/levels.r8")]
 
 
+@pytest.mark.slow
 def test_phase_limited_by_hours_keeps_to_its_budget(tmp_path: Path) -> None:
     """A phase that is stopped halfway has the rest of its time left, and later phases start after its steps."""
     hours = 3.0 / 3600

@@ -298,7 +298,8 @@ def test_global_random_state_is_left_alone(recipe: Recipe, tmp_path: Path) -> No
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_saves_and_the_same_command_resumes(straight: Path, tmp_path: Path, number: int) -> None:
     code, errors, run = interrupt(tmp_path, number, lines=1)
     assert code == 130, errors
