@@ -17,10 +17,10 @@ _ADDRESS = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+):(//+)(.*)", re.DOTALL)
 _IN_TEXT = re.compile(
     rf"(?<![A-Za-z0-9+.-])(?:([A-Za-z][A-Za-z0-9+.-]+):(//+)|({_KNOWN}):(/))([^\s'\"<>|]+)", re.IGNORECASE
 )
-#: A query with a secret behind a path without a scheme.
-_QUERY = re.compile(
-    r"\?(?=[^\s'\"]*(?:signature|sig|token|secret|password|passwd|credential|api_?key|access_?key\w*|x-amz-[a-z-]+|auth)=)"
-    r"[^\s'\"]+",
+_WORD = re.compile(r"[^\s'\"]+")
+#: A key of a query whose value is a secret. Its length is bounded, so that the search takes linear time.
+_SECRET = re.compile(
+    r"(?:signature|sig|token|secret|password|passwd|credential|api_?key|access_?key\w{0,40}|x-amz-[a-z-]{1,60}|auth)=",
     re.IGNORECASE,
 )
 
@@ -43,7 +43,13 @@ def without_secrets(text: str) -> str:
         body = rest.rstrip("),.;:]}")
         return f"{scheme}:{slashes}{_stripped(scheme, body)}{rest[len(body) :]}"
 
-    return _QUERY.sub("", _IN_TEXT.sub(replaced, text))
+    return _WORD.sub(_without_query, _IN_TEXT.sub(replaced, text))
+
+
+def _without_query(found: re.Match[str]) -> str:
+    """Return a word without its query if that holds a secret: a path without a scheme may have one too."""
+    path, _, query = found[0].partition("?")
+    return path if _SECRET.search(query) else found[0]
 
 
 def secrets_of(address: str) -> tuple[str, ...]:
