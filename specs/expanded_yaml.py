@@ -9,7 +9,7 @@ from typing import Any
 
 from specs.errors import SpecError
 from specs.graph import EntryGraph, Node, canonical_inputs, changed_fields
-from specs.syntax.yaml_tree import core_scalar
+from specs.syntax.scalars import core_scalar
 
 __all__ = ["expanded_yaml", "json_text"]
 

@@ -140,9 +140,9 @@ def run(
     where = str(pick_device(device))
     if memory_check:
         from registry.costs.machine import check_training
-        from specs.load import load_entry
+        from specs.recipe import recipe_graph
 
-        check_training(recipe, graph or load_entry(recipe.entry).graph, where)
+        check_training(recipe, graph or recipe_graph(recipe), where)
     bar = None if quiet else ProgressBar(advise=advise)
     members: list[Any] = [JsonLog()] if bar is None else [bar, JsonLog()]
     tracker = None

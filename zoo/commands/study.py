@@ -61,7 +61,7 @@ def study(
             print(f"{graph.name} ({number} of {len(graphs)})", file=sys.stderr)
         run = folder / graph.name
         options = {"device": device, "quiet": quiet, "track": track, "experiment": experiment}
-        if run_recipe(recipe, run, graph=graph, advise=False, **options) is None:  # type: ignore[arg-type]
+        if run_recipe(recipe, run, graph=graph, advise=False, **options) is None:
             return INTERRUPTED
         _measure(loaded, graph, run, device, quiet)
     if track:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +17,6 @@ from zoo.exit_codes import INTERRUPTED
 from zoo.terminal.completion import complete_data, complete_recipe
 
 if TYPE_CHECKING:
-    from specs.graph import EntryGraph
     from specs.recipe import Recipe
 
 
@@ -66,7 +64,7 @@ def train(
     loaded, graph = requested_recipe(recipe, overrides or (), data=data, steps=steps, classes=classes)
     folder = output or Path("runs") / loaded.name
     options = {"device": device, "quiet": quiet, "track": track, "experiment": experiment}
-    weights = run_recipe(loaded, folder, graph=graph, memory_check=memory_check, **options)  # type: ignore[arg-type]
+    weights = run_recipe(loaded, folder, graph=graph, memory_check=memory_check, **options)
     if weights is None:
         return INTERRUPTED
     if not quiet and is_main():
@@ -75,28 +73,19 @@ def train(
     return 0
 
 
-def run_recipe(
-    recipe: Recipe,
-    folder: Path,
-    *,
-    graph: EntryGraph | None = None,
-    device: str | None = None,
-    quiet: bool = False,
-    track: bool = True,
-    experiment: str | None = None,
-    memory_check: bool = True,
-    advise: bool = True,
-    extra: Sequence[Any] = (),
-) -> Path | None:
-    """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume."""
+def run_recipe(recipe: Recipe, folder: Path, **options: Any) -> Path | None:
+    """Train with the usual observers; return the weights, or None if interrupted, after saying how to resume.
+
+    Args:
+        recipe: Recipe to train.
+        folder: Folder of the run.
+        options: Arguments of :func:`zoo.api.train.run`.
+    """
     from builders.training.errors import Interrupted
     from zoo.api.train import is_main, run
 
     try:
-        return run(
-            recipe, folder, graph=graph, device=device, quiet=quiet, track=track, experiment=experiment,
-            memory_check=memory_check, advise=advise, extra=extra,
-        )  # fmt: skip
+        return run(recipe, folder, **options)
     except Interrupted:
         if is_main():
             again = without_secrets(shlex.join(["zoo", *sys.argv[1:]]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from builders.data.errors import DataError, PackError
 from builders.data.packing.edm import EDM
@@ -27,21 +28,9 @@ from specs.user_paths import expanded as expand_home
 __all__ = ["PackError", "Source", "find_sources", "recognise"]
 
 
-def find_sources(
-    path: str | Path,
-    *,
-    caption: str | None = None,
-    label: str | None = None,
-    group: str | None = None,
-    image: str | None = None,
-    delimiter: str | None = None,
-    max_broken: float = 0.01,
-) -> list[Source]:
-    """Return the images of a source; see :func:`recognise`, which also returns its layout."""
-    found = recognise(
-        path, caption=caption, label=label, group=group, image=image, delimiter=delimiter, max_broken=max_broken
-    )
-    return list(found.sources)
+def find_sources(path: str | Path, **choices: Any) -> list[Source]:
+    """Return the images of a source; arguments and errors as :func:`recognise`, which also returns its layout."""
+    return list(recognise(path, **choices).sources)
 
 
 def recognise(
