@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from specs.addresses import shown_address, without_secrets
 from specs.printable import printable
@@ -73,6 +74,8 @@ CODES: dict[str, str] = {
 #: A report lists this many problems and only counts the rest.
 MAX_REPORTED = 20
 _MAX_LINE = 110
+#: Longest line with secrets that is printed: cutting them out takes time for each error on the line.
+_MAX_SECRET_LINE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,11 +258,20 @@ def _columns(text: str) -> int:
     return len(text) + wide - sum(bool(unicodedata.combining(char)) for char in text)
 
 
+@lru_cache(maxsize=8)  # many errors may lie on one long line
+def _printed(line: str) -> tuple[str, bool]:
+    """Return a source line as it may be printed, before secrets are cut out, and whether it holds any."""
+    text = _clean(line)
+    return text, without_secrets(text) != text
+
+
 def _excerpt(position: Position) -> list[str]:
     """Return the source line, cut if it is long, and a line of carets under the value."""
-    text, start = _clean(position.text), position.column - 1
+    (text, secret), start = _printed(position.text), position.column - 1
     position_end = start + position.length
-    if without_secrets(text) != text:
+    if secret and len(text) > _MAX_SECRET_LINE:
+        return []
+    if secret:
         # Secrets are cut out, and the carets moved.
         start, position_end = (len(without_secrets(text[:place])) for place in (start, position_end))
         text = without_secrets(text)

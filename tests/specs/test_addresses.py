@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from specs.addresses import without_secrets
+from specs.errors import SpecError
+from specs.load import load_text
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,22 @@ def test_long_texts(part):
     """A search in quadratic time would take minutes."""
     text = part * (200_000 // len(part))
     assert text.startswith(without_secrets(text))
+
+
+def test_many_errors_on_one_long_line(monkeypatch):
+    """The line is searched for secrets once, not once for each error."""
+    searched = []
+    monkeypatch.setattr("specs.errors.without_secrets", lambda text: searched.append(text) or without_secrets(text))
+    stages = ", ".join(f'"w{n}": 1' for n in range(2000))
+    with pytest.raises(SpecError) as error:
+        load_text(f'{{"name": "x", "resolution": 8, {stages}}}')
+    assert str(error.value).count("^") >= 20
+    assert sum(len(text) > 1000 for text in searched) == 1
+
+
+def test_no_excerpt_of_a_long_line_with_a_secret():
+    stages = ", ".join(f'"w{n}": 1' for n in range(2000))
+    with pytest.raises(SpecError) as error:
+        load_text(f'{{"name": "http://me:s3cret@host/x", {stages}}}')
+    assert "s3cret" not in str(error.value)
+    assert "    {" not in str(error.value)
