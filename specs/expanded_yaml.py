@@ -36,8 +36,10 @@ def expanded_yaml(graph: EntryGraph) -> str:
 
 def _level_lines(graph: EntryGraph, index: int) -> list[str]:
     level, innermost = graph.levels[index], index == len(graph.levels) - 1
-    changed = changed_fields(level, "channels", "normalize_input", "head_groups")
+    changed = changed_fields(level, "channels", "normalize_input", "head_groups", "frames")
     lines = [f"resolution: {level.resolution}"]
+    if "frames" in changed:
+        lines.append(f"frames: {level.frames}")
     if "channels" in changed:
         lines.append(f"channels: {level.channels}")
     inputs = canonical_inputs(graph) if innermost else {}

@@ -59,7 +59,10 @@ class MicroInput:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LevelGraph:
-    """One resolution of an entry. ``nodes`` are its blocks in topological order, without stem and head."""
+    """One size of an entry: images, or clips of ``frames`` frames.
+
+    ``nodes`` are its blocks in topological order, without stem and head.
+    """
 
     label: str
     resolution: int
@@ -71,11 +74,12 @@ class LevelGraph:
     normalize_input: Literal["auto"] | bool = "auto"
     micro: tuple[MicroInput, ...] = ()
     channels: int = 3
+    frames: int = 1
 
     @property
     def size(self) -> Size:
-        """Size of the level's images."""
-        return Size(self.resolution)
+        """Size of the level's images or clips."""
+        return Size(self.resolution, self.frames)
 
     @property
     def feature_width(self) -> int:
@@ -83,7 +87,7 @@ class LevelGraph:
         return next((node.width for node in self.nodes if node.name == self.head), self.stem_width)
 
     def __repr__(self) -> str:
-        return f"<LevelGraph {self.label}: {self.resolution} px, {len(self.nodes)} nodes>"
+        return f"<LevelGraph {self.label}: {self.size.short}, {len(self.nodes)} nodes>"
 
     @property
     def nests(self) -> bool:
@@ -123,7 +127,7 @@ class Process:
 
 @dataclass(frozen=True, repr=False)
 class EntryGraph:
-    """A whole entry. ``levels`` start with the outermost one, which has the highest resolution."""
+    """A whole entry. ``levels`` start with the outermost one, which has the most pixels and frames."""
 
     name: str
     levels: tuple[LevelGraph, ...]
@@ -144,6 +148,21 @@ class EntryGraph:
         return self.levels[0].resolution
 
     @property
+    def frames(self) -> int:
+        """Frames of the outermost level; 1 if it generates images."""
+        return self.levels[0].frames
+
+    @property
+    def size(self) -> Size:
+        """Size of the outermost level."""
+        return self.levels[0].size
+
+    @property
+    def is_video(self) -> bool:
+        """Whether any level has more than one frame."""
+        return any(level.frames > 1 for level in self.levels)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Labels of the levels, outermost first."""
         return tuple(level.label for level in self.levels)
@@ -156,16 +175,19 @@ class EntryGraph:
         return Scene(self.time_width, self.text.inner_width, self.text.tokens)
 
     def __repr__(self) -> str:
-        return f"<EntryGraph {self.name}: {self.resolution} px, levels {', '.join(self.labels)}, hash {self.hash}>"
+        return f"<EntryGraph {self.name}: {self.size.short}, levels {', '.join(self.labels)}, hash {self.hash}>"
 
     def _repr_html_(self) -> str:
         rows = []
         for level in self.levels:
             kinds = Counter(node.block for node in level.nodes)
             blocks = ", ".join(name if number == 1 else f"{number} {name}" for name, number in kinds.items())
-            rows.append((level.label, f"{level.resolution} px", len(level.nodes), blocks))
+            rows.append((level.label, level.size.short, len(level.nodes), blocks))
         return html_table(
-            f"{self.name}, hash {self.hash}", ("level", "resolution", "nodes", "blocks"), rows, self.summary
+            f"{self.name}, hash {self.hash}",
+            ("level", "size" if self.is_video else "resolution", "nodes", "blocks"),
+            rows,
+            self.summary,
         )
 
     def inner(self, label: str) -> EntryGraph:
@@ -228,7 +250,7 @@ def canonical_level(level: LevelGraph) -> dict[str, Any]:
         "stem": level.stem_width,
         "nodes": {node.name: _node(node) for node in level.nodes},
         "head": level.head,
-        **changed_fields(level, "head_groups", "normalize_input", "channels"),
+        **changed_fields(level, "head_groups", "normalize_input", "channels", "frames"),
     }
     if level.micro:
         result["micro"] = {micro.name: float(micro.default) for micro in level.micro}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 __all__ = ["Size"]
@@ -27,6 +28,15 @@ class Size:
     def with_side(self, side: int) -> Size:
         """Return the size of the same frames with another side."""
         return replace(self, side=side)
+
+    def ratio(self, inner: Size) -> float:
+        """Return the ratio s of the noise schedule, (N / n) sqrt(F / f), of a level around an inner one."""
+        return self.side / inner.side * math.sqrt(self.frames / inner.frames)
+
+    @property
+    def label(self) -> str:
+        """Label of a level of this size, such as ``r64`` or ``r64f16``."""
+        return f"r{self.side}" if self.frames == 1 else f"r{self.side}f{self.frames}"
 
     @property
     def short(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import keyword
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from specs.blocks import BLOCKS, Size
@@ -47,16 +47,40 @@ def check_input_names(names: Iterable[str], tree: TreeMapping, problems: Problem
 
 
 def check_nesting(levels: Sequence[LevelSpec], trees: Sequence[TreeMapping], problems: Problems) -> None:
-    """Check that each resolution is a multiple of the one inside it, and that all levels have the same channels."""
+    """Check that each level has the channels of the one inside it, and multiples of its pixels and frames."""
     for outer, inner, tree in zip(levels, levels[1:], trees, strict=False):
         where = locate(tree, "nest", key=True)
-        if inner.resolution >= outer.resolution or outer.resolution % inner.resolution:
-            message = f"a level of {outer.resolution} pixels cannot nest one of {inner.resolution}: "
-            message += "the inner resolution must be smaller and divide the outer one"
+        for message in _size_problems(outer.size, inner.size):
             problems.add("bad-nesting", message, where)
         if outer.channels != inner.channels:
             message = f"image channels differ: {outer.channels} outside, {inner.channels} inside"
             problems.add("bad-nesting", message, where)
+
+
+def _size_problems(outer: Size, inner: Size) -> Iterator[str]:
+    """Yield why a level of one size cannot nest a level of another."""
+    if outer.side % inner.side or (inner.side == outer.side and inner.frames == outer.frames == 1):
+        yield f"a level of {outer.side} pixels cannot nest one of {inner.side}: " + (
+            "the inner resolution must be smaller and divide the outer one"
+            if inner.frames == outer.frames
+            else "the inner resolution must divide the outer one"
+        )
+    elif inner == outer:
+        yield "the inner level has the pixels and the frames of the outer one; it must have fewer of one"
+    if inner.frames > outer.frames:
+        yield (
+            f"a level of {_frames(outer.frames)} cannot nest one of {inner.frames}: an inner level sees the first "
+            "frame of each group of the outer one's, so it has at most as many; exchange the two"
+        )
+    elif outer.frames % inner.frames:
+        yield (
+            f"a level of {_frames(outer.frames)} cannot nest one of {inner.frames}: the inner level sees the first "
+            "frame of each group of the outer one's, so its frames must divide those of the outer one"
+        )
+
+
+def _frames(number: int) -> str:
+    return f"{number} frame" if number == 1 else f"{number} frames"
 
 
 def check_level(draft: LevelDraft, nest: LevelSpec | None, problems: Problems) -> tuple[Node, ...]:
@@ -154,7 +178,7 @@ def _check_shapes(
     draft: LevelDraft, order: Iterable[Draft], nest: LevelSpec | None, problems: Problems
 ) -> tuple[Node, ...]:
     """Check that shapes fit; return the nodes with their widths."""
-    shapes = {"stem": (draft.stem_width, Size(draft.resolution))}
+    shapes = {"stem": (draft.stem_width, draft.size)}
     result = []
     for node in order:
         if any(name not in shapes for name in node.inputs):
@@ -166,8 +190,8 @@ def _check_shapes(
             result.append(Node(node.name, node.block, shape[0], node.args, node.inputs, node.merge, node.position))
     if draft.head in shapes:
         width, size = shapes[draft.head]
-        if size != (full := Size(draft.resolution)):
-            message = f"the head reads {quote(draft.head)} of {size}, but the level has {full}"
+        if size != draft.size:
+            message = f"the head reads {quote(draft.head)} of {size}, but the level has {draft.size}"
             problems.add("bad-resolution", message, draft.head_position)
         if width % draft.head_groups:
             message = f"head: width {width} is not divisible by {draft.head_groups} groups; "
@@ -202,14 +226,23 @@ def _merged(node: Draft, given: list[tuple[int, Size]], problems: Problems) -> t
     return None
 
 
+def _nest_message(nested: Size, given: Size) -> str:
+    """Return the error of a nested level whose input has another size."""
+    if nested.side == given.side:
+        return f"the nested level has {_frames(nested.frames)}, but its input has {given.frames}"
+    if nested.frames == given.frames:
+        return f"the nested level has {nested.side} pixels, but its input has {given.side} pixels"
+    return f"the nested level has {nested}, but its input has {given}"
+
+
 def _output(
     node: Draft, channels: int, size: Size, nest: LevelSpec | None, problems: Problems
 ) -> tuple[int, Size] | None:
     """Return channels and size of a node's output, or None if there are errors."""
     if node.block == "nest":
         assert nest is not None
-        if size != Size(nest.resolution):
-            message = f"the nested level has {Size(nest.resolution)}, but its input has {size}"
+        if size != nest.size:
+            message = _nest_message(nest.size, size)
             problems.add("bad-nesting", message, node.position)
             return None
         return channels, size

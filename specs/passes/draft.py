@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from specs.blocks import BLOCKS
+from specs.blocks import BLOCKS, Size
 from specs.errors import Position, Problems, did_you_mean, quote
 from specs.schemas.entry import LevelSpec
 from specs.syntax.merge import NOT_ARGUMENTS, drop, merge
@@ -43,7 +43,7 @@ class Draft:
 class LevelDraft:
     """A level. ``head`` is the node that its head reads."""
 
-    resolution: int
+    size: Size
     stem_width: int
     nodes: tuple[Draft, ...]
     head: str

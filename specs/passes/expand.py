@@ -70,7 +70,7 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
 
 def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems) -> None:
     """Check that the noise schedule is possible with these steps, levels and shift."""
-    process, ratio = spec.process, spec.resolution / spec.levels[-1].resolution
+    process, ratio = spec.process, spec.size.ratio(spec.levels[-1].size)
     found = process_problem(process.schedule, process.steps, ratio, process.shift)
     if found is not None:
         problems.add("out-of-range", found[1], locate(tree, "process", found[0]))
@@ -172,7 +172,7 @@ def _level_graph(level: LevelSpec, draft: LevelDraft, nodes: tuple[Node, ...], s
         usual = float(level.resolution) if name == "scale" else 1.0 if declared.default is None else declared.default
         micro.append(MicroInput(name, written if written is not None else usual))
     return LevelGraph(
-        label=f"r{level.resolution}",
+        label=level.size.label,
         resolution=level.resolution,
         stem_width=draft.stem_width,
         nodes=nodes,
@@ -181,4 +181,5 @@ def _level_graph(level: LevelSpec, draft: LevelDraft, nodes: tuple[Node, ...], s
         normalize_input=level.normalize_input,
         micro=tuple(micro),
         channels=level.channels,
+        frames=level.frames,
     )

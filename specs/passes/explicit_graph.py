@@ -30,7 +30,7 @@ class _Graph(LevelWriter):
         if len(self.problems) > before:
             return None
         return LevelDraft(
-            self.level.resolution,
+            self.level.size,
             graph.stem.width,
             tuple(self.nodes),
             inputs[0],

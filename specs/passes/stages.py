@@ -67,7 +67,7 @@ class _Stages(LevelWriter):
 
     def steps(self) -> Steps:
         """Return the size of each stage and the block that leads to the next stage."""
-        size, result = Size(self.level.resolution), {}
+        size, result = self.level.size, {}
         names = list(self.stages)
         for name, following in zip_longest(names, names[1:]):
             self.check_name(name, size)
@@ -131,7 +131,7 @@ class _Stages(LevelWriter):
         self.bottom([use for use in middle if use is not None])
         self.way_up(units, steps)
         return LevelDraft(
-            self.level.resolution,
+            self.level.size,
             stem_width,
             tuple(self.nodes),
             self.current,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_serializer
 from pydantic_core import PydanticCustomError
 
+from specs.blocks.size import Size
 from specs.schemas.base import EntryName, Model, Open
 from specs.syntax.validation import validate, validate_into
 
@@ -29,6 +30,7 @@ __all__ = [
 
 MAX_WIDTH = 65_536
 MAX_PIXELS = 2**24
+MAX_FRAMES = 4096
 MAX_REPEAT = 1_000
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH, description="channels")]
@@ -201,6 +203,7 @@ class LevelSpec(Model):
 
     name: EntryName | None = Field(default=None, description="entry that the level comes from")
     resolution: int = Field(ge=1, le=MAX_PIXELS, description="side length in pixels")
+    frames: int = Field(default=1, ge=1, le=MAX_FRAMES, description="frames of a clip; 1 for images")
     nest: LevelSpec | None = Field(default=None, description="inner level: a name, changes to an entry, or a level")
     inputs: InputsSpec = Field(
         default_factory=lambda: InputsSpec.model_validate({}), description="text, classes, micro inputs; innermost only"
@@ -219,6 +222,11 @@ class LevelSpec(Model):
         description="divide the noisy input by its deviation; auto: if the level nests and is nested",
     )
     channels: int = Field(default=3, ge=1, le=64, description="channels of the image")
+
+    @property
+    def size(self) -> Size:
+        """Side and frames of the level."""
+        return Size(self.resolution, self.frames)
 
     @property
     def levels(self) -> tuple[LevelSpec, ...]:
