@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from builders.blocks.frames import as_clips, as_rows, for_frames
 from builders.blocks.initialization import zero
 from specs.blocks.attention import AttentionArguments
 
@@ -69,19 +70,23 @@ class Attention(nn.Module):
         """Attend over pixels and text.
 
         Args:
-            x: Features (batch, channels, height, width).
-            text: Keys and values (batch, 2, heads, tokens, channels / heads) from ``TextKeysValues``.
+            x: Features (batch, channels, [frames,] height, width). The pixels of a frame attend to those of that frame.
+            text: Keys and values (batch, 2, heads, tokens, channels / heads) from ``TextKeysValues``, the same for all
+                frames of a clip.
             mask: Token mask (batch, 1, 1, tokens), 1 for a token and 0 for padding. A row without tokens gets
                 nothing from the text.
 
         Returns:
             Features in the shape of ``x``.
         """
-        pixels = x.flatten(2)  # (batch, channels, pixels)
+        rows = as_rows(x)
+        text = None if text is None else for_frames(text, x)
+        mask = None if mask is None else for_frames(mask, x)
+        pixels = rows.flatten(2)  # (rows, channels, pixels)
         pixels = pixels + self._attend(pixels, text, mask)
         if self.feed_forward is not None:
             pixels = pixels + self.feed_forward(pixels)
-        return pixels.reshape(x.shape)
+        return as_clips(pixels.reshape(rows.shape), x)
 
     def _attend(self, pixels: Tensor, text: Tensor | None, mask: Tensor | None) -> Tensor:
         # A separate function, so that queries, keys and values are freed before the feed-forward.

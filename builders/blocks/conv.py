@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from builders.blocks.frames import as_clips, as_rows
 from specs.blocks.conv import ConvArguments
 
 __all__ = ["Conv"]
@@ -17,5 +18,5 @@ class Conv(nn.Module):
         self.conv = nn.Conv2d(in_channels, width, args.kernel, padding=args.kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, height, width) to (batch, channels, height, width)."""
-        return self.conv(x)
+        """Map (batch, in_channels, [frames,] height, width) to (batch, channels, [frames,] height, width)."""
+        return as_clips(self.conv(as_rows(x)), x)

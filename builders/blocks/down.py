@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from builders.blocks.frames import as_clips, as_rows
 from specs.blocks.down import DownArguments
 
 __all__ = ["Down"]
@@ -17,5 +18,12 @@ class Down(nn.Module):
         self.conv = nn.Conv2d(in_channels, width, 3, stride=args.factor, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, height, width) to (batch, channels, height / factor, width / factor)."""
-        return self.conv(x)
+        """Downsample every frame.
+
+        Args:
+            x: Features (batch, in_channels, [frames,] height, width).
+
+        Returns:
+            Features (batch, channels, [frames,] height / factor, width / factor).
+        """
+        return as_clips(self.conv(as_rows(x)), x)

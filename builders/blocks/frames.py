@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["as_clips", "as_rows"]
+__all__ = ["as_clips", "as_rows", "for_frames"]
 
 
 def as_rows(x: Tensor) -> Tensor:
@@ -39,3 +39,16 @@ def as_clips(rows: Tensor, like: Tensor) -> Tensor:
     if like.dim() != 5:
         return rows
     return rows.unflatten(0, (like.shape[0], like.shape[2])).transpose(1, 2)
+
+
+def for_frames(value: Tensor, like: Tensor) -> Tensor:
+    """Repeat what a clip has once, such as its time embedding or its prompt, for each of its frames.
+
+    Args:
+        value: Tensor (batch, ...).
+        like: Clips (batch, channels, frames, height, width), or images.
+
+    Returns:
+        Tensor (batch * frames, ...) in the order of :func:`as_rows`; ``value`` itself if ``like`` holds images.
+    """
+    return value.repeat_interleave(like.shape[2], 0) if like.dim() == 5 else value

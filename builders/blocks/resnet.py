@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from builders.blocks.frames import as_clips, as_rows, for_frames
 from builders.blocks.initialization import zero
 from specs.blocks.resnet import ResnetArguments
 
@@ -36,13 +37,14 @@ class Resnet(nn.Module):
         """Apply the block.
 
         Args:
-            x: Features (batch, in_channels, height, width).
-            time: Time embedding (batch, E), after its activation.
+            x: Features (batch, in_channels, [frames,] height, width); every frame by itself.
+            time: Time embedding (batch, E), after its activation; the same for all frames of a clip.
 
         Returns:
-            Features (batch, channels, height, width) with ``width`` channels.
+            Features (batch, channels, [frames,] height, width) with ``width`` channels.
         """
-        h = self.conv1(functional.silu(self.norm1(x)))
-        scale, shift = self.time(time)[:, :, None, None].chunk(2, dim=1)
+        rows = as_rows(x)
+        h = self.conv1(functional.silu(self.norm1(rows)))
+        scale, shift = for_frames(self.time(time), x)[:, :, None, None].chunk(2, dim=1)
         h = functional.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
-        return self.shortcut(x) + self.conv2(self.dropout(h))
+        return as_clips(self.shortcut(rows) + self.conv2(self.dropout(h)), x)

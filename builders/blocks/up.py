@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from builders.blocks.frames import as_clips, as_rows
 from specs.blocks.up import UpArguments
 
 __all__ = ["Up"]
@@ -19,5 +20,13 @@ class Up(nn.Module):
         self.conv = nn.Conv2d(in_channels, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, height, width) to (batch, channels, height * factor, width * factor)."""
-        return self.conv(functional.interpolate(x, scale_factor=self.factor, mode="nearest"))
+        """Upsample every frame.
+
+        Args:
+            x: Features (batch, in_channels, [frames,] height, width).
+
+        Returns:
+            Features (batch, channels, [frames,] height * factor, width * factor).
+        """
+        repeated = functional.interpolate(as_rows(x), scale_factor=self.factor, mode="nearest")
+        return as_clips(self.conv(repeated), x)
