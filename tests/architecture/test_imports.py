@@ -15,7 +15,18 @@ from tests.helpers.paths import ROOT
 
 #: In the order in which data flows.
 PACKAGES = ("specs", "builders", "registry", "zoo")
-HEAVY = ("torch", "torchvision", "mlflow", "timm", "networkx", "matplotlib", "accelerate", "webdataset", "pyarrow")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "mlflow",
+    "timm",
+    "networkx",
+    "matplotlib",
+    "accelerate",
+    "webdataset",
+    "pyarrow",
+    "av",
+)
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
