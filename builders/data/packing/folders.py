@@ -1,10 +1,10 @@
-"""Layouts of folders of images: classes, splits, img2dataset, and StyleGAN."""
+"""Layouts of folders of images or videos: classes, splits, img2dataset, and StyleGAN."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from builders.data.dataset_card import sort_classes
@@ -13,7 +13,6 @@ from builders.data.packing.edm import EDM, edm_labels
 from builders.data.packing.layout import Layout, Listing, Recognised, clean_label, listed
 from builders.data.packing.sidecars import Sidecars, box_notes
 from builders.data.packing.source import PackError
-from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.other_files import other_files
 from builders.data.recognition.split_folders import SplitFolders, common_depth, find_splits
@@ -24,8 +23,11 @@ __all__ = ["FOLDER", "FolderLabels", "find_labels", "recognise_images"]
 FOLDER = "folder"
 #: ``--label`` for no labels.
 NONE = "none"
-#: Folders whose name says only that they hold the images.
-WRAPPERS = frozenset(("images", "image", "imgs", "img", "jpegimages"))
+#: Folders whose name says only that they hold the images or videos.
+WRAPPERS = {
+    "image": frozenset(("images", "image", "imgs", "img", "jpegimages")),
+    "video": frozenset(("videos", "video", "clips")),
+}
 _NUMBER = re.compile(r"\d{4,}")
 _STYLEGAN = re.compile(r"img\d{8}")
 
@@ -50,7 +52,7 @@ class FolderLabels:
 
 
 def recognise_images(listing: Listing, label: str | None = None, caption: str | None = None) -> Recognised:
-    """Return the images of a folder or an archive, with the labels, captions and splits that its layout gives.
+    """Return the files of a folder or an archive, with the labels, captions and splits that its layout gives.
 
     Args:
         listing: Files of the folder or archive.
@@ -61,8 +63,8 @@ def recognise_images(listing: Listing, label: str | None = None, caption: str | 
     Raises:
         PackError: There are no images, or the layout is ambiguous.
     """
-    images = [name for name in listing.files if extension_of(name) in IMAGES]
-    left_out = other_files(listing.files, listing.left_out)
+    images = [name for name in listing.files if listing.media.names(name)]
+    left_out = other_files(listing.files, listing.left_out, listing.media)
     if not images:
         raise PackError(_no_images(listing, left_out))
     forced = label == FOLDER
@@ -70,7 +72,9 @@ def recognise_images(listing: Listing, label: str | None = None, caption: str | 
         splits = SplitFolders() if forced else find_splits(images, listing.name)
     except DataError as error:
         raise PackError(str(error)) from None
-    paths = _unwrapped({name: splits.of(name)[1] for name in images}) if not forced else {name: name for name in images}
+    paths = {name: splits.of(name)[1] for name in images}
+    if not forced:
+        paths = _unwrapped(paths, WRAPPERS[listing.media.noun])
     if label == NONE:
         labels = FolderLabels("", {})
     else:
@@ -82,9 +86,9 @@ def recognise_images(listing: Listing, label: str | None = None, caption: str | 
         sources.append(sidecars.add(source, name))
     captions = sum(bool(source.caption) for source in sources)
     layout = Layout(
-        kind=f"{listing.name}: folder of {len(images):,} image{'s' * (len(images) != 1)}",
+        kind=f"{listing.name}: folder of {len(images):,} {listing.media.noun}{'s' * (len(images) != 1)}",
         labels=_described(labels, [source.category for source in sources], sidecars.label),
-        captions=f"files beside the images ({captions:,})" if captions else "",
+        captions=f"files beside the {listing.media.noun}s ({captions:,})" if captions else "",
         splits=tuple(
             f"{split} ({count:,})" for split, count in Counter(source.split for source in sources).items() if split
         ),
@@ -106,10 +110,11 @@ def _described(labels: FolderLabels, categories: Sequence[str], key: str | None)
 
 def _no_images(listing: Listing, left_out: LeftOut) -> str:
     others = f"; {'; '.join(left_out.lines())}" if left_out else ""
-    return f"{listing.name}: no images ({', '.join(IMAGES)}) in this folder{others}"
+    media = listing.media
+    return f"{listing.name}: no {media.noun}s ({', '.join(media.extensions)}) in this folder{others}"
 
 
-def _unwrapped(paths: Mapping[str, str]) -> dict[str, str]:
+def _unwrapped(paths: Mapping[str, str], wrappers: Collection[str]) -> dict[str, str]:
     """Return paths without the folders that hold all images, which are no labels.
 
     A folder that holds images directly is one only if its name says no more.
@@ -117,7 +122,7 @@ def _unwrapped(paths: Mapping[str, str]) -> dict[str, str]:
     depth = common_depth(paths.values())
     inner = {name: path.split("/", depth)[-1] for name, path in paths.items()}
     first = {path.partition("/")[0].lower() if "/" in path else "" for path in inner.values()}
-    wrapped = len(first) == 1 and first <= WRAPPERS
+    wrapped = len(first) == 1 and first <= {*wrappers}
     return {name: path.partition("/")[2] if wrapped else path for name, path in inner.items()}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from builders.data.errors import DataError, PackError
-from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.media import IMAGE, Media
 from builders.data.recognition.walk import is_hidden
 
 __all__ = ["FolderNames", "image_folder", "only_image"]
@@ -20,9 +20,14 @@ MAX_FOLDERS, SAMPLE = 1000, 20
 
 
 class FolderNames:
-    """The names of images without an extension, by folder; each folder is listed once."""
+    """The names of images without an extension, by folder; each folder is listed once.
 
-    def __init__(self) -> None:
+    Args:
+        media: Kind of the files: images or videos.
+    """
+
+    def __init__(self, media: Media = IMAGE) -> None:
+        self.media = media
         self._stems: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, path: Path) -> str | None:
@@ -31,29 +36,29 @@ class FolderNames:
         Raises:
             DataError: There are several.
         """
-        return only_image(self._names(path.parent).get(path.name, ()))
+        return only_image(self._names(path.parent).get(path.name, ()), self.media)
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._stems:
             found = self._stems[folder] = defaultdict(list)
             for name in _listed(folder):
-                if extension_of(name) in IMAGES:
+                if self.media.names(name):
                     found[name.rpartition(".")[0]].append(name)
         return self._stems[folder]
 
 
-def only_image(names: Sequence[str]) -> str | None:
-    """Return the only one of some images with a name; None if there is none.
+def only_image(names: Sequence[str], media: Media = IMAGE) -> str | None:
+    """Return the only one of some images or videos with a name; None if there is none.
 
     Raises:
         DataError: There are several.
     """
     if len(names) > 1:
-        raise DataError(f"several images have this name: {', '.join(sorted(names)[:3])}; add the extension")
+        raise DataError(f"several {media.noun}s have this name: {', '.join(sorted(names)[:3])}; add the extension")
     return names[0] if names else None
 
 
-def image_folder(folder: Path, names: Iterable[str]) -> Path:
+def image_folder(folder: Path, names: Iterable[str], media: Media = IMAGE) -> Path:
     """Return the folder that the paths in a table are relative to.
 
     That is the folder of the table. If it has none of the first images, it is the one in it, or beside it if it is
@@ -62,12 +67,13 @@ def image_folder(folder: Path, names: Iterable[str]) -> Path:
     Args:
         folder: Folder of the table.
         names: Paths of the images, relative or absolute.
+        media: Kind of the files: images or videos.
 
     Raises:
         PackError: Several folders have the images.
     """
     first = [name.replace("\\", "/") for _, name in zip(range(SAMPLE), filter(None, names), strict=False)]
-    known = FolderNames()
+    known = FolderNames(media)
     if not first or any(".." in Path(name).parts or _is_there(folder / name, known) for name in first):
         return folder
     found = [
@@ -76,7 +82,7 @@ def image_folder(folder: Path, names: Iterable[str]) -> Path:
     if len(found) > 1:
         raise PackError(
             f"{folder}: has no {first[0]}, but several folders do ({', '.join(map(str, found[:3]))}); move the table "
-            "into the folder of its images"
+            f"into the folder of its {media.noun}s"
         )
     return found[0] if found else folder
 

@@ -1,4 +1,4 @@
-"""The layout of a source of images: what it was recognised as, and where its labels and captions come from."""
+"""The layout of a source: what it was recognised as, and where its labels and captions come from."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from builders.data.packing.source import Source
-from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.media import IMAGE, Media
 from builders.data.recognition.walk import Walk, walk
 from builders.files import read_regular
 from specs.addresses import without_secrets
@@ -67,9 +67,10 @@ class Listing:
         name: Name of the folder or archive in messages.
         files: Names relative to it, separated by "/", sorted part by part, without hidden ones.
         read: Returns the content of a file; raises OSError or DataError.
-        source: Returns the image of a name; keyword arguments are further attributes of :class:`Source`.
+        source: Returns the image or video of a name; keyword arguments are further attributes of :class:`Source`.
         left_out: What is not listed, because it is not a regular file.
         notes: What the user should know about the files.
+        media: Kind of the files that are wanted.
     """
 
     name: str
@@ -78,24 +79,26 @@ class Listing:
     source: Callable[..., Source]
     left_out: LeftOut = field(default_factory=LeftOut)
     notes: tuple[str, ...] = ()
+    media: Media = IMAGE
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path, media: Media = IMAGE) -> Listing:
     """List the files of a folder and its subfolders."""
     found = walk(folder)
-    notes = tuple(_twice(folder, found))
-    return Listing(str(folder), found.files, partial(_read, folder), partial(_source, folder), found.left_out, notes)
+    notes = tuple(_twice(folder, found, media))
+    read, source = partial(_read, folder), partial(_source, folder)
+    return Listing(str(folder), found.files, read, source, found.left_out, notes, media)
 
 
-def _twice(folder: Path, found: Walk) -> Iterator[str]:
-    """Yield a note if images are listed twice, by their own names and through links."""
+def _twice(folder: Path, found: Walk, media: Media) -> Iterator[str]:
+    """Yield a note if images or videos are listed twice, by their own names and through links."""
     places: dict[str, str] = {}
     twice = []
     for name in found.files if found.links else ():
-        if extension_of(name) in IMAGES and places.setdefault(os.path.realpath(folder / name), name) != name:
+        if media.names(name) and places.setdefault(os.path.realpath(folder / name), name) != name:
             twice.append((name, places[os.path.realpath(folder / name)]))
     if twice:
-        some = f"{len(twice):,} image{'s are' if len(twice) > 1 else ' is'}"
+        some = f"{len(twice):,} {media.noun}{'s are' if len(twice) > 1 else ' is'}"
         yield f"{some} there twice through links, such as {' and '.join(sorted(twice[0]))}"
 
 

@@ -1,4 +1,4 @@
-"""Images to pack: from folders, tables that list images, zip files, and shards."""
+"""Images and videos to pack: from folders, tables that list images, zip files, and shards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from builders.data.errors import DataError, PackError
 from builders.data.packing.edm import EDM
 from builders.data.packing.folders import NONE, recognise_images
+from builders.data.packing.kinds import check_kind
 from builders.data.packing.layout import Listing, Recognised, list_folder
 from builders.data.packing.shard_sources import recognise_shards
 from builders.data.packing.source import Source
@@ -17,7 +18,8 @@ from builders.data.packing.table_files import TABLES, recognise_metadata, recogn
 from builders.data.packing.zip_files import list_zip
 from builders.data.recognition.file_kinds import PACKABLE
 from builders.data.recognition.folder_kind import folder_kind
-from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.formats import extension_of
+from builders.data.recognition.media import IMAGE, VIDEO, Media
 from builders.data.recognition.members import Choice
 from builders.data.tables.columns import CAPTIONS, LABELS
 from builders.data.urls import is_address
@@ -29,7 +31,7 @@ __all__ = ["PackError", "Source", "find_sources", "recognise"]
 
 
 def find_sources(path: str | Path, **choices: Any) -> list[Source]:
-    """Return the images of a source; arguments and errors as :func:`recognise`, which also returns its layout."""
+    """Return the files of a source; arguments and errors as :func:`recognise`, which also returns its layout."""
     return list(recognise(path, **choices).sources)
 
 
@@ -42,8 +44,9 @@ def recognise(
     image: str | None = None,
     delimiter: str | None = None,
     max_broken: float = 0.01,
+    videos: bool = False,
 ) -> Recognised:
-    """Return the images of a folder, table, zip file or dataset, and their layout.
+    """Return the images or videos of a folder, table, zip file or dataset, and their layout.
 
     Columns are found by their names, whatever their case and punctuation; :mod:`builders.data.tables.columns` lists
     the names.
@@ -63,13 +66,15 @@ def recognise(
             images. Default: path, image, file, file_name and similar names, or the only column of image paths.
         delimiter: Character between the fields of a CSV file. Default: found from the text.
         max_broken: Largest share of the rows of a table that may be skipped because they list no image.
+        videos: Whether videos are wanted, not images.
 
     Raises:
-        PackError: The path does not exist, has no images, is ambiguous, or a given column is missing.
+        PackError: The path does not exist, has no images, holds files of the other kind, is ambiguous, or a given
+            column is missing.
     """
     asked = {"image": image, "caption": caption, "label": label, "group": group}
     try:
-        found = _recognise(str(path), expand_home(path), asked, delimiter, max_broken)
+        found = _recognise(str(path), expand_home(path), asked, delimiter, max_broken, VIDEO if videos else IMAGE)
     except PackError:
         raise
     except DataError as error:
@@ -83,23 +88,23 @@ def recognise(
     ):
         unwanted = name is None or (option == "--label" and name == NONE)
         if not unwanted and found.sources and not any(getattr(source, attribute) for source in found.sources):
-            raise PackError(f"{path}: no image has a {name!r}, which {option} names")
+            raise PackError(f"{path}: no {'video' if videos else 'image'} has a {name!r}, which {option} names")
     return found
 
 
 def _recognise(
-    given: str, path: Path, asked: Mapping[str, str | None], delimiter: str | None, max_broken: float
+    given: str, path: Path, asked: Mapping[str, str | None], delimiter: str | None, max_broken: float, media: Media
 ) -> Recognised:
     extension = extension_of(path.name)
     if is_address(given) and extension in PACKABLE:
         raise PackError(f"{shown_address(given)}: only shards are downloaded; download the file and pack it")
     if path.is_dir():
-        if folder_kind(path) == "images":
-            return _recognise_listing(list_folder(path), asked, delimiter, max_broken, path)
+        if folder_kind(path, media) == "images":
+            return _recognise_listing(list_folder(path, media), asked, delimiter, max_broken, path)
     elif extension in (*TABLES, "txt"):
-        return recognise_table(path, asked, delimiter=delimiter, max_unfit=max_broken)
+        return recognise_table(path, asked, delimiter=delimiter, max_unfit=max_broken, media=media)
     elif extension == "zip":
-        return _recognise_listing(list_zip(path), asked, delimiter, max_broken)
+        return _recognise_listing(list_zip(path, media), asked, delimiter, max_broken)
     return recognise_shards(
         given,
         {
@@ -118,35 +123,38 @@ def _recognise_listing(
     max_broken: float,
     folder: Path | None = None,
 ) -> Recognised:
-    """Return the images of a folder or an archive: those that metadata or parquet files list, or all of them."""
+    """Return the files of a folder or an archive: those that metadata or parquet files list, or all of them."""
+    check_kind(listing)
     found = recognise_metadata(listing, asked, delimiter=delimiter, max_unfit=max_broken)
     if found is not None:
         return found
     extensions = {extension_of(name) for name in listing.files}
-    if folder is not None and "parquet" in extensions and not extensions & {*IMAGES}:
+    media = listing.media
+    if folder is not None and "parquet" in extensions and not extensions & {*media.extensions}:
         parquet = [folder / name for name in listing.files if extension_of(name) == "parquet"]
-        return recognise_parquet(parquet, asked, max_unfit=max_broken)
-    if not extensions & {*IMAGES}:
+        return recognise_parquet(parquet, asked, max_unfit=max_broken, media=media)
+    if not extensions & {*media.extensions}:
         _refuse_other_files(listing, folder)
     found = recognise_images(listing, asked["label"], asked["caption"])
     return replace(found, layout=replace(found.layout, notes=(*found.layout.notes, *_tables_beside(listing, folder))))
 
 
 def _refuse_other_files(listing: Listing, folder: Path | None) -> None:
-    """Refuse a folder or an archive without images that holds a table or an archive, and say what to give instead."""
+    """Refuse a folder or an archive that holds only a table or an archive, and say what to give instead."""
+    noun = listing.media.noun
     names = [name for name in listing.files if extension_of(name) in (*PACKABLE, "tar")]
     # JSON files also describe datasets of other formats.
     other = min(names, key=lambda name: (extension_of(name) == "json", name), default=None)
     if other is None:
         return
     if folder is None:
-        raise PackError(f"{listing.name}: no images in this zip file, but {other}; unpack it and pack {other}")
-    raise PackError(f"{folder}: no images in this folder; to pack what {other} lists or holds, give {folder / other}")
+        raise PackError(f"{listing.name}: no {noun}s in this zip file, but {other}; unpack it and pack {other}")
+    raise PackError(f"{folder}: no {noun}s in this folder; to pack what {other} lists or holds, give {folder / other}")
 
 
 def _tables_beside(listing: Listing, folder: Path | None) -> Iterator[str]:
     """Yield a note for each table at the top of a folder of images, which is not read."""
-    stems = {name.rpartition(".")[0] for name in listing.files if extension_of(name) in IMAGES}
+    stems = {name.rpartition(".")[0] for name in listing.files if listing.media.names(name)}
     for name in listing.files:
         stem = name.rpartition(".")[0]
         described = stem in stems or stem.endswith("_stats") or name == EDM

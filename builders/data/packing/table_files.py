@@ -1,4 +1,4 @@
-"""Tables of images as sources: CSV, TSV, JSON, JSON Lines and parquet files, and metadata in folders and archives."""
+"""Tables as sources: CSV, TSV, JSON, JSON Lines and parquet files, and metadata in folders and archives."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from pathlib import Path
 from builders.data.dataset_card import sort_classes
 from builders.data.errors import DataError, PackError
 from builders.data.packing.image_names import image_folder
+from builders.data.packing.kinds import columns_of
 from builders.data.packing.layout import Layout, Listing, Recognised, clean, clean_label
 from builders.data.packing.source import Source
 from builders.data.packing.table_sources import FileFinder, MemberFinder, TableImages, check_rows, table_images
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.media import IMAGE, Media, wrong_kind
 from builders.data.recognition.split_folders import SplitFolders, find_splits, split_of, split_of_file
 from builders.data.recognition.text import decode_text
-from builders.data.tables.columns import Columns, choose_columns, first_text, unused_splits, unused_texts
+from builders.data.tables.columns import Columns, first_text, unused_splits, unused_texts
 from builders.data.tables.csv_table import csv_table, read_delimiter
 from builders.data.tables.json_table import json_lines_table, json_table
 from builders.data.tables.parquet_table import ImageColumn, parquet_table
@@ -39,28 +41,35 @@ MAX_TABLE = 2**32
 
 
 def recognise_table(
-    path: Path, asked: Mapping[str, str | None], *, delimiter: str | None = None, max_unfit: float = 0.01
+    path: Path,
+    asked: Mapping[str, str | None],
+    *,
+    delimiter: str | None = None,
+    max_unfit: float = 0.01,
+    media: Media = IMAGE,
 ) -> Recognised:
-    """Return the images that a file lists.
+    """Return the images or videos that a file lists.
 
     Args:
         path: Path of a CSV, TSV, JSON, JSON Lines or parquet file.
         asked: Columns that the user asks for, by purpose: "image", "caption", "label", "group".
         delimiter: Delimiter of a CSV file. Default: found from its text.
         max_unfit: Largest share of rows that may list no image.
+        media: Kind of the files.
 
     Raises:
-        PackError: The file cannot be read, has no column of images, or too many of its rows list none.
+        PackError: The file cannot be read, has no column of paths, too many of its rows list none, or it lists files
+            of the other kind.
     """
     if extension_of(path.name) == "parquet":
-        return recognise_parquet([path], asked, max_unfit=max_unfit)
+        return recognise_parquet([path], asked, max_unfit=max_unfit, media=media)
     delimiter = None if delimiter is None else read_delimiter(delimiter)
     table = _read(str(path), _content(path), asked, delimiter)
-    columns = choose_columns(table, asked)
-    folder = path.parent if columns.archive else image_folder(path.parent, _listed(table, columns))
-    images = table_images(table, columns, FileFinder(folder, columns))
+    columns = columns_of(table, asked, media)
+    folder = path.parent if columns.archive else image_folder(path.parent, _listed(table, columns), media)
+    images = table_images(table, columns, FileFinder(folder, columns, media), media)
     check_rows(str(path), images.unfit, len(table.rows), max_unfit)
-    layout = _layout(str(path), images.sources, [(table, columns)], LeftOut())
+    layout = _layout(str(path), images.sources, [(table, columns)], LeftOut(), media)
     if images.sources and not any(os.path.lexists(source.path) for source in images.sources[:20]):
         note = f"{path}: the files that it lists do not exist; paths are relative to {path.parent}"
         layout = replace(layout, notes=(*layout.notes, note))
@@ -74,7 +83,9 @@ def _listed(table: Table, columns: Columns) -> Iterator[str]:
     return (first_text(row.fields, columns.image) for row in table.rows if not row.problem)
 
 
-def recognise_parquet(paths: Sequence[Path], asked: Mapping[str, str | None], *, max_unfit: float = 0.01) -> Recognised:
+def recognise_parquet(
+    paths: Sequence[Path], asked: Mapping[str, str | None], *, max_unfit: float = 0.01, media: Media = IMAGE
+) -> Recognised:
     """Return the images in parquet files, or those that they list by path.
 
     Names such as ``train-00000-of-00002.parquet``, or folders called like splits, assign splits.
@@ -89,20 +100,24 @@ def recognise_parquet(paths: Sequence[Path], asked: Mapping[str, str | None], *,
     folder = os.path.commonpath([path.parent for path in paths])
     for path, split in zip(paths, _file_splits(paths), strict=True):
         table, column = parquet_table(path, asked.get("image"))
+        if column is not None and media is not IMAGE:
+            raise PackError(wrong_kind(str(path), f"row 1 of {column.name!r}", media))
         table = _downloaded(table, left_out)
-        columns = choose_columns(table, {**asked, "image": column.name} if column else asked)
+        columns = columns_of(table, {**asked, "image": column.name} if column else asked, media, embedded=bool(column))
         prefix = f"{clean(os.path.relpath(path.with_suffix(''), folder))}/" if len(paths) > 1 else ""
         if column is None:
-            finder: FileFinder | _RowFinder = FileFinder(image_folder(path.parent, _listed(table, columns)), columns)
+            finder: FileFinder | _RowFinder = FileFinder(
+                image_folder(path.parent, _listed(table, columns), media), columns, media
+            )
         else:
             finder = _RowFinder(path, column, prefix)
-        images = table_images(table, columns, finder)
+        images = table_images(table, columns, finder, media)
         sources += [replace(source, split=split or source.split) for source in images.sources]
         unfit += images.unfit
         read.append((table, columns))
     name = str(paths[0]) if len(paths) == 1 else folder
     check_rows(name, unfit, len(sources), max_unfit)
-    return Recognised(tuple(sources), _layout(name, sources, read, left_out))
+    return Recognised(tuple(sources), _layout(name, sources, read, left_out, media))
 
 
 def _file_splits(paths: Sequence[Path]) -> list[str]:
@@ -142,7 +157,7 @@ class _RowFinder:
 def recognise_metadata(
     listing: Listing, asked: Mapping[str, str | None], *, delimiter: str | None = None, max_unfit: float = 0.01
 ) -> Recognised | None:
-    """Return the images of a folder or archive that its metadata files list, as Hugging Face's imagefolder does.
+    """Return the files of a folder or archive that its metadata files list, as Hugging Face's imagefolder does.
 
     A metadata file lists images of its folder and the folders below. Images that no row lists are left out and counted.
 
@@ -155,7 +170,8 @@ def recognise_metadata(
     names = _metadata_names(listing)
     if not names:
         return None
-    images = [name for name in listing.files if extension_of(name) in IMAGES]
+    media = listing.media
+    images = [name for name in listing.files if media.names(name)]
     folders = _Folders(listing, images, asked)
     left_out = LeftOut()
     left_out.update(listing.left_out)
@@ -166,18 +182,18 @@ def recognise_metadata(
     for name in names:
         path = posixpath.join(listing.name, name)
         table = _read(path, _metadata(listing, name, path), asked, delimiter)
-        columns = choose_columns(table, folders.asked)
+        columns = columns_of(table, folders.asked, media)
         table = _without(table, columns, posixpath.dirname(name), listed)
-        finder = MemberFinder(posixpath.dirname(name), folders.images, columns, folders.source)
-        found.append(table_images(table, columns, finder))
+        finder = MemberFinder(posixpath.dirname(name), folders.images, columns, folders.source, media)
+        found.append(table_images(table, columns, finder, media))
         listed |= finder.found
         read.append((table, columns))
     for name in images:
         if name not in listed:
-            left_out.add("images that no row of the metadata lists", name)
+            left_out.add(f"{media.noun}s that no row of the metadata lists", name)
     sources = [source for each in found for source in each.sources]
     check_rows(listing.name, [text for each in found for text in each.unfit], len(sources), max_unfit)
-    layout = _layout(listing.name, sources, read, left_out)
+    layout = _layout(listing.name, sources, read, left_out, media)
     notes = () if any(source.category for source in sources) else folders.notes()
     if not layout.captions and any(text in listed for text in _captioned(listing, images)):
         notes += (f"{listing.name}: captions in .txt files are not read beside metadata",)
@@ -268,7 +284,9 @@ def _read(path: str, content: bytes, asked: Mapping[str, str | None], delimiter:
     return csv_table(path, text, delimiter=delimiter, wanted=[name for name in asked.values() if name])
 
 
-def _layout(name: str, sources: Sequence[Source], read: Sequence[tuple[Table, Columns]], left_out: LeftOut) -> Layout:
+def _layout(
+    name: str, sources: Sequence[Source], read: Sequence[tuple[Table, Columns]], left_out: LeftOut, media: Media
+) -> Layout:
     labels = sort_classes(source.category for source in sources)
     captions = sum(bool(source.caption) for source in sources)
     missing = sum(not source.category and not source.problem for source in sources)
@@ -283,7 +301,7 @@ def _layout(name: str, sources: Sequence[Source], read: Sequence[tuple[Table, Co
                 "with --label"
             )
     return Layout(
-        kind=f"{name}: table of {len(sources):,} image{'s' * (len(sources) != 1)}",
+        kind=f"{name}: table of {len(sources):,} {media.noun}{'s' * (len(sources) != 1)}",
         labels=f"{len(labels):,} class{'es' * (len(labels) != 1)}{without}" if labels else "",
         captions=f"{captions:,}" if captions else "",
         splits=tuple(

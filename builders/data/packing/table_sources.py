@@ -1,4 +1,4 @@
-"""Images that tables list: CSV, TSV, JSON, JSON Lines and parquet files, and metadata files in folders of images."""
+"""Images and videos that tables list: CSV, TSV, JSON, JSON Lines and parquet files, and metadata files in folders."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from builders.data.packing.image_names import FolderNames, only_image
 from builders.data.packing.layout import clean, clean_label
 from builders.data.packing.source import Source
 from builders.data.packing.tar_members import TarMembers
-from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.formats import extension_of
 from builders.data.recognition.labels import whole_number
+from builders.data.recognition.media import IMAGE, Media
 from builders.data.recognition.split_folders import split_of
 from builders.data.tables.columns import Columns, first_text, given_text
 from builders.data.tables.table import Row, Table
@@ -44,13 +45,16 @@ class TableImages(NamedTuple):
     unfit: tuple[str, ...]
 
 
-def table_images(table: Table, columns: Columns, find: Callable[[Row, str], Source]) -> TableImages:
-    """Return the images that the rows of a table list, with their captions, labels and groups.
+def table_images(
+    table: Table, columns: Columns, find: Callable[[Row, str], Source], media: Media = IMAGE
+) -> TableImages:
+    """Return the images or videos that the rows of a table list, with their captions, labels and groups.
 
     Args:
         table: Table.
         columns: Its columns by purpose.
         find: Returns the image of a row and its name; raises DataError if there is none.
+        media: Kind of the files.
 
     Raises:
         PackError: A caption is a list or a mapping, or two rows list one image.
@@ -71,7 +75,7 @@ def table_images(table: Table, columns: Columns, find: Callable[[Row, str], Sour
             if first is not row:
                 raise PackError(
                     f"{table.place(row)}: {source.path if source.is_file else source.origin} is listed twice (also in "
-                    f"{table.unit} {first.number}); an image has one caption and one label"
+                    f"{table.unit} {first.number}); {media.indefinite} has one caption and one label"
                 )
         label = given_text(row.fields, columns.label)
         sources.append(
@@ -114,32 +118,35 @@ def check_rows(path: str, unfit: Sequence[str], total: int, limit: float) -> Non
     raise PackError(f"{path}: {len(unfit)} of {total} rows cannot be used: {listed}{more}{skip}")
 
 
-def check_name(name: str, wanted: Sequence[str]) -> None:
-    """Check that a row names an image file.
+def check_name(name: str, wanted: Sequence[str], media: Media = IMAGE) -> None:
+    """Check that a row names an image or video file.
 
     Raises:
-        DataError: The name is missing, an address, or has no extension of an image.
+        DataError: The name is missing, an address, or has another extension.
     """
     if not name:
-        raise DataError(f"no image path; looked for {', '.join(wanted)}")
+        raise DataError(f"no {media.noun} path; looked for {', '.join(wanted)}")
     if _ADDRESS.match(name):
-        raise DataError(f"{shown_address(name)} is an address; images are not downloaded (img2dataset does so)")
-    if extension_of(name) not in IMAGES:
-        raise DataError(f"{quote(name)} is not a {', '.join(IMAGES)} file")
+        raise DataError(
+            f"{shown_address(name)} is an address; {media.noun}s are not downloaded ({media.downloader} does so)"
+        )
+    if not media.names(name):
+        raise DataError(f"{quote(name)} is not a {', '.join(media.extensions)} file")
 
 
 class FileFinder:
-    """Finds images by paths relative to the folder of a table.
+    """Finds images or videos by paths relative to the folder of a table.
 
     Args:
         folder: Folder of the table.
         columns: Columns of the table.
+        media: Kind of the files.
     """
 
-    def __init__(self, folder: Path, columns: Columns) -> None:
-        self.folder, self.columns = folder, columns
+    def __init__(self, folder: Path, columns: Columns, media: Media = IMAGE) -> None:
+        self.folder, self.columns, self.media = folder, columns, media
         self._tars = TarMembers()
-        self._names = FolderNames()
+        self._names = FolderNames(media)
 
     def __call__(self, row: Row, name: str) -> Source:
         """Return the image that a row names.
@@ -148,10 +155,10 @@ class FileFinder:
             DataError: The row names no image.
         """
         archive = first_text(row.fields, self.columns.archive)
-        if name and not archive and extension_of(name) not in IMAGES and not _ADDRESS.match(name):
+        if name and not archive and not self.media.names(name) and not _ADDRESS.match(name):
             found = self._names.find(self.folder / name.replace("\\", "/"))
             name = name if found is None else str(Path(name).with_name(found))
-        check_name(name, self.columns.image)
+        check_name(name, self.columns.image, self.media)
         extension = extension_of(name)
         if archive:
             tar = self.folder / archive
@@ -181,17 +188,25 @@ def _exists(path: Path) -> bool:
 
 
 class MemberFinder:
-    """Finds images in a folder or archive by paths relative to a metadata file.
+    """Finds images or videos in a folder or archive by paths relative to a metadata file.
 
     Args:
         folder: Folder of the metadata file, relative to the source; "" for the source itself.
-        files: Names of all images.
+        files: Names of all images or videos.
         columns: Columns of the metadata file.
-        source: Returns the image of a name.
+        source: Returns the image or video of a name.
+        media: Kind of the files.
     """
 
-    def __init__(self, folder: str, files: Collection[str], columns: Columns, source: Callable[[str], Source]) -> None:
-        self.folder, self.files, self.columns, self.source = folder, files, columns, source
+    def __init__(
+        self,
+        folder: str,
+        files: Collection[str],
+        columns: Columns,
+        source: Callable[[str], Source],
+        media: Media = IMAGE,
+    ) -> None:
+        self.folder, self.files, self.columns, self.source, self.media = folder, files, columns, source, media
         self.found: set[str] = set()
         self._stems: dict[str, list[str]] = defaultdict(list)
         for file in files:
@@ -203,12 +218,12 @@ class MemberFinder:
         Raises:
             DataError: The row names no image of the source.
         """
-        known = extension_of(name) in IMAGES or _ADDRESS.match(name)
+        known = self.media.names(name) or _ADDRESS.match(name)
         short = posixpath.normpath(posixpath.join(self.folder, name.replace("\\", "/")))
-        if name and not known and (found := only_image(self._stems.get(short, ()))):
+        if name and not known and (found := only_image(self._stems.get(short, ()), self.media)):
             self.found.add(found)
             return self.source(found)
-        check_name(name, self.columns.image)
+        check_name(name, self.columns.image, self.media)
         path = posixpath.normpath(posixpath.join(self.folder, name.replace("\\", "/")))
         if path.startswith(("../", "/")):
             raise DataError(f"{quote(name)} lies outside of the folder")

@@ -14,6 +14,7 @@ from builders.data.errors import PackError
 from builders.data.packing.layout import Listing, clean
 from builders.data.packing.source import Source
 from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.media import IMAGE, Media
 from builders.data.recognition.walk import is_hidden
 from builders.data.shards import MAX_MEMBER, MAX_MEMBERS
 from builders.files import open_regular
@@ -24,7 +25,7 @@ __all__ = ["list_zip"]
 _HEADER, _LENGTHS = 30, 26
 
 
-def list_zip(path: Path) -> Listing:
+def list_zip(path: Path, media: Media = IMAGE) -> Listing:
     """List the files of a zip file.
 
     If all files are in one folder that is called like the archive, or that holds folders of its own, names are relative
@@ -57,7 +58,7 @@ def list_zip(path: Path) -> Listing:
     top = _top_folder(path, list(members))
     named = {name.removeprefix(top): source for name, source in members.items()}
     files = tuple(sorted(named, key=lambda name: name.split("/")))
-    return Listing(str(path), files, partial(_read, named), partial(_member, named), left_out)
+    return Listing(str(path), files, partial(_read, named), partial(_member, named), left_out, (), media)
 
 
 def _is_wanted(info: zipfile.ZipInfo, left_out: LeftOut) -> bool:

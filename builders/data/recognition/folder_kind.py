@@ -1,4 +1,4 @@
-"""Whether a folder holds shards or images."""
+"""Whether a folder holds shards, or images or videos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from builders.data.errors import DataError
-from builders.data.recognition.formats import IMAGES, SHARDS
+from builders.data.recognition.formats import SHARDS
+from builders.data.recognition.media import IMAGE, Media
 from builders.data.recognition.walk import first_file, is_hidden
 
 __all__ = ["SAMPLES", "check_levels", "folder_kind"]
@@ -27,11 +28,15 @@ def check_levels(folder: Path) -> None:
         raise DataError(f"{folder}: holds samples at several resolutions; give the folder of one level{example}")
 
 
-def folder_kind(folder: Path) -> Literal["shards", "images"]:
-    """Return what a folder is read as: a ``dataset.yaml`` or shards, or a folder of images.
+def folder_kind(folder: Path, media: Media = IMAGE) -> Literal["shards", "images"]:
+    """Return what a folder is read as: a ``dataset.yaml`` or shards, or a folder of images or videos.
+
+    Args:
+        folder: Folder.
+        media: Kind of the files that are wanted.
 
     Raises:
-        DataError: The folder holds shards and images, or samples at several resolutions.
+        DataError: The folder holds shards and such files, or samples at several resolutions.
     """
     if any((folder / name).exists() for name in ("dataset.yaml", ".pack.json")):
         return "shards"
@@ -41,11 +46,11 @@ def folder_kind(folder: Path) -> Literal["shards", "images"]:
     )
     if not shards:
         return "images"
-    image = first_file(folder, IMAGES)
+    image = first_file(folder, media.extensions)
     if image is None:
         return "shards"
-    tar = folder / shards[0]
+    tar, noun = folder / shards[0], f"{media.noun}s"
     raise DataError(
-        f"{folder}: holds images (such as {image}) and archives (such as {shards[0]}), and either could be the data. "
-        f"For the images, move {shards[0]} out of the folder; for the archives, give {tar} or a brace range"
+        f"{folder}: holds {noun} (such as {image}) and archives (such as {shards[0]}), and either could be the data. "
+        f"For the {noun}, move {shards[0]} out of the folder; for the archives, give {tar} or a brace range"
     )

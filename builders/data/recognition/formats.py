@@ -1,8 +1,8 @@
-"""Formats of image files, by extension."""
+"""Formats of image and video files, by extension."""
 
 from __future__ import annotations
 
-__all__ = ["FORMATS", "IMAGES", "OTHER_IMAGES", "SHARDS", "content_extension", "extension_of"]
+__all__ = ["FORMATS", "IMAGES", "OTHER_IMAGES", "SHARDS", "VIDEOS", "content_extension", "extension_of"]
 
 #: Extensions of images, in order of preference where a sample has several.
 IMAGES = (
@@ -14,6 +14,8 @@ OTHER_IMAGES = (
     *("heic", "heif", "jxl", "svg", "ico", "tga", "psd", "exr", "hdr", "raw", "dng", "cr2", "nef", "arw", "jif"),
     *("jpx", "jxr", "pcx", "sgi", "xcf", "eps", "dcm", "pfm", "qoi"),
 )
+#: Extensions of videos, in order of preference where a sample has several.
+VIDEOS = ("mp4", "webm", "mkv", "mov", "avi", "m4v")
 #: Formats that Pillow may decode. Others hold programs, or are not recognised by their first bytes.
 FORMATS = ("PNG", "WEBP", "JPEG", "GIF", "AVIF", "TIFF", "BMP", "DIB", "JPEG2000", "PPM")
 #: First bytes of images.

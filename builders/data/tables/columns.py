@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from builders.data.errors import PackError
+from builders.data.recognition.media import IMAGE, Media
 from builders.data.recognition.split_folders import split_of
-from builders.data.tables.table import Fields, Table, looks_like_image
+from builders.data.tables.table import Fields, Table
 from specs.errors import did_you_mean, quote
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
 ]
 
 #: Default columns, in order of preference. Names are compared without case, spaces and punctuation.
-IMAGES = "path image file file_name image_path image_file img img_path file_path image_name images".split()
+_IMAGES = "path image file file_name image_path image_file img img_path file_path image_name images".split()
+_VIDEOS = "video path video_path video_file video_name file file_name file_path videos".split()
+_FILES = {"image": _IMAGES, "video": _VIDEOS}
 CAPTIONS = ("caption", "text", "prompt", "annotation", "captions", "description")
 LABELS = ("category", "label", "class", "cls", "class_name", "label_name", "category_name", "labels")
 #: Columns of archives whose members a table lists.
@@ -36,7 +39,7 @@ ARCHIVES = ("tar", "tar_path", "tarfile", "shard")
 #: Columns of splits.
 SPLITS = ("split", "subset", "partition")
 #: Columns of addresses.
-ADDRESSES = ("url", "image_url", "img_url")
+ADDRESSES = ("url", "image_url", "img_url", "video_url")
 #: Texts that programs write for a missing value.
 MISSING = frozenset(("nan", "<na>", "null", "n/a", "#n/a"))
 #: Columns that hold no captions: their absence from the result needs no warning.
@@ -86,7 +89,7 @@ def repeated(names: Iterable[str]) -> str | None:
     return None
 
 
-_KNOWN = frozenset(map(_plain_name, (*IMAGES, *ADDRESSES)))
+_KNOWN = frozenset(map(_plain_name, (*_IMAGES, *_VIDEOS, *ADDRESSES)))
 
 
 def same_name(a: str, b: str) -> bool:
@@ -95,23 +98,24 @@ def same_name(a: str, b: str) -> bool:
 
 
 def is_image_column(name: str) -> bool:
-    """Return whether a column holds paths or addresses of images, by its name."""
+    """Return whether a column holds paths or addresses of images or videos, by its name."""
     return _plain_name(name) in _KNOWN or _plain_name(name).endswith("filename")
 
 
-def choose_columns(table: Table, asked: Mapping[str, str | None]) -> Columns:
+def choose_columns(table: Table, asked: Mapping[str, str | None], media: Media = IMAGE) -> Columns:
     """Return the columns of a table by purpose.
 
     Args:
         table: Table.
         asked: Columns that the user asks for, by purpose: "image", "caption", "label", "group".
+        media: Kind of the files that are listed: images or videos.
 
     Raises:
-        PackError: A column that is asked for does not exist, or no column holds paths of images.
+        PackError: A column that is asked for does not exist, or no column holds paths of images or videos.
     """
     if len(table.columns) > MAX_COLUMNS:
         raise PackError(f"{table.path}: {len(table.columns):,} columns; the limit is {MAX_COLUMNS:,}")
-    image = (_asked(table, "image", name),) if (name := asked.get("image")) else _image_columns(table)
+    image = (_asked(table, media.noun, name),) if (name := asked.get("image")) else _image_columns(table, media)
     caption = (_asked(table, "caption", name),) if (name := asked.get("caption")) else _known(table, CAPTIONS)
     label = (_asked(table, "label", name),) if (name := asked.get("label")) else _known(table, LABELS)
     group = (_asked(table, "group", name),) if (name := asked.get("group")) else ()
@@ -135,34 +139,36 @@ def _known(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(column for name in names for column in table.columns if same_name(column, name))
 
 
-def _image_columns(table: Table) -> tuple[str, ...]:
+def _image_columns(table: Table, media: Media) -> tuple[str, ...]:
     """Return the columns with paths of images: by their names, or the only one whose texts end like image files."""
-    found = _known(table, IMAGES)
+    noun, wanted = media.noun, _FILES[media.noun]
+    found = _known(table, wanted)
     if found:
         return found
     if not table.columns:
         broken = next((f"; {table.unit} {row.number}: {row.problem}" for row in table.rows if row.problem), "")
-        raise PackError(f"{table.path}: lists no images{broken}")
+        raise PackError(f"{table.path}: lists no {noun}s{broken}")
     guessed = [column for column in table.columns if _plain_name(column).endswith("filename")]
-    guessed = guessed or [column for column in table.columns if _holds_images(table, column)]
+    guessed = guessed or [column for column in table.columns if _holds_images(table, column, media)]
     if len(guessed) == 1:
         return tuple(guessed)
-    problem = "no column of image paths"
+    problem = f"no column of {noun} paths"
     if len(guessed) > 1:
-        problem = f"several columns hold image paths ({', '.join(guessed)})"
+        problem = f"several columns hold {noun} paths ({', '.join(guessed)})"
     elif addresses := _known(table, ADDRESSES):
         problem = (
-            f"column {addresses[0]!r} holds addresses, which are not downloaded (img2dataset does so, and its shards "
-            "can be packed); no column holds paths of images"
+            f"column {addresses[0]!r} holds addresses, which are not downloaded ({media.downloader} does so, and its "
+            f"shards can be packed); no column holds paths of {noun}s"
         )
     raise PackError(
-        f"{table.path}: {problem}; {table.described()}. Looked for {', '.join(IMAGES)}; name the column with --image"
+        f"{table.path}: {problem}; {table.described()}. Looked for {', '.join(wanted)}; name the column with "
+        f"{media.option}"
     )
 
 
-def _holds_images(table: Table, column: str) -> bool:
+def _holds_images(table: Table, column: str, media: Media) -> bool:
     texts = [text for row in table.rows[:1000] if (text := row.fields.get(column))]
-    return bool(texts) and all(looks_like_image(text) and "://" not in text for text in texts)
+    return bool(texts) and all(media.looks_like(text) and "://" not in text for text in texts)
 
 
 def _holds_splits(table: Table, column: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from builders.data.errors import PackError
 from builders.data.tables.columns import MAX_COLUMNS, is_image_column, repeated
 from builders.data.tables.delimited import Record, parse, split_lines
-from builders.data.tables.table import Row, Table, looks_like_image
+from builders.data.tables.table import Row, Table, looks_like_file
 
 __all__ = ["DELIMITERS", "csv_table", "read_delimiter"]
 
@@ -79,7 +79,7 @@ def _header(path: str, record: Record, layout: str, wanted: Sequence[str]) -> tu
     fields = record.fields
     if len(fields) > MAX_COLUMNS:
         raise PackError(f"{path}, line {record.line}: {len(fields):,} columns ({layout}); the limit is {MAX_COLUMNS:,}")
-    if any(map(is_image_column, fields)) or not any(map(looks_like_image, fields)):
+    if any(map(is_image_column, fields)) or not any(map(looks_like_file, fields)):
         twice = repeated(fields)
         if twice is not None:
             raise PackError(f"{path}, line {record.line}: two columns are called {twice!r}; rename one of them")
@@ -87,7 +87,7 @@ def _header(path: str, record: Record, layout: str, wanted: Sequence[str]) -> tu
     numbers = tuple(map(str, range(1, len(fields) + 1)))
     if len(fields) == 1 or any(name in numbers for name in wanted):
         return numbers
-    image = next(number for number, field in zip(numbers, fields, strict=True) if looks_like_image(field))
+    image = next(number for number, field in zip(numbers, fields, strict=True) if looks_like_file(field))
     raise PackError(
         f"{path}, line {record.line}: no header; this line lists an image and has {len(fields)} fields ({layout}). "
         f"Add a line with the names of the columns, such as 'path,caption', or give their numbers: --image {image} "

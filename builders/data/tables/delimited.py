@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from builders.data.tables.table import looks_like_image
+from builders.data.tables.table import looks_like_file
 
 __all__ = ["Record", "parse", "split_lines"]
 
@@ -143,4 +143,4 @@ def _closes(line: str, delimiter: str) -> bool:
 def _is_record(line: str, delimiter: str, width: int) -> bool:
     """Return whether a line inside quotes looks like a record that an unclosed quote would swallow."""
     fields = line.split(delimiter)
-    return 1 < width <= len(fields) and any(looks_like_image(field.strip('" \r')) for field in fields)
+    return 1 < width <= len(fields) and any(looks_like_file(field.strip('" \r')) for field in fields)

@@ -9,7 +9,7 @@ from typing import Any
 
 from builders.data.errors import PackError
 from builders.data.recognition.split_folders import split_of
-from builders.data.tables.table import Row, Table, looks_like_image
+from builders.data.tables.table import Row, Table, looks_like_file
 from specs.errors import quote
 
 __all__ = ["FORMS", "json_lines_table", "json_table", "scalar_text"]
@@ -96,7 +96,7 @@ def _mapping(path: str, content: Mapping[str, Any]) -> Table:
     for name in _WRAPPERS:
         if _is_records(content.get(name)):
             return _list(path, content[name])
-    if values and all(looks_like_image(name) for name in content):
+    if values and all(looks_like_file(name) for name in content):
         return _by_path(path, content)
     if values and all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
         columns = zip(*values, strict=True)

@@ -1,4 +1,4 @@
-"""A table that lists images: its columns and rows, and the rows that do not fit."""
+"""A table that lists images or videos: its columns and rows, and the rows that do not fit."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from builders.data.recognition.formats import IMAGES, OTHER_IMAGES
+from builders.data.recognition.media import IMAGE, VIDEO
 from specs.errors import quote
 
-__all__ = ["Fields", "Row", "Table", "looks_like_image"]
-
-#: Suffixes by which the name of an image is recognized, whether it can be read or not.
-SUFFIXES = tuple(f".{name}" for name in (*IMAGES, *OTHER_IMAGES))
+__all__ = ["Fields", "Row", "Table", "looks_like_file"]
 
 #: Texts of a row by column; None for a value that is no text, such as a list or a mapping.
 Fields = Mapping[str, str | None]
@@ -63,6 +60,6 @@ class Table:
         return f"its columns are {listed}{more}" + (f" ({self.layout})" if self.layout else "")
 
 
-def looks_like_image(text: str) -> bool:
-    """Return whether a text ends like the name of an image file."""
-    return text.lower().endswith(SUFFIXES)
+def looks_like_file(text: str) -> bool:
+    """Return whether a text ends like the name of an image or video file."""
+    return IMAGE.looks_like(text) or VIDEO.looks_like(text)
