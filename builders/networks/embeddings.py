@@ -12,6 +12,9 @@ from builders.blocks.initialization import zero
 
 __all__ = ["MicroEmbedding", "TimeEmbedding", "sinusoids"]
 
+#: Frames a second that count as 1.
+FULL_RATE = 30
+
 
 def sinusoids(values: Tensor, count: int) -> Tensor:
     """Return sinusoids of several frequencies.
@@ -53,7 +56,8 @@ class MicroEmbedding(nn.Module):
     """Embedding of a micro input; its last layer is initialized to zero.
 
     A ``scale`` above the default, the level's resolution, counts as the default: downsampling makes no image sharper.
-    Any other input is a fraction, scaled to 0..1000.
+    A ``frame_rate`` is in frames a second, of which 30 count as 1. That and any other input is a fraction, scaled to
+    0..1000.
 
     Args:
         name: Name of the input.
@@ -64,6 +68,8 @@ class MicroEmbedding(nn.Module):
     def __init__(self, name: str, default: float, width: int) -> None:
         super().__init__()
         self.is_scale = name == "scale"
+        #: What counts as 1.
+        self.unit = FULL_RATE if name == "frame_rate" else 1
         self.default = default
         self.linear1 = nn.Linear(width // 4, width)
         self.linear2 = zero(nn.Linear(width, width))
@@ -71,6 +77,6 @@ class MicroEmbedding(nn.Module):
     def forward(self, value: Tensor) -> Tensor:
         """Map ``value`` (batch,), NaN for the default, to (batch, E)."""
         value = torch.where(value.isnan(), self.default, value)
-        value = (value / self.default).clamp(max=1) * self.default if self.is_scale else value * 1000
+        value = (value / self.default).clamp(max=1) * self.default if self.is_scale else value * (1000 / self.unit)
         waves = sinusoids(value, self.linear1.in_features).to(self.linear1.weight.dtype)
         return self.linear2(functional.silu(self.linear1(waves)))

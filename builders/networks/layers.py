@@ -1,4 +1,7 @@
-"""Layers of a level that are not blocks: head, nest, and small modules without branches that its graph calls."""
+"""Layers of a level that are not blocks: stem of clips, head, nest, and small modules that its graph calls.
+
+All treat the frames of a clip (batch, channels, frames, height, width) as images of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,36 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
+from builders.blocks.frames import as_clips, as_rows
 from builders.blocks.initialization import zero
 
-__all__ = ["AddFeatures", "CutRows", "Head", "Nest", "NormalizeInput", "TokenMask", "pad_rows"]
+__all__ = ["AddFeatures", "ClipStem", "CutRows", "Head", "Nest", "NormalizeInput", "TokenMask", "pad_rows"]
 
 Predictions = tuple[Tensor, ...]
 
 
 class NormalizeInput(nn.Module):
-    """Divide each noisy image by its standard deviation over channels and pixels (unbiased)."""
+    """Divide each noisy image, or each frame, by its standard deviation over channels and pixels (unbiased)."""
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map (batch, channels, height, width) to the same shape."""
-        return (z / z.float().std((1, 2, 3), keepdim=True)).to(z.dtype)
+        """Map (batch, channels, height, width) or (batch, channels, frames, height, width) to the same shape."""
+        rows = as_rows(z)
+        return as_clips((rows / rows.float().std((1, 2, 3), keepdim=True)).to(z.dtype), z)
+
+
+class ClipStem(nn.Conv2d):
+    """The stem of a level of clips: a convolution of each frame."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map (batch, channels, frames, height, width) to (batch, features, frames, height, width)."""
+        return as_clips(super().forward(as_rows(z)), z)
 
 
 class AddFeatures(nn.Module):
     """Add the features from the outer level to the stem."""
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        """Add two tensors of (batch, channels, height, width)."""
+        """Add two tensors of the same shape, of images or clips."""
         return x + features
 
 
@@ -47,23 +60,36 @@ class TokenMask(nn.Module):
 
 
 class Nest(nn.Module):
-    """A level inside another: features enter and leave through zero-initialized 3x3 convolutions.
+    """A level inside another: features enter and leave through zero-initialized 3x3 convolutions of each frame.
+
+    The one frame of a clip that enters a level of images does so without its axis, and leaves with it.
 
     Args:
         width: Channels of the outer level at the nest.
         inner_in: Channels of the inner level's stem.
         inner_out: Channels of the inner level's feature map.
+        images: Whether the inner level has images.
     """
 
-    def __init__(self, width: int, inner_in: int, inner_out: int) -> None:
+    def __init__(self, width: int, inner_in: int, inner_out: int, *, images: bool = True) -> None:
         super().__init__()
+        self.images = images
         self.enter = zero(nn.Conv2d(width, inner_in, 3, padding=1))
         self.leave = zero(nn.Conv2d(inner_out, width, 3, padding=1))
 
     def forward(self, x: Tensor, inner: Callable[[Tensor], tuple[Predictions, Tensor]]) -> tuple[Predictions, Tensor]:
-        """Run the inner level on features ``x``; return its predictions, and ``x`` plus its features."""
-        predictions, features = inner(self.enter(x))
-        return predictions, x + self.leave(features[: x.shape[0]])
+        """Run the inner level on features.
+
+        Args:
+            x: Features of images (rows, channels, height, width), or clips (rows, channels, frames, height, width).
+            inner: Function from features to the inner level's predictions and features, which may have more rows.
+
+        Returns:
+            Predictions of the inner level and those inside it, and ``x`` plus its features.
+        """
+        entering = self.enter(as_rows(x))
+        predictions, features = inner(entering if self.images else as_clips(entering, x))
+        return predictions, x + as_clips(self.leave(as_rows(features[: x.shape[0]])), x)
 
 
 class Head(nn.Module):
@@ -75,10 +101,13 @@ class Head(nn.Module):
         self.conv = zero(nn.Conv2d(width, channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map the feature map (batch, features, height, width) to v (batch, channels, height, width)."""
-        return self.conv(functional.silu(self.norm(x)))
+        """Map features (batch, features, height, width), or of clips with an axis of frames, to v of that form."""
+        return as_clips(self.conv(functional.silu(self.norm(as_rows(x)))), x)
 
 
 def pad_rows(x: Tensor, rows: int) -> Tensor:
-    """Append rows of zeros to ``x`` (batch, ...), up to ``rows``."""
-    return functional.pad(x, (0,) * (2 * (x.dim() - 1)) + (0, rows - x.shape[0]))
+    """Append rows of zeros to ``x`` (batch, ...), up to ``rows``; the frames of clips stay outermost in memory."""
+    clips = x.dim() == 5
+    ordered = x.transpose(1, 2) if clips else x
+    padded = functional.pad(ordered, (0,) * (2 * (x.dim() - 1)) + (0, rows - x.shape[0]))
+    return padded.transpose(1, 2) if clips else padded

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from builders.blocks import build_block
 from builders.networks.embeddings import MicroEmbedding, TimeEmbedding
-from builders.networks.layers import AddFeatures, CutRows, Head, Nest, NormalizeInput, TokenMask
+from builders.networks.layers import AddFeatures, ClipStem, CutRows, Head, Nest, NormalizeInput, TokenMask
 from specs.blocks import BLOCKS, Scene
 from specs.graph import LevelGraph, Node, input_channels
 
@@ -24,14 +24,18 @@ DYNAMIC = ("z", "t", "features", "inner")
 class LevelBuilder:
     """Writes the fx graph of one level, node by node, and collects its modules.
 
-    The graph's inputs are ``z`` (rows, channels, height, width), ``t`` (batch,), ``features`` in the shape of the stem
-    if the level is nested, ``condition`` (batch, E), ``tokens`` (batch, tokens, D) and ``text_mask`` (batch, tokens) if
-    a block attends to text, each micro input (batch,), and ``inner``, a function from features to (predictions,
-    features), if the level nests another. It returns (predictions, features).
+    The graph's inputs are ``z`` (rows, channels, height, width), or (rows, channels, frames, height, width) in a level
+    of clips, ``t`` (batch,), ``features`` in the shape of the stem if the level is nested, ``condition`` (batch, E),
+    ``tokens`` (batch, tokens, D) and ``text_mask`` (batch, tokens) if a block attends to text, each micro input
+    (batch,), and ``inner``, a function from features to (predictions, features), if the level nests another. It returns
+    (predictions, features).
     """
 
-    def __init__(self, level: LevelGraph, scene: Scene, *, nested: bool, inner: LevelGraph | None, masked: bool):
-        self.level, self.scene, self.nested, self.inner, self.masked = level, scene, nested, inner, masked
+    def __init__(
+        self, level: LevelGraph, scene: Scene, *, around: LevelGraph | None, inner: LevelGraph | None, masked: bool
+    ):
+        self.level, self.scene, self.around, self.inner, self.masked = level, scene, around, inner, masked
+        self.nested = around is not None
         self.root = nn.Module()
         self.graph = fx.Graph()
         self.values: dict[str, fx.Node] = {}
@@ -99,10 +103,12 @@ class LevelBuilder:
     def _write_stem(self) -> None:
         level = self.level
         x = self.inputs["z"]
-        automatic = self.nested and self.inner is not None
+        larger = self.around is not None and self.around.resolution > level.resolution
+        automatic = larger and self.inner is not None
         if automatic if level.normalize_input == "auto" else level.normalize_input:
             x = self._call("normalize_input", NormalizeInput(), x)
-        stem = self._call("stem", nn.Conv2d(level.channels, level.stem_width, 3, padding=1), x)
+        convolution = nn.Conv2d if level.frames == 1 else ClipStem
+        stem = self._call("stem", convolution(level.channels, level.stem_width, 3, padding=1), x)
         if self.nested:
             stem = self._call("stem_features", AddFeatures(), stem, self.inputs["features"])
         self.values["stem"] = stem
@@ -145,7 +151,8 @@ class LevelBuilder:
         assert self.inner is not None
         x = self._write_merge(node)
         width = input_channels(node, self.channels)
-        module = Nest(width, self.inner.stem_width, self.inner.feature_width)
+        images = self.inner.frames == 1
+        module = Nest(width, self.inner.stem_width, self.inner.feature_width, images=images)
         both = self._call("nest", module, x, self.inputs["inner"])
         predictions = self._apply("inner_predictions", operator.getitem, (both, 0))
         self.values["nest"] = self._apply("nest_features", operator.getitem, (both, 1))
@@ -154,18 +161,18 @@ class LevelBuilder:
 
 
 def build_level(
-    level: LevelGraph, scene: Scene, *, nested: bool, inner: LevelGraph | None, masked: bool
+    level: LevelGraph, scene: Scene, *, around: LevelGraph | None, inner: LevelGraph | None, masked: bool
 ) -> fx.GraphModule:
     """Build a level as a GraphModule.
 
     Args:
         level: Graph of the level.
         scene: Widths of the time embedding and the text tokens.
-        nested: Whether the level is inside another.
+        around: Graph of the outermost level around it, which has the most pixels, if any.
         inner: Graph of the level inside it, if any.
         masked: Whether attention applies the token mask.
     """
-    return LevelBuilder(level, scene, nested=nested, inner=inner, masked=masked).build()
+    return LevelBuilder(level, scene, around=around, inner=inner, masked=masked).build()
 
 
 def split_level(level: fx.GraphModule) -> tuple[fx.GraphModule, fx.GraphModule]:

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, fx, nn
 
 from builders.networks.conditioning import ClassEmbedding, Context, TextConditioner
-from builders.networks.inputs import Values, as_input, check_classes, check_images
+from builders.networks.inputs import Values, as_input, check_classes
 from builders.networks.layers import pad_rows
 from builders.networks.level import build_level, input_names, split_level
-from specs.graph import EntryGraph, shapes
+from builders.networks.level_inputs import check_levels, level_inputs
+from specs.graph import EntryGraph
 from specs.html_table import html_table
 
 __all__ = ["NestedUNet", "build_model"]
 
 
 class NestedUNet(nn.Module):
-    """Network that denoises all resolutions of an entry jointly (arXiv 2310.15111, section 3.2).
+    """Network that denoises all resolutions and numbers of frames of an entry jointly (arXiv 2310.15111, section 3.2).
 
     ``levels`` holds one ``torch.fx.GraphModule`` per level, outermost first; ``model.levels["r64"].code`` is its
     readable source. Parameters are named ``levels.LABEL.NODE.*`` and ``inputs.*``, so that those of a level have the
@@ -40,14 +41,12 @@ class NestedUNet(nn.Module):
         masked = graph.text is not None and graph.text.mask_attention
         self.levels = nn.ModuleDict()
         for index, level in enumerate(graph.levels):
+            around = graph.levels[0] if index > 0 else None
             inner = graph.levels[index + 1] if index + 1 < len(graph.levels) else None
-            self.levels[level.label] = build_level(level, graph.scene, nested=index > 0, inner=inner, masked=masked)
+            self.levels[level.label] = build_level(level, graph.scene, around=around, inner=inner, masked=masked)
         #: Names of the micro inputs of all levels.
         self._micro = tuple(dict.fromkeys(micro.name for level in graph.levels for micro in level.micro))
-        #: For each level, the number by which the side of its input must be divisible, for its coarsest stage.
-        self._divisors = tuple(
-            level.resolution // min(size.side for _, size in shapes(level).values()) for level in graph.levels
-        )
+        self._level_inputs = level_inputs(graph)
         self.refresh()
 
     def refresh(self) -> None:
@@ -199,8 +198,10 @@ class NestedUNet(nn.Module):
         """Predict v at every level.
 
         Args:
-            z: Noisy images (rows, channels, height, width) of each level, highest resolution first. An outer level may
-                have fewer rows than the one inside it; they are the first ones.
+            z: Noisy images (rows, channels, height, width) or clips (rows, channels, frames, height, width) of each
+                level, outermost first. An outer level may have fewer rows than the one inside it; they are the first
+                ones. Rows that only levels of images have are images. Clips around a level of images have exactly the
+                level's number of frames, others any multiple of its reduction in time.
             t: Time index in 0..999: a number, or one per row of the innermost level (rows,), as a tensor or a list.
             context: Result of :meth:`encode`, with one row or as many as the innermost level.
             **inputs: Arguments of :meth:`encode`, instead of a context.
@@ -243,28 +244,11 @@ class NestedUNet(nn.Module):
 
     def _check_z(self, z: Sequence[Tensor]) -> list[Tensor]:
         """Return the noisy images as tensors, after checking that they fit the levels."""
-        levels = self.graph.levels
-        if len(z) != len(levels):
-            raise ValueError(f"{self.graph.name} has {len(levels)} levels ({', '.join(self.labels)}), got {len(z)}")
-        z = [as_input(f"the input of level {label}", x, self.device) for label, x in zip(self.labels, z, strict=True)]
-        dtype = next(self.parameters()).dtype
-        for level, divisor, x in zip(levels, self._divisors, z, strict=True):
-            check_images(level.label, x, dtype)
-            if x.dim() != 4 or x.shape[1] != level.channels:
-                wanted = f"(rows, {level.channels}, height, width)"
-                raise ValueError(f"the input of level {level.label} has shape {tuple(x.shape)}, not {wanted}")
-            if x.shape[2] % divisor or x.shape[3] % divisor:
-                sides = f"{x.shape[2]}x{x.shape[3]}"
-                raise ValueError(f"level {level.label} needs sides that are multiples of {divisor}, not {sides}")
-        for outer, inner, x, y in zip(levels, levels[1:], z, z[1:], strict=False):
-            ratio = outer.resolution // inner.resolution
-            if x.shape[2] != ratio * y.shape[2] or x.shape[3] != ratio * y.shape[3]:
-                raise ValueError(
-                    f"level {outer.label} is {ratio} times the side of {inner.label}, "
-                    f"but their inputs are {tuple(x.shape[2:])} and {tuple(y.shape[2:])}"
-                )
-            if x.shape[0] > y.shape[0]:
-                raise ValueError(f"level {outer.label} has {x.shape[0]} rows, more than {inner.label} ({y.shape[0]})")
+        labels = self.labels
+        if len(z) != len(labels):
+            raise ValueError(f"{self.graph.name} has {len(labels)} levels ({', '.join(labels)}), got {len(z)}")
+        z = [as_input(f"the input of level {label}", x, self.device) for label, x in zip(labels, z, strict=True)]
+        check_levels(self._level_inputs, z, next(self.parameters()).dtype)
         return z
 
 

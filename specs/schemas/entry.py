@@ -219,7 +219,7 @@ class LevelSpec(Model):
     head: HeadSpec = HeadSpec()
     normalize_input: Literal["auto", True, False] = Field(
         default="auto",
-        description="divide the noisy input by its deviation; auto: if the level nests and is nested",
+        description="divide the noisy input by its deviation; auto: if the level nests and is in one of more pixels",
     )
     channels: int = Field(default=3, ge=1, le=64, description="channels of the image")
 

@@ -16,9 +16,15 @@ def randomise(model, seed=0):
 
 
 def noise(graph, rows, seed=1):
+    """Inputs of a network's levels, of ``rows`` rows, or as many as a list says for each level."""
     generator = torch.Generator().manual_seed(seed)
     rows = [rows] * len(graph.levels) if isinstance(rows, int) else rows
     return [
-        torch.randn(count, 3, level.resolution, level.resolution, generator=generator)
+        torch.randn(count, 3, *frames(level), level.resolution, level.resolution, generator=generator)
         for count, level in zip(rows, graph.levels, strict=True)
     ]
+
+
+def frames(level):
+    """The axis of frames of a level's inputs, which images lack."""
+    return () if level.frames == 1 else (level.frames,)
