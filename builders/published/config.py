@@ -6,7 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from specs.errors import closest
+from builders.published.fields import PublishedConfigError, integer, integers, shown
+from builders.published.temporal import (
+    check_temporal,
+    in_time,
+    outer_size,
+    stage_sizes,
+    temporal_blocks,
+    temporal_defaults,
+)
+from specs.blocks import Size
 from specs.schemas.entry import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -16,21 +25,9 @@ __all__ = ["PublishedConfigError", "from_config", "to_mapping"]
 
 #: Fields with their supported values. Other values give networks that this zoo does not build.
 FIXED = {
-    "temporal_mode": (False, None),
-    "temporal_spatial_ds": (False, None),
-    "temporal_positional_encoding": (False, None),
-    "num_temporal_attention_layers": (None,),
     "skip_inner_unet_input": (False, None),
     "interp_conditioning": (False, None),
 }
-
-
-#: Most stages of a network.
-MAX_STAGES = 16
-
-
-class PublishedConfigError(ValueError):
-    """A published config cannot be read, or describes a network that this zoo does not build."""
 
 
 def from_config(
@@ -75,12 +72,12 @@ def to_mapping(
     configs = list(_chain(config))
     if resolution is None:
         resolution = _innermost_resolution(configs)
-    sides = [resolution]
+    sizes = [Size(resolution)]
     for outer in reversed(configs[:-1]):
-        sides.insert(0, sides[0] * 2 ** (len(_integers(outer, "resolution_channels")) - 1))
+        sizes.insert(0, outer_size(outer, sizes[0]))
     level: dict[str, Any] | None = None
     for depth in reversed(range(len(configs))):
-        level = _level(configs, depth, sides[depth], level, text_width, tokens)
+        level = _level(configs, depth, sizes, level, text_width, tokens)
     assert level is not None
     return {"name": name, **level}
 
@@ -90,8 +87,10 @@ def _innermost_resolution(configs: list[Mapping[str, Any]]) -> int:
 
     The format does not store the resolution, and the network, being convolutional, does not depend on it.
     """
-    halvings = [len(_integers(config, "resolution_channels")) - 1 for config in configs]
-    smallest = 2 ** halvings[-1]
+    halvings = [0 if in_time(config) else len(integers(config, "resolution_channels")) - 1 for config in configs]
+    attends = any(any(temporal_blocks(config)) for config in configs)
+    # Attention over frames works on a grid of half the side.
+    smallest = max(2 ** halvings[-1], 2 if attends else 1)
     scale = _micro(configs[-1]).get("scale", 64.0)
     fits = scale.is_integer() and scale >= 1 and int(scale) % smallest == 0
     return int(scale) if fits and scale * 2 ** sum(halvings[:-1]) <= MAX_PIXELS else smallest
@@ -112,7 +111,7 @@ def _chain(config: Any) -> list[Mapping[str, Any]]:
 def _level(
     configs: list[Mapping[str, Any]],
     depth: int,
-    side: int,
+    sizes: list[Size],
     inner: dict[str, Any] | None,
     text_width: int | None,
     tokens: int,
@@ -122,19 +121,21 @@ def _level(
     Args:
         configs: All configs, outermost first.
         depth: Index of the network in ``configs``.
-        side: Resolution in pixels.
+        sizes: Pixels and frames of all networks.
         inner: Spec of the network inside it, or None for the innermost one.
         text_width: Width of the text encoder's states, or None for no text.
         tokens: Number of tokens of a prompt.
     """
-    config = configs[depth]
+    config, size = configs[depth], sizes[depth]
     _refuse_unsupported(config, innermost=inner is None)
-    own = _innermost(config, text_width, tokens) if inner is None else _outer(configs, depth, inner)
-    result = {"resolution": side, **own, "defaults": _defaults(config)}
+    check_temporal(config, size, innermost=inner is None)
+    own = _innermost(config, text_width, tokens) if inner is None else _outer(configs, depth, sizes, inner)
+    frames = {"frames": size.frames} if size.frames > 1 else {}
+    result = {"resolution": size.side, **frames, **own, "defaults": _defaults(config)}
     groups = result["defaults"].get("resnet", {}).get("groups", 32)
     if groups != 32:
         result["head"] = {"groups": groups}
-    result["stages"] = _stages(config, side)
+    result["stages"] = _stages(config, size)
     return {key: value for key, value in result.items() if value != {}}
 
 
@@ -146,13 +147,13 @@ def _innermost(config: Mapping[str, Any], text_width: int | None, tokens: int) -
     inputs |= {key: {"default": value} for key, value in _micro(config).items()}
     result: dict[str, Any] = {"inputs": inputs}
     if config.get("temporal_dim"):
-        result["time"] = {"width": _integer(config, "temporal_dim")}
+        result["time"] = {"width": integer(config, "temporal_dim")}
     if config.get("skip_mid_blocks"):
         result["middle"] = []
     return result
 
 
-def _outer(configs: list[Mapping[str, Any]], depth: int, inner: dict[str, Any]) -> dict[str, Any]:
+def _outer(configs: list[Mapping[str, Any]], depth: int, sizes: list[Size], inner: dict[str, Any]) -> dict[str, Any]:
     """Return what only an outer level declares: defaults of micro inputs, normalization, and the level inside it."""
     config, innermost = configs[depth], configs[-1]
     micro = _micro(config)
@@ -161,25 +162,25 @@ def _outer(configs: list[Mapping[str, Any]], depth: int, inner: dict[str, Any]) 
     if _time_width(config) != _time_width(innermost):
         raise PublishedConfigError("temporal_dim differs between levels; all share one time width")
     result: dict[str, Any] = {"inputs": {key: {"default": value} for key, value in micro.items()}}
-    normalize, automatic = not config.get("skip_normalization", False), depth > 0
+    normalize, automatic = not config.get("skip_normalization", False), sizes[0].side > sizes[depth].side
     if normalize != automatic:
         result["normalize_input"] = normalize
     return result | {"nest": inner}
 
 
 def _time_width(config: Mapping[str, Any]) -> Any:
-    return config.get("temporal_dim") or 4 * _integers(config, "resolution_channels")[0]
+    return config.get("temporal_dim") or 4 * integers(config, "resolution_channels")[0]
 
 
 def _text(config: Mapping[str, Any], text_width: int, tokens: int) -> dict[str, Any]:
     text: dict[str, Any] = {"width": text_width, "tokens": tokens}
     project = -1
     if config.get("conditioning_feature_proj_dim") is not None:
-        project = _integer(config, "conditioning_feature_proj_dim")
+        project = integer(config, "conditioning_feature_proj_dim")
     if project > 0:
         text["project"] = project
     if config.get("num_lm_head_layers"):
-        text["self_attention"] = _integer(config, "num_lm_head_layers")
+        text["self_attention"] = integer(config, "num_lm_head_layers")
     # By default, published networks apply the mask.
     if config.get("masked_cross_attention", 1):
         text["mask_attention"] = True
@@ -189,42 +190,45 @@ def _text(config: Mapping[str, Any], text_width: int, tokens: int) -> dict[str, 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     resnet_config = config.get("resnet_config") or {}
     if not isinstance(resnet_config, Mapping):
-        raise PublishedConfigError(f"resnet_config: expected a mapping, got {_shown(resnet_config)}")
+        raise PublishedConfigError(f"resnet_config: expected a mapping, got {shown(resnet_config)}")
     resnet: dict[str, Any] = {}
     if resnet_config.get("num_groups_norm", 32) != 32:
-        resnet["groups"] = _integer(resnet_config, "num_groups_norm")
+        resnet["groups"] = integer(resnet_config, "num_groups_norm")
     dropout = resnet_config.get("dropout") or 0.0
     if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise PublishedConfigError(f"dropout: expected a number from 0 to 1, got {_shown(dropout)}")
+        raise PublishedConfigError(f"dropout: expected a number from 0 to 1, got {shown(dropout)}")
     if dropout:
         resnet["dropout"] = float(dropout)
     attention = {"feed_forward": True} if resnet_config.get("use_attention_ffn") else {}
-    return {name: args for name, args in (("resnet", resnet), ("attention", attention)) if args}
+    named = {"resnet": resnet, "attention": attention, "temporal_attention": temporal_defaults(config)}
+    return {name: args for name, args in named.items() if args}
 
 
-def _stages(config: Mapping[str, Any], side: int) -> dict[str, Any]:
-    widths = _integers(config, "resolution_channels")
-    depths = _integers(config, "num_resnets_per_resolution", len(widths))
-    counts = _integers(config, "num_attention_layers", len(widths))
-    attending = [] if config.get("attention_levels") in (None, "") else _integers(config, "attention_levels")
+def _stages(config: Mapping[str, Any], size: Size) -> dict[str, Any]:
+    widths = integers(config, "resolution_channels")
+    depths = integers(config, "num_resnets_per_resolution", len(widths))
+    counts = integers(config, "num_attention_layers", len(widths))
+    attending = [] if config.get("attention_levels") in (None, "") else integers(config, "attention_levels")
     outside = [index for index in attending if not 0 <= index < len(widths)]
     if outside:
         raise PublishedConfigError(f"attention_levels: {outside[0]} is not one of the {len(widths)} stages, from 0")
     stages = {}
-    for index, (width, depth, count) in enumerate(zip(widths, depths, counts, strict=True)):
-        if side % 2**index:
-            raise PublishedConfigError(f"{side} pixels cannot be halved {index} times")
-        stage = {"width": width, "depth": depth}
-        if index in attending and count:
+    sizes, temporal = stage_sizes(config, size), temporal_blocks(config)
+    for index, name in enumerate(sizes):
+        stage: dict[str, Any] = {"width": widths[index], "depth": depths[index]}
+        count = counts[index] if index in attending else 0
+        if temporal[index]:
+            stage["blocks"] = ["resnet"] + ["attention"] * count + temporal[index]
+        elif count:
             stage["attention"] = count
-        stages[f"r{side // 2**index}"] = stage
+        stages[name] = stage
     return stages
 
 
 def _refuse_unsupported(config: Mapping[str, Any], *, innermost: bool) -> None:
     for field, allowed in FIXED.items():
         if config.get(field) not in allowed:
-            raise PublishedConfigError(f"{field}: {_shown(config[field])} is not supported; supported: {allowed[0]!r}")
+            raise PublishedConfigError(f"{field}: {shown(config[field])} is not supported; supported: {allowed[0]!r}")
     if innermost and config.get("skip_cond_emb"):
         raise PublishedConfigError("skip_cond_emb: true is not supported in the innermost network")
     if not innermost and not config.get("skip_mid_blocks", True):
@@ -235,58 +239,14 @@ def _micro(config: Mapping[str, Any]) -> dict[str, float]:
     """Return the micro inputs with their defaults, written as ``scale:64,aspect:1`` in the config."""
     text = config.get("micro_conditioning")
     if text is not None and not isinstance(text, str):
-        raise PublishedConfigError(f"micro_conditioning: expected text such as 'scale:64', got {_shown(text)}")
+        raise PublishedConfigError(f"micro_conditioning: expected text such as 'scale:64', got {shown(text)}")
     result: dict[str, float] = {}
     for part in filter(None, (text or "").split(",")):
         key, colon, value = part.partition(":")
         try:
             result[key.strip()] = float(value)
         except ValueError:
-            raise PublishedConfigError(f"micro_conditioning: {_shown(part)} is not NAME:NUMBER") from None
+            raise PublishedConfigError(f"micro_conditioning: {shown(part)} is not NAME:NUMBER") from None
         if not colon or not math.isfinite(result[key.strip()]):
-            raise PublishedConfigError(f"micro_conditioning: {_shown(part)} is not NAME:NUMBER")
+            raise PublishedConfigError(f"micro_conditioning: {shown(part)} is not NAME:NUMBER")
     return result
-
-
-def _whole(item: Any) -> int:
-    """Return a whole number, also one that is written as 64.0 or as text.
-
-    Raises:
-        TypeError, ValueError, OverflowError: It is none.
-    """
-    if isinstance(item, float) and item != int(item):
-        raise ValueError("not a whole number")
-    return int(item)
-
-
-def _shown(value: Any) -> str:
-    """Return a value as text for messages."""
-    return repr(value)[:80]
-
-
-def _integer(config: Mapping[str, Any], field: str) -> int:
-    value = config.get(field)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise PublishedConfigError(f"{field}: expected a whole number, got {_shown(value)}")
-    return value
-
-
-def _integers(config: Mapping[str, Any], field: str, length: int | None = None) -> list[int]:
-    """Return a list of whole numbers, in the config a list, the text ``1,2,3``, or one number for all stages."""
-    if field not in config:
-        near = closest(field, map(str, config))
-        hint = f"is it misspelled as {near[0]!r}?" if near else "is this a published network config?"
-        raise PublishedConfigError(f"the field {field} is missing; {hint}")
-    value = config[field]
-    items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
-    try:
-        numbers = [_whole(item) for item in items]
-    except (TypeError, ValueError, OverflowError):
-        raise PublishedConfigError(f"{field}: expected whole numbers, got {_shown(value)}") from None
-    if len(numbers) > MAX_STAGES or not (numbers or field == "attention_levels"):
-        raise PublishedConfigError(f"{field}: has {len(numbers)} numbers, not 1 to {MAX_STAGES}")
-    if length is not None and len(numbers) == 1:
-        numbers *= length
-    if length is not None and len(numbers) != length:
-        raise PublishedConfigError(f"{field}: has {len(numbers)} numbers for {length} stages")
-    return numbers

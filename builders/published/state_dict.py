@@ -27,6 +27,22 @@ ATTENTION = {
     "ffn.1": "feed_forward.widen",
     "ffn.3": "feed_forward.narrow",
 }
+TEMPORAL_ATTENTION = {
+    "attn.norm": "norm",
+    "attn.qkv": "qkv",
+    "attn.proj_out": "out",
+    "mlp.main.0": "norm2",
+    "mlp.main.1": "widen",
+    "mlp.main.3": "narrow",
+    "down_conv": "down",
+    "up_conv": "up",
+}
+#: Blocks of a unit: published list to block and the names inside it.
+BLOCKS = {
+    "resnets": ("resnet", RESNET),
+    "attn": ("attention", ATTENTION),
+    "t_attn": ("temporal_attention", TEMPORAL_ATTENTION),
+}
 TOKEN_ATTENTION = {
     "attn.norm": "norm1",
     "attn.qkv": "queries_keys_values",
@@ -47,8 +63,10 @@ LEVEL = {
 INPUTS = {"lm_proj": "inputs.text.project", "cond_emb": "inputs.text.pool"}
 MIDDLE = {("0", "resnets"): "middle0_resnet", ("0", "attn"): "middle1_attention", ("1", "resnets"): "middle2_resnet"}
 
-BLOCK = re.compile(r"(down_blocks|up_blocks|mid_blocks)\.([0-9]{1,6})\.(resnets|attn|resample)\.?(.*)")
-UNIT = re.compile(r"(r\d+)_(?:down|up)\d+_attention(\d*)")
+BLOCK = re.compile(r"(down_blocks|up_blocks|mid_blocks)\.([0-9]{1,6})\.(resnets|attn|t_attn|resample)\.?(.*)")
+UNIT = re.compile(r"(r\d+(?:f\d+)?)_(down|up)\d+_(resnet|attention|temporal_attention)(\d*)")
+#: A constant of rotary positions, which some checkpoints hold.
+CONSTANT = re.compile(r"(inner_unet\.)*(down|up)_blocks\.[0-9]+\.t_attn\.[0-9]+\.attn\.pos_emb\.freqs")
 
 
 class PublishedWeightsError(ValueError):
@@ -56,16 +74,17 @@ class PublishedWeightsError(ValueError):
 
 
 class _Level:
-    """Names within one level: its stages, finest first, and the number of attention blocks in a unit of each."""
+    """Names within one level: its stages, finest first, and the number of blocks of a kind in a unit of each."""
 
     def __init__(self, level: LevelGraph) -> None:
-        units = [re.match(r"(r\d+)_down\d+_", node.name) for node in level.nodes]
-        self.stages = list(dict.fromkeys(match[1] for match in units if match))
-        self.attention: dict[str, int] = {}
-        for node in level.nodes:
-            match = UNIT.fullmatch(node.name)
-            if match:
-                self.attention[match[1]] = max(self.attention.get(match[1], 0), int(match[2] or 0) + 1)
+        self.nodes = {node.name for node in level.nodes}
+        units = [match for match in map(UNIT.fullmatch, (node.name for node in level.nodes)) if match]
+        # Every stage has a unit on the way up, which goes from the coarsest to the finest.
+        self.stages = list(dict.fromkeys(match[1] for match in reversed(units) if match[2] == "up"))
+        self.counts: dict[tuple[str, str], int] = {}
+        for match in units:
+            unit = (match[1], match[3])
+            self.counts[unit] = max(self.counts.get(unit, 0), int(match[4] or 0) + 1)
 
     def block(self, path: str, index: str, kind: str, rest: str) -> str | None:
         """Return the name here of the published ``{path}.{index}.{kind}.{rest}``, or None if there is none."""
@@ -78,26 +97,25 @@ class _Level:
             return None
         stage, way = self.stages[position], "down" if path == "down_blocks" else "up"
         if kind == "resample":
-            return f"{stage}_{way}sample.conv.{rest}"
+            in_time = f"{stage}_time_{way}sample"
+            return f"{in_time if in_time in self.nodes else f'{stage}_{way}sample'}.conv.{rest}"
         if not re.fullmatch(r"[0-9]{1,6}", number):
             return None
-        if kind == "resnets":
-            return f"{stage}_{way}{number}_resnet.{_inside(inside, kind)}"
-        each = self.attention.get(stage, 0)
+        block = BLOCKS[kind][0]
+        each = self.counts.get((stage, block), 0)
         if not each:
             return None
         unit, which = divmod(int(number), each)
-        return f"{stage}_{way}{unit}_attention{which if each > 1 else ''}.{_inside(inside, kind)}"
+        return f"{stage}_{way}{unit}_{block}{which if each > 1 else ''}.{_inside(inside, kind)}"
 
 
 def _inside(name: str, kind: str) -> str:
     module, _, parameter = name.rpartition(".")
-    names = RESNET if kind == "resnets" else ATTENTION
-    return f"{names.get(module, module)}.{parameter}"
+    return f"{BLOCKS[kind][1].get(module, module)}.{parameter}"
 
 
 def parameter_names(model: NestedUNet, published: Mapping[str, object]) -> Iterator[tuple[str, str | None]]:
-    """Yield each published name with the name of the same parameter here.
+    """Yield each published name with the name of the same parameter here, except for constants.
 
     Args:
         model: Network to load.
@@ -109,6 +127,8 @@ def parameter_names(model: NestedUNet, published: Mapping[str, object]) -> Itera
     labels = model.labels
     levels = [_Level(level) for level in model.graph.levels]
     for key in published:
+        if CONSTANT.fullmatch(str(key)):
+            continue
         name, depth = str(key), 0
         while name.startswith("inner_unet."):
             name, depth = name.removeprefix("inner_unet."), depth + 1
@@ -141,7 +161,8 @@ def _translate(name: str, level: _Level) -> str | None:
 def load_state_dict(model: NestedUNet, state_dict: Mapping[str, Any]) -> None:
     """Load a state dict with the published names, which must have exactly the model's tensors.
 
-    The weight of a 1x1 convolution (out, in, 1, 1) is loaded into the Linear layer (out, in) used here instead.
+    The weight of a 1x1 convolution (out, in, 1, 1) is loaded into the Linear layer (out, in) used here instead. The
+    frequencies of rotary positions (``pos_emb.freqs``), constants that some checkpoints hold, are ignored.
 
     Args:
         model: Network to load.

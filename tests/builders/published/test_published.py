@@ -80,7 +80,7 @@ def test_differences_are_listed_and_nothing_is_loaded():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"temporal_mode": True}, "temporal_mode: True is not supported"),
+        ({"temporal_mode": "yes"}, "temporal_mode: expected true or false, got 'yes'"),
         ({"resolution_channels": "32,x"}, "resolution_channels: expected whole numbers, got '32,x'"),
         ({"num_resnets_per_resolution": [1, 2]}, "num_resnets_per_resolution: has 2 numbers for 3 stages"),
         ({"micro_conditioning": "scale"}, "micro_conditioning: 'scale' is not NAME:NUMBER"),
