@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from builders.data.classes import class_index
+from builders.data.clips import chosen_frames
 from builders.data.dataset_card import DatasetCard
 from builders.data.error_budget import ErrorBudget
 from builders.data.errors import DataError, EmptySplitError, MemoryLimitError
 from builders.data.images import Images
 from builders.data.lazy import LazyImages
 from builders.data.memory import Decoder, MemoryImages
+from builders.data.moving.images import MovingImages
 from builders.data.shard_index import Member, index_shard
 from builders.data.splits import is_held_out
 from specs.html_table import html_table
@@ -64,8 +66,9 @@ class Dataset:
         seed: int = 0,
         crop: Literal["center", "random"] = "center",
         memory: bool | None = None,
+        frames: int = 1,
     ) -> Images:
-        """Load a split.
+        """Load a split: images, or clips of several frames.
 
         A few broken samples and shards are skipped with a warning that names them.
 
@@ -77,13 +80,20 @@ class Dataset:
             crop: Whether to take the "center" square of an image, or a "random" one in each epoch.
             memory: Whether to hold the decoded images in memory. Default: if they take less than 1 GiB. Random crops
                 are never held in memory.
+            frames: Frames of a clip. Of stored clips of more frames, the first of each group is taken; of 1, first
+                frames as images.
 
         Raises:
             EmptySplitError: The split has no images.
             MemoryLimitError: ``memory`` is True and the images take more than 1 GiB.
-            DataError: Shards or images cannot be read, or too many of them are broken.
+            DataError: Shards or images cannot be read, or too many of them are broken; clips are wanted of a dataset
+                of images; or ``frames`` does not divide the frames of the stored clips.
         """
         split = split_name(split)
+        chosen_frames(self.card, frames)
+        if self.card.rendered_from:
+            shards, _ = self._shards(split)
+            return MovingImages(self.card, shards, split, resolution, seed, frames, memory)
         if crop == "center" and memory is not False:
             try:
                 return self._load_in_memory(resolution, split, seed)

@@ -74,9 +74,15 @@ class DatasetCard(BaseModel):
     summary: str = ""
     #: Side of the stored images in pixels, if all images are squares of one size.
     resolution: int | None = Field(default=None, ge=1)
+    #: Frames of the stored clips; 1 if the samples are images.
+    frames: int = Field(default=1, ge=1)
+    #: Frames a second of the stored clips.
+    rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     licence: str = "not stated"
     attribution: str = ""
     source: str = ""
+    #: Packaged dataset that clips are rendered from when drawn; empty for samples that are stored.
+    rendered_from: str = ""
     #: Names of the classes, by index.
     classes: tuple[str, ...] = ()
     #: Empty if a hash of the keys divides the samples into splits.
@@ -144,6 +150,8 @@ def _find_dataset(
         card = validate(DatasetCard, parse(path / CARD), "a dataset")
         if not card.splits:
             return card, {"all": _shards(path, str(name_or_path), fetch)}
+        if card.rendered_from:
+            path = _packaged() / card.rendered_from
         return card, {
             name: tuple(_beside(path, shard) for shard in split.shards) for name, split in card.splits.items()
         }

@@ -18,7 +18,7 @@ __all__ = ["Images", "IndexedImages"]
 
 
 class Images(ABC):
-    """A split of a dataset, and an endless shuffled stream of its samples.
+    """A split of a dataset, and an endless shuffled stream of its samples: images, or clips of several frames.
 
     The stream is a sequence of permutations. Sample n depends only on the seed and n, so training that knows how many
     samples it has drawn resumes exactly, with any batch size and any number of processes and workers.
@@ -32,6 +32,8 @@ class Images(ABC):
     split: str
     #: Class indices (N,) int64 into ``card.classes``; ``len(card.classes)`` if the class is unknown.
     classes: Tensor
+    #: Frames of a sample; 1 for images.
+    frames: int = 1
 
     @property
     def dataset(self) -> DatasetCard:
@@ -46,7 +48,7 @@ class Images(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of images."""
+        """Return the number of images or clips."""
 
     @abstractmethod
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
@@ -55,20 +57,25 @@ class Images(ABC):
         Args:
             start: Position in the stream.
             size: Number of samples.
-            flip: Whether to mirror half of them at random; not for images with writing.
+            flip: Whether to mirror half of them at random, clips as a whole; not for images with writing, or if classes
+                or captions name a side.
 
         Returns:
-            ``image`` (size, 3, height, width) float32 in [-1, 1], ``classes`` (size,) int64, ``scale`` (size,) float32
-            (the shorter side of the original in pixels), ``caption`` and ``key`` lists, ``index`` (size,) int64.
+            ``image`` (size, 3, height, width) or, if there are several frames, (size, 3, frames, height, width),
+            float32 in [-1, 1]; ``classes`` (size,) int64; ``scale`` (size,) float32 (the shorter side of the original
+            in pixels); ``caption`` and ``key`` lists; ``index`` (size,) int64.
         """
 
     @abstractmethod
     def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
-        """Yield every image once, in the order stored; the last batch may be smaller."""
+        """Yield every image or clip once, in the order stored; the last batch may be smaller."""
 
     @abstractmethod
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
-        """Return up to ``count`` images (N, 3, height, width) uint8 in the order stored, and their captions."""
+        """Return up to ``count`` images (N, 3, height, width) uint8 in the order stored, and their captions.
+
+        Clips are (N, 3, frames, height, width).
+        """
 
     def loader(self, batch_size: int, start: int = 0, *, flip: bool = False) -> Iterator[dict[str, Any]]:
         """Yield batches forever, from sample ``start`` of the stream."""
@@ -91,13 +98,16 @@ class IndexedImages(Images):
         return len(self.classes)
 
     def __repr__(self) -> str:
-        return f"<Images {self.card.name} {self.split}: {len(self)} images of {self.resolution} px{self._how}>"
+        what = "images" if self.frames == 1 else f"clips of {self.frames} frames"
+        size = f"of {self.resolution} px" if self.frames == 1 else f"at {self.resolution} px"
+        return f"<Images {self.card.name} {self.split}: {len(self)} {what} {size}{self._how}>"
 
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
         index, mirrored = self.order.draw(start, size)
         batch = self._read(index, start)
         if flip:
-            batch["image"] = torch.where(mirrored[:, None, None, None], batch["image"].flip(-1), batch["image"])
+            images = batch["image"]
+            batch["image"] = torch.where(mirrored.view(-1, *[1] * (images.dim() - 1)), images.flip(-1), images)
         return batch
 
     def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:

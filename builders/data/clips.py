@@ -1,0 +1,70 @@
+"""Clips as arrays: which frames are taken, how many fit into memory, and their order in a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from builders.data.dataset_card import DatasetCard
+from builders.data.errors import DataError, MemoryLimitError
+
+__all__ = ["MAX_BYTES", "check_memory", "chosen_frames", "fits_memory", "stacked"]
+
+#: Largest size in bytes, as uint8, of a split held in memory.
+MAX_BYTES = 2**30
+
+
+def chosen_frames(card: DatasetCard, frames: int) -> range:
+    """Return which frames of a stored clip are taken: the first of each of ``frames`` equal groups.
+
+    Args:
+        card: Card of the dataset.
+        frames: Frames of a clip that is wanted; 1 for images.
+
+    Raises:
+        DataError: The dataset holds images and clips are wanted, or its clips cannot be divided so.
+    """
+    if frames > 1 and card.frames == 1:
+        raise DataError(f"{card.name} holds images; clips of {frames} frames are needed")
+    if frames < 1 or card.frames % frames:
+        raise DataError(
+            f"{card.name} holds clips of {card.frames} frames, which cannot be divided into {frames} groups; "
+            f"choose a number of frames that divides {card.frames}"
+        )
+    return range(0, card.frames, card.frames // frames)
+
+
+def fits_memory(count: int, resolution: int, frames: int) -> bool:
+    """Return whether samples take at most ``MAX_BYTES`` as uint8."""
+    return count * frames * 3 * resolution**2 <= MAX_BYTES
+
+
+def check_memory(card: DatasetCard, count: int, resolution: int, frames: int) -> None:
+    """Check that samples fit into memory.
+
+    Raises:
+        MemoryLimitError: They take more than ``MAX_BYTES``.
+    """
+    if not fits_memory(count, resolution, frames):
+        size = f"{resolution} pixels" + (f" and {frames} frames" if frames > 1 else "")
+        raise MemoryLimitError(
+            f"{card.name} at {size} takes more than {MAX_BYTES / 2**30:.3g} GiB of memory; "
+            "use a lower resolution or fewer shards"
+        )
+
+
+def stacked(clips: Sequence[np.ndarray]) -> Tensor:
+    """Return samples as one tensor.
+
+    Args:
+        clips: Pixels (frames, height, width, 3) uint8 of each sample.
+
+    Returns:
+        Images (N, 3, height, width) if there is one frame, otherwise clips (N, 3, frames, height, width) with the
+        frames of a clip one after the other in memory; uint8.
+    """
+    rows = torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).contiguous()
+    return rows[:, 0] if rows.shape[1] == 1 else rows.transpose(1, 2)

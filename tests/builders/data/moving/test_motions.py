@@ -1,0 +1,55 @@
+"""Where emoji are in each frame of a clip."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from builders.data.moving.motions import FRAMES, MOTIONS, caption, poses
+
+KEYS = [f"1f{number:03x}" for number in range(40)]
+
+
+def test_classes_and_captions():
+    assert tuple(MOTIONS) == ("still", "left", "right", "up", "down", "clockwise", "anticlockwise", "grow", "shrink")
+    assert caption("Rocket", "left") == "Rocket moves to the left"
+    assert caption("Rocket", "clockwise") == "Rocket turns clockwise"
+    assert caption("Rocket", "grow") == "Rocket grows"
+    assert caption("Rocket", "still") == "Rocket stands still"
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_numbers_are_drawn_within_their_ranges(motion):
+    for key in KEYS:
+        found = poses(key, motion)
+        assert len(found) == FRAMES == 16 and found == poses(key, motion) != poses(key, motion, seed=1)
+        first, last = found[0], found[-1]
+        if motion in ("grow", "shrink"):
+            ratio = last.size / first.size if motion == "grow" else first.size / last.size
+            assert 1.6 <= ratio <= 2.2 and 0.45 <= math.sqrt(first.size * last.size) <= 0.55
+        else:
+            assert {pose.size for pose in found} == {first.size} and 0.45 <= first.size <= 0.55
+        turned = (last.angle - first.angle) * (-1 if motion == "anticlockwise" else 1)
+        assert first.angle == 0 and (60 <= turned <= 120 if "clockwise" in motion else turned == 0)
+        moved = {"left": first.x - last.x, "right": last.x - first.x, "up": first.y - last.y, "down": last.y - first.y}
+        for direction, length in moved.items():
+            assert direction != motion or 0.35 <= length <= 0.5
+        assert math.isclose(first.x + last.x, 1) and math.isclose(first.y + last.y, 1)
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_motion_is_even_and_stays_in_the_frame(motion):
+    for key in KEYS:
+        found = poses(key, motion)
+        for name in ("x", "y", "angle"):
+            values = [getattr(pose, name) for pose in found]
+            steps = [after - before for before, after in pairwise(values)]
+            assert max(steps) - min(steps) < 1e-12 * 360
+        ratios = [after.size / before.size for before, after in pairwise(found)]
+        assert max(ratios) - min(ratios) < 1e-12
+        for pose in found:
+            angle = math.radians(pose.angle)
+            half = pose.size / 2 * (abs(math.cos(angle)) + abs(math.sin(angle)))
+            assert half - 1e-12 <= min(pose.x, pose.y) and max(pose.x, pose.y) <= 1 - half + 1e-12
