@@ -39,8 +39,11 @@ def sample_losses(
 ) -> dict[str, Tensor]:
     """Return the loss of every row of every level, (rows,) float32, by label (arXiv 2310.15111, equation 4).
 
+    The loss of a row is the mean over all values of its image or clip.
+
     Args:
-        predictions: Predictions of v (rows, channels, height, width) by level, outermost first.
+        predictions: Predictions of v (rows, channels, height, width), or (rows, channels, frames, height, width) for
+            clips, by level, outermost first.
         images: Clean images in the same shapes.
         eps: Noise that was added, in the same shapes.
         t: Time indices (batch,) in 0..steps - 1.

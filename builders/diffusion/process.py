@@ -1,7 +1,7 @@
 """The diffusion process: noising, targets and losses of one level, and the process of all levels jointly.
 
-In all functions, images have the shape (batch, channels, height, width), and ``alpha_bar``, written g in equations, is
-a number, (batch,), also as a list, or (batch, 1, 1, 1).
+In all functions, images have the shape (batch, channels, height, width), clips the shape (batch, channels, frames,
+height, width), and ``alpha_bar``, written g in equations, is a number, (batch,), also as a list, or (batch, 1, 1, 1).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from builders.diffusion.schedules import (
     signal_to_noise,
     vdm_weight,
 )
-from specs.graph import EntryGraph
+from specs.graph import EntryGraph, LevelGraph
 
 __all__ = [
     "SCHEDULES",
@@ -88,25 +88,71 @@ def eps_loss(v: Tensor, x: Tensor, eps: Tensor, alpha_bar: Number) -> Tensor:
     return (eps_from_v(add_noise(x, eps, alpha_bar), v.float(), alpha_bar) - eps).square().flatten(1).mean(1)
 
 
-def pyramid(x: Tensor, graph: EntryGraph) -> list[Tensor]:
-    """Return the clean images of every level, highest resolution first, by average pooling.
+def pyramid(x: Tensor, graph: EntryGraph, images: Tensor | None = None) -> list[Tensor]:
+    """Return the clean images or clips of every level, outermost first.
+
+    A level of n pixels and f frames sees, of each group of F / f frames, the first one, averaged over squares of
+    N / n pixels. A level of one frame sees frame 0, without the axis of the frames.
 
     Args:
-        x: Images (batch, channels, height, width) at the outermost level's resolution, or a multiple of it.
+        x: Images (batch, channels, height, width), or clips (batch, channels, frames, height, width) for an entry of
+            clips, at the outermost level's resolution, or a multiple of it.
         graph: Graph of the entry.
+        images: Images (rows, channels, height, width) for an entry of clips, which follow the clips in the levels of
+            one frame. Their sides are a multiple of those of the outermost of these levels.
 
     Raises:
-        ValueError: The resolution of the images is not a multiple of the outermost level's.
+        ValueError: The resolution is not a multiple of the outermost level's, or clips have another number of frames.
     """
-    outermost = graph.levels[0].resolution
-    if x.shape[-1] % outermost:
-        raise ValueError(
-            f"images of {x.shape[-1]} pixels cannot be averaged to {outermost}, which does not divide them"
-        )
+    _check_frames(x, graph.levels[0])
+    _check_side(x, graph.levels[0])
+    levels = [_average(_seen_frames(x, level), level.resolution) for level in graph.levels]
+    if images is None:
+        return levels
+    still = [level for level in graph.levels if level.frames == 1]
+    if images.dim() != 4 or not still:
+        what = "has no level of one frame" if not still else f"takes images, not the shape {tuple(images.shape)}"
+        raise ValueError(f"{graph.name} {what}")
+    _check_side(images, still[0])
     return [
-        x if x.shape[-1] == level.resolution else functional.avg_pool2d(x, x.shape[-1] // level.resolution)
-        for level in graph.levels
+        torch.cat([seen, _average(images, level.resolution)]) if level in still else seen
+        for seen, level in zip(levels, graph.levels, strict=True)
     ]
+
+
+def _check_frames(x: Tensor, level: LevelGraph) -> None:
+    frames = level.frames
+    takes = f"clips of {frames} frames" if frames > 1 else "images"
+    found = "images" if x.dim() == 4 else f"clips of {x.shape[2]} frames"
+    if takes != found:
+        raise ValueError(f"level {level.label} takes {takes}, not {found}")
+
+
+def _check_side(x: Tensor, level: LevelGraph) -> None:
+    if x.shape[-1] % level.resolution:
+        raise ValueError(
+            f"images of {x.shape[-1]} pixels cannot be averaged to {level.resolution}, which does not divide them"
+        )
+
+
+def _seen_frames(x: Tensor, level: LevelGraph) -> Tensor:
+    """Return the frames of clips that a level sees; images as they are."""
+    if x.dim() == 4:
+        return x
+    frames = level.frames
+    return x[:, :, 0] if frames == 1 else x[:, :, :: x.shape[2] // frames]
+
+
+def _average(x: Tensor, side: int) -> Tensor:
+    """Return images or clips at a smaller side; the frames of a clip lie one after the other in memory."""
+    factor = x.shape[-1] // side
+    if factor == 1:
+        return x
+    if x.dim() == 4:
+        return functional.avg_pool2d(x, factor)
+    frames = x.transpose(1, 2)
+    rows = functional.avg_pool2d(frames.flatten(0, 1), factor)
+    return rows.unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
 class DiffusionProcess:
@@ -120,11 +166,11 @@ class DiffusionProcess:
     def __init__(self, graph: EntryGraph, device: torch.device | str = "cpu") -> None:
         self.graph = graph
         self.steps = graph.process.steps
-        innermost = graph.levels[-1].resolution
+        innermost = graph.levels[-1].size
         #: ``alpha_bar`` (steps + 1,) of each level, outermost first.
         self.schedules: tuple[Tensor, ...] = tuple(
             noise_schedule(
-                graph.process.schedule, level.resolution / innermost, graph.process.shift, graph.process.steps
+                graph.process.schedule, level.size.ratio(innermost), graph.process.shift, graph.process.steps
             ).to(device)
             for level in graph.levels
         )
@@ -138,8 +184,8 @@ class DiffusionProcess:
         """Add noise at every level.
 
         Args:
-            images: Clean images (rows, channels, height, width) by level, outermost first. A level may have fewer rows
-                than the batch; they are the first ones.
+            images: Clean images (rows, channels, height, width) or clips (rows, channels, frames, height, width) by
+                level, outermost first. A level may have fewer rows than the batch; they are the first ones.
             eps: Noise in the same shapes.
             t: Time indices (batch,) in 0..steps - 1, as a tensor or a list.
         """

@@ -60,7 +60,7 @@ def noise_schedule(name: str, ratio: float = 1, power: float = 1, steps: int = 1
 
     Args:
         name: Base schedule: "cosine", "linear" or "cosine_logsnr".
-        ratio: Resolution of the level divided by that of the innermost level.
+        ratio: Ratio of the level to the innermost one, (N / n) sqrt(F / f) for N and n pixels, F and f frames.
         power: Power of the shift: the base signal-to-noise ratio is divided by ``ratio ** power``.
         steps: Number of steps.
 

@@ -1,4 +1,8 @@
-"""Reverse steps of DDIM, DDPM and DPM-Solver++ (2M), each from an index t of the schedule to an earlier index s."""
+"""Reverse steps of DDIM, DDPM and DPM-Solver++ (2M), each from an index t of the schedule to an earlier index s.
+
+In all functions, images have the shape (batch, channels, height, width), and clips the shape (batch, channels, frames,
+height, width).
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,32 @@ def limit_x0(x0: Tensor, clip: bool = True, dynamic_threshold: float | None = No
     """Limit predicted images to [-1, 1].
 
     Args:
-        x0: Predicted clean images (batch, channels, height, width).
+        x0: Predicted clean images (batch, channels, height, width) or clips (batch, channels, frames, height, width).
         clip: Whether to limit them at all.
-        dynamic_threshold: Quantile of the magnitudes of each image, such as 0.995, by which the image is clipped and
-            divided if it is above 1 (arXiv 2205.11487, section 2.3). None for clipping to [-1, 1].
+        dynamic_threshold: Quantile of the magnitudes of each image or clip, such as 0.995, by which it is clipped and
+            divided if it is above 1 (arXiv 2205.11487, section 2.3). All frames of a clip have one quantile, because a
+            quantile per frame would flicker. None for clipping to [-1, 1].
     """
     if not clip:
         return x0
     if dynamic_threshold is None:
         return x0.clamp(-1, 1)
-    limit = per_row(torch.quantile(x0.float().abs().flatten(1), dynamic_threshold, dim=1).clamp(min=1), x0)
+    limit = per_row(_quantile(x0.float().abs().flatten(1), dynamic_threshold).clamp(min=1), x0)
     return x0.clamp(-limit, limit) / limit
+
+
+#: Largest number of values of which ``torch.quantile`` takes a quantile.
+MOST_VALUES = 2**24
+
+
+def _quantile(values: Tensor, q: float) -> Tensor:
+    """Return the quantile of each row (rows, values), interpolated linearly: (rows,)."""
+    if values.numel() <= MOST_VALUES:
+        return torch.quantile(values, q, dim=1)
+    place = q * (values.shape[1] - 1)
+    low = int(place)
+    ends = [values.kthvalue(min(rank, values.shape[1] - 1) + 1, dim=1).values for rank in (low, low + 1)]
+    return torch.lerp(ends[0], ends[1], place - low)
 
 
 def ddim_step(

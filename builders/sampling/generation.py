@@ -20,10 +20,10 @@ from specs.schemas.sampling import SamplerSettings, SamplerSpec
 
 __all__ = ["BATCH_PIXELS", "Preview", "Request", "SamplerSettings", "class_shares", "draw", "draw_all"]
 
-#: Pixels of the highest resolution that are denoised at once. Bounds memory.
+#: Pixels of the outermost level, of all frames, that are denoised at once. Bounds memory.
 BATCH_PIXELS = 2**18
 #: Called after each step with the rows of the batch in the request, the number of the step from 1, and the predicted
-#: clean images by level, highest resolution first.
+#: clean images by level, outermost first.
 Preview = Callable[[range, int, list[Tensor]], object]
 
 
@@ -77,8 +77,8 @@ def draw(
         preview: Called after every step with the predicted clean images.
 
     Yields:
-        The rows of the batch in the request, and its images (rows, channels, height, width) in [-1, 1] by level,
-        highest resolution first, on the CPU.
+        The rows of the batch in the request, and its images (rows, channels, height, width), or clips (rows, channels,
+        frames, height, width), in [-1, 1] by level, outermost first, on the CPU.
 
     Raises:
         ValueError: There are more steps than the process has, prompts and no encoder, or the samples hold NaN.
@@ -87,7 +87,7 @@ def draw(
     if request.classes is None and request.prompts is None:
         settings = settings.model_copy(update={"guidance_scale": 1.0})
     process = DiffusionProcess(model.graph, model.device)
-    size = max(1, BATCH_PIXELS // model.graph.resolution**2)
+    size = max(1, BATCH_PIXELS // model.graph.levels[0].size.positions)
     for start in range(0, len(request.seeds), size):
         rows = range(start, min(start + size, len(request.seeds)))
         with torch.no_grad():
@@ -131,7 +131,8 @@ def draw_all(
     """Draw all samples of a request; arguments as :func:`draw`.
 
     Returns:
-        Images (samples, channels, height, width) in [-1, 1] by level, highest resolution first, on the CPU.
+        Images (samples, channels, height, width), or clips (samples, channels, frames, height, width), in [-1, 1] by
+        level, outermost first, on the CPU.
     """
     batches = [images for _, images in draw(model, request, settings, encoder=encoder, progress=progress)]
     return [torch.cat(level) for level in zip(*batches, strict=True)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from builders.diffusion.process import DiffusionProcess
 from builders.diffusion.steps import ddim_step, ddpm_step, dpm_solver_step
 from builders.networks.conditioning import Context
+from specs.graph import LevelGraph
 from specs.schemas.sampling import SAMPLERS as METHODS
 from specs.schemas.sampling import SamplerSettings, SamplerSpec, time_indices
 
@@ -29,7 +30,7 @@ class LevelState:
     """One level during sampling.
 
     Attributes:
-        z: Noisy images (samples, channels, height, width).
+        z: Noisy images (samples, channels, height, width) or clips (samples, channels, frames, height, width).
         alpha_bar: Schedule (steps + 1,) of the level, index 0 clean.
         generators: Source of noise of each sample.
         previous: Clean images predicted in the step before, in the shape of ``z``, and ``alpha_bar`` there.
@@ -56,7 +57,7 @@ def sample(
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Tensor]:
-    """Draw images at every level of a model, one per seed.
+    """Draw images or clips at every level of a model, one per seed.
 
     A sample depends on its seed and its row of the context, not on the rest of its batch. Each sample has its own
     random generators, on the CPU, so that a seed gives the same noise on every device.
@@ -75,8 +76,8 @@ def sample(
             ``method`` is accepted for ``sampler``.
 
     Returns:
-        Images (samples, channels, height, width) float32 of every level, highest resolution first, in [-1, 1] unless
-        ``clip`` is off.
+        Images (samples, channels, height, width), or clips (samples, channels, frames, height, width), float32, of
+        every level, outermost first, in [-1, 1] unless ``clip`` is off.
 
     Raises:
         ValueError: A setting is out of range, a seed is no whole number, there are no seeds, or there is guidance
@@ -207,7 +208,9 @@ def _start(process: DiffusionProcess, seeds: Sequence[int], device: torch.device
 def initial_noise(
     process: DiffusionProcess, generators: Sequence[Sequence[torch.Generator]], device: torch.device | str
 ) -> list[Tensor]:
-    """Draw standard normal noise (samples, channels, height, width) for every level, outermost first.
+    """Draw standard normal noise for every level, outermost first.
+
+    It has the shape (samples, channels, height, width), or (samples, channels, frames, height, width) for clips.
 
     Args:
         process: Diffusion process of the entry.
@@ -215,9 +218,16 @@ def initial_noise(
         device: Device of the result.
     """
     return [
-        _noise([row[index] for row in generators], (level.channels, level.resolution, level.resolution), device)
+        _noise([row[index] for row in generators], sample_shape(level), device)
         for index, level in enumerate(process.graph.levels)
     ]
+
+
+def sample_shape(level: LevelGraph) -> tuple[int, ...]:
+    """Return the shape of a sample: (channels, height, width), or (channels, frames, height, width) of a clip."""
+    size = level.size
+    frames = (size.frames,) if size.frames > 1 else ()
+    return (level.channels, *frames, size.side, size.side)
 
 
 def _noise(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, TextInput
 
-__all__ = ["node", "plain_entry", "plain_level", "rich_entry"]
+__all__ = ["clip_entry", "node", "plain_entry", "plain_level", "rich_entry"]
 
 
 def plain_level(resolution: int, *nodes: Node, head: str = "stem", stem_width: int = 4, **changes: Any) -> LevelGraph:
@@ -19,6 +19,16 @@ def plain_entry(*resolutions: int, **changes: Any) -> EntryGraph:
     """An entry with a process and levels at these resolutions, outermost first; enough for a process, no network."""
     changes = {"time_width": 16, "name": "plain"} | changes
     return EntryGraph(levels=tuple(plain_level(resolution) for resolution in resolutions), **changes)
+
+
+def clip_entry(*sizes: tuple[int, int], **changes: Any) -> EntryGraph:
+    """An entry with a process and levels of these sides and frames, outermost first."""
+    changes = {"time_width": 16, "name": "clips"} | changes
+    levels = (
+        plain_level(side, frames=frames, label=f"r{side}f{frames}" if frames > 1 else f"r{side}")
+        for side, frames in sizes
+    )
+    return EntryGraph(levels=tuple(levels), **changes)
 
 
 def node(name: str, block: str, width: int, *inputs: str, merge: Any = None, **args: Any) -> Node:
