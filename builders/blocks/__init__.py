@@ -13,13 +13,27 @@ from builders.blocks.attention import Attention
 from builders.blocks.conv import Conv
 from builders.blocks.down import Down
 from builders.blocks.resnet import Resnet
+from builders.blocks.temporal_attention import TemporalAttention
+from builders.blocks.temporal_conv import TemporalConv
+from builders.blocks.time_down import TimeDown
+from builders.blocks.time_up import TimeUp
 from builders.blocks.up import Up
 from specs.blocks import BLOCKS, Scene
 from specs.graph import Node
 
 __all__ = ["MODULES", "build_block"]
 
-MODULES: dict[str, Any] = {"resnet": Resnet, "attention": Attention, "conv": Conv, "down": Down, "up": Up}
+MODULES: dict[str, Any] = {
+    "resnet": Resnet,
+    "attention": Attention,
+    "conv": Conv,
+    "down": Down,
+    "up": Up,
+    "temporal_attention": TemporalAttention,
+    "temporal_conv": TemporalConv,
+    "time_down": TimeDown,
+    "time_up": TimeUp,
+}
 
 
 def build_block(node: Node, in_channels: int, scene: Scene) -> nn.Module:

@@ -7,9 +7,10 @@ orders, such as the result of ``torch.cat``, cost one copy.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-__all__ = ["as_clips", "as_rows", "for_frames"]
+__all__ = ["as_clips", "as_rows", "for_frames", "frames_outermost"]
 
 
 def as_rows(x: Tensor) -> Tensor:
@@ -52,3 +53,10 @@ def for_frames(value: Tensor, like: Tensor) -> Tensor:
         Tensor (batch * frames, ...) in the order of :func:`as_rows`; ``value`` itself if ``like`` holds images.
     """
     return value.repeat_interleave(like.shape[2], 0) if like.dim() == 5 else value
+
+
+def frames_outermost(x: Tensor) -> Tensor:
+    """Return clips (batch, channels, frames, height, width) with the frames outermost in memory, copied if need be."""
+    if x.is_contiguous(memory_format=torch.channels_last_3d):
+        return x
+    return x.transpose(1, 2).contiguous().transpose(1, 2)

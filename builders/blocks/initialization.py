@@ -8,7 +8,7 @@ from torch import nn
 
 __all__ = ["zero"]
 
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+Layer = TypeVar("Layer", nn.Conv1d, nn.Conv2d, nn.Linear)
 
 
 def zero(layer: Layer) -> Layer:

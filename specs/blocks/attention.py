@@ -18,6 +18,7 @@ from specs.blocks.base import (
     divisible,
     linear,
     norm,
+    same_width,
 )
 from specs.blocks.size import Size
 
@@ -48,10 +49,7 @@ class Attention(Block):
     @classmethod
     def check(cls, args: AttentionArguments, in_channels: int, width: int, size: Size) -> list[Complaint]:
         problems = divisible("width", width, "groups", args.groups) + divisible("width", width, "heads", args.heads)
-        if in_channels != width:
-            message = f"attention does not change the width, but it reads {in_channels} channels and has width {width}"
-            problems.append(("bad-width", message))
-        return problems
+        return problems + same_width(cls.name, in_channels, width)
 
     @classmethod
     def costs(cls, args: AttentionArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
@@ -78,8 +76,9 @@ class Attention(Block):
         saved = 5 * one + args.heads * pixels + 2 * args.groups * size.frames
         if cls.reads_text(args, scene):
             assert scene.text_width is not None
-            # Norm of the text with its statistics, keys and values; a second result, and the sum of both.
-            saved += scene.tokens * (scene.text_width + 2 * width + 2) + 2 * one + args.heads * pixels
+            # Norm of the text with its statistics; keys and values, for every frame; a second result, and their sum.
+            keys_values = 2 * width * scene.tokens * size.frames
+            saved += scene.tokens * (scene.text_width + 2) + keys_values + 2 * one + args.heads * pixels
         elif args.heads > 1:
             saved += one  # the result with the heads joined
         workspace = 6 * one

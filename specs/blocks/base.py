@@ -87,6 +87,8 @@ class Block:
     Args: ClassVar[type[Arguments]]
     #: Further inputs of the block, of "time" and "text".
     ports: ClassVar[frozenset[str]] = frozenset()
+    #: Whether the block computes across the frames of a clip.
+    temporal: ClassVar[bool] = False
 
     @classmethod
     def arguments(cls, args: Iterable[tuple[str, Any]]) -> Any:
@@ -125,6 +127,12 @@ def convolution(in_channels: int, width: int, kernel: int, positions: int) -> Co
     return Costs(parameters=weights + width, macs=weights * positions)
 
 
+def convolution_over_time(in_channels: int, width: int, kernel: int, positions: int) -> Costs:
+    """Return the costs of a convolution over frames with bias and ``positions`` output pixels, of all frames."""
+    weights = in_channels * width * kernel
+    return Costs(parameters=weights + width, macs=weights * positions)
+
+
 def linear(in_features: int, out_features: int, rows: int = 1, bias: bool = True) -> Costs:
     """Return the costs of a linear layer applied to ``rows`` vectors per sample."""
     weights = in_features * out_features
@@ -142,3 +150,11 @@ def divisible(what: str, channels: int, by: str, number: int) -> list[Complaint]
         return []
     near = max(1, round(channels / number)) * number
     return [("bad-width", f"{what} {channels} is not divisible by {number} {by}; the nearest valid width is {near}")]
+
+
+def same_width(block: str, in_channels: int, width: int) -> list[Complaint]:
+    """Return an error if a block that does not change the width is given another one."""
+    if in_channels == width:
+        return []
+    message = f"{block} does not change the width, but it reads {in_channels} channels and has width {width}"
+    return [("bad-width", message)]

@@ -59,8 +59,8 @@ class Resnet(Block):
     @classmethod
     def activations(cls, args: ResnetArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Activations:
         pixels = size.positions
-        # First half: norm, SiLU. Second half: convolution, norm, scale and shift, SiLU. Statistics of the norms.
-        saved = (2 * in_channels + 4 * width) * pixels + width + 2 * 2 * args.groups * size.frames
+        # First half: norm, SiLU. Second half: convolution, norm, scale and shift, SiLU. Scale and statistics by frame.
+        saved = (2 * in_channels + 4 * width) * pixels + (width + 2 * 2 * args.groups) * size.frames
         if args.dropout:
             saved += width * pixels
         shortcut = width * pixels if in_channels != width else 0

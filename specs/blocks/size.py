@@ -29,6 +29,10 @@ class Size:
         """Return the size of the same frames with another side."""
         return replace(self, side=side)
 
+    def with_frames(self, frames: int) -> Size:
+        """Return the size of the same pixels with another number of frames."""
+        return replace(self, frames=frames)
+
     def ratio(self, inner: Size) -> float:
         """Return the ratio s of the noise schedule, (N / n) sqrt(F / f), of a level around an inner one."""
         return self.side / inner.side * math.sqrt(self.frames / inner.frames)

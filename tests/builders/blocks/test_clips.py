@@ -74,18 +74,20 @@ def test_outputs_have_the_frames_outermost_in_memory(case):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_gradients_are_those_of_the_frames(case):
     built = Built(*case)
+    built.module.double()
+    built.x, built.others = built.x.double(), [other.double() for other in built.others]
     inputs = [built.x, *built.others]
     for tensor in inputs:
         tensor.requires_grad_()
     of = [*inputs, *built.module.parameters()]
-    weights = torch.randn(built.on_clips().shape)
+    weights = torch.randn(built.on_clips().shape, dtype=torch.float64)
     whole = torch.autograd.grad((built.on_clips() * weights).sum(), of, allow_unused=True)
     frames = sum((built.on_frame(frame) * weights[:, :, frame]).sum() for frame in range(FRAMES))
     apart = torch.autograd.grad(frames, of, allow_unused=True)
     for one, other in zip(whole, apart, strict=True):
         assert (one is None) == (other is None)
         if one is not None:
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
 def test_the_cases_are_all_blocks_that_leave_the_frames_alone():
