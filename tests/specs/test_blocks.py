@@ -10,10 +10,10 @@ from specs.blocks.base import Activations, convolution, divisible, linear, norm
 TIME, TEXT = Scene(20), Scene(20, text_width=12, tokens=5)
 
 
-def rule(name, *, in_channels=32, width=32, side=4, scene=TIME, **args):
+def rule(name, *, in_channels=32, width=32, side=4, frames=1, scene=TIME, **args):
     """Costs and activations of one block."""
     block = BLOCKS[name]
-    arguments = (block.arguments(args.items()), in_channels, width, Size(side), scene)
+    arguments = (block.arguments(args.items()), in_channels, width, Size(side, frames), scene)
     return block.costs(*arguments), block.activations(*arguments)
 
 
@@ -137,19 +137,20 @@ def test_which_blocks_read_text():
         assert block.reads_text(args, TEXT) is expected and not block.reads_text(args, TIME)
     for name, other in BLOCKS.items():
         assert other.name == name
+        assert other.temporal is name.startswith(("temporal_", "time_"))
         if name != "attention":
             assert other.reads_text(other.arguments([]), TEXT) is False
 
 
-def complaints(name, in_channels, width, side=8, **args):
+def complaints(name, in_channels, width, side=8, frames=1, **args):
     block = BLOCKS[name]
-    return block.check(block.arguments(args.items()), in_channels, width, Size(side))
+    return block.check(block.arguments(args.items()), in_channels, width, Size(side, frames))
 
 
 def test_what_divides_has_no_complaint():
     assert divisible("width", 64, "groups", 32) == []
     for name in BLOCKS:
-        assert complaints(name, 64, 64) == []
+        assert complaints(name, 64, 64, frames=4) == []
     assert complaints("resnet", 96, 32) == [] and complaints("conv", 5, 7) == []
 
 
