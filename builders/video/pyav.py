@@ -18,9 +18,9 @@ import numpy as np
 from builders.video.checks import check_frames, check_rate
 from builders.video.clip import Clip, VideoError, VideoUnavailableError
 from builders.video.limits import MAX_CLIP_BYTES, MAX_PIXELS, check_length, check_size
-from builders.video.upright import square_size, upright
+from builders.video.upright import Turn, square_size, turn_of, upright
 
-__all__ = ["decode_clip", "encode_mp4", "open_video", "pyav_version", "show"]
+__all__ = ["decode_clip", "encode_mp4", "open_video", "pyav_version", "reported", "show"]
 
 #: Formats that are opened, by FFmpeg's names of their readers. Others may open further files (ffconcat, HLS).
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
@@ -57,8 +57,12 @@ def pyav_version() -> str:
 
 
 @contextlib.contextmanager
-def _reported(origin: str) -> Iterator[None]:
-    """Turn whatever PyAV raises for a damaged video into a VideoError."""
+def reported(origin: str) -> Iterator[None]:
+    """Turn whatever PyAV raises for a damaged video into a VideoError.
+
+    Args:
+        origin: Name of the video in messages.
+    """
     av = _av()
     try:
         yield
@@ -88,7 +92,7 @@ def open_video(file: BinaryIO, origin: str) -> Iterator[tuple[Any, Any]]:
     av = _av()
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_pixels": str(MAX_PIXELS)}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_reported(origin))
+        stack.enter_context(reported(origin))
         try:
             container = stack.enter_context(av.open(file, options=options, metadata_errors="replace"))
         except av.error.FFmpegError:
@@ -128,7 +132,13 @@ def show(frame: Any, stream: Any, origin: str) -> np.ndarray:
     if frame.is_corrupt:
         raise VideoError(f"{origin}: broken video: a frame is damaged")
     check_size(frame.width, frame.height, origin)
-    return upright(frame.to_ndarray(format="rgb24"), _aspect(stream), frame.rotation, origin)
+    return upright(frame.to_ndarray(format="rgb24"), _aspect(stream), _turn(frame), origin)
+
+
+def _turn(frame: Any) -> Turn:
+    """Return how a frame is turned. PyAV's property knows no mirroring."""
+    matrix = frame.side_data.get(_av().sidedata.sidedata.Type.DISPLAYMATRIX)
+    return Turn(frame.rotation) if matrix is None else turn_of(np.frombuffer(bytes(matrix), np.int32).tolist())
 
 
 def decode_clip(
@@ -200,7 +210,7 @@ def encode_mp4(
         raise VideoUnavailableError(f"this PyAV has no encoder {codec}") from None
     buffer = io.BytesIO()
     try:
-        with av.open(buffer, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
+        with av.open(buffer, mode="w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
             stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(10_000), options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, stored
             stream.codec_context.thread_count = 1

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from builders.video.limits import check_size
 
-__all__ = ["square_size", "upright"]
+__all__ = ["Turn", "square_size", "turn_of", "upright"]
+
+
+class Turn(NamedTuple):
+    """How stored frames are turned to be shown.
+
+    Attributes:
+        degrees: Angle by which they are turned anticlockwise.
+        mirrored: Whether left and right are exchanged afterwards.
+    """
+
+    degrees: float = 0
+    mirrored: bool = False
+
+
+def turn_of(matrix: Sequence[int]) -> Turn:
+    """Return the turn of a display matrix, which has nine whole numbers, row by row."""
+    a, b, _, c, d = matrix[:5]
+    mirrored = a * d < b * c
+    return Turn(math.degrees(math.atan2(-b, -a if mirrored else a)), mirrored)
 
 
 def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
@@ -25,13 +47,13 @@ def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
     return width, round(height / aspect)
 
 
-def upright(frame: np.ndarray, aspect: Fraction, rotation: int, origin: str) -> np.ndarray:
+def upright(frame: np.ndarray, aspect: Fraction, turn: Turn, origin: str) -> np.ndarray:
     """Return a frame with square pixels, turned as it is shown.
 
     Args:
         frame: Frame (height, width, 3) uint8.
         aspect: Width of a stored pixel by its height.
-        rotation: Angle in degrees by which the frame is turned anticlockwise, to the nearest quarter.
+        turn: How the frame is turned, to the nearest quarter.
         origin: Name of the video in messages.
 
     Raises:
@@ -42,5 +64,5 @@ def upright(frame: np.ndarray, aspect: Fraction, rotation: int, origin: str) -> 
     if size != (width, height):
         check_size(*size, origin)
         frame = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
-    quarters = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(frame, quarters))
+    turned = np.rot90(frame, round(turn.degrees / 90) % 4)
+    return np.ascontiguousarray(turned[:, ::-1] if turn.mirrored else turned)
