@@ -68,6 +68,7 @@ CODES: dict[str, str] = {
     "size-mismatch": "tensors of different sizes or widths are merged",
     "bad-width": "a width that the block does not accept",
     "bad-resolution": "a resolution that does not fit",
+    "bad-frames": "a number of frames that does not fit",
     "bad-nesting": "levels that do not fit into each other",
 }
 

@@ -38,7 +38,7 @@ __all__ = [
 
 
 #: Keys whose values the structure of a network does not depend on.
-HARMLESS = frozenset({"summary", "process", "depth", "attention", "repeat", "normalize_input"})
+HARMLESS = frozenset({"summary", "process", "depth", "attention", "temporal", "repeat", "normalize_input"})
 
 
 @dataclass(frozen=True, slots=True)

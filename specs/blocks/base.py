@@ -87,7 +87,7 @@ class Block:
     Args: ClassVar[type[Arguments]]
     #: Further inputs of the block, of "time" and "text".
     ports: ClassVar[frozenset[str]] = frozenset()
-    #: Whether the block computes across the frames of a clip.
+    #: Whether the block computes across the frames of a clip. Others treat each frame as an image.
     temporal: ClassVar[bool] = False
 
     @classmethod

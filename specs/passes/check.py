@@ -1,21 +1,22 @@
-"""Check drafts of levels: names, order and shapes of nodes, and how levels fit into each other."""
+"""Check drafts of levels: names, order and shapes of nodes."""
 
 from __future__ import annotations
 
 import heapq
 import keyword
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from specs.blocks import BLOCKS, Size
 from specs.errors import Problems, did_you_mean, quote
 from specs.graph import RESERVED, Node
 from specs.passes.draft import NAME_RULE, NODE_NAME, Draft, LevelDraft
-from specs.schemas.entry import MAX_PIXELS, MAX_WIDTH, LevelSpec
+from specs.passes.nesting import frames_of, nest_message
+from specs.schemas.entry import MAX_FRAMES, MAX_PIXELS, MAX_WIDTH, LevelSpec
 from specs.syntax.yaml_tree import Mapping as TreeMapping
 from specs.syntax.yaml_tree import locate
 
-__all__ = ["check_level", "check_nesting"]
+__all__ = ["check_input_names", "check_level"]
 
 #: Names of parts of a level's network.
 PARTS = frozenset(
@@ -44,43 +45,6 @@ def check_input_names(names: Iterable[str], tree: TreeMapping, problems: Problem
             problems.add("bad-name", f"input {quote(name)}: {NAME_RULE}", where)
         elif name in TAKEN or name in ENCODE:
             problems.add("bad-name", f"{quote(name)} is a reserved name", where)
-
-
-def check_nesting(levels: Sequence[LevelSpec], trees: Sequence[TreeMapping], problems: Problems) -> None:
-    """Check that each level has the channels of the one inside it, and multiples of its pixels and frames."""
-    for outer, inner, tree in zip(levels, levels[1:], trees, strict=False):
-        where = locate(tree, "nest", key=True)
-        for message in _size_problems(outer.size, inner.size):
-            problems.add("bad-nesting", message, where)
-        if outer.channels != inner.channels:
-            message = f"image channels differ: {outer.channels} outside, {inner.channels} inside"
-            problems.add("bad-nesting", message, where)
-
-
-def _size_problems(outer: Size, inner: Size) -> Iterator[str]:
-    """Yield why a level of one size cannot nest a level of another."""
-    if outer.side % inner.side or (inner.side == outer.side and inner.frames == outer.frames == 1):
-        yield f"a level of {outer.side} pixels cannot nest one of {inner.side}: " + (
-            "the inner resolution must be smaller and divide the outer one"
-            if inner.frames == outer.frames
-            else "the inner resolution must divide the outer one"
-        )
-    elif inner == outer:
-        yield "the inner level has the pixels and the frames of the outer one; it must have fewer of one"
-    if inner.frames > outer.frames:
-        yield (
-            f"a level of {_frames(outer.frames)} cannot nest one of {inner.frames}: an inner level sees the first "
-            "frame of each group of the outer one's, so it has at most as many; exchange the two"
-        )
-    elif outer.frames % inner.frames:
-        yield (
-            f"a level of {_frames(outer.frames)} cannot nest one of {inner.frames}: the inner level sees the first "
-            "frame of each group of the outer one's, so its frames must divide those of the outer one"
-        )
-
-
-def _frames(number: int) -> str:
-    return f"{number} frame" if number == 1 else f"{number} frames"
 
 
 def check_level(draft: LevelDraft, nest: LevelSpec | None, problems: Problems) -> tuple[Node, ...]:
@@ -184,20 +148,31 @@ def _check_shapes(
         if any(name not in shapes for name in node.inputs):
             continue  # an input has an error
         merged = _merged(node, [shapes[name] for name in node.inputs], problems)
+        if node.block != "nest" and BLOCKS[node.block].temporal and draft.size.frames == 1:
+            message = f"{node.block} computes across frames, but the level has no 'frames'"
+            problems.add("bad-frames", message, node.position)
+            continue
         shape = merged and _output(node, *merged, nest, problems)
         if shape is not None:
             shapes[node.name] = shape
             result.append(Node(node.name, node.block, shape[0], node.args, node.inputs, node.merge, node.position))
     if draft.head in shapes:
-        width, size = shapes[draft.head]
-        if size != draft.size:
-            message = f"the head reads {quote(draft.head)} of {size}, but the level has {draft.size}"
-            problems.add("bad-resolution", message, draft.head_position)
-        if width % draft.head_groups:
-            message = f"head: width {width} is not divisible by {draft.head_groups} groups; "
-            message += "choose another width or set 'head: {groups: ...}'"
-            problems.add("bad-width", message, draft.head_position)
+        _check_head(draft, *shapes[draft.head], problems)
     return tuple(result)
+
+
+def _check_head(draft: LevelDraft, width: int, size: Size, problems: Problems) -> None:
+    """Check that the head reads features of the level's size, and of a width that its groups divide."""
+    if size.side != draft.size.side:
+        message = f"the head reads {quote(draft.head)} of {size}, but the level has {draft.size}"
+        problems.add("bad-resolution", message, draft.head_position)
+    elif size != draft.size:
+        message = f"the head reads {quote(draft.head)} of {frames_of(size.frames)}, but the level has "
+        problems.add("bad-frames", f"{message}{draft.size.frames}", draft.head_position)
+    if width % draft.head_groups:
+        message = f"head: width {width} is not divisible by {draft.head_groups} groups; "
+        message += "choose another width or set 'head: {groups: ...}'"
+        problems.add("bad-width", message, draft.head_position)
 
 
 def _listed(parts: Iterable[str]) -> str:
@@ -214,7 +189,7 @@ def _merged(node: Draft, given: list[tuple[int, Size]], problems: Problems) -> t
     message = f"node {quote(node.name)}: {node.merge} of "
     if len({size for _, size in given}) > 1:
         message += "different sizes: " + _listed(f"{name} ({size})" for name, (_, size) in inputs)
-        message += "; read the smaller ones with {up: NODE}, or the larger ones with {down: NODE}"
+        message += _resampling(size for _, size in given)
     elif node.merge == "cat":
         return sum(width for width, _ in given), given[0][1]
     elif len({width for width, _ in given}) > 1:
@@ -226,13 +201,12 @@ def _merged(node: Draft, given: list[tuple[int, Size]], problems: Problems) -> t
     return None
 
 
-def _nest_message(nested: Size, given: Size) -> str:
-    """Return the error of a nested level whose input has another size."""
-    if nested.side == given.side:
-        return f"the nested level has {_frames(nested.frames)}, but its input has {given.frames}"
-    if nested.frames == given.frames:
-        return f"the nested level has {nested.side} pixels, but its input has {given.side} pixels"
-    return f"the nested level has {nested}, but its input has {given}"
+def _resampling(sizes: Iterable[Size]) -> str:
+    """Return how inputs of different sizes can be made equal."""
+    sides, frames = (set(numbers) for numbers in zip(*((size.side, size.frames) for size in sizes), strict=True))
+    space = "read the smaller ones with {up: NODE}, or the larger ones with {down: NODE}"
+    time = "read the shorter ones with {time_up: NODE}, or the longer ones with {time_down: NODE}"
+    return "".join(f"; {way}" for way, found in ((space, sides), (time, frames)) if len(found) > 1)
 
 
 def _output(
@@ -242,7 +216,7 @@ def _output(
     if node.block == "nest":
         assert nest is not None
         if size != nest.size:
-            message = _nest_message(nest.size, size)
+            message = nest_message(nest.size, size)
             problems.add("bad-nesting", message, node.position)
             return None
         return channels, size
@@ -263,5 +237,9 @@ def _output(
         problems.add(
             "bad-resolution", f"node {quote(node.name)} would have {result.side:,} pixels per side", node.position
         )
+        return None
+    if not 1 <= result.frames <= MAX_FRAMES:
+        message = f"node {quote(node.name)} would have {result.frames:,} frames, but at most {MAX_FRAMES:,} are allowed"
+        problems.add("bad-frames", message, node.position)
         return None
     return width, result

@@ -11,7 +11,7 @@ from specs.errors import Position, Problems, did_you_mean, quote
 from specs.schemas.entry import LevelSpec
 from specs.syntax.merge import NOT_ARGUMENTS, drop, merge
 from specs.syntax.validation import validate_into
-from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate
+from specs.syntax.yaml_tree import Mapping, Scalar, Tree, locate, value_at
 
 __all__ = ["Draft", "LevelDraft", "LevelWriter", "Use", "read_use"]
 
@@ -79,6 +79,10 @@ class LevelWriter:
     def position(self, *path: str | int, key: bool = False) -> Position:
         """Return the position of the value at ``path``, or of its key."""
         return locate(self.tree, *path, key=key)
+
+    def tree_at(self, *path: str | int) -> Tree | None:
+        """Return the tree at ``path``, or None if there is none."""
+        return value_at(self.tree, *path)
 
     def error(self, code: str, message: str, *path: str | int, key: bool = False) -> None:
         """Record an error at ``path``."""

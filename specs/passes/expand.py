@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from specs.errors import Problems
 from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
-from specs.passes.check import check_input_names, check_level, check_nesting
+from specs.passes.check import check_input_names, check_level
 from specs.passes.draft import LevelDraft, read_use
 from specs.passes.explicit_graph import expand_graph
+from specs.passes.nesting import check_nesting
 from specs.passes.stages import expand_stages
 from specs.schemas.entry import EntrySpec, InputsSpec, LevelSpec
 from specs.schemas.noise import process_problem
@@ -117,9 +118,10 @@ def _conflicts(level: LevelSpec) -> Iterator[Complaint]:
     if level.middle is not None and level.graph is not None:
         yield "conflict", "'middle' belongs to 'stages'; a graph lists all its blocks", ("middle",)
     for name, stage in (level.stages or {}).items():
-        if stage.blocks is not None and stage.attention is not None:
-            message = f"stage '{name}' has 'blocks' or its short form 'attention', not both"
-            yield "conflict", message, ("stages", name, "attention")
+        for key in ("attention", "temporal"):
+            if stage.blocks is not None and getattr(stage, key) is not None:
+                message = f"stage '{name}' has 'blocks' or its short form '{key}', not both"
+                yield "conflict", message, ("stages", name, key)
     scale = level.inputs.others.get("scale")
     if scale is not None and scale.default == 0:
         message = "the default of 'scale' is a size in pixels, so it must be more than 0"

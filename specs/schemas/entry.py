@@ -13,6 +13,7 @@ from specs.syntax.validation import validate, validate_into
 
 __all__ = [
     "BlockUse",
+    "DownSpec",
     "EntrySpec",
     "GraphSpec",
     "InputsSpec",
@@ -32,9 +33,14 @@ MAX_WIDTH = 65_536
 MAX_PIXELS = 2**24
 MAX_FRAMES = 4096
 MAX_REPEAT = 1_000
+#: Largest factors of a step between stages.
+MAX_SPACE_STEP = 16
+MAX_TIME_STEP = 64
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH, description="channels")]
 Skip = Literal["cat", "add", "none"]
+#: Blocks that an input of a node may be resampled by.
+WAYS = ("down", "up", "time_down", "time_up")
 
 
 def _use(value: Any) -> Any:
@@ -45,7 +51,9 @@ def _down(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return {"block": "down", "factor": value}
     if not isinstance(value, dict):
-        raise PydanticCustomError("wrong-type", "'down' must be a whole number or {block: NAME, ...}")
+        raise PydanticCustomError(
+            "wrong-type", "'down' must be a whole number, {space: N, time: M} or {block: NAME, ...}"
+        )
     return value
 
 
@@ -53,11 +61,14 @@ def _source(value: Any) -> Any:
     if isinstance(value, str):
         return {"node": value}
     if isinstance(value, dict):
-        ways = [way for way in ("down", "up") if isinstance(value.get(way), str)]
+        ways = [way for way in WAYS if isinstance(value.get(way), str)]
         if len(ways) == 1:
             rest = {key: item for key, item in value.items() if key != ways[0]}
             return {"node": value[ways[0]], "way": ways[0], "args": rest}
-    raise PydanticCustomError("bad-value", "'from' must be the name of a node, {down: NAME} or {up: NAME}")
+    raise PydanticCustomError(
+        "bad-value",
+        "'from' must be the name of a node, or {down: NAME}, {up: NAME}, {time_down: NAME} or {time_up: NAME}",
+    )
 
 
 def _sources(value: Any) -> Any:
@@ -74,12 +85,22 @@ class BlockUse(Open):
     block: str = Field(description="name of a block")
 
 
+class DownSpec(Open):
+    """A step to the next stage: a block, its arguments in ``others``, or how many times fewer pixels and frames."""
+
+    block: str | None = Field(default=None, description="name of a block")
+    space: int | None = Field(
+        default=None, ge=2, le=MAX_SPACE_STEP, description="how many times fewer pixels per side; default 1"
+    )
+    time: int | None = Field(default=None, ge=2, le=MAX_TIME_STEP, description="how many times fewer frames; default 1")
+
+
 Use = Annotated[BlockUse, BeforeValidator(_use, json_schema_input_type=str | BlockUse)]
-Down = Annotated[BlockUse, BeforeValidator(_down, json_schema_input_type=int | BlockUse)]
+Down = Annotated[DownSpec, BeforeValidator(_down, json_schema_input_type=int | DownSpec)]
 
 
 class StageSpec(Model):
-    """One resolution of a U-shaped level."""
+    """One size of a U-shaped level."""
 
     width: Width
     depth: int = Field(default=1, ge=0, le=MAX_REPEAT, description="units on the way down; one more on the way up")
@@ -87,7 +108,14 @@ class StageSpec(Model):
         default=None, description="blocks of a unit; default [resnet]"
     )
     attention: int | None = Field(default=None, ge=0, le=MAX_REPEAT, description="attention blocks, after a resnet")
-    down: Down | None = Field(default=None, description="step to the next stage: a factor (default 2) or a block")
+    temporal: int | None = Field(
+        default=None, ge=0, le=MAX_REPEAT, description="temporal_attention blocks, after a unit's others"
+    )
+    down: Down | None = Field(
+        default=None,
+        description="step to the next stage: a factor of the pixels, {space: N, time: M} or a block; default: what "
+        "leads to the next stage if it is called rNfM, else 2",
+    )
     skip: Skip | None = Field(default=None, description="how skips are merged on the way up; default the level's")
 
 
@@ -95,7 +123,7 @@ class SourceSpec(Model):
     """An input of a node: another node, optionally resampled."""
 
     node: str
-    way: Literal["down", "up"] | None = None
+    way: Literal["down", "up", "time_down", "time_up"] | None = None
     args: dict[str, Any] = {}  # noqa: RUF012  a pydantic field
 
     @model_serializer
@@ -134,7 +162,9 @@ class NodeSpec(Open):
     """A node of an explicit graph; ``others`` are the arguments of its block."""
 
     block: str = Field(description="name of a block")
-    sources: Sources = Field(alias="from", description="NAME, {down: NAME}, {up: NAME}, or a list of these")
+    sources: Sources = Field(
+        alias="from", description="NAME, {down: NAME}, {up: NAME}, {time_down: NAME}, {time_up: NAME}, or a list"
+    )
     width: Width | None = Field(default=None, description="output channels; default the input channels")
     merge: Literal["cat", "add", "mean"] | None = Field(default=None, description="how several inputs are merged")
     repeat: int = Field(default=1, ge=1, le=MAX_REPEAT, description="number of blocks in sequence")
@@ -213,13 +243,16 @@ class LevelSpec(Model):
     stages: dict[str, StageSpec] | None = Field(default=None, description="the U-shaped short form, finest first")
     skip: Skip = Field(default="cat", description="how skips are merged on the way up")
     middle: Annotated[tuple[Use, ...], Field(strict=False, max_length=MAX_REPEAT)] | None = Field(
-        default=None, description="blocks at the coarsest stage, innermost only; default [resnet, attention, resnet]"
+        default=None,
+        description="blocks at the coarsest stage, innermost only; default [resnet, attention, resnet], and "
+        "temporal_attention after attention if that stage has several frames",
     )
     graph: GraphSpec | None = Field(default=None, description="the explicit form, instead of stages")
     head: HeadSpec = HeadSpec()
     normalize_input: Literal["auto", True, False] = Field(
         default="auto",
-        description="divide the noisy input by its deviation; auto: if the level nests and is in one of more pixels",
+        description="divide the noisy input by its deviation; auto: if the level nests another one and is inside one "
+        "of more pixels",
     )
     channels: int = Field(default=3, ge=1, le=64, description="channels of the image")
 

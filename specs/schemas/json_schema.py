@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from specs.blocks import BLOCKS
-from specs.schemas.entry import EntrySpec
+from specs.schemas.entry import WAYS, EntrySpec
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
 from specs.schemas.recipe import MAX_ROWS, Recipe
 from specs.schemas.study import Study
@@ -29,6 +29,8 @@ _OUTER: Schema = {
 #: Name of a stage or a node.
 NODE_NAME: Schema = {"pattern": "^[a-z][a-z0-9_]*$"}
 NODE_KEYS = ("from", "width", "merge", "repeat")
+#: Keys of a step ``down`` in pixels, in frames, or in both.
+_FACTORS = ("space", "time")
 
 
 def json_schema(kind: str = "entry") -> Schema:
@@ -58,7 +60,10 @@ def _entry() -> Schema:
         owner.pop("required", None)
     stage = definitions["StageSpec"]
     stage.pop("required", None)
-    stage["not"] = {"required": ["blocks", "attention"], "properties": _present("blocks", "attention")}
+    stage["allOf"] = [
+        {"not": {"required": ["blocks", short], "properties": _present("blocks", short)}}
+        for short in ("attention", "temporal")
+    ]
     definitions["BlockUse"] = _use(("block",))
     definitions["NodeSpec"] = _node(definitions["NodeSpec"])
     definitions["Sources"] = _sources()
@@ -153,7 +158,7 @@ def _sources() -> Schema:
     """Return the schema of the inputs of a node: names, or names with a way to resample them and its arguments."""
     ways = [
         {"properties": {way: {"type": "string"}, **_arguments(way)}, "required": [way], "additionalProperties": False}
-        for way in ("down", "up")
+        for way in WAYS
     ]
     one = {"anyOf": [{"type": "string"}, *({"type": "object", **way} for way in ways)]}
     return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": 64}]}
@@ -174,7 +179,7 @@ def _factors() -> Schema:
 
 
 def _name_blocks(schema: Schema) -> None:
-    """List the names of blocks where a block may be written by its name alone; ``down`` may leave the block out."""
+    """List the names of blocks where a block may be written by its name alone; ``down`` may leave it out."""
     stage, names = schema["$defs"]["StageSpec"]["properties"], sorted(BLOCKS)
     for middle in (
         schema["properties"]["middle"],
@@ -184,7 +189,11 @@ def _name_blocks(schema: Schema) -> None:
         for branch in middle["anyOf"]:
             if branch.get("type") == "array":
                 branch["items"] = {"anyOf": [{"enum": names}, {"$ref": "#/$defs/BlockUse"}]}
-    schema["$defs"]["Down"] = _use(())
+    step = schema["$defs"].pop("DownSpec")["properties"]
+    factors = {key: _or_null({**step[key]["anyOf"][0], "description": step[key]["description"]}) for key in _FACTORS}
+    either = [{"required": [key], "properties": _present(key)} for key in _FACTORS]
+    in_both = {"type": "object", "properties": factors, "anyOf": either, "additionalProperties": False}
+    schema["$defs"]["Down"] = {"anyOf": [_use(()), in_both]}
     stage["down"] = {
         "anyOf": [{"type": "integer", "minimum": 2, "maximum": 16}, {"$ref": "#/$defs/Down"}, NULL],
         "description": stage["down"].get("description", ""),

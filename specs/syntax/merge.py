@@ -7,7 +7,7 @@ from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree
 __all__ = ["NOT_ARGUMENTS", "drop", "is_null", "merge", "put"]
 
 #: Alternatives: a child that has one of the two keys drops the other one of its parent.
-_ALTERNATIVES = (("blocks", "attention"), ("stages", "graph"), ("steps", "hours"))
+_ALTERNATIVES = (("blocks", "attention"), ("blocks", "temporal"), ("stages", "graph"), ("steps", "hours"))
 #: Keys of a node that are not arguments of its block.
 NOT_ARGUMENTS = frozenset({"block", "width", "from", "merge", "repeat"})
 
@@ -17,7 +17,8 @@ def merge(base: Mapping, child: Mapping, inside: str = "") -> Mapping:
 
     Mappings are merged, other values are replaced, and null removes a key. If ``stages`` of the child have a stage that
     the parent lacks, they replace the parent's stages and their order. A node that changes its block drops its former
-    arguments. A null with no key to remove is left in place, so that it can be reported.
+    arguments, and so does a step ``down`` in space or time that was a block. A null with no key to remove is left in
+    place, so that it can be reported.
 
     Args:
         base: Inherited mapping.
@@ -31,6 +32,8 @@ def merge(base: Mapping, child: Mapping, inside: str = "") -> Mapping:
     if _text(child, "block") is not None and _text(child, "block") != _text(base, "block"):
         kept = {key: entry for key, entry in kept.items() if key in NOT_ARGUMENTS}
     entries = dict(kept)
+    if inside == "down" and "block" not in child.entries and not child.entries.keys().isdisjoint(("space", "time")):
+        entries = {key: entry for key, entry in entries.items() if key in ("space", "time")}
     for pair in _ALTERNATIVES:
         for one, other in (pair, pair[::-1]):
             if one in child.entries and not is_null(child.entries[one].value) and other not in child.entries:
