@@ -14,6 +14,7 @@ from specs.errors import Problems, UnknownName, fail, quote
 from specs.graph import EntryGraph
 from specs.library import list_names
 from specs.passes.expand import expand
+from specs.passes.frame_notes import frame_notes
 from specs.passes.resolve import Resolved, resolve, resolve_variant
 from specs.schemas.entry import EntrySpec
 from specs.schemas.json_schema import json_schema
@@ -160,7 +161,7 @@ def _finish(resolved: Resolved, overrides: Sequence[str]) -> Loaded:
         problems.extend(further)
     problems.raise_if_any(resolved.reached)
     assert spec is not None and graph is not None
-    return Loaded(spec, graph, resolved.sources, resolved.notes)
+    return Loaded(spec, graph, resolved.sources, (*resolved.notes, *frame_notes(graph)))
 
 
 def _schema_problems(tree: Tree) -> Problems:

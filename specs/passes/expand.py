@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 
 from specs.errors import Problems
 from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
@@ -11,7 +11,7 @@ from specs.passes.draft import LevelDraft, read_use
 from specs.passes.explicit_graph import expand_graph
 from specs.passes.nesting import check_nesting
 from specs.passes.stages import expand_stages
-from specs.schemas.entry import EntrySpec, InputsSpec, LevelSpec
+from specs.schemas.entry import EntrySpec, LevelSpec, MicroSpec
 from specs.schemas.noise import process_problem
 from specs.syntax.merge import put
 from specs.syntax.yaml_tree import Mapping, Scalar, locate
@@ -20,6 +20,8 @@ __all__ = ["expand"]
 
 #: Most levels of an entry.
 MAX_LEVELS = 16
+#: Frames a second that the default of a frame rate stands for, and that networks read as 1.
+FRAME_RATE = 30.0
 #: Code and message of an error, and the path of the key that it points at.
 Complaint = tuple[str, str, tuple[str, ...]]
 
@@ -40,8 +42,9 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
     if len(levels) > MAX_LEVELS:
         problems.add("too-large", f"{len(levels)} levels, but an entry has at most {MAX_LEVELS}", trees[0].position)
         return None
-    for level, own in zip(levels, trees, strict=True):
-        _check_keys(level, own, innermost.inputs, problems)
+    micro = _micro_inputs(levels)
+    for level, own, known in zip(levels, trees, (*micro[1:], {}), strict=True):
+        _check_keys(level, own, known, problems)
     _check_process(spec, tree, problems)
     before = len(problems)
     check_nesting(levels, trees, problems)
@@ -60,7 +63,7 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
     text = innermost.inputs.text
     return EntryGraph(
         name=spec.name,
-        levels=tuple(_level_graph(*level, innermost.inputs) for level in zip(levels, drafts, nodes, strict=True)),
+        levels=tuple(_level_graph(*level) for level in zip(levels, drafts, nodes, micro, strict=True)),
         time_width=time_width,
         summary=spec.summary,
         text=TextInput(**text.model_dump()) if text else None,
@@ -99,12 +102,22 @@ def _time_width(level: LevelSpec, draft: LevelDraft, tree: Mapping, problems: Pr
     return width
 
 
-def _check_keys(level: LevelSpec, tree: Mapping, shared: InputsSpec, problems: Problems) -> None:
-    for code, message, path in (*_conflicts(level), *_misplaced(level, shared)):
+def _micro_inputs(levels: Sequence[LevelSpec]) -> list[dict[str, MicroSpec]]:
+    """Return the micro inputs of each level: those that it or a level inside it declares, the innermost's first."""
+    known: dict[str, MicroSpec] = {}
+    result = []
+    for level in reversed(levels):
+        known = known | {name: spec for name, spec in level.inputs.others.items() if name not in known}
+        result.append(known)
+    return result[::-1]
+
+
+def _check_keys(level: LevelSpec, tree: Mapping, known: Container[str], problems: Problems) -> None:
+    """Check the keys of a level; ``known`` are the micro inputs that levels inside it declare."""
+    for code, message, path in (*_conflicts(level), *_misplaced(level)):
         problems.add(code, message, locate(tree, *path, key=True))
     _check_defaults(tree, problems)
-    if level.nest is None:
-        check_input_names(level.inputs.others, tree, problems)
+    check_input_names([name for name in level.inputs.others if name not in known], tree, problems)
 
 
 def _conflicts(level: LevelSpec) -> Iterator[Complaint]:
@@ -128,8 +141,8 @@ def _conflicts(level: LevelSpec) -> Iterator[Complaint]:
         yield "out-of-range", message, ("inputs", "scale", "default")
 
 
-def _misplaced(level: LevelSpec, shared: InputsSpec) -> Iterator[Complaint]:
-    """Yield keys that only the innermost level may have; ``shared`` holds the inputs of that level."""
+def _misplaced(level: LevelSpec) -> Iterator[Complaint]:
+    """Yield keys that only the innermost level may have."""
     if level.nest is None:
         return
     inner = "nest" + ".nest" * (len(level.nest.levels) - 1)
@@ -142,10 +155,6 @@ def _misplaced(level: LevelSpec, shared: InputsSpec) -> Iterator[Complaint]:
         if getattr(level.inputs, key) is not None:
             message = f"'{key}' is declared once, by the innermost level; write it as {inner}.inputs.{key}"
             yield "misplaced", message, ("inputs", key)
-    for name in level.inputs.others:
-        if name not in shared.others:
-            message = f"the innermost level declares no input '{name}'; an outer level may change only a default"
-            yield "misplaced", message, ("inputs", name)
 
 
 def _check_defaults(tree: Mapping, problems: Problems) -> None:
@@ -165,14 +174,24 @@ def _check_text(level: LevelSpec, tree: Mapping, problems: Problems) -> None:
         problems.add("bad-width", message, locate(tree, "inputs", "text", "self_attention"))
 
 
-def _level_graph(level: LevelSpec, draft: LevelDraft, nodes: tuple[Node, ...], shared: InputsSpec) -> LevelGraph:
-    own = level.inputs.others
-    micro = []
-    for name, declared in shared.others.items():
-        written = own[name].default if name in own else None
-        # Default of a scale: the level's own resolution; of other inputs: the innermost level's default, or 1.
-        usual = float(level.resolution) if name == "scale" else 1.0 if declared.default is None else declared.default
-        micro.append(MicroInput(name, written if written is not None else usual))
+def _micro_default(name: str, level: LevelSpec, declared: MicroSpec) -> float:
+    """Return the default of a micro input at a level: its own, or that of the level that declares it.
+
+    Otherwise that of a scale is the level's own resolution, that of a frame rate 30 a second, and that of others 1.
+    """
+    own = level.inputs.others.get(name)
+    if own is not None and own.default is not None:
+        return own.default
+    if name == "scale":
+        return float(level.resolution)
+    if declared.default is not None:
+        return declared.default
+    return FRAME_RATE if name == "frame_rate" else 1.0
+
+
+def _level_graph(
+    level: LevelSpec, draft: LevelDraft, nodes: tuple[Node, ...], declared: dict[str, MicroSpec]
+) -> LevelGraph:
     return LevelGraph(
         label=level.size.label,
         resolution=level.resolution,
@@ -181,7 +200,7 @@ def _level_graph(level: LevelSpec, draft: LevelDraft, nodes: tuple[Node, ...], s
         head=draft.head,
         head_groups=draft.head_groups,
         normalize_input=level.normalize_input,
-        micro=tuple(micro),
+        micro=tuple(MicroInput(name, _micro_default(name, level, spec)) for name, spec in declared.items()),
         channels=level.channels,
         frames=level.frames,
     )

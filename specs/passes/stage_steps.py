@@ -18,7 +18,7 @@ Steps = dict[str, tuple[Size, dict[str, Use]]]
 
 SPACE, TIME = "downsample", "time_downsample"
 #: Names of stages that say how many pixels a stage has, and how many frames.
-_STAGE = re.compile(r"r(\d+)(?:f(\d+))?")
+_STAGE = re.compile(r"r([0-9]+)(?:f([0-9]+))?")
 
 
 class StepWriter(LevelWriter):
@@ -48,7 +48,8 @@ class StepWriter(LevelWriter):
                 self.error("misplaced", message, "stages", name, "down", key=True)
             after, nodes = self.next_size(name, following, [use for use in uses if use is not None], size)
             result[name] = (size, nodes)
-            size = after
+            # After an error in the step, the next stage is taken to have the size of its name.
+            size = after if nodes else _named(following or "", size)
         return result
 
     def step(self, name: str, following: str, size: Size) -> list[Use | None]:
@@ -89,7 +90,7 @@ class StepWriter(LevelWriter):
     def step_by_name(self, name: str, following: str, size: Size) -> list[Use | None]:
         """Return the blocks that lead to a stage called rNfM; the default, half the pixels, for other names."""
         match = _STAGE.fullmatch(following)
-        goal = Size(int(match[1]), int(match[2])) if match and match[2] else size
+        goal = _named(following, size) if match and match[2] else size
         if goal == size or not _divides(goal, size):
             return [self.implied("down", "stages", name)]
         space, time = size.side // goal.side, size.frames // goal.frames
@@ -137,6 +138,12 @@ class StepWriter(LevelWriter):
         if int(match[1]) != size.side or int(match[2] or size.frames) != size.frames:
             message = f"stage {quote(name)} has {found}; call it '{right}'"
             self.error("bad-resolution", message, "stages", name, key=True)
+
+
+def _named(name: str, size: Size) -> Size:
+    """Return the size that the name of a stage says, with the numbers of ``size`` that it leaves out."""
+    match = _STAGE.fullmatch(name)
+    return size if match is None else Size(int(match[1]), int(match[2] or size.frames))
 
 
 def _divides(smaller: Size, size: Size) -> bool:

@@ -24,7 +24,7 @@ PACKAGED = [
 BAD = sorted((ROOT / "tests/specs/bad_specs").glob("*.yaml"))
 #: Errors of references, shapes and positions, which no schema can tell.
 BEYOND = """bad-width size-mismatch cyclic-reference unknown-node dead-node too-large bad-resolution null graph-cycle
-    bad-name bad-nesting misplaced unknown-entry out-of-range nest-node duplicate-node""".split()
+    bad-name bad-frames bad-nesting misplaced unknown-entry out-of-range nest-node duplicate-node""".split()
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,9 @@ ENTRIES = [
     ENTRY | {"inputs": {"classes": 3, "age": {"default": 2}, "scale": {}}},
     ENTRY | {"normalize_input": True, "process": {"shift": 1}, "time": {"width": 64}},
     ENTRY | {"variants": {"a": {"multiply": {"width": 2}}, "b": {"stages": {"r16": {"depth": 2}}, "summary": "B"}}},
+    ENTRY
+    | {"frames": 8, "stages": {"a": {"width": 32, "down": {"space": 2, "time": 4}}, "b": {"width": 32, "temporal": 1}}},
+    {"name": "x", "extends": "mdm-nano", "frames": 1, "stages": {"r64": {"down": {"space": 2}, "temporal": None}}},
     {"name": "x", "resolution": 16, "graph": {"stem": {"width": 32}, "head": {"from": "stem", "groups": 8}}},
 ]
 
