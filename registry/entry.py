@@ -49,6 +49,11 @@ class Entry:
         return self.architecture.resolution
 
     @property
+    def frames(self) -> int:
+        """Frames of the generated clips; 1 for images."""
+        return self.architecture.frames
+
+    @property
     def spec(self) -> EntrySpec:
         """The frozen spec, with references resolved and overrides applied."""
         return self._loaded.spec
@@ -92,8 +97,8 @@ class Entry:
     def graph(self) -> networkx.DiGraph:
         """The acyclic graph of all levels, for networkx; nodes have names such as ``r64/r64_down0_resnet``.
 
-        Nodes have the attributes ``block``, ``width``, ``resolution``, ``args`` and ``level``. A nested level runs from
-        the inputs of the outer level's ``nest`` node to that node.
+        Nodes have the attributes ``block``, ``width``, ``resolution``, ``frames``, ``args`` and ``level``. A nested level
+        runs from the inputs of the outer level's ``nest`` node to that node.
         """
         import networkx
 
@@ -175,7 +180,7 @@ class Entry:
         return hash((self.name, self.hash))
 
     def __repr__(self) -> str:
-        return f"<Entry {self.name}: {self.resolution} px, levels {', '.join(self.labels)}, hash {self.hash}>"
+        return f"<Entry {self.name}: {self.architecture.size.short}, levels {', '.join(self.labels)}, hash {self.hash}>"
 
     def _repr_html_(self) -> str:
         return self.card()._repr_html_()
@@ -189,5 +194,6 @@ def _add_level(graph: networkx.DiGraph, level: LevelGraph) -> None:
     for name, block, args, inputs in nodes:
         width, size = sizes[name]
         path = f"{level.label}/{name}"
-        graph.add_node(path, block=block, width=width, resolution=size.side, args=args, level=level.label)
+        facts = {"resolution": size.side, "frames": size.frames, "args": args, "level": level.label}
+        graph.add_node(path, block=block, width=width, **facts)
         graph.add_edges_from((f"{level.label}/{each}", path) for each in inputs)

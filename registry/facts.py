@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from specs.blocks import BLOCKS
+
 if TYPE_CHECKING:
     from registry.costs.card import Card
     from specs.graph import EntryGraph
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 def kind_of(graph: EntryGraph) -> str:
     """Return the kind of output of an entry: ``image`` or ``video``."""
-    return "image"
+    return "video" if graph.is_video else "image"
 
 
 def conditioning_of(graph: EntryGraph) -> str:
@@ -58,6 +60,13 @@ def architecture_params(graph: EntryGraph) -> dict[str, str]:
         "noise_schedule": graph.process.schedule,
         "noise_shift": f"{graph.process.shift:g}",
     }
+    if graph.is_video:
+        temporal = [name for name in blocks if name in BLOCKS and BLOCKS[name].temporal]
+        params |= {
+            "frames": graph.frames,
+            "innermost_frames": graph.levels[-1].frames,
+            "temporal_blocks": sum(blocks[name] for name in temporal),
+        }
     params |= {f"{level.label}.stem_width": level.stem_width for level in graph.levels}
     params |= {f"{level.label}.blocks": len(level.nodes) for level in graph.levels}
     return {name: str(value) for name, value in params.items()}

@@ -27,8 +27,10 @@ __all__ = [
     "Node",
     "Process",
     "TextInput",
+    "STEPS",
     "input_channels",
     "shapes",
+    "stage_sizes",
 ]
 
 #: Names of a level's fixed nodes, which its blocks may not use.
@@ -237,6 +239,30 @@ def shapes(level: LevelGraph) -> dict[str, tuple[int, Size]]:
             size = block.output_size(block.arguments(node.args), size)
         result[node.name] = (node.width, size)
     return result
+
+
+#: Blocks that lead from one stage to the next.
+STEPS = ("down", "up", "time_down", "time_up")
+
+
+def stage_sizes(level: LevelGraph) -> dict[str, Size]:
+    """Return the size of the stage that the stem and every node of a checked level belong to.
+
+    It is the size of their output. The first node of a step in both pixels and frames, whose output only the second one
+    reads, belongs to the stage that both lead to.
+    """
+    sizes = {name: size for name, (_, size) in shapes(level).items()}
+    readers: dict[str, list[Node]] = {}
+    for node in level.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    for node in level.nodes:
+        reader = readers.get(node.name, [])
+        if len(reader) == 1 and node.name != level.head and {node.block, reader[0].block} <= set(STEPS):
+            in_time = [BLOCKS[block].temporal for block in (node.block, reader[0].block)]
+            if in_time in ([False, True], [True, False]):
+                sizes[node.name] = sizes[reader[0].name]
+    return sizes
 
 
 HASH_LENGTH = 16

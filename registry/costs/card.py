@@ -13,7 +13,8 @@ from registry.costs.sampling import SamplingCost
 from registry.costs.totals import LevelCosts, Part, count
 from registry.costs.units import short
 from specs.blocks import Costs, Size
-from specs.graph import EntryGraph
+from specs.graph import STEPS as STEP_BLOCKS
+from specs.graph import EntryGraph, LevelGraph, stage_sizes
 from specs.html_table import html_table
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Card", "LevelRow", "StageRow", "make_card"]
 
 #: Parts that every stage has; not listed among the blocks of a stage.
-UNLISTED = ("stem", "head", "down", "up")
+UNLISTED = ("stem", "head", *STEP_BLOCKS)
 #: FLOPs of the backward pass per FLOP of the forward pass: one product for the inputs' gradient, one for the weights'.
 BACKWARD = 2
 #: Denoising steps for which the cost of a generated sample is shown by default.
@@ -32,11 +33,12 @@ STEPS = 50
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """Costs of one stage of a level: the blocks whose output has one resolution, or the level's embeddings.
+    """Costs of one stage of a level: the blocks whose output has one size, or the level's embeddings.
 
     Attributes:
-        name: Name of the stage, such as ``64 px``, ``nest``, ``inputs`` or ``embeddings``.
+        name: Name of the stage, such as ``64 px``, ``64 px, 16 frames``, ``nest``, ``inputs`` or ``embeddings``.
         resolution: Side of the blocks' outputs in pixels; None for inputs and embeddings.
+        frames: Frames of the blocks' outputs; None for inputs and embeddings.
         widths: Channels of the blocks, each width once.
         blocks: Kind of block and number of such blocks.
         parameters: Number of parameters.
@@ -46,6 +48,7 @@ class StageRow:
 
     name: str
     resolution: int | None
+    frames: int | None
     widths: tuple[int, ...]
     blocks: tuple[tuple[str, int], ...]
     parameters: int
@@ -60,6 +63,7 @@ class LevelRow:
     Attributes:
         label: Label of the level, such as ``r64``.
         resolution: Side of its images in pixels.
+        frames: Frames of its clips; 1 for images.
         graph_hash: Hash of the level with its inner levels.
         parameters: Number of parameters.
         macs: MACs of one forward pass with its prompt.
@@ -72,6 +76,7 @@ class LevelRow:
 
     label: str
     resolution: int
+    frames: int
     graph_hash: str
     parameters: int
     macs: int
@@ -80,6 +85,11 @@ class LevelRow:
     share: float
     memory: Memory
     stages: tuple[StageRow, ...]
+
+    @property
+    def size(self) -> Size:
+        """Side and frames of the level."""
+        return Size(self.resolution, self.frames)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,6 +100,7 @@ class Card:
         name: Name of the entry.
         summary: One line about it.
         resolution: Side of its images in pixels.
+        frames: Frames of its clips; 1 for images.
         hash: Hash of structure, inputs and diffusion process.
         graph_hash: Hash of structure and inputs.
         conditioning: Inputs in words.
@@ -107,6 +118,7 @@ class Card:
     name: str
     summary: str
     resolution: int
+    frames: int
     hash: str
     graph_hash: str
     conditioning: str
@@ -141,7 +153,7 @@ class Card:
 
     def _repr_html_(self) -> str:
         rows = [("whole network", *cells(self, self))]
-        rows += [(f"{level.label}, {level.resolution} px", *cells(level, self)) for level in self.levels]
+        rows += [(f"{level.label}, {level.size.short}", *cells(level, self)) for level in self.levels]
         note = f"{self.summary} Inputs: {self.conditioning}. Process: {self.process}. Hash {self.hash}.".strip()
         return html_table(self.name, ("", "parameters", "MACs", "FLOPs", "share"), rows, note)
 
@@ -163,6 +175,7 @@ def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
         name=graph.name,
         summary=graph.summary,
         resolution=graph.resolution,
+        frames=graph.frames,
         hash=graph.hash,
         graph_hash=graph.graph_hash,
         conditioning=_conditioning(graph),
@@ -174,15 +187,16 @@ def make_card(graph: EntryGraph, sampling: SamplingCost | None = None) -> Card:
         levels=tuple(
             LevelRow(
                 label=level.label,
-                resolution=level.resolution,
+                resolution=level.size.side,
+                frames=level.size.frames,
                 graph_hash=graph.graph_hashes[level.label],
                 **_numbers(level.total),
                 step_flops=2 * level.total.macs,
                 share=level.total.flops / total.flops,
                 memory=by_level[level.label],
-                stages=_stage_rows(level),
+                stages=_stage_rows(level, own),
             )
-            for level in costs.levels
+            for level, own in zip(costs.levels, graph.levels, strict=True)
         ),
         sampling=sampling,
     )
@@ -192,26 +206,32 @@ def _numbers(costs: Costs) -> dict[str, int]:
     return {"parameters": costs.parameters, "macs": costs.total_macs, "flops": costs.flops}
 
 
-def _stage_rows(level: LevelCosts) -> tuple[StageRow, ...]:
+def _stage_rows(level: LevelCosts, graph: LevelGraph) -> tuple[StageRow, ...]:
+    stages = stage_sizes(graph)
     groups: dict[tuple[str, Size | None], list[Part]] = {}
     for part in level.parts:
+        size = stages.get(part.name, part.size)
         if part.block == "nest":
             name = "nest"
-        elif part.size is not None:
-            name = part.size.short
+        elif size is not None:
+            name = size.short
         else:
             name = "inputs" if part.block in ("text", "classes") else "embeddings"
-        groups.setdefault((name, part.size), []).append(part)
+        groups.setdefault((name, size), []).append(part)
     rows = []
     for (name, size), parts in groups.items():
         total = sum((part.costs for part in parts), start=Costs())
         blocks = Counter(part.block for part in parts)
         listed = [part for part in parts if part.block not in UNLISTED] or parts
         widths = tuple(sorted({part.width for part in listed}))
-        resolution = None if size is None else size.side
-        rows.append(StageRow(name, resolution, widths, tuple(blocks.items()), **_numbers(total)))
+        side, frames = (None, None) if size is None else (size.side, size.frames)
+        rows.append(StageRow(name, side, frames, widths, tuple(blocks.items()), **_numbers(total)))
     # Inputs and embeddings, then finest to coarsest; the nest comes last, since the inner level follows it.
-    return tuple(sorted(rows, key=lambda row: (row.name == "nest", row.resolution is not None, -(row.resolution or 0))))
+    return tuple(sorted(rows, key=_order))
+
+
+def _order(row: StageRow) -> tuple[bool, bool, int, int]:
+    return row.name == "nest", row.resolution is not None, -(row.resolution or 0), -(row.frames or 0)
 
 
 def _conditioning(graph: EntryGraph) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from registry.costs.units import short, short_bytes
+from specs.blocks import Size
 from specs.printable import printable
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def _wrapped(name: str, parts: Sequence[str], width: int) -> Text:
 def _lines(card: Any, unlisted: Sequence[str]) -> Iterator[Line]:
     yield 0, ("whole network", *cells(card, card)), "bold"
     for depth, level in enumerate(card.levels):
-        title = f"{level.label}  {level.resolution} x {level.resolution} pixels"
+        frames = f", {level.frames} frames" if level.frames > 1 else ""
+        title = f"{level.label}  {level.resolution} x {level.resolution} pixels{frames}"
         yield depth, (title, *cells(level, card)), "bold cyan"
         for stage in level.stages:
             yield depth + 1, (_stage_title(stage, unlisted), *cells(stage, card)), ""
@@ -161,7 +163,7 @@ def _stacked(row: Sequence[str], style: str) -> Text:
 
 def _stage_title(stage: Any, unlisted: Sequence[str]) -> str:
     if stage.name == "nest":
-        return f"nest at {stage.resolution} px"
+        return f"nest at {Size(stage.resolution, stage.frames).short}"
     blocks = [name if number == 1 else f"{number} {name}" for name, number in stage.blocks if name not in unlisted]
     if stage.resolution is None:
         return ", ".join(blocks)

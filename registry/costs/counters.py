@@ -70,7 +70,7 @@ def _run(network: NestedUNet) -> None:
     import torch
 
     levels, text = network.graph.levels, network.graph.text
-    z = [torch.empty(1, level.channels, level.resolution, level.resolution, device="meta") for level in levels]
+    z = [torch.empty(1, level.channels, *level.size.shape, device="meta") for level in levels]
     tokens = None if text is None else torch.empty(1, text.tokens, text.width, device="meta")
     with torch.no_grad():
         network(z, torch.zeros(1, device="meta"), text=tokens)

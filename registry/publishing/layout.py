@@ -16,12 +16,12 @@ from itertools import accumulate, groupby
 from operator import itemgetter
 
 from specs.blocks import Size
-from specs.graph import EntryGraph, Node, shapes
+from specs.graph import STEPS, EntryGraph, Node, shapes, stage_sizes
 
 __all__ = ["BOX_HEIGHT", "BOX_WIDTH", "Box", "Frame", "Layout", "Line", "Point", "lay_out"]
 
 BOX_WIDTH, BOX_HEIGHT, COLUMN = 1.3, 0.5, 1.75
-#: Vertical offset of a level above the one inside it, so that stages of the same resolution do not overlap.
+#: Vertical offset of a level above the one inside it, so that stages of the same size do not overlap.
 LIFT = 0.55
 #: Distance of a lane from the boxes below it, and of two lanes.
 ABOVE, LANE = 0.16, 0.15
@@ -47,8 +47,8 @@ class Box:
 
     @property
     def shown(self) -> list[Node]:
-        """The blocks in the text: without those that only change the resolution, unless there are no others."""
-        return [node for node in self.nodes if node.block not in ("down", "up", "nest")] or self.nodes
+        """The blocks in the text: without those that only change the size, unless there are no others."""
+        return [node for node in self.nodes if node.block not in (*STEPS, "nest")] or self.nodes
 
     @property
     def widths(self) -> str:
@@ -105,7 +105,7 @@ class Line:
     Attributes:
         first: Box whose output it carries.
         second: Box that reads it.
-        skip: Whether it skips boxes at one resolution; all others are steps of the data.
+        skip: Whether it skips boxes at one size; all others are steps of the data.
         points: Corners of the line, from the first box to the second.
     """
 
@@ -141,13 +141,13 @@ def lay_out(graph: EntryGraph) -> Layout:
 def _walk(graph: EntryGraph, level: int) -> Iterator[tuple[int, Size, Node]]:
     """Yield level, size and node of all blocks in the order of the data; an inner level before its nest."""
     this = graph.levels[level]
-    sizes = shapes(this)
+    sizes, widths = stage_sizes(this), {name: width for name, (width, _) in shapes(this).items()}
     yield level, this.size, Node("stem", "stem", this.stem_width, (), ())
     for node in this.nodes:
         if node.block == "nest":
             yield from _walk(graph, level + 1)
-        yield level, sizes[node.name][1], node
-    yield level, this.size, Node("head", "head", sizes[this.head][0], (), (this.head,))
+        yield level, sizes[node.name], node
+    yield level, this.size, Node("head", "head", widths[this.head], (), (this.head,))
 
 
 def _boxes(graph: EntryGraph) -> tuple[list[Box], list[tuple[Box, Box]]]:
@@ -155,7 +155,7 @@ def _boxes(graph: EntryGraph) -> tuple[list[Box], list[tuple[Box, Box]]]:
     boxes: list[Box] = []
     places: dict[tuple[int, str], Box] = {}
     for (level, size), steps in groupby(_walk(graph, 0), key=itemgetter(0, 1)):
-        y = math.log2(size.side) + LIFT * (len(graph.levels) - 1 - level)
+        y = math.log2(size.side * size.frames) + LIFT * (len(graph.levels) - 1 - level)
         for nodes in _connected([node for *_, node in steps]):
             boxes.append(Box(level, size, nodes, x=COLUMN * len(boxes), y=y))
             places |= {(level, node.name): boxes[-1] for node in nodes}
@@ -231,7 +231,7 @@ class _Router:
         """Return the lines of a level; those that are routed in lanes come last."""
         straight, routed = [], []
         for a, b in edges:
-            skip = a.level == b.level and a.y == b.y
+            skip = a.level == b.level and a.size == b.size
             height = SKIP_END if skip else STEP_END
             ends = ((a.x + BOX_WIDTH / 2, a.y + height), (b.x - BOX_WIDTH / 2, b.y + height))
             if a.x < b.x and (b.x - a.x < 1.5 * COLUMN or not self.simple) and self.is_free(*ends, a, b):

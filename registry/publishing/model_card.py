@@ -142,6 +142,7 @@ def _index(measured: Measurement, task: str) -> dict[str, Any]:
 def _identity(entry: Entry, card: Card) -> str:
     rows = [
         ("resolution", f"{card.resolution} x {card.resolution} pixels"),
+        *([("frames", f"{card.frames}")] if card.frames > 1 else []),
         ("levels", plain(", ".join(entry.labels))),
         ("conditioning", plain(card.conditioning)),
         ("diffusion process", card.process),

@@ -20,8 +20,9 @@ def forward_milliseconds(entry: Entry) -> float:
     """Return the median time of a forward pass of one sample on the CPU, with random weights."""
     import torch
 
+    levels = entry.architecture.levels
     model = entry.build().eval()
-    z = [torch.zeros(1, level.channels, level.resolution, level.resolution) for level in entry.architecture.levels]
+    z = [torch.zeros(shape) for shape in ((1, level.channels, *level.size.shape) for level in levels)]
     times = []
     with torch.inference_mode():
         context = model.encode()
