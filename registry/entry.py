@@ -97,8 +97,8 @@ class Entry:
     def graph(self) -> networkx.DiGraph:
         """The acyclic graph of all levels, for networkx; nodes have names such as ``r64/r64_down0_resnet``.
 
-        Nodes have the attributes ``block``, ``width``, ``resolution``, ``frames``, ``args`` and ``level``. A nested level
-        runs from the inputs of the outer level's ``nest`` node to that node.
+        Nodes have the attributes ``block``, ``width``, ``resolution``, ``frames``, ``args`` and ``level``. A nested
+        level runs from the inputs of the outer level's ``nest`` node to that node.
         """
         import networkx
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from specs.errors import Position
 
 __all__ = [
+    "STEPS",
     "EntryGraph",
     "LevelGraph",
     "MicroInput",
     "Node",
     "Process",
     "TextInput",
-    "STEPS",
     "input_channels",
     "shapes",
     "stage_sizes",

@@ -33,6 +33,11 @@ class Size:
         """Return the size of the same pixels with another number of frames."""
         return replace(self, frames=frames)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes behind the channels of a tensor: (height, width), or (frames, height, width) of a clip."""
+        return (self.side, self.side) if self.frames == 1 else (self.frames, self.side, self.side)
+
     def ratio(self, inner: Size) -> float:
         """Return the ratio s of the noise schedule, (N / n) sqrt(F / f), of a level around an inner one."""
         return self.side / inner.side * math.sqrt(self.frames / inner.frames)
