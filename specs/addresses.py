@@ -17,6 +17,8 @@ _ADDRESS = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+):(//+)(.*)", re.DOTALL)
 _IN_TEXT = re.compile(
     rf"(?<![A-Za-z0-9+.-])(?:([A-Za-z][A-Za-z0-9+.-]+):(//+)|({_KNOWN}):(/))([^\s'\"<>|]+)", re.IGNORECASE
 )
+#: Users in front of empty hosts, one after the other.
+_EMPTY_HOSTS = re.compile(r"(?:/+[^/?#@]*@)*")
 _WORD = re.compile(r"[^\s'\"]+")
 #: A key of a query whose value is a secret. Its length is bounded, so that the search takes linear time.
 _SECRET = re.compile(
@@ -83,5 +85,7 @@ def _public_part(rest: str) -> tuple[int, int]:
     # "user:pass/word@host": a password with a slash, a question mark or a hash that is not quoted.
     if not start and re.search(r"[^:\[\]]:(?!\d*$)[^:\]]*$", host[0]):
         start = rest.rfind("@") + 1
+    # "u:p@/u:p@host": a host that is empty once the user is cut out.
+    start = _EMPTY_HOSTS.match(rest, start).end() if start else start  # type: ignore[union-attr]
     cut = re.search(r"[?#]", rest[start:])
     return start, start + cut.start() if cut else len(rest)

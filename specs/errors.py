@@ -198,7 +198,10 @@ class Problems:
         for problem in self._found:
             files.setdefault(_file(problem), len(files))
         ordered = sorted(self._found, key=lambda problem: (files[_file(problem)], _place(problem)))
-        raise SpecError(replace(problem, reached=(reached or {}).get(_file(problem) or "", ())) for problem in ordered)
+        paths = {file: (reached or {}).get(file or "", ()) for file in files}
+        raise SpecError(
+            replace(problem, reached=paths[_file(problem)]) if paths[_file(problem)] else problem for problem in ordered
+        )
 
 
 def fail(code: str, message: str, position: Position | None = None, file: str | None = None) -> SpecError:

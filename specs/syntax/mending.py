@@ -19,6 +19,9 @@ __all__ = ["validate_mended"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
+#: Most errors that are mended: each takes time in proportion to the size of the tree.
+MOST = 100
+
 
 def validate_mended(
     model: type[Model], tree: Tree, problems: Problems, subject: str, harmless: Collection[str]
@@ -42,6 +45,8 @@ def validate_mended(
     try:
         model.model_validate(plain(tree))
     except ValidationError as error:
+        if error.error_count() > MOST:
+            return None, tree
         for detail in error.errors(include_url=False):
             mended = None if mended is None else _mended(mended, detail["type"], detail["loc"], model, harmless)
     if mended is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
@@ -218,6 +219,7 @@ def _choice_hint(value: Any, expected: str) -> str:
     return did_you_mean(value, choices) if isinstance(value, str) else ""
 
 
+@lru_cache(maxsize=256)  # thousands of errors may lie in one mapping
 def model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
     """Return the model at ``path``, found through annotations; keys of dicts are skipped."""
     current: type[BaseModel] | None = model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from specs.addresses import without_secrets
+from specs.addresses import shown_address, without_secrets
 from specs.errors import SpecError
 from specs.load import load_text
 
@@ -16,6 +16,7 @@ from specs.load import load_text
         ("a/b?page=2?token=s3cret&x", "a/b"),
         ("'a?access_key_id=s3cret' and b?page=2", "'a' and b?page=2"),
         ("is it there? yes", "is it there? yes"),
+        ("./http://u:p@/u:p@/u:p@host:1/x?sig=1", "./http://host:1/x"),
     ],
 )
 def test_queries_of_paths(text, shown):
@@ -46,3 +47,11 @@ def test_no_excerpt_of_a_long_line_with_a_secret():
         load_text(f'{{"name": "http://me:s3cret@host/x", {stages}}}')
     assert "s3cret" not in str(error.value)
     assert "    {" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["./http://u:p@/u:p@/u:p@host/x?sig=1", "http:///u:p@/u:p@h", "http://u:p@/", "a://@/@"]
+)
+def test_nothing_is_left_to_cut_out(text):
+    assert without_secrets(without_secrets(text)) == without_secrets(text)
+    assert shown_address(shown_address(text)) == shown_address(text)

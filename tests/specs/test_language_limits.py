@@ -109,3 +109,11 @@ def test_merging(base, child):
 def test_null_removes(base):
     removal = parse_text("{" + ", ".join(f"{key}: null" for key in base) + "}")
     assert plain(merge(parse_text(str(base)), removal)) == {}
+
+
+def test_hundreds_of_errors_are_not_mended():
+    """Mending takes time for each error; the errors of later passes wait until the first ones are repaired."""
+    few, many = (", ".join(f"depht{n}: 1" for n in range(count)) for count in (3, 150))
+    text = "{{name: x, resolution: 16, stages: {{r17: {{width: 32}}}}, {}}}"
+    assert "bad-resolution" in refusal(text.format(few))
+    assert "bad-resolution" not in refusal(text.format(many))
