@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from builders.data.classes import class_index
-from builders.data.clips import chosen_frames
+from builders.data.clips.arrays import chosen_frames
 from builders.data.dataset_card import DatasetCard
 from builders.data.error_budget import ErrorBudget
-from builders.data.errors import DataError, EmptySplitError, MemoryLimitError
+from builders.data.errors import DataError, EmptySplitError, MemoryLimitError, MixedKindsError
 from builders.data.images import Images
 from builders.data.lazy import LazyImages
 from builders.data.memory import Decoder, MemoryImages
@@ -96,16 +96,16 @@ class Dataset:
             return MovingImages(self.card, shards, split, resolution, seed, frames, memory)
         if crop == "center" and memory is not False:
             try:
-                return self._load_in_memory(resolution, split, seed)
+                return self._load_in_memory(resolution, split, seed, frames)
             except MemoryLimitError:
                 if memory:
                     raise
-        return self._load_lazily(resolution, split, seed, crop)
+        return self._load_lazily(resolution, split, seed, crop, frames)
 
-    def _load_in_memory(self, resolution: int | None, split: str, seed: int) -> MemoryImages:
+    def _load_in_memory(self, resolution: int | None, split: str, seed: int, frames: int = 1) -> MemoryImages:
         shards, _ = self._shards(split)
         errors = ErrorBudget(self.card.name, len(shards))
-        decoder = Decoder(self.card, resolution or self.card.resolution)
+        decoder = Decoder(self.card, resolution or self.card.resolution, frames)
         tried = others = 0
         for member, wanted in self._members(split, errors):
             if not wanted:
@@ -118,13 +118,13 @@ class Dataset:
                 raise
             except DataError as error:
                 errors.add_sample(error)
-        decoded = len(decoder.images)
+        decoded = len(decoder.samples)
         errors.check(decoded + others, none_left=tried > 0 and not decoded)
         if not decoded:
             raise self._empty(split, errors)
         return decoder.finish(shards, split, seed)
 
-    def _load_lazily(self, resolution: int | None, split: str, seed: int, crop: str) -> LazyImages:
+    def _load_lazily(self, resolution: int | None, split: str, seed: int, crop: str, frames: int) -> LazyImages:
         shards, _ = self._shards(split)
         errors = ErrorBudget(self.card.name, len(shards))
         members, others = [], 0
@@ -137,19 +137,21 @@ class Dataset:
         if not members:
             raise self._empty(split, errors)
         side, unreadable = resolution or self.card.resolution, tuple(errors.sample_errors)
-        return LazyImages(self.card, shards, split, tuple(members), side, seed, crop, unreadable, others)
+        return LazyImages(self.card, shards, split, tuple(members), side, seed, crop, unreadable, others, frames)
 
     def _members(self, split: str, errors: ErrorBudget) -> Iterator[tuple[Member, bool]]:
-        """Yield the images of the shards of a split, and whether they are in the split."""
+        """Yield the images or clips of the shards of a split, and whether they are in the split."""
         shards, whole = self._shards(split)
         for shard in shards:
             with errors.skip_shard():
                 for member in index_shard(shard, errors.add_sample, left_out=errors.left_out):
+                    _check_kind(self.card, member)
                     yield member, whole or is_held_out(member.group) == (split == "val")
 
     def _empty(self, split: str, errors: ErrorBudget) -> EmptySplitError:
         found = "".join(f"; left out {line}" for line in errors.left_out.lines())
-        return EmptySplitError(f"{self.card.name}: no images in its {split} split{found}")
+        what = "images" if self.card.frames == 1 else "clips"
+        return EmptySplitError(f"{self.card.name}: no {what} in its {split} split{found}")
 
     def _shards(self, split: str) -> tuple[tuple[Path, ...], bool]:
         """Return the shards to read, and whether all of their samples are in the split."""
@@ -162,3 +164,18 @@ class Dataset:
         if "all" in self.shards:
             return self.shards["all"], False
         raise EmptySplitError(f"{self.card.name} has no split {split!r}; it has {', '.join(self.shards) or 'none'}")
+
+
+def _check_kind(card: DatasetCard, member: Member) -> None:
+    """Check that a sample is of the kind that the card of its dataset says.
+
+    Raises:
+        MixedKindsError: It is an image in a dataset of clips, or a clip in a dataset of images.
+    """
+    if member.clip is None and card.frames > 1:
+        raise MixedKindsError(f"{member.origin} is an image, but {card.name} holds clips of {card.frames} frames")
+    if member.clip is not None and card.frames == 1 and member.clip.frames != 1:
+        says = f"frames: {member.clip.frames or 16}"
+        raise MixedKindsError(
+            f"{member.origin} is a video, but {card.name} holds images; the dataset.yaml of clips says {says!r}"
+        )

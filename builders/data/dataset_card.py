@@ -14,10 +14,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
-from builders.data.errors import DataError, EmptySplitError, HostileShardError
+from builders.data.clips.kind import Kind
+from builders.data.errors import DataError, EmptySplitError, HostileShardError, MixedKindsError
 from builders.data.recognition.file_kinds import PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
-from builders.data.recognition.formats import IMAGES, SHARDS, extension_of
+from builders.data.recognition.formats import MEDIA, SHARDS, extension_of
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.split_folders import splits_of_shards
 from builders.data.recognition.walk import first_file
@@ -210,8 +211,8 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
 
 
 def _can_pack(folder: Path) -> bool:
-    """Return whether a folder holds images or tables."""
-    return first_file(folder, (*IMAGES, *PACKABLE)) is not None
+    """Return whether a folder holds images, videos or tables."""
+    return first_file(folder, (*MEDIA, *PACKABLE)) is not None
 
 
 def _card_of(path: Path, shards: tuple[Path, ...], strict: bool) -> DatasetCard:
@@ -221,24 +222,26 @@ def _card_of(path: Path, shards: tuple[Path, ...], strict: bool) -> DatasetCard:
     """
     found: set[str] = set()
     errors: list[DataError] = []
-    left_out = LeftOut()
+    left_out, kind = LeftOut(), Kind()
     samples = 0
     for shard in shards:
         try:
             for key, parts in read_samples(shard, left_out=left_out):
                 samples += 1
+                sample = contents(key, parts)
                 with contextlib.suppress(DataError):
-                    found.add(sample_facts(contents(key, parts))["category"])
+                    found.add(sample_facts(sample)["category"])
+                kind.add(shard, key, next(name for name in MEDIA if name in parts), sample)
         except DataError as error:
             errors.append(error)
     if not samples:
         lines = "".join(f"; left out {line}" for line in left_out.lines())
         errors.append(EmptySplitError(f"{path}: no images in its shard{'s' * (len(shards) != 1)}{lines}"))
-    hostile = (error for error in errors if isinstance(error, HostileShardError))
-    fatal = next(hostile, None if samples else errors[0])
+    never_skipped = (error for error in errors if isinstance(error, HostileShardError | MixedKindsError))
+    fatal = next(never_skipped, None if samples else errors[0])
     if strict and fatal is not None:
         raise fatal
     name = path.name.partition(".")[0] or path.resolve().name
-    card = DatasetCard(name=name, classes=sort_classes(found))
+    card = DatasetCard(name=name, classes=sort_classes(found), frames=kind.frames, rate=kind.rate)
     card._from_labels = True
     return card

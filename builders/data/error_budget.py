@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from builders.data.errors import DataError, HostileShardError
+from builders.data.errors import DataError, HostileShardError, MixedKindsError
 from builders.data.recognition.left_out import LeftOut, LeftOutWarning
 
 __all__ = ["BrokenDataWarning", "ErrorBudget", "TooManyBrokenError", "check_budget"]
@@ -72,11 +72,11 @@ class ErrorBudget:
         """Skip the rest of a shard if it cannot be read.
 
         Raises:
-            DataError: Too many shards are broken, or this one looks like an attack.
+            DataError: Too many shards are broken, this one looks like an attack, or it holds another kind of samples.
         """
         try:
             yield
-        except HostileShardError:
+        except (HostileShardError, MixedKindsError):
             raise
         except DataError as error:
             self.shard_errors.append(str(error))

@@ -15,6 +15,10 @@ class HostileShardError(DataError):
     """A shard looks like an attack; it is never skipped."""
 
 
+class MixedKindsError(DataError):
+    """A dataset holds images and clips, or videos that are no clips; it is never skipped."""
+
+
 class MemoryLimitError(DataError):
     """A split is too large to be held in memory."""
 

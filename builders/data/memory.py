@@ -1,4 +1,4 @@
-"""Splits that are decoded once and held in memory."""
+"""Splits of images or clips that are decoded once and held in memory."""
 
 from __future__ import annotations
 
@@ -6,64 +6,79 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from builders.data.classes import class_indices
+from builders.data.clips.arrays import stacked
 from builders.data.dataset_card import DatasetCard
-from builders.data.decoding import decode_image, fit
 from builders.data.errors import MemoryLimitError
 from builders.data.images import IndexedImages
 from builders.data.sample_order import SampleOrder
+from builders.data.sample_reader import Sample, SampleReader
 from builders.data.shard_index import Member
 from builders.pixels import to_float
 from builders.resizing import is_fractional
 
-__all__ = ["MAX_BYTES", "Decoder", "MemoryImages"]
+__all__ = ["MAX_BYTES", "Decoder", "MemoryImages", "check_memory", "fits_memory"]
 
 #: Largest size in bytes, as uint8, of a split held in memory.
 MAX_BYTES = 2**30
 
 
+def fits_memory(count: int, resolution: int, frames: int) -> bool:
+    """Return whether samples take at most ``MAX_BYTES`` as uint8."""
+    return count * frames * 3 * resolution**2 <= MAX_BYTES
+
+
+def check_memory(card: DatasetCard, count: int, resolution: int, frames: int) -> None:
+    """Check that samples fit into memory.
+
+    Raises:
+        MemoryLimitError: They take more than ``MAX_BYTES``.
+    """
+    if not fits_memory(count, resolution, frames):
+        size = f"{resolution} pixels" + (f" and {frames} frames" if frames > 1 else "")
+        raise MemoryLimitError(
+            f"{card.name} at {size} takes more than {MAX_BYTES / 2**30:.3g} GiB of memory; "
+            "use a lower resolution or fewer shards"
+        )
+
+
 class Decoder:
-    """Decodes images one by one until they fill the memory limit.
+    """Decodes images or clips one by one until they fill the memory limit.
 
     Args:
         card: Card of the dataset.
-        resolution: Side in pixels that images are resized to. Default: the shorter side of the first image.
+        resolution: Side in pixels that they are resized to. Default: the shorter side of the first one.
+        frames: Frames that are taken of each clip.
     """
 
-    def __init__(self, card: DatasetCard, resolution: int | None) -> None:
-        self.card, self.resolution = card, resolution
-        self.images: list[np.ndarray] = []
-        self.sides: list[int] = []
+    def __init__(self, card: DatasetCard, resolution: int | None, frames: int = 1) -> None:
+        self.card, self.reader = card, SampleReader(card, resolution, frames)
+        self.samples: list[Sample] = []
         self.facts: list[tuple[str, str, str]] = []
 
     def add(self, member: Member) -> None:
-        """Decode an image.
+        """Decode an image or a clip.
 
         Raises:
-            MemoryLimitError: The images would take more than ``MAX_BYTES``.
-            DataError: The image is broken.
+            MemoryLimitError: They would take more than 1 GiB.
+            DataError: The image or clip is broken.
         """
-        image = decode_image(member.read(), member.origin)
-        self.resolution = self.resolution or min(image.size)
-        if (len(self.images) + 1) * 3 * self.resolution**2 > MAX_BYTES:
-            raise MemoryLimitError(
-                f"{self.card.name} at {self.resolution} pixels takes more than {MAX_BYTES / 2**30:.3g} GiB of memory; "
-                "use a lower resolution or fewer shards"
-            )
-        self.images.append(fit(image, self.resolution))
-        self.sides.append(min(image.size))
+        sample = self.reader.read(member)
+        check_memory(self.card, len(self.samples) + 1, sample.pixels.shape[1], len(sample.pixels))
+        self.samples.append(sample)
         self.facts.append((member.category, member.caption, member.key))
 
     def finish(self, shards: tuple[Path, ...], split: str, seed: int) -> MemoryImages:
-        """Return the decoded images, of which there must be at least one."""
-        images = torch.from_numpy(np.stack(self.images)).permute(0, 3, 1, 2).contiguous()
+        """Return the decoded images or clips, of which there must be at least one."""
+        images = stacked([sample.pixels for sample in self.samples])
         categories, captions, keys = zip(*self.facts, strict=True)
-        classes, sides = class_indices(self.card, categories), torch.tensor(self.sides, dtype=torch.float32)
-        return MemoryImages(self.card, shards, split, images, classes, captions, keys, seed, sides)
+        classes = class_indices(self.card, categories)
+        sides = torch.tensor([float(sample.side) for sample in self.samples])
+        scales = torch.tensor([float(sample.scale) for sample in self.samples])
+        return MemoryImages(self.card, shards, split, images, classes, captions, keys, seed, sides, scales)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,12 +89,13 @@ class MemoryImages(IndexedImages):
         card: Card of the dataset.
         shards: Shards that the split was read from.
         split: Name of the split.
-        images: Images (N, 3, height, width) uint8.
+        images: Images (N, 3, height, width) or clips (N, 3, frames, height, width), uint8.
         classes: Class indices (N,) int64 into ``card.classes``; ``len(card.classes)`` if the class is unknown.
         captions: N captions.
         keys: N keys.
         seed: Seed of the stream.
-        sides: Shorter sides of the originals in pixels, (N,) float32.
+        sides: Shorter sides in pixels as stored, (N,) float32.
+        scales: Shorter sides of the originals in pixels, (N,) float32. Default: ``sides``.
     """
 
     card: DatasetCard
@@ -91,13 +107,15 @@ class MemoryImages(IndexedImages):
     keys: tuple[str, ...]
     seed: int = 0
     sides: Tensor = field(default_factory=lambda: torch.zeros(0))
+    scales: Tensor | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", SampleOrder(len(self.images), self.seed))
         object.__setattr__(self, "resolution", self.images.shape[-1])
+        object.__setattr__(self, "frames", self.images.shape[2] if self.images.dim() == 5 else 1)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return a sample: ``image`` (3, height, width) float32 in [-1, 1], ``classes``, ``caption`` and ``key``."""
+        """Return a sample: ``image`` in [-1, 1], ``classes``, ``caption`` and ``key``."""
         return {
             "image": to_float(self.images[index]),
             "classes": int(self.classes[index]),
@@ -119,7 +137,7 @@ class MemoryImages(IndexedImages):
             "image": to_float(self.images[index]),
             "index": index,
             "classes": self.classes[index],
-            "scale": self.sides[index],
+            "scale": (self.sides if self.scales is None else self.scales)[index],
             "caption": [self.captions[row] for row in rows],
             "key": [self.keys[row] for row in rows],
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,15 @@ class Mixture:
         self.sets, self.weights = dict(sets), dict(weights)
         classes = tuple(dict.fromkeys(name for each in sets.values() for name in each.classes))
         licences = dict.fromkeys(each.card.licence for each in sets.values())
-        self.card = DatasetCard(name="+".join(map(shown_address, sets)), licence=", ".join(licences), classes=classes)
+        cards = [each.card for each in sets.values()]
+        rates = {card.rate for card in cards}
+        self.card = DatasetCard(
+            name="+".join(map(shown_address, sets)),
+            licence=", ".join(licences),
+            classes=classes,
+            frames=math.gcd(*(card.frames for card in cards)),
+            rate=rates.pop() if len(rates) == 1 else None,
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,7 +82,7 @@ class Mixture:
             resolution: Side in pixels that images are resized to. Default: that of the first dataset's card.
             split: "train", "val" or "all".
             seed: Seed of the order of samples.
-            options: Further arguments of :meth:`builders.data.dataset.Dataset.load`.
+            options: Further arguments, such as ``frames``, of :meth:`builders.data.dataset.Dataset.load`.
 
         Raises:
             EmptySplitError: No dataset has images in the split.
@@ -113,7 +121,7 @@ class MixtureImages(Images):
         self.shards = tuple(shard for part in self.parts for shard in part.shards)
         weights = [mixture.weights[name] for name in parts]
         self.bounds = list(accumulate(weight / sum(weights) for weight in weights))[:-1]
-        self.resolution = getattr(self.parts[0], "resolution", 0)
+        self.resolution, self.frames = getattr(self.parts[0], "resolution", 0), self.parts[0].frames
         # For each dataset, the indices of its classes in the mixture; the last one is of unknown classes.
         self.renamed = [class_indices(self.card, [*mixture.sets[name].classes, None]) for name in parts]
         self.classes = torch.cat([names[part.classes] for names, part in zip(self.renamed, self.parts, strict=True)])
@@ -142,7 +150,7 @@ class MixtureImages(Images):
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         share = -(-count // len(self.parts))
         found = [part.first(share) for part in self.parts]
-        images, captions = torch.cat([each for each, _ in found]), [text for _, texts in found for text in texts]
+        images, captions = _stacked([each for each, _ in found]), [text for _, texts in found for text in texts]
         return images[:count], tuple(captions[:count])
 
     def _renamed(self, number: int, batch: dict[str, Any]) -> dict[str, Any]:
@@ -150,10 +158,17 @@ class MixtureImages(Images):
         return batch | {"classes": self.renamed[number][batch["classes"]]}
 
 
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """Return the rows of several tensors; the frames of clips stay one after the other in memory."""
+    if rows[0].dim() == 5:
+        return torch.cat([clips.transpose(1, 2) for clips in rows]).transpose(1, 2)
+    return torch.cat([*rows])
+
+
 def _joined(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one batch made of several."""
     return {
-        name: torch.cat([sample[name] for sample in samples])
+        name: _stacked([sample[name] for sample in samples])
         if isinstance(value, Tensor)
         else [item for sample in samples for item in sample[name]]
         for name, value in samples[0].items()

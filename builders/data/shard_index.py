@@ -1,4 +1,4 @@
-"""An index of the images in a shard, read from its headers and texts without reading the images."""
+"""An index of the images and clips in a shard, read from its headers and texts without reading them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builders.data.clips.facts import ClipFacts
 from builders.data.errors import DataError
-from builders.data.recognition.formats import IMAGES
+from builders.data.recognition.formats import MEDIA, VIDEOS
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.members import Choice
-from builders.data.shards import contents, read_samples, sample_facts
+from builders.data.shards import clip_facts, contents, read_samples, sample_facts
 
 __all__ = ["Member", "index_shard"]
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An image in a shard.
+    """An image or a clip in a shard.
 
     Attributes:
         shard: Path of the shard.
@@ -29,6 +30,7 @@ class Member:
         caption: Caption, "" if there is none.
         group: Group of near-duplicates; by default the key.
         content: Its bytes if the shard is compressed.
+        clip: What its ``.json`` says of a clip; None for an image.
     """
 
     shard: Path
@@ -40,14 +42,15 @@ class Member:
     caption: str
     group: str
     content: bytes | None = None
+    clip: ClipFacts | None = None
 
     @property
     def origin(self) -> str:
-        """Name of the image in messages."""
+        """Name of the image or clip in messages."""
         return f"{self.shard}: {self.name}"
 
     def read(self) -> bytes:
-        """Return the image as it is stored.
+        """Return the image or clip as it is stored.
 
         Raises:
             DataError: The shard can no longer be read.
@@ -70,7 +73,7 @@ def index_shard(
     choice: Choice | None = None,
     left_out: LeftOut | None = None,
 ) -> Iterator[Member]:
-    """Yield the images of a shard with their texts. Images are not read unless the shard is compressed.
+    """Yield the images and clips of a shard with their texts. They are not read unless the shard is compressed.
 
     Args:
         path: Path of the shard.
@@ -83,11 +86,13 @@ def index_shard(
         DataError: The shard cannot be read, or it is not clear which members belong together.
     """
     for key, parts in read_samples(path, choice=choice, left_out=left_out):
-        extension = next(name for name in IMAGES if name in parts)
+        extension = next(name for name in MEDIA if name in parts)
         try:
-            facts = sample_facts(contents(key, parts), names)
+            sample = contents(key, parts)
+            facts = sample_facts(sample, names)
+            clip = clip_facts(sample) if extension in VIDEOS else None
         except DataError as error:
             on_error(DataError(f"{path}: {error}"))
             continue
         offset, size, content = parts[extension]
-        yield Member(path, f"{key}.{extension}", key, offset, size, **facts, content=content)
+        yield Member(path, f"{key}.{extension}", key, offset, size, **facts, content=content, clip=clip)

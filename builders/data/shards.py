@@ -1,8 +1,8 @@
 """Samples of webdataset shards: tar files whose members with one key form a sample.
 
 Members are grouped by :mod:`builders.data.recognition.members`. The reader of webdataset is not used, because it opens
-``pipe:`` addresses in a shell and unpickles members by their extension. Members other than images, JSON and plain text
-are counted and not read.
+``pipe:`` addresses in a shell and unpickles members by their extension. Members other than images, videos, JSON and
+plain text are counted and not read.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from builders.data.clips.facts import ClipFacts, parse_clip_facts
 from builders.data.errors import DataError, HostileShardError
 from builders.data.recognition.file_kinds import describe_file
-from builders.data.recognition.formats import IMAGES, OTHER_IMAGES
+from builders.data.recognition.formats import IMAGES, MEDIA, OTHER_IMAGES
 from builders.data.recognition.labels import label_text, value_text, whole_number
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.members import TEXTS, Choice, Name, SampleMembers, arrange, parse_name
 from builders.data.recognition.text import decode_text
 from builders.data.recognition.walk import is_hidden
 
-__all__ = ["IMAGES", "check_shard", "contents", "read_samples", "read_shard", "sample_facts"]
+__all__ = ["IMAGES", "check_shard", "clip_facts", "contents", "read_samples", "read_shard", "sample_facts"]
 
 #: JSON keys of captions and labels, in order of preference. Groups of near-duplicates have no default key, because
 #: "group" is often the name of a label.
@@ -67,7 +68,7 @@ def read_samples(
 
     Args:
         path: Path of a .tar file, compressed or not.
-        images: Whether to read the content of images also where it can be read later by position.
+        images: Whether to read the content of images and videos also where it can be read later by position.
         choice: Which members are the image, the caption and the label of a sample.
         left_out: Counts the members that are not read.
 
@@ -122,7 +123,7 @@ def _complete(
 
 
 def check_shard(path: Path, left_out: LeftOut | None = None) -> list[Name]:
-    """Check the headers of a shard before anything is read into memory, and return the names of its images and texts.
+    """Check the headers of a shard before anything is read into memory; return the names of images, videos and texts.
 
     Args:
         path: Path of a .tar file, compressed or not.
@@ -155,7 +156,7 @@ def check_shard(path: Path, left_out: LeftOut | None = None) -> list[Name]:
 
 
 def _names(path: Path, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[Name]:
-    """Yield the names of images and texts, after checking each member."""
+    """Yield the names of images, videos and texts, after checking each member."""
     count = 0
     while (member := tar.next()) is not None:
         count += 1
@@ -170,7 +171,7 @@ def _names(path: Path, tar: tarfile.TarFile, left_out: LeftOut) -> Iterator[Name
             left_out.add("links" if member.issym() or member.islnk() else "pipes and devices", member.name)
             continue
         name = parse_name(count - 1, member.name)
-        if name is None or name.suffix not in (*IMAGES, *TEXTS):
+        if name is None or name.suffix not in (*MEDIA, *TEXTS):
             kind = f".{name.suffix} members" if name is not None else "members without an extension"
             left_out.add(kind, member.name, minor=name is None or name.suffix not in OTHER_IMAGES)
             continue
@@ -211,6 +212,19 @@ def sample_facts(sample: Mapping[str, bytes | str], names: Mapping[str, Sequence
         "category": whole_number(member("cls")) if category is None else category,
         "group": group or key,
     }
+
+
+def clip_facts(sample: Mapping[str, bytes | str]) -> ClipFacts:
+    """Return what the ``.json`` of a sample says of its clip.
+
+    Args:
+        sample: Bytes of the members by extension, and ``__key__``.
+
+    Raises:
+        DataError: The ``.json`` is not a JSON mapping, or a fact has the wrong type.
+    """
+    where = f"sample {str(sample['__key__'])!r}"
+    return parse_clip_facts(_json_facts(sample, where), where)
 
 
 def _json_facts(sample: Mapping[str, bytes | str], where: str) -> dict[str, Any]:

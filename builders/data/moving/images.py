@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from builders.data.classes import class_indices
-from builders.data.clips import check_memory, chosen_frames, fits_memory, stacked
+from builders.data.clips.arrays import chosen_frames, stacked
 from builders.data.dataset_card import DatasetCard
 from builders.data.images import IndexedImages
+from builders.data.memory import check_memory, fits_memory
 from builders.data.moving.emoji import Emoji, read_emoji
 from builders.data.moving.motions import MOTIONS, SEED, caption, poses
 from builders.data.moving.render import SIDE, render

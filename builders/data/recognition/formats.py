@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FORMATS", "IMAGES", "OTHER_IMAGES", "SHARDS", "VIDEOS", "content_extension", "extension_of"]
+__all__ = ["FORMATS", "IMAGES", "MEDIA", "OTHER_IMAGES", "SHARDS", "VIDEOS", "content_extension", "extension_of"]
 
 #: Extensions of images, in order of preference where a sample has several.
 IMAGES = (
@@ -16,6 +16,8 @@ OTHER_IMAGES = (
 )
 #: Extensions of videos, in order of preference where a sample has several.
 VIDEOS = ("mp4", "webm", "mkv", "mov", "avi", "m4v")
+#: Extensions of the members that samples consist of besides texts; images are preferred to videos.
+MEDIA = (*IMAGES, *VIDEOS)
 #: Formats that Pillow may decode. Others hold programs, or are not recognised by their first bytes.
 FORMATS = ("PNG", "WEBP", "JPEG", "GIF", "AVIF", "TIFF", "BMP", "DIB", "JPEG2000", "PPM")
 #: First bytes of images.

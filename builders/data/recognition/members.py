@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from builders.data.errors import DataError
-from builders.data.recognition.formats import IMAGES
+from builders.data.recognition.formats import MEDIA
 from builders.data.recognition.left_out import LeftOut
 
 __all__ = ["ALL", "TEXTS", "Choice", "Name", "SampleMembers", "arrange", "parse_name"]
@@ -66,8 +66,8 @@ class Name(NamedTuple):
 
     @property
     def is_image(self) -> bool:
-        """Whether the member is an image, not a text."""
-        return self.suffix in IMAGES
+        """Whether the member is an image or a video, not a text."""
+        return self.suffix in MEDIA
 
     def is_called(self, name: str) -> bool:
         """Return whether a choice means this member: ``input.jpg``, ``input``, or ``jpg``."""
@@ -237,7 +237,7 @@ def _images(group: Sequence[Name], choice: Choice, left_out: LeftOut) -> list[Na
 def _preferred(images: Sequence[Name], left_out: LeftOut) -> Iterator[Name]:
     """Yield the preferred image of each name, that without a middle first."""
     best: dict[str, Name] = {}
-    for name in sorted(images, key=lambda name: (bool(name.middle), IMAGES.index(name.suffix))):
+    for name in sorted(images, key=lambda name: (bool(name.middle), MEDIA.index(name.suffix))):
         if name.middle in best:
             left_out.add(OTHER_IMAGES, name.path)
         best.setdefault(name.middle, name)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from builders.data.clips import stacked
+from builders.data.clips.arrays import stacked
 from builders.data.dataset_card import list_datasets
 from builders.data.errors import DataError, MemoryLimitError
 from builders.data.moving.emoji import read_emoji

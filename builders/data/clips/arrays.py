@@ -1,4 +1,4 @@
-"""Clips as arrays: which frames are taken, how many fit into memory, and their order in a tensor."""
+"""Clips as arrays: which frames are taken, and their order in a tensor."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from builders.data.dataset_card import DatasetCard
-from builders.data.errors import DataError, MemoryLimitError
+from builders.data.errors import DataError
 
-__all__ = ["MAX_BYTES", "check_memory", "chosen_frames", "fits_memory", "stacked"]
-
-#: Largest size in bytes, as uint8, of a split held in memory.
-MAX_BYTES = 2**30
+__all__ = ["chosen_frames", "stacked"]
 
 
 def chosen_frames(card: DatasetCard, frames: int) -> range:
@@ -35,25 +32,6 @@ def chosen_frames(card: DatasetCard, frames: int) -> range:
             f"choose a number of frames that divides {card.frames}"
         )
     return range(0, card.frames, card.frames // frames)
-
-
-def fits_memory(count: int, resolution: int, frames: int) -> bool:
-    """Return whether samples take at most ``MAX_BYTES`` as uint8."""
-    return count * frames * 3 * resolution**2 <= MAX_BYTES
-
-
-def check_memory(card: DatasetCard, count: int, resolution: int, frames: int) -> None:
-    """Check that samples fit into memory.
-
-    Raises:
-        MemoryLimitError: They take more than ``MAX_BYTES``.
-    """
-    if not fits_memory(count, resolution, frames):
-        size = f"{resolution} pixels" + (f" and {frames} frames" if frames > 1 else "")
-        raise MemoryLimitError(
-            f"{card.name} at {size} takes more than {MAX_BYTES / 2**30:.3g} GiB of memory; "
-            "use a lower resolution or fewer shards"
-        )
 
 
 def stacked(clips: Sequence[np.ndarray]) -> Tensor:
