@@ -1,8 +1,8 @@
-"""Folders of samples: image files that are written as they are drawn, and skipped when drawing resumes.
+"""Folders of samples: files that are written as they are drawn, and skipped when drawing resumes.
 
-``FOLDER/r64/000007-flags.png`` is the sample of seed 7 at level r64. ``metadata.jsonl`` beside the images of each level
-holds their seeds and captions, in the format of Hugging Face's ``imagefolder`` and of ``zoo data pack``.
-``samples.json`` holds the settings.
+``FOLDER/r64/000007-flags.png`` is the sample of seed 7 at level r64, ``FOLDER/r64f16/000007-flags.mp4`` its clip at
+level r64f16. ``metadata.jsonl`` beside the files of each level holds their seeds and captions, in the format of Hugging
+Face's ``imagefolder`` and of ``zoo data pack``. ``samples.json`` holds the settings.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from torch import Tensor
 from builders.data.image_folder import SAMPLES
 from builders.files import read_json, write_text
 from builders.pictures import save_image
-from builders.pixels import to_float, to_pil
+from builders.pixels import from_frames, to_float, to_frames, to_pil
+from builders.sampling.clip_files import ClipFormat
 from builders.sampling.plan import Plan
+from specs.blocks.size import Size
 
 __all__ = ["SampleFolder"]
 
@@ -39,18 +41,33 @@ class SampleFolder:
     Args:
         folder: Path of the folder, created if it does not exist.
         plan: Samples to draw.
-        labels: Labels of the levels, highest resolution first.
+        labels: Labels of the levels, outermost first.
         facts: Everything else that determines the images, such as weights and sampler settings.
+        clips: Sizes of the levels of several frames, by label.
+        clip_format: How clips are written.
 
     Attributes:
         plan: Samples of the folder: those it had before, and those that are missing.
+        names: Name of each sample's files, without the suffix.
 
     Raises:
         ValueError: The folder holds samples with other settings, or other files.
     """
 
-    def __init__(self, folder: Path, plan: Plan, labels: Sequence[str], facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        labels: Sequence[str],
+        facts: Mapping[str, Any],
+        *,
+        clips: Mapping[str, Size] | None = None,
+        clip_format: ClipFormat | None = None,
+    ) -> None:
         self.folder, self.labels = folder, tuple(labels)
+        self.clips, self.clip_format = dict(clips or {}), clip_format or ClipFormat()
+        if self.clips:
+            facts = {**facts, "clips": self.clip_format.suffix, "frame_rate": self.clip_format.rate}
         self._set_plan(plan, facts)
         self._extended: Any = None
         self._claim()
@@ -62,39 +79,51 @@ class SampleFolder:
 
     @staticmethod
     def names_of(plan: Plan) -> list[str]:
-        """Return the file name of each sample, from its seed and caption."""
+        """Return the file name of each sample without its suffix, from its seed and caption."""
         digits = max(6, len(str(max(plan.seeds))))
         names = []
         for seed, caption in zip(plan.seeds, plan.captions, strict=True):
             number, words = str(seed).zfill(digits), "" if caption.startswith("seed ") else _words(caption)
-            names.append(f"{number}-{words}.png" if words else f"{number}.png")
+            names.append(f"{number}-{words}" if words else number)
         return names
+
+    def file_name(self, row: int, label: str) -> str:
+        """Return the file name of a sample at a level."""
+        return f"{self.names[row]}.{self.clip_format.suffix if label in self.clips else 'png'}"
 
     def missing(self) -> list[int]:
         """Return the indices of the samples without a file at every level."""
         exist = {label: {entry.name for entry in os.scandir(self.folder / label)} for label in self.labels}
-        return [row for row, name in enumerate(self.names) if not all(name in exist[label] for label in self.labels)]
+        rows = range(len(self.names))
+        return [row for row in rows if not all(self.file_name(row, label) in exist[label] for label in self.labels)]
 
     def write(self, rows: Sequence[int], levels: Sequence[Tensor]) -> None:
         """Write some of the samples.
 
         Args:
             rows: Indices of the samples.
-            levels: Images (rows, channels, height, width) in [-1, 1] by level, highest resolution first.
+            levels: Images (rows, channels, height, width), or clips (rows, channels, frames, height, width), in [-1, 1]
+                by level, outermost first.
         """
         for label, images in zip(self.labels, levels, strict=True):
             for row, image in zip(rows, images, strict=True):
-                save_image(to_pil(image), self.folder / label / self.names[row])
+                path = self.folder / label / self.file_name(row, label)
+                if label in self.clips:
+                    self.clip_format.write(to_frames(image), path)
+                else:
+                    save_image(to_pil(image), path)
 
     def read(self, rows: Sequence[int]) -> list[Tensor]:
         """Read some of the samples, by level as for :meth:`write`."""
 
-        def load(path: Path) -> Tensor:
-            with Image.open(path) as image:
-                return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        return [torch.stack([self._load(row, label) for row in rows]) for label in self.labels]
 
-        paths = [[self.folder / label / self.names[row] for row in rows] for label in self.labels]
-        return [to_float(torch.stack([load(path) for path in level])) for level in paths]
+    def _load(self, row: int, label: str) -> Tensor:
+        path = self.folder / label / self.file_name(row, label)
+        if label in self.clips:
+            return from_frames(self.clip_format.read(path, self.clips[label]))
+        with Image.open(path) as image:
+            return to_float(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
 
     def _claim(self) -> None:
         """Create the folder, or check that it is one of the same samples."""
@@ -105,8 +134,8 @@ class SampleFolder:
             raise ValueError(f"{self.folder}: holds other files; choose a folder that is new or empty")
         # Written first, so that an interrupted start can be resumed.
         write_text(path, json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n")
-        lines = [json.dumps(record, ensure_ascii=False) for record in self._records()]
         for label in self.labels:
+            lines = [json.dumps(record, ensure_ascii=False) for record in self._records(label)]
             write_text(self.folder / label / "metadata.jsonl", "\n".join(lines) + "\n")
 
     def _compare(self, path: Path) -> None:
@@ -139,11 +168,11 @@ class SampleFolder:
             self._set_plan(plan, self.facts)
             self._extended = self.facts["drawn"]
 
-    def _records(self) -> list[dict[str, object]]:
-        """Return the metadata of each image."""
+    def _records(self, label: str) -> list[dict[str, object]]:
+        """Return the metadata of each file of a level."""
         records: list[dict[str, object]] = []
-        for name, seed, caption in zip(self.names, self.plan.seeds, self.plan.captions, strict=True):
-            records.append({"file_name": name, "seed": seed})
+        for row, (seed, caption) in enumerate(zip(self.plan.seeds, self.plan.captions, strict=True)):
+            records.append({"file_name": self.file_name(row, label), "seed": seed})
             if self.plan.prompts is not None:
                 records[-1]["caption"] = caption
             elif self.plan.classes is not None:

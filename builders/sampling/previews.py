@@ -8,13 +8,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from builders.pictures import FAINT, GAP, LINE, MARGIN, Canvas
+from builders.pictures import FAINT, GAP, LINE, MARGIN, Canvas, spread
 
 __all__ = ["Previews", "preview_sheet"]
 
+#: Number of frames of a clip that are kept: the first, the middle and the last.
+FRAMES = 3
+
 
 class Previews:
-    """Collects the predicted images of the first samples at some steps of a sampler.
+    """Collects the predicted images of the first samples at some steps of a sampler; of clips, three frames.
 
     Args:
         steps: Number of steps of the sampler.
@@ -27,19 +30,30 @@ class Previews:
         self.samples = samples
         #: Steps to keep, counted from 1.
         self.numbers = tuple(-(-steps * (index + 1) // moments) for index in range(moments))
+        #: Images (samples, channels, height, width) by step, outermost level first; frames of a clip as levels.
         self.images: dict[int, list[Tensor]] = {}
 
     def __call__(self, rows: range, number: int, images: Sequence[Tensor]) -> None:
         """Keep the clean images predicted at a step; a :data:`builders.sampling.generation.Preview`."""
         if number not in self.numbers or rows.start >= self.samples:
             return
-        shown = [level[: self.samples - rows.start].detach().float().cpu() for level in images]
+        kept = [level[: self.samples - rows.start].detach().float().cpu() for level in images]
+        shown = [picture for level in kept for picture in _pictures(level)]
         before = self.images.get(number)
         self.images[number] = shown if before is None else [torch.cat(pair) for pair in zip(before, shown, strict=True)]
 
 
+def _pictures(level: Tensor) -> list[Tensor]:
+    """Return the images of a level, or some frames of its clips, the last one first."""
+    if level.dim() == 4:
+        return [level]
+    return [level[:, :, index].clone() for index in reversed(spread(level.shape[2], FRAMES))]
+
+
 def preview_sheet(previews: Previews, captions: Sequence[str], cell: int = 96) -> Image.Image:
-    """Show a row for each sample and level, lowest resolution first, and a column for each step.
+    """Show a row for each sample and level, innermost first, and a column for each step.
+
+    A level of clips has three rows, for the first, the middle and the last frame.
 
     Args:
         previews: Predicted images.
