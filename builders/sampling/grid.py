@@ -47,13 +47,13 @@ class Grid:
         Raises:
             OSError: A file cannot be written.
         """
-        paths = [save_image(self.sheet, path)]
-        if self.animation is not None:
-            data = encode_webp(self.animation, frame_rate, lossless=False)
-            paths.append(path.with_suffix(".webp"))
-            with replacing(paths[-1]) as temporary:
-                temporary.write_bytes(data)
-        return paths
+        if self.animation is None:
+            return [save_image(self.sheet, path)]
+        animated = path.with_suffix(".webp")
+        data = encode_webp(self.animation, frame_rate, lossless=False)
+        with replacing(animated) as temporary:  # first, because the sheet says that both are there
+            temporary.write_bytes(data)
+        return [save_image(self.sheet, path), animated]
 
 
 def grid_of_samples(

@@ -25,7 +25,7 @@ from builders.training.phase import Phase, StepResult
 from builders.training.run_folder import RunFolder
 from builders.training.settings import PhaseSettings
 from builders.training.state import RunProgress, TrainingState
-from builders.training.validation import draw_grid, validation_losses
+from builders.training.validation import draw_samples, validation_losses
 from specs.graph import EntryGraph
 from specs.printable import printable
 from specs.schemas.recipe import Recipe
@@ -276,12 +276,13 @@ class TrainingLoop:
         progress = phase.progress
         try:
             self._read_data(phase.settings.graph.resolution)
-            grid = draw_grid(phase.ema.model, self.data, encoder=self.encoder, drop=self.recipe.drop)
-            path = self.folder.write_grid(grid, progress)
+            grid = draw_samples(phase.ema.model, self.data, encoder=self.encoder, drop=self.recipe.drop)
+            paths = self.folder.write_grid(grid, progress)
         except Exception as error:  # of a caption, a font, the sampler, the memory or the disk
             warn(f"step {progress.steps_done}: no samples were drawn ({describe(error)})")
             return
-        self.observer.on_grid(progress.steps_done, progress.phase, grid, path)
+        for path in paths:
+            self.observer.on_grid(progress.steps_done, progress.phase, grid.sheet, path)
 
     def _write_missing(self, phase: Phase) -> None:
         """Write the weights and samples of a restored state if they are missing.

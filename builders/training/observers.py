@@ -99,7 +99,7 @@ class Observer:
         """Samples were compared with the data: values by metric and level, ``kid_efficientnet_lite0/r64``."""
 
     def on_grid(self, step: int, phase: str, grid: Image, path: Path) -> None:
-        """Samples were drawn and written."""
+        """Samples were drawn and written; for clips once for the contact sheet and once for the animated WebP."""
 
     def on_checkpoint(self, step: int, path: Path) -> None:
         """The state was written."""

@@ -19,7 +19,7 @@ from builders.checkpoints.tensor_file import CheckpointError, first_not_finite, 
 from builders.checkpoints.weights import save_weights, spec_metadata
 from builders.file_names import file_name
 from builders.files import file_lock, read_regular, remove_temporaries, write_text
-from builders.pictures import save_image
+from builders.sampling.grid import Grid
 from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, retain_state, states
 from builders.training.starting.changes import (
@@ -36,8 +36,6 @@ from specs.schemas.recipe import Recipe
 from specs.syntax.overrides import set_option
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from builders.training.phase import Phase
 
 __all__ = ["RunFolder"]
@@ -288,9 +286,9 @@ class RunFolder:
         """Return the path of a grid of samples, named after the phase and its step."""
         return self.folder / "grids" / f"{self._file_name(progress.phase)}-{progress.step:06d}.png"
 
-    def write_grid(self, grid: Image, progress: RunProgress) -> Path:
-        """Write a grid of samples."""
-        return save_image(grid, self.grid_path(progress))
+    def write_grid(self, grid: Grid, progress: RunProgress) -> list[Path]:
+        """Write a grid of samples, and its animation if they are clips."""
+        return grid.save(self.grid_path(progress))
 
     def write_recipe(self) -> None:
         """Write ``recipe.json``, the recipe with all its defaults, unless it is there and equal."""

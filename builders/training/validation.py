@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -10,11 +10,10 @@ from builders.data.images import Images
 from builders.diffusion.losses import sample_losses, snr_weights
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import NestedUNet
-from builders.pictures import sample_grid
-from builders.pixels import to_float
 from builders.sampling.defaults import GUIDANCE, fit_settings
 from builders.sampling.generation import Request, SamplerSettings, draw_all
-from builders.sampling.nearest import nearest_to_levels
+from builders.sampling.grid import Grid, grid_of_samples
+from builders.sampling.nearest import most_compared
 from builders.text.encoder import TextEncoder, is_empty
 from builders.training.batches import make_batch
 from specs.schemas.recipe import DropSpec, LossSpec
@@ -22,10 +21,8 @@ from specs.schemas.recipe import DropSpec, LossSpec
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["draw_grid", "most_compared", "validation_losses"]
+__all__ = ["draw_grid", "draw_samples", "most_compared", "validation_losses"]
 
-#: Largest number of images, and of bytes as float32, that are searched for the one nearest to a sample.
-COMPARED, COMPARED_BYTES = 5000, 2**30
 #: Number of training images whose captions are used as prompts.
 CAPTIONED = 64
 #: Largest number of validation images that are used.
@@ -79,7 +76,7 @@ def validation_losses(
     return {label: value / total for label, value in sums.items()}
 
 
-def draw_grid(
+def draw_samples(
     model: NestedUNet,
     data: Images,
     *,
@@ -89,14 +86,14 @@ def draw_grid(
     drop: DropSpec | None = None,
     seed: int = 0,
     encoder: TextEncoder | None = None,
-) -> Image:
-    """Draw a grid of samples at every level, each with the training image nearest to it.
+) -> Grid:
+    """Draw a grid of samples at every level, each with the training image or clip nearest to it.
 
     Samples cycle through the classes, or through the different captions of the first training images.
 
     Args:
         model: Network.
-        data: Training images.
+        data: Training images, or clips of the outermost level's size.
         count: Number of samples.
         num_inference_steps: Sampling steps, at most those of the process.
         guidance_scale: Guidance scale; 1 for no guidance. Default: 2, or 1 if the network is not trained for guidance.
@@ -121,14 +118,12 @@ def draw_grid(
         SamplerSettings(num_inference_steps=steps, **chosen), model.graph, shares, guidance=GUIDANCE, warn=False
     )
     levels = draw_all(model, request, settings, encoder=encoder)
-    images, texts = data.first(most_compared(model.graph.resolution))
-    indices = nearest_to_levels(levels, images)
-    return sample_grid(levels, captions, to_float(images[indices]), [texts[index] for index in indices.tolist()])
+    return grid_of_samples(levels, captions, data.first(most_compared(model.graph.resolution, model.graph.frames)))
 
 
-def most_compared(side: int) -> int:
-    """Return how many images of a side in pixels are searched for the nearest one, which bounds memory."""
-    return max(1, min(COMPARED, COMPARED_BYTES // (12 * side**2)))
+def draw_grid(model: NestedUNet, data: Images, **options: Any) -> Image:
+    """Draw the contact sheet of :func:`draw_samples`, which has the same arguments."""
+    return draw_samples(model, data, **options).sheet
 
 
 def _captions(data: Images) -> list[str]:

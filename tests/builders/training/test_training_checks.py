@@ -241,8 +241,8 @@ def test_grids_of_many_classes_and_of_no_captions(tmp_path: Path, monkeypatch: p
     bare = open_dataset(write_shard(tmp_path / "bare", [""] * 40)).load(16)
     assert grid_of(str(spec), bare) > (100, 100)
     drawn: list[Sequence[str]] = []
-    real = evaluation.sample_grid
-    monkeypatch.setattr(evaluation, "sample_grid", lambda *a, **k: drawn.append(a[1]) or real(*a, **k))
+    real = evaluation.grid_of_samples
+    monkeypatch.setattr(evaluation, "grid_of_samples", lambda *a, **k: drawn.append(a[1]) or real(*a, **k))
     grid_of("mdm-micro.text", bare, Encoder(""))
     said = open_dataset(write_shard(tmp_path / "said", [""] * 40, caption="a dot")).load(16)
     grid_of("mdm-micro.text", said, Encoder(""))
@@ -254,13 +254,11 @@ def test_grids_of_many_classes_and_of_no_captions(tmp_path: Path, monkeypatch: p
 
 
 def test_grids_of_large_images_take_a_bounded_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from builders.training import validation as evaluation
-
     data = open_dataset(write_shard(tmp_path / "data", list("abcdefghij") * 4)).load(16)
     asked: list[int] = []
     real = type(data).first
     monkeypatch.setattr(type(data), "first", lambda self, count: (asked.append(count), real(self, count))[1])
-    monkeypatch.setattr(evaluation, "COMPARED_BYTES", 7 * 12 * 16 * 16)
+    monkeypatch.setattr("builders.sampling.nearest.COMPARED_BYTES", 7 * 12 * 16 * 16)
     grid_of("mdm-micro", data)
     assert asked == [7]
 

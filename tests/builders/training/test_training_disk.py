@@ -14,6 +14,7 @@ from PIL import Image
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors
 from builders.data.errors import DataError
+from builders.sampling.grid import Grid
 from builders.training import phase, retention
 from builders.training.distributed import Processes
 from builders.training.errors import TrainingError, TrainingWarning
@@ -81,12 +82,12 @@ def test_a_full_disk_is_reported_with_the_file(
     assert not list(tmp_path.glob("**/.*.tmp"))
 
 
-@pytest.mark.parametrize("where", ["run_folder.save_image", "loop.draw_grid"])
+@pytest.mark.parametrize("where", ["training.loop.draw_samples", "sampling.grid.save_image"])
 def test_a_picture_that_fails_is_a_warning_and_drawn_when_the_run_is_resumed(
     where: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(f"builders.training.{where}", no_space)
+        patch.setattr(f"builders.{where}", no_space)
         with pytest.warns(TrainingWarning, match=r"step 4: no samples were drawn \(.*No space left"):
             train(recipe, tmp_path)
     state, picture = (tmp_path / "state.safetensors").read_bytes(), tmp_path / "grids" / "p8-000004.png"
@@ -112,7 +113,7 @@ def test_the_state_is_saved_before_the_samples_are_drawn(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("builders.training.loop.draw_grid", killed)
+        patch.setattr("builders.training.loop.draw_samples", killed)
         train(recipe, tmp_path)
     assert read_tensors(tmp_path / "state.safetensors")[1]["step"] == "4"
     train(recipe, tmp_path)
@@ -244,7 +245,7 @@ def test_files_in_place_of_folders_are_reported(name: str, recipe: Recipe, tmp_p
 
 
 def test_phases_of_any_name_stay_in_the_folder(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builders.training.loop.draw_grid", lambda *_, **__: Image.new("RGB", (4, 4)))
+    monkeypatch.setattr("builders.training.loop.draw_samples", lambda *_, **__: Grid(Image.new("RGB", (4, 4))))
     changes = {"steps": 1, "batch": 2, "train": "r8", "learning_rate": None, "schedule": None}
     phase = recipe.phases["p8"].model_copy(update=changes)
     names = ["../../x", "a/b", "", "a\nb", "x" * 300, "Flags", "flags"]
