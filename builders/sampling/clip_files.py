@@ -99,12 +99,12 @@ class ClipFormat:
 
 
 def _shrink(frames: np.ndarray, side: int) -> np.ndarray:
-    """Undo :func:`playable`: average the pixels of each square that was one pixel."""
+    """Undo :func:`playable`: average the pixels of each square that was one pixel; other sizes stay as they are."""
     factor = _factor(side)
-    cut = frames[:, : side * factor, : side * factor]
-    if factor == 1 or cut.shape[1:3] != (side * factor, side * factor):
-        return cut
-    squares = cut.reshape(len(cut), side, factor, side, factor, 3)
+    large = side * factor
+    if frames.shape[1:3] != (large + large % 2, large + large % 2):
+        return frames
+    squares = frames[:, :large, :large].reshape(len(frames), side, factor, side, factor, 3)
     return squares.mean((2, 4)).round().astype(np.uint8)
 
 
