@@ -107,10 +107,9 @@ def check_levels(levels: Sequence[LevelInput], z: Sequence[Tensor], weights: tor
     for outer, inner, x, y in zip(levels, levels[1:], z, z[1:], strict=False):
         ratio = outer.size.side // inner.size.side
         if x.shape[-2] != ratio * y.shape[-2] or x.shape[-1] != ratio * y.shape[-1]:
-            raise ValueError(
-                f"level {outer.label} is {ratio} times the side of {inner.label}, "
-                f"but their inputs are {tuple(x.shape[-2:])} and {tuple(y.shape[-2:])}"
-            )
+            times = f"is {ratio} times the side" if ratio > 1 else "has the side"
+            found = f"{tuple(x.shape[-2:])} and {tuple(y.shape[-2:])}"
+            raise ValueError(f"level {outer.label} {times} of {inner.label}, but their inputs are {found}")
         ratio = outer.size.frames // inner.size.frames
         if inner.size.frames > 1 and x.shape[2] != ratio * y.shape[2]:
             times = f"{ratio} times the frames" if ratio > 1 else "the frames"

@@ -20,11 +20,6 @@ def noise(graph, rows, seed=1):
     generator = torch.Generator().manual_seed(seed)
     rows = [rows] * len(graph.levels) if isinstance(rows, int) else rows
     return [
-        torch.randn(count, 3, *frames(level), level.resolution, level.resolution, generator=generator)
+        torch.randn(count, 3, *level.size.shape, generator=generator)
         for count, level in zip(rows, graph.levels, strict=True)
     ]
-
-
-def frames(level):
-    """The axis of frames of a level's inputs, which images lack."""
-    return () if level.frames == 1 else (level.frames,)

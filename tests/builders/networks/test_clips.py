@@ -25,6 +25,7 @@ nest:
   normalize_input: true
   defaults: {{resnet: {{groups: 4}}, attention: {{groups: 4, heads: 2, feed_forward: true}}}}
   stages: {{r8: {{width: 8}}, r4: {{width: 8, attention: 1}}}}
+  middle: [resnet, attention]
 """
 
 
