@@ -7,10 +7,12 @@ orders, such as the result of ``torch.cat``, cost one copy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["as_clips", "as_rows", "for_frames", "frames_outermost"]
+__all__ = ["as_clips", "as_rows", "cat_clips", "for_frames", "frames_outermost"]
 
 
 def as_rows(x: Tensor) -> Tensor:
@@ -40,6 +42,14 @@ def as_clips(rows: Tensor, like: Tensor) -> Tensor:
     if like.dim() != 5:
         return rows
     return rows.unflatten(0, (like.shape[0], like.shape[2])).transpose(1, 2)
+
+
+def cat_clips(clips: Sequence[Tensor]) -> Tensor:
+    """Join clips (batch, channels, frames, height, width) along the channels, with the frames outermost in memory.
+
+    ``torch.cat`` of the clips themselves puts the channels outermost, and the next spatial block copies its result.
+    """
+    return as_clips(torch.cat([as_rows(each) for each in clips], dim=1), clips[0])
 
 
 def for_frames(value: Tensor, like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 
 from builders.blocks import build_block
+from builders.blocks.frames import cat_clips
 from builders.networks.embeddings import MicroEmbedding, TimeEmbedding
 from builders.networks.layers import AddFeatures, ClipStem, CutRows, Head, Nest, NormalizeInput, TokenMask
 from specs.blocks import BLOCKS, Scene
@@ -119,6 +120,8 @@ class LevelBuilder:
             return inputs[0]
         name = f"{node.name}_{node.merge}"
         if node.merge == "cat":
+            if self.level.frames > 1:
+                return self._apply(name, cat_clips, (inputs,))
             return self._apply(name, torch.cat, (inputs,), dim=1)
         total = inputs[0]
         for position, value in enumerate(inputs[1:], start=1):

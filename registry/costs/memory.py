@@ -120,8 +120,8 @@ def _count_level(level: LevelGraph, scene: Scene, fixed: int) -> _Level:
     """
     elements = {name: width * size.positions for name, (width, size) in shapes(level).items()}
     steps = _steps(level, scene)
-    # The head saves its normalized input and the SiLU of it, and the mean and deviation of every group.
-    head = 2 * elements[level.head] + 2 * level.head_groups
+    # The head saves its normalized input and the SiLU of it, and the mean and deviation of every group of a frame.
+    head = 2 * elements[level.head] + 2 * level.head_groups * level.frames
     peak, waiting = _inference(level, steps, elements)
     return _Level(
         saved=fixed + head + _saved(level, steps, elements),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from builders.blocks.frames import as_clips, as_rows
+from builders.blocks.frames import as_clips, as_rows, cat_clips, for_frames, frames_outermost
 
 
 def clips(batch=2, channels=3, frames=4, height=5, width=6):
@@ -62,6 +62,29 @@ def test_channels_and_sides_may_change():
     back = as_clips(rows, x)
     assert back.shape == (2, 7, 4, 2, 3)
     assert torch.equal(back[1, :, 2], rows[6])
+
+
+def test_clips_are_joined_in_order():
+    x, y = clips(channels=3), clips(channels=2)
+    joined = cat_clips([x, y.contiguous()])
+    assert torch.equal(joined, torch.cat([x, y], dim=1))
+    assert joined.transpose(1, 2).is_contiguous()
+    last = [each.to(memory_format=torch.channels_last_3d) for each in (x, y)]
+    assert cat_clips(last).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_what_a_clip_has_once_is_repeated_for_its_frames():
+    value = torch.randn(2, 7)
+    assert torch.equal(for_frames(value, clips()), value[[0] * 4 + [1] * 4])
+    assert for_frames(value, torch.zeros(2, 3, 4, 5)) is value
+
+
+def test_frames_are_put_outermost_once():
+    x = clips()
+    assert frames_outermost(x).data_ptr() == x.data_ptr()
+    last = x.to(memory_format=torch.channels_last_3d)
+    assert frames_outermost(last) is last
+    assert frames_outermost(x.contiguous()).stride() == x.stride()
 
 
 @pytest.mark.parametrize(("batch", "frames"), [(0, 4), (1, 1), (3, 1)])

@@ -11,6 +11,7 @@ from registry.costs.totals import count
 from registry.publishing.diagram import draw_entry
 from specs.graph import EntryGraph
 from specs.load import load_text
+from tests.helpers.clip_specs import CLIPS, CLIPS_ALONE
 
 #: Table of the published networks: parameters, GFLOPs of one forward with 128 tokens of width 2048.
 PUBLISHED = {
@@ -26,7 +27,7 @@ def measured(graph: EntryGraph) -> tuple[int, dict[str, int], int, int]:
     inputs: dict[str, torch.Tensor] = {}
     if graph.text is not None:
         inputs["text"] = torch.empty(1, graph.text.tokens, graph.text.width, device="meta")
-    z = [torch.empty(1, level.channels, level.resolution, level.resolution, device="meta") for level in graph.levels]
+    z = [torch.empty(1, level.channels, *level.size.shape, device="meta") for level in graph.levels]
     with torch.no_grad():
         with FlopCounterMode(display=False) as encoding:
             context = model.encode(**inputs)
@@ -66,6 +67,14 @@ graph:
   x03: {block: resnet, width: 32, from: [x02, {up: x11}], merge: cat}
   head: {from: x03}
 """
+
+
+@pytest.mark.parametrize("text", [CLIPS, CLIPS_ALONE])
+def test_rules_agree_with_torch_on_clips(text):
+    graph = load_text(text).graph
+    costs = count(graph).total
+    parameters, _, encoding, step = measured(graph)
+    assert (costs.parameters, 2 * costs.encode_macs, 2 * costs.macs) == (parameters, encoding, step)
 
 
 def test_rules_agree_with_torch_on_an_explicit_graph(tmp_path):

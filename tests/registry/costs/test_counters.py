@@ -11,6 +11,8 @@ import torch
 import zoo
 from registry.costs.counters import verify
 from specs.blocks import Costs
+from specs.load import load_text
+from tests.helpers.clip_specs import CLIPS
 
 #: Counted by fvcore, and neither by the rules nor by torch.
 UNCOUNTED = ("aten::group_norm", "aten::layer_norm", "aten::upsample_nearest2d")
@@ -29,6 +31,11 @@ def test_a_wrong_rule_is_seen(monkeypatch):
     monkeypatch.setattr("registry.costs.totals.convolution", lambda *args: Costs(parameters=1, macs=2))
     rules, fvcore, torch_ = verify(zoo.get("mdm-micro").architecture)
     assert rules.parameters < fvcore.parameters == torch_.parameters and rules.macs < fvcore.macs == torch_.macs
+
+
+def test_three_counts_agree_on_clips():
+    rules, fvcore, torch_ = verify(load_text(CLIPS).graph)
+    assert (rules.parameters, rules.macs) == (fvcore.parameters, fvcore.macs) == (torch_.parameters, torch_.macs)
 
 
 class Forward(torch.nn.Module):
@@ -55,7 +62,7 @@ def test_fvcores_rules_on_meta_count_what_its_analysis_counts(name):
     from fvcore.nn import FlopCountAnalysis
 
     graph = zoo.get(name).architecture
-    inputs = [torch.zeros(1, each.channels, each.resolution, each.resolution) for each in graph.levels]
+    inputs = [torch.zeros(1, each.channels, *each.size.shape) for each in graph.levels]
     if graph.text is not None:
         inputs.append(torch.zeros(1, graph.text.tokens, graph.text.width))
     analysis = FlopCountAnalysis(Forward(graph).eval(), tuple(inputs))

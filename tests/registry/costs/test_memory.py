@@ -8,6 +8,7 @@ import torch
 import zoo
 from registry.costs.memory import activation_memory
 from specs.load import load_text
+from tests.helpers.clip_specs import CLIPS, CLIPS_ALONE
 from tests.helpers.counters import Alive, saved_bytes
 
 SMALL = zoo.list(parameters_below=5_000_000)
@@ -31,7 +32,7 @@ def network(graph):
 
 
 def inputs(graph, rows):
-    z = [torch.randn(rows, level.channels, level.resolution, level.resolution) for level in graph.levels]
+    z = [torch.randn(rows, level.channels, *level.size.shape) for level in graph.levels]
     given = {}
     if graph.text is not None:
         given["text"] = torch.randn(rows, graph.text.tokens, graph.text.width)
@@ -44,6 +45,17 @@ def saved_bytes_per_sample(graph, rows=2):
     model = network(graph)
     z, given = inputs(graph, rows)
     return saved_bytes(lambda: model(z, torch.zeros(rows), **given), model.parameters()) / rows
+
+
+def alive_bytes(graph):
+    """Return the bytes alive at once while one sample is denoised."""
+    model = network(graph)
+    z, given = inputs(graph, 1)
+    with torch.no_grad():
+        context = model.encode(**given)
+        with Alive(model.parameters()) as alive:
+            model(z, torch.zeros(1), context)
+    return alive.peak
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -59,6 +71,17 @@ def test_training_memory_with_text(change):
     assert activation_memory(graph)[0].training == pytest.approx(saved_bytes_per_sample(graph), rel=0.03)
 
 
+@pytest.mark.parametrize("text", [CLIPS, CLIPS_ALONE])
+def test_training_memory_of_clips(text):
+    graph = load_text(text).graph
+    assert activation_memory(graph)[0].training == pytest.approx(saved_bytes_per_sample(graph), rel=0.01)
+
+
+def test_inference_memory_of_clips():
+    graph = load_text(CLIPS).graph
+    assert activation_memory(graph)[0].inference == pytest.approx(alive_bytes(graph), rel=0.1)
+
+
 def test_dropout_keeps_its_mask():
     dry, wet = (zoo.get("mdm-micro", [f"defaults.resnet.dropout={p}"]).architecture for p in (0.0, 0.1))
     assert activation_memory(wet)[0].training == pytest.approx(saved_bytes_per_sample(wet), rel=0.05)
@@ -68,13 +91,7 @@ def test_dropout_keeps_its_mask():
 @pytest.mark.parametrize("name", SMALL)
 def test_inference_memory_is_about_what_is_alive(name):
     graph = zoo.get(name).architecture
-    model = network(graph)
-    z, given = inputs(graph, 1)
-    with torch.no_grad():
-        context = model.encode(**given)
-        with Alive(model.parameters()) as alive:
-            model(z, torch.zeros(1), context)
-    assert activation_memory(graph)[0].inference == pytest.approx(alive.peak, rel=0.2)
+    assert activation_memory(graph)[0].inference == pytest.approx(alive_bytes(graph), rel=0.2)
 
 
 @pytest.mark.parametrize("name", zoo.list())
