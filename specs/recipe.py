@@ -222,6 +222,9 @@ class _Checker:
         for kind in ("classes", "text"):
             if kind not in self.graph.conditions and kind in drop.model_fields_set and getattr(drop, kind):
                 self.error("conflict", f"{self.graph.name} has no {kind} to drop", "drop", kind, key=True)
+        if self.recipe.images is not None and not self.graph.is_video:
+            message = f"{self.graph.name} has no level of more than one frame: name the images under 'data'"
+            self.error("conflict", message, "images", key=True)
         self.check_evaluation()
         before: str | None = None
         for name, phase in self.recipe.phases.items():

@@ -35,10 +35,10 @@ def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, portab
     """
     recipe = public(recipe.map_paths(lambda text, _: whole_path(text)))
     if portable:
-        data = portable_data(recipe.data)
+        data = {key: portable_data(sets) for key, sets in _sets(recipe).items()}
         recipe = recipe.map_paths(lambda text, keys: portable_path(text, 2 if keys[-1] == "initialise" else 1))
-        recipe = recipe.model_copy(update={"data": data})
-    result = recipe.model_dump(mode="json")
+        recipe = recipe.model_copy(update=data)
+    result = recipe.model_dump(mode="json", exclude=set() if recipe.images is not None else {"images"})
     result["drop"] = {kind: share for kind, share in result["drop"].items() if kind in conditions}
     for name, phase in recipe.phases.items():
         for part, settings in recipe.parts_of(phase).items():
@@ -50,11 +50,11 @@ def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, portab
 
 def public(recipe: Recipe) -> Recipe:
     """Return a recipe whose addresses have no user, password, query and fragment, to show or save it."""
-    seen: dict[str, str] = {}
+    places: dict[str, dict[str, str]] = {"data": {}, "images": {}}
 
     def shown(text: str, keys: tuple[str, ...]) -> str:
-        address = shown_address(text)
-        if keys != ("data",) or seen.setdefault(address, text) == text:
+        address, seen = shown_address(text), places.get(keys[-1])
+        if seen is None or seen.setdefault(address, text) == text:
             return address
         # Parts of a mixture that differ in their queries only.
         return next(
@@ -83,8 +83,9 @@ def facts(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, defaults
     for name, phase in recipe.phases.items():
         for part, settings in recipe.parts_of(phase).items():
             result["phases"][name][part] = settings.model_dump(mode="json", exclude_defaults=not defaults)
-    if isinstance(recipe.data, dict):
-        result["data"] = [[_file_name(name), weight] for name, weight in recipe.data.items()]
+    for key, sets in _sets(recipe).items():
+        if isinstance(sets, dict):
+            result[key] = [[_file_name(name), weight] for name, weight in sets.items()]
     return result
 
 
@@ -132,6 +133,11 @@ def portable_data(data: str | Mapping[str, float]) -> str | dict[str, float]:
         if len(found) == len(data):
             return found
     return {f"./{number}": weight for number, weight in enumerate(data.values())}
+
+
+def _sets(recipe: Recipe) -> dict[str, str | dict[str, float]]:
+    """Return the data of a recipe by key: ``data``, and ``images`` if there are any."""
+    return {"data": recipe.data} | ({} if recipe.images is None else {"images": recipe.images})
 
 
 def _file_name(text: str) -> str:

@@ -94,7 +94,8 @@ def _recipe() -> Schema:
     for definitions in (whole["$defs"],):
         definitions["OptimizerSpec"]["properties"]["name"]["enum"] = _optimizers()
         _bound(definitions["PhaseSpec"]["properties"]["batch"], "integer", {"minimum": 1, "maximum": MAX_ROWS})
-    _bound(whole["properties"]["data"], "number", {"exclusiveMinimum": 0, "exclusiveMaximum": 1e9})
+    for key in ("data", "images"):
+        _bound(whole["properties"][key], "number", {"exclusiveMinimum": 0, "exclusiveMaximum": 1e9})
     partial = _with_null(_changed(whole, lambda each: {key: value for key, value in each.items() if key != "required"}))
     partial = _renamed(partial, "Change")
     partial["properties"]["extends"] = {"type": "string", "description": "name of a recipe, or path to one"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from specs.addresses import shown_address
@@ -61,17 +61,24 @@ def _optimizer(value: Any) -> Any:
     return value
 
 
-def _data(value: Any) -> Any:
+def _data(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, str):
         return value
     weights = list(value.values()) if isinstance(value, dict) else []
     if not weights or any(isinstance(w, bool) or not isinstance(w, (int, float)) or not 0 < w < 1e9 for w in weights):
-        raise PydanticCustomError("wrong-type", "'data' is the name or path of a dataset, or {dataset: weight}")
+        message = f"{quote(info.field_name or 'data')} is the name or path of a dataset, or {{dataset: weight}}"
+        raise PydanticCustomError("wrong-type", message)
     return {name: float(weight) for name, weight in value.items()}
 
 
+def _images(value: Any, info: ValidationInfo) -> Any:
+    return None if value is None else _data(value, info)
+
+
 # Validated before the union, as above.
-Data = Annotated[str | dict[str, float], BeforeValidator(_data, json_schema_input_type=str | dict[str, float])]
+_Sets = str | dict[str, float]
+Data = Annotated[_Sets, BeforeValidator(_data, json_schema_input_type=_Sets)]
+Images = Annotated[_Sets | None, BeforeValidator(_images, json_schema_input_type=_Sets | None)]
 
 
 class OptimizerSpec(Model):
@@ -200,6 +207,10 @@ class Recipe(Model):
         default=None, ge=0, le=1_000_000, description="number of classes of the entry in place of its own; 0 for none"
     )
     data: Data = Field(description="name of a packaged dataset, path to shards, or {dataset: weight}")
+    images: Images = Field(
+        default=None,
+        description="data of the rows that only image levels have; default: first frames of further clips of data",
+    )
     crop: Literal["center", "random"] = Field(default="center", description="square that is cropped from an image")
     licence: str = Field(default="", max_length=1000, description="license of the data, if its card has none")
     flip: bool = Field(default=False, description="random horizontal flip; not for images with text")
@@ -247,7 +258,12 @@ class Recipe(Model):
     @property
     def data_name(self) -> str:
         """Name, path or address (without secrets) of the data; several are joined by plus signs."""
-        return "+".join(map(shown_address, [self.data] if isinstance(self.data, str) else self.data))
+        return _joined(self.data)
+
+    @property
+    def images_name(self) -> str:
+        """Name of ``images``, written like :attr:`data_name`; empty if there is none."""
+        return "" if self.images is None else _joined(self.images)
 
     def schedule_of(self, phase: PhaseSpec) -> ScheduleSpec:
         """Return the recipe's schedule with the changes of a phase."""
@@ -273,7 +289,8 @@ class Recipe(Model):
         return own or "before"
 
     def map_paths(self, change: Callable[[str, tuple[str, ...]], str]) -> Recipe:
-        """Return the recipe with every name or path replaced: of the entry, data, text encoder and initial weights.
+        """Return the recipe with every name or path replaced: of the entry, data, images, text encoder and initial
+        weights.
 
         Args:
             change: Function of the text and of the keys that lead to it, such as ``("phases", "p64", "initialise")``.
@@ -282,8 +299,10 @@ class Recipe(Model):
         def start(text: str | None, *keys: str) -> str | None:
             return None if text is None else change(text, (*keys, "initialise"))
 
-        def data(text: str) -> str:
-            return change(text, ("data",))
+        def sets(value: str | dict[str, float], key: str) -> str | dict[str, float]:
+            if isinstance(value, str):
+                return change(value, (key,))
+            return {change(name, (key,)): weight for name, weight in value.items()}
 
         phases = {
             name: phase.model_copy(update={"initialise": start(phase.initialise, "phases", name)})
@@ -292,12 +311,17 @@ class Recipe(Model):
         return self.model_copy(
             update={
                 "entry": change(self.entry, ("entry",)),
-                "data": data(self.data) if isinstance(self.data, str) else {data(d): w for d, w in self.data.items()},
+                "data": sets(self.data, "data"),
+                "images": None if self.images is None else sets(self.images, "images"),
                 "text_encoder": change(self.text_encoder, ("text_encoder",)),
                 "initialise": start(self.initialise),
                 "phases": phases,
             }
         )
+
+
+def _joined(sets: str | dict[str, float]) -> str:
+    return "+".join(map(shown_address, [sets] if isinstance(sets, str) else sets))
 
 
 Part = TypeVar("Part", bound=BaseModel)

@@ -6,8 +6,33 @@ import json
 
 import pytest
 
+from specs.errors import SpecError
 from specs.recipe import load_recipe
 from specs.recipe_identity import fingerprint, portable_data, portable_path, written
+
+ENTRY = """\
+name: moves
+resolution: 8
+frames: 4
+defaults: {resnet: {groups: 4}, attention: {groups: 4}}
+head: {groups: 4}
+stages: {r8: {width: 8}}
+"""
+RECIPE = """\
+name: clips
+entry: ./moves.yaml
+data: clips
+images: photos
+phases:
+  p8: {train: r8f4, steps: 1, batch: 4}
+"""
+
+
+def clips(folder, *changes, text=RECIPE):
+    """Load a recipe for a level of clips."""
+    (folder / "moves.yaml").write_text(ENTRY)
+    (folder / "clips.yaml").write_text(text)
+    return load_recipe(folder / "clips.yaml", changes)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +73,41 @@ def test_a_portable_recipe_is_the_same_recipe(tmp_path, monkeypatch):
     assert str(tmp_path) not in json.dumps(found)
     assert found["data"] == "./mine" and found["initialise"] == "./first/w.safetensors"
     assert fingerprint(type(recipe).model_validate_json(json.dumps(found))) == fingerprint(recipe)
+
+
+def test_images_are_written_like_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stills").mkdir()
+    recipe = clips(tmp_path, "images={./stills: 2, s3://bucket/a.tar?key=1: 1}")
+    assert recipe.images == {"./stills": 2.0, "s3://bucket/a.tar?key=1": 1.0}
+    assert recipe.images_name == "./stills+s3://bucket/a.tar" and recipe.data_name == "clips"
+    assert written(recipe)["images"] == {str(tmp_path / "stills"): 2.0, "s3://bucket/a.tar": 1.0}
+    found = written(recipe, portable=True)
+    assert found["images"] == {"./stills": 2.0, "s3://bucket/a.tar": 1.0}
+    assert fingerprint(type(recipe).model_validate_json(json.dumps(found))) == fingerprint(recipe)
+    (tmp_path / "in").mkdir()
+    placed = clips(tmp_path / "in", text=RECIPE.replace("images: photos", "images: sub/a.tar"))
+    assert placed.images == "in/sub/a.tar"
+
+
+def test_images_are_a_part_of_the_identity_of_a_recipe(tmp_path):
+    found = [
+        clips(tmp_path, change)
+        for change in (
+            "images=null",
+            "images=photos",
+            "images={photos: 1, drawings: 2}",
+            "images={drawings: 2, photos: 1}",
+        )
+    ]
+    assert len({fingerprint(recipe) for recipe in found}) == 4
+    # Recipes without the key are written and identified as before there was one.
+    assert "images" not in written(found[0]) and "images" not in written(load_recipe("micro-test"))
+    assert fingerprint(load_recipe("micro-test")) == "aaa54bcb1675a30d"
+
+
+def test_images_must_be_data_and_need_a_level_of_clips(tmp_path):
+    with pytest.raises(SpecError, match="'images' is the name or path of a dataset, or {dataset: weight}"):
+        clips(tmp_path, "images=3")
+    with pytest.raises(SpecError, match=r"mdm-micro has no level of more than one frame: name the images under 'data'"):
+        load_recipe("micro-test", ["images=photos"])
