@@ -16,7 +16,7 @@ from specs.printable import printable
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ClassNames", "class_index", "class_indices", "sorted_as_text", "with_classes"]
+__all__ = ["ClassNames", "class_index", "class_indices", "relabelled", "sorted_as_text", "with_classes"]
 
 
 class Labelled(Protocol):
@@ -115,6 +115,16 @@ def with_classes(data: Data, classes: Sequence[str]) -> Data:
     """
     if tuple(classes) == data.classes or sorted(classes) != sorted(data.classes):
         return data
+    return relabelled(data, classes)
+
+
+def relabelled(data: Data, classes: Sequence[str]) -> Data:
+    """Return a dataset or a mixture whose labels are looked up among other classes; other labels are unknown.
+
+    Args:
+        data: Dataset or mixture.
+        classes: Names of the classes by index.
+    """
     changed = copy.copy(data)
     object.__setattr__(changed, "card", data.card.model_copy(update={"classes": tuple(classes)}))
     return changed

@@ -1,4 +1,4 @@
-"""Training batches: images, times, noise and conditions, as a function of the recipe's seed and the step alone.
+"""Training batches: images or clips, times, noise, conditions, as a function of the recipe's seed and the step alone.
 
 A resumed run therefore sees the same batches, with any number of processes and of data-loading workers.
 """
@@ -20,6 +20,9 @@ from builders.diffusion.process import pyramid
 from builders.pixels import to_bytes, to_float
 from builders.seeds import hashed_generator
 from builders.text.encoder import TextEncoder
+from builders.training.reading.rows import RowKinds, row_kinds
+from builders.training.reading.sources import Streams
+from specs.blocks.size import Size
 from specs.graph import EntryGraph
 from specs.schemas.recipe import DropSpec
 
@@ -31,14 +34,15 @@ class Batch:
     """The batch of a step, or one process's part of it.
 
     Attributes:
-        images: Clean images of every level, outermost first, (rows, channels, height, width) in [-1, 1].
+        images: Clean images of every level, outermost first, (rows, channels, height, width) in [-1, 1], or clips
+            (rows, channels, frames, height, width). The first rows of a level are those of the level around it.
         t: Time indices, (rows of the innermost level,).
         eps: Noise in the shapes of ``images``.
         classes: Class indices, (rows,); the number of classes stands for "no class". None if the entry has no classes.
         captions: Captions; empty if the entry reads no text.
         without_text: Rows whose text is dropped, (rows,) bool. None if the entry reads no text.
         keys: Keys of the samples.
-        scale: Shorter side of each original image in pixels, (rows,). None if the entry has no such input.
+        scale: Shorter side of each original in pixels, (rows,). None if the entry has no such input.
     """
 
     images: list[Tensor]
@@ -86,11 +90,16 @@ class Batch:
         return found
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by name, for a file."""
-        levels = list(zip(self.images, self.eps, strict=True))
-        named = {f"image/{x.shape[-1]}": x for x, _ in levels} | {f"noise/{x.shape[-1]}": eps for x, eps in levels}
+        """Return the tensors by name, for a file: ``image/r64f16``, ``noise/r64f16`` and so on, and ``t``."""
+        levels = [(_label(x), x, eps) for x, eps in zip(self.images, self.eps, strict=True)]
+        named = {f"image/{label}": x for label, x, _ in levels} | {f"noise/{label}": eps for label, _, eps in levels}
         others = {"t": self.t, "classes": self.classes, "without_text": self.without_text}
         return named | {name: value for name, value in others.items() if value is not None}
+
+
+def _label(x: Tensor) -> str:
+    """Return the label of the level whose images or clips these are."""
+    return Size(x.shape[-1], x.shape[2] if x.dim() == 5 else 1).label
 
 
 def make_batch(
@@ -101,18 +110,20 @@ def make_batch(
     rows: Sequence[int] | None = None,
     drop: DropSpec | None = None,
 ) -> Batch:
-    """Make a batch of samples: a pyramid of images, noise, and the conditions that the entry reads.
+    """Make a batch of samples: a pyramid of images or clips, noise, and the conditions that the entry reads.
 
     Args:
         graph: Entry that is trained.
-        drawn: Samples, as :meth:`builders.data.images.Images.batch` returns them. The first ``len(t)`` are used.
+        drawn: Samples, as :meth:`builders.data.images.Images.batch` returns them. The first ``len(t)`` are used. Beside
+            clips, ``still`` (images, 3, height, width) may hold images for the rows behind them, which only image
+            levels have; the other values are then those of the clips followed by those of the images.
         t: Time indices, (samples,).
         generator: Source of the noise, then of the dropped conditions.
         rows: Rows per level, outermost first. Default: all samples at every level.
         drop: Probabilities of dropping the conditions. Default: nothing is dropped.
     """
     drawn = {name: value[: len(t)] for name, value in drawn.items()}
-    images = pyramid(drawn["image"], graph)
+    images = pyramid(drawn["image"], graph, drawn.get("still"))
     if rows is not None:
         images = [x[:count] for x, count in zip(images, rows, strict=True)]
     eps = [torch.randn(x.shape, generator=generator) for x in images]
@@ -144,10 +155,12 @@ class BatchPlan:
         seed: Seed of the recipe.
         rows: Rows per level, outermost first.
         times: Number of time indices.
-        first_sample: Number of samples drawn by earlier phases.
+        first_sample: Number of samples of ``data`` drawn by earlier phases.
         drop: Probabilities of dropping the conditions.
-        flip: Whether half of the images are mirrored.
+        flip: Whether half of the images and clips are mirrored.
         part: Index of this process, and number of processes.
+        first_image: Number of samples of ``images`` drawn by earlier phases; None if images are first frames of clips
+            of ``data``.
     """
 
     graph: EntryGraph
@@ -159,20 +172,45 @@ class BatchPlan:
     drop: DropSpec
     flip: bool = False
     part: tuple[int, int] = (0, 1)
+    first_image: int | None = None
+
+    @property
+    def kinds(self) -> RowKinds:
+        """Which rows are clips and which are images."""
+        return row_kinds(self.graph, self.rows)
 
     def draw(self, step: int, data: Any) -> Batch:
         """Return this process's part of the batch of a step, on the CPU.
 
         Args:
             step: Step of the phase, from 0.
-            data: Data with ``batch(start, size, flip=)``, such as :class:`builders.data.images.Images`.
+            data: Data with ``batch(start, size, flip=)``, such as :class:`builders.data.images.Images`; or two such
+                streams, see :class:`builders.training.reading.sources.Streams`.
         """
         return self.assemble(step, self.read(step, data))
 
     def read(self, step: int, data: Any) -> dict[str, Any]:
-        """Read and decode the samples of a step."""
-        rows = self.rows[-1]
-        return data.batch(self.first_sample + step * rows, rows, flip=self.flip)
+        """Read and decode the samples of a step, which are those at :meth:`places` of their streams."""
+        streams = data if isinstance(data, Streams) else Streams(data)
+        (start, count), (behind, images) = self.places(step)
+        drawn: dict[str, Any] = streams.first.batch(start, count, flip=self.flip)
+        if not images:
+            return drawn
+        assert streams.rest is not None
+        return _joined(drawn, streams.rest.batch(behind, images, flip=self.flip))
+
+    def places(self, step: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return place and number of a step's first rows in their stream, and those of the images behind them.
+
+        Without ``images``, all rows are samples of one stream: the images are the first frames of the clips that follow
+        in it. With ``images``, clips and images are counted each for itself.
+        """
+        kinds = self.kinds
+        if self.first_image is None:
+            start, first = self.first_sample + step * kinds.total, kinds.clips or kinds.images
+            return (start, first), (start + first, kinds.total - first)
+        images = (self.first_image + step * kinds.images, kinds.images)
+        return ((self.first_sample + step * kinds.clips, kinds.clips), images) if kinds.clips else (images, (0, 0))
 
     def assemble(self, step: int, drawn: Mapping[str, Any]) -> Batch:
         """Return this process's part of the batch of a step, from the samples that :meth:`read` returned."""
@@ -182,8 +220,24 @@ class BatchPlan:
         return whole if self.part == (0, 1) else whole.part(*self.part)
 
 
+def _joined(clips: Mapping[str, Any], images: Mapping[str, Any]) -> dict[str, Any]:
+    """Return clips followed by images as samples of one batch; the images' pixels are under ``still``."""
+
+    def both(name: str) -> Any:
+        one, other = clips[name], images[name]
+        return torch.cat([one, other]) if isinstance(one, Tensor) else [*one, *other]
+
+    pixels = {"image": clips["image"], "still": images["image"]}
+    return {name: both(name) for name in clips if name not in pixels} | pixels
+
+
+def _pixels_by(change: Callable[[Tensor], Tensor], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return samples with their pixels changed."""
+    return {name: change(value) if name in ("image", "still") else value for name, value in drawn.items()}
+
+
 class _Samples(Dataset):
-    """Samples by step. Images are bytes, a quarter of the size, on their way from a worker to the trainer."""
+    """Samples by step. Pixels are bytes, a quarter of the size, on their way from a worker to the trainer."""
 
     def __init__(self, plan: BatchPlan, data: Any) -> None:
         self.plan, self.data = plan, data
@@ -193,7 +247,7 @@ class _Samples(Dataset):
             drawn = self.plan.read(step, self.data)
         except DataError as error:  # returned, because the loader would put a traceback into the message
             return error
-        return step, drawn | {"image": to_bytes(drawn["image"])}
+        return step, _pixels_by(to_bytes, drawn)
 
 
 def _identity(value: Any) -> Any:
@@ -230,4 +284,4 @@ def read_batches(
         if isinstance(found, DataError):
             raise found
         step, drawn = found
-        yield plan.assemble(step, drawn | {"image": to_float(drawn["image"])})
+        yield plan.assemble(step, _pixels_by(to_float, drawn))

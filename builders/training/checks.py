@@ -18,6 +18,7 @@ from builders.data.mixture import MixtureImages
 from builders.text.encoder import is_empty
 from builders.training.errors import OldStateWarning, OtherClassesWarning, TrainingError
 from builders.training.initialize import check_shared, weights_file
+from builders.training.reading.sources import Needs, Streams
 from builders.training.settings import PhaseSettings
 from builders.training.state import TrainingState
 from specs.graph import EntryGraph
@@ -87,22 +88,29 @@ def check_sources(phases: Sequence[PhaseSettings], classes: Sequence[str] = ()) 
                 warnings.warn(f"{text[:400]}: each class starts from another one", OtherClassesWarning, stacklevel=2)
 
 
-def check_conditions(entry: EntryGraph, data: Images, name: str) -> None:
-    """Check that at least one image of a split has the caption or the class that the entry reads.
+def check_conditions(entry: EntryGraph, data: Images, name: str, *, classes: bool = True) -> None:
+    """Check that at least one image or clip of a split has the caption or the class that the entry reads.
 
-    Images without one are trained as unconditional.
+    Those without one are trained as unconditional.
+
+    Args:
+        entry: Graph of the entry.
+        data: Training split.
+        name: Name of the data.
+        classes: Whether at least one must have a class.
 
     Raises:
-        TrainingError: No image has one.
+        TrainingError: None has one.
     """
+    what = f"none of the {len(data)} training {'clips' if getattr(data, 'frames', 1) > 1 else 'images'} of {name}"
     if entry.text is not None and all(is_empty(caption) for caption in captions(data)):
         raise TrainingError(
-            f"{entry.name} reads text, but none of the {len(data)} training images of {name} has a caption: add "
+            f"{entry.name} reads text, but {what} has a caption: add "
             "captions (zoo data pack reads NAME.txt beside an image, or a column), or train an entry without text"
         )
-    if entry.classes is not None and not bool((data.classes < entry.classes).any()):
+    if classes and entry.classes is not None and not bool((data.classes < entry.classes).any()):
         raise TrainingError(
-            f"{entry.name} reads classes, but none of the {len(data)} training images of {name} has one of its "
+            f"{entry.name} reads classes, but {what} has one of its "
             f"{entry.classes} classes: the labels of the samples must be names of classes in dataset.yaml"
         )
 
@@ -128,13 +136,13 @@ def check_states(encoder: object, splits: Sequence[Images]) -> None:
 
 
 def check_same_data(
-    state: TrainingState, facts: Mapping[str, str | int], folder: Path, name: str, *, warn: bool = True
+    state: TrainingState, facts: Mapping[str, Any], folder: Path, name: str, *, warn: bool = True
 ) -> None:
     """Check that the data and the text encoder of a resumed run have not changed.
 
     Args:
         state: Saved state of the run.
-        facts: Facts of the data now, see :func:`data_facts`.
+        facts: Facts of the data now, see :func:`stream_facts`.
         folder: Folder of the run.
         name: Name of the data.
         warn: Whether to warn if the state does not tell.
@@ -142,13 +150,18 @@ def check_same_data(
     Raises:
         CheckpointError: They have changed.
     """
+    before = json.loads(state.facts.get("data", "{}"))
     if "data" not in state.facts and warn:
         text = "the state was written by an earlier version; whether the data has changed since is unknown"
         warnings.warn(f"{folder}: {text}", OldStateWarning, stacklevel=2)
-    elif warn and "resizing" in facts and "resizing" not in json.loads(state.facts["data"]):
+    elif warn and "resizing" in facts and "samples" in before and "resizing" not in before:
         text = "images are now resized by their exact area average; before version 0.2, rows and columns were left out"
         warnings.warn(f"{folder}: {text}", OldStateWarning, stacklevel=2)
-    changes = data_changes(json.loads(state.facts.get("data", "{}")), facts, samples=not state.progress.finished)
+    samples = not state.progress.finished
+    changes = data_changes(before, facts, samples=samples)
+    changes += [
+        f"images: {each}" for each in data_changes(before.get("images", {}), facts.get("images", {}), samples=samples)
+    ]
     if changes:
         raise CheckpointError(
             f"{folder}: the data of this run, {name}, changed since it was stopped: {'; '.join(changes)}. Restore the "
@@ -206,6 +219,18 @@ def data_facts(data: Images, encoder: Any = None) -> dict[str, str | int]:
     if encoder is not None:
         facts["text encoder"] = getattr(encoder, "fingerprint", "")
     return facts
+
+
+def stream_facts(data: Streams, needs: Needs, encoder: Any = None) -> dict[str, Any]:
+    """Return the facts of the data of a phase: those of ``data``, and under "images" those of ``images``.
+
+    Args:
+        data: Training data.
+        needs: What of it was read.
+        encoder: Text encoder, if there is one.
+    """
+    found = {key: data_facts(images, encoder) for key, images in data.by_key(needs).items()}
+    return {**found.pop("data", {}), **found}
 
 
 def data_changes(before: Mapping[str, str | int], now: Mapping[str, str | int], *, samples: bool = True) -> list[str]:

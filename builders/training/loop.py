@@ -9,19 +9,20 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from builders.checkpoints.tensor_file import CheckpointError
 from builders.data.errors import EmptySplitError
 from builders.data.images import Images
 from builders.text.encoder import TextEncoder
 from builders.training.batches import read_batches
-from builders.training.checks import check_conditions, check_same_data, check_sources, check_states, data_facts
+from builders.training.checks import check_conditions, check_same_data, check_sources, check_states, stream_facts
 from builders.training.distributed import Processes
 from builders.training.errors import Interrupted, NoValidationDataWarning, TrainingError, warn
 from builders.training.monitor import CollapseAlarm, Monitor, non_finite
 from builders.training.observers import Observer, RunInfo, StepReport, describe
 from builders.training.phase import Phase, StepResult
+from builders.training.reading.checks import check_clips, check_labels
+from builders.training.reading.sources import Needs, Sources, Streams
 from builders.training.run_folder import RunFolder
 from builders.training.settings import PhaseSettings
 from builders.training.state import RunProgress, TrainingState
@@ -41,29 +42,29 @@ class TrainingLoop:
         recipe: Recipe of the run.
         entry: Graph of the whole entry.
         phases: Settings of all phases, in order.
-        dataset: Data to train on.
+        sources: Data to train on.
         encoder: Text encoder, if the entry reads text.
         folder: Folder of the run.
         observer: Observer of the run.
         processes: Processes that train together.
         stop: Function that is called before every step; True saves the state and ends the run.
-        data: Training images.
-        val: Validation images, or None if the data has none.
-        resolution: Resolution at which the images were read, in pixels.
+        data: Training images and clips.
+        val: Validation images or clips, or None if the data has none.
+        needs: Data that was read.
     """
 
     recipe: Recipe
     entry: EntryGraph
     phases: Sequence[PhaseSettings]
-    dataset: Any
+    sources: Sources
     encoder: TextEncoder | None
     folder: RunFolder
     observer: Observer
     processes: Processes
     stop: Callable[[], bool]
-    data: Images = field(init=False)
+    data: Streams = field(init=False)
     val: Images | None = field(init=False, default=None)
-    resolution: int = field(init=False, default=0)
+    needs: Needs | None = field(init=False, default=None)
 
     def prepare(self, state: TrainingState | None) -> None:
         """Read the data, and check everything that could fail later.
@@ -72,18 +73,24 @@ class TrainingLoop:
             state: State to resume from, if there is one.
 
         Raises:
-            TrainingError: The data lacks what the entry reads, or initial weights are missing or do not fit.
+            TrainingError: The data lacks what the entry or a phase reads, or initial weights are missing or do not fit.
             CheckpointError: The data or the text encoder changed since the state was written.
         """
         remaining = self._remaining_phases(state)
         if not remaining:
             return
         resumed = state is not None and not state.progress.finished
-        names = self.dataset.classes if self.entry.classes is not None else ()
+        names = self.sources.data.classes if self.entry.classes is not None else ()
         check_sources(remaining[1:] if resumed else remaining, names)  # a resumed phase has its weights
-        self._read_data(remaining[0].graph.resolution)
-        check_conditions(self.entry, self.data, self.recipe.data_name)
-        check_states(self.encoder, [split for split in (self.data, self.val) if split is not None])
+        check_clips(remaining, self.sources, self.recipe.data_name)
+        check_labels(self.entry, self.sources, self.recipe.data_name, self.recipe.images_name)
+        self._read_data(remaining[0])
+        for key, images in self.data.by_key(remaining[0].needs).items():
+            name = self.recipe.data_name if key == "data" else self.recipe.images_name
+            check_conditions(self.entry, images, name, classes=key == "data")  # images need no classes
+        check_states(
+            self.encoder, [split for split in (self.data.first, self.data.rest, self.val) if split is not None]
+        )
         if state is not None:
             name, main = self.recipe.data_name, self.processes.main
             check_same_data(state, self.data_facts, self.folder.folder, name, warn=main)
@@ -98,20 +105,22 @@ class TrainingLoop:
     def _index(self, phase: str) -> int:
         return [settings.name for settings in self.phases].index(phase)
 
-    def _read_data(self, resolution: int) -> None:
-        """Read the training and validation images, unless they were read at this resolution."""
-        if self.resolution == resolution:
+    def _read_data(self, phase: PhaseSettings) -> None:
+        """Read the training and validation data of a phase, unless this very data was read."""
+        needs = phase.needs
+        if self.needs == needs:
             return
-        self.data = self.dataset.load(resolution, "train", seed=self.recipe.seed, crop=self.recipe.crop)
+        self.data = self.sources.train(needs)
         try:
-            self.val = self.dataset.load(resolution, "val")
+            self.val = self.sources.val(needs)
         except EmptySplitError as error:
-            if not self.resolution and self.processes.main:
+            new, self.val = self.needs is None or self.val is not None, None
+            if new and self.processes.main:
                 text = f"{error}: no validation loss is measured, and no best weights are saved"
                 warnings.warn(text, NoValidationDataWarning, stacklevel=2)
-        self.resolution = resolution
+        self.needs = needs
         # Taken now and not when a state is saved: they must describe the data that was read.
-        self.data_facts = data_facts(self.data, self.encoder)
+        self.data_facts = stream_facts(self.data, needs, self.encoder)
 
     def run(self, state: TrainingState | None) -> None:
         """Train all phases, from a state if there is one.
@@ -130,7 +139,7 @@ class TrainingLoop:
         before: Phase | None = None
         for settings in self.phases[self._index(progress.phase) :]:
             if before is not None:
-                progress = before.progress.next_phase(settings.name, before.settings.rows[-1])
+                progress = before.progress.next_phase(settings.name, *before.settings.samples_per_step)
             phase = Phase(settings, self.processes, progress)
             if state is None:
                 phase.initialize(before)
@@ -147,8 +156,7 @@ class TrainingLoop:
         return self.processes.gather(there)[0]
 
     def _report_start(self, progress: RunProgress) -> None:
-        licence = self.recipe.licence or getattr(self.dataset.card, "licence", "unknown")
-        data = {"name": self.recipe.data_name, "licence": licence}
+        data = self.sources.facts(self.recipe)
         total, device = sum(phase.steps or 0 for phase in self.phases), str(self.processes.device)
         folder, done = self.folder.folder, progress.steps_done
         finished = progress.finished and progress.phase == self.phases[-1].name
@@ -162,7 +170,7 @@ class TrainingLoop:
             self._write_missing(phase)
         if progress.finished:
             return
-        self._read_data(settings.graph.resolution)
+        self._read_data(settings)
         labels = settings.graph.labels
         self.monitor = Monitor(labels, phase.process.steps, self.processes.device)
         self.alarm = CollapseAlarm(labels, tuple(label for label in settings.labels_with_loss if phase.by_level[label]))
@@ -275,8 +283,8 @@ class TrainingLoop:
         """Draw and write samples; a failure is a warning."""
         progress = phase.progress
         try:
-            self._read_data(phase.settings.graph.resolution)
-            grid = draw_samples(phase.ema.model, self.data, encoder=self.encoder, drop=self.recipe.drop)
+            self._read_data(phase.settings)
+            grid = draw_samples(phase.ema.model, self.data.first, encoder=self.encoder, drop=self.recipe.drop)
             paths = self.folder.write_grid(grid, progress)
         except Exception as error:  # of a caption, a font, the sampler, the memory or the disk
             warn(f"step {progress.steps_done}: no samples were drawn ({describe(error)})")

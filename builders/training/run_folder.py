@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -242,7 +242,7 @@ class RunFolder:
             "kind": "state",
             "phase": progress.phase,
             "step": str(progress.step),
-            "standing": json.dumps(asdict(progress)),
+            "standing": json.dumps(progress.facts()),
             "recipe": json.dumps(written(self.recipe, self.entry.conditions)),
             "recipe_hash": fingerprint(self.recipe, self.entry.conditions),
             "entry_hash": self.entry.hash,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from builders.training.errors import TrainingError
 from builders.training.learning_rate import learning_rate
+from builders.training.reading.rows import RowKinds, row_kinds
+from builders.training.reading.sources import Needs, needs_of
 from specs.graph import EntryGraph
 from specs.printable import printable
 from specs.schemas.recipe import CarrySpec, LossSpec, Recipe, ScheduleSpec
@@ -44,6 +46,26 @@ class PhaseSettings:
     schedule: ScheduleSpec
     loss: LossSpec
     recipe: Recipe
+
+    @property
+    def kinds(self) -> RowKinds:
+        """Which rows of a batch are clips, and which are images."""
+        return row_kinds(self.graph, self.rows)
+
+    @property
+    def apart(self) -> bool:
+        """Whether images are drawn from a dataset of their own."""
+        return self.recipe.images is not None
+
+    @property
+    def needs(self) -> Needs:
+        """The data that the phase reads."""
+        return needs_of(self.kinds, apart=self.apart)
+
+    @property
+    def samples_per_step(self) -> tuple[int, int]:
+        """Samples that a step draws from ``data``, and from ``images``."""
+        return (self.kinds.clips, self.kinds.images) if self.apart else (self.kinds.total, 0)
 
     @property
     def labels_with_loss(self) -> tuple[str, ...]:

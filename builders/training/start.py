@@ -19,6 +19,7 @@ from builders.training.distributed import Processes
 from builders.training.errors import Interrupted, TrainingError
 from builders.training.loop import TrainingLoop
 from builders.training.observers import Observer, Observers
+from builders.training.reading.sources import Sources
 from builders.training.run_folder import RunFolder
 from builders.training.settings import phase_settings
 from specs.graph import EntryGraph
@@ -62,6 +63,7 @@ def train(
     """
     graph = graph or recipe_graph(recipe)
     dataset = open_dataset(recipe.data)
+    images = None if recipe.images is None else open_dataset(recipe.images)
     phases = [phase_settings(recipe, graph, name) for name in recipe.phases]
     check_entry(graph, len(dataset.classes), recipe.data_name)
     unused = any(phase.labels_with_loss != phase.graph.labels for phase in phases)
@@ -74,9 +76,10 @@ def train(
         processes.wait()
         state = run.read_state()
         dataset = classes_as_trained(dataset, state)
+        sources = Sources(dataset, images, recipe.seed, recipe.crop)
         run.classes = dataset.classes if graph.classes is not None else ()
         encoder = _open_encoder(recipe, graph, processes.device)
-        loop = TrainingLoop(recipe, graph, phases, dataset, encoder, run, observer, processes, stop)
+        loop = TrainingLoop(recipe, graph, phases, sources, encoder, run, observer, processes, stop)
         loop.prepare(state)
         status = "failed"
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -16,10 +17,11 @@ class RunProgress:
         phase: Name of the current phase.
         step: Completed steps of this phase.
         steps_before: Steps of all earlier phases.
-        samples_before: Samples drawn by all earlier phases.
+        samples_before: Samples of ``data`` drawn by all earlier phases.
         seconds: Training time of this phase, if it is limited by hours.
         finished: Whether this phase is complete.
         bad_steps: Number of steps without an update since the last good one, because a value was not finite.
+        images_before: Samples of ``images`` drawn by all earlier phases; 0 if the recipe has none.
     """
 
     phase: str
@@ -29,21 +31,28 @@ class RunProgress:
     seconds: float = 0.0
     finished: bool = False
     bad_steps: int = 0
+    images_before: int = 0
 
     @property
     def steps_done(self) -> int:
         """Completed steps of all phases."""
         return self.steps_before + self.step
 
-    def next_phase(self, name: str, rows: int) -> RunProgress:
+    def next_phase(self, name: str, rows: int, images: int = 0) -> RunProgress:
         """Return the progress at the start of the next phase.
 
         Args:
             name: Name of the next phase.
-            rows: Samples per step of this phase.
+            rows: Samples of ``data`` per step of this phase.
+            images: Samples of ``images`` per step of this phase.
         """
-        samples = self.samples_before + self.step * rows
-        return RunProgress(name, 0, self.steps_done, samples, bad_steps=self.bad_steps)
+        samples, images = self.samples_before + self.step * rows, self.images_before + self.step * images
+        return RunProgress(name, 0, self.steps_done, samples, bad_steps=self.bad_steps, images_before=images)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the progress as plain data, without numbers that runs on images alone lack."""
+        found = asdict(self)
+        return found if self.images_before else {name: each for name, each in found.items() if name != "images_before"}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ __all__ = ["draw_grid", "draw_samples", "most_compared", "validation_losses"]
 
 #: Number of training images whose captions are used as prompts.
 CAPTIONED = 64
-#: Largest number of validation images that are used.
+#: Largest number of validation images, or frames of clips, that are used.
 MOST_IMAGES = 2048
 
 
@@ -39,16 +39,17 @@ def validation_losses(
     seed: int = 0,
     encoder: TextEncoder | None = None,
 ) -> dict[str, float]:
-    """Return the mean v loss of every level on validation images, with the same times and noise in every call.
+    """Return the mean v loss of every level on validation images or clips, with the same times and noise in every call.
 
     Times are spread evenly over the schedule, which lowers the variance of the mean.
 
     Args:
         model: Network.
         process: Diffusion process of the network.
-        data: Validation images. The first 2,048 are used.
-        batch_size: Rows per batch.
-        draws: Number of times each image is used.
+        data: Validation images, of which the first 2,048 are used, or clips, up to 2,048 frames. Levels inside those of
+            clips are measured on what they see of the clips.
+        batch_size: Images or frames per batch.
+        draws: Number of times each image or clip is used.
         seed: Seed of times and noise.
         encoder: Text encoder, for a network that reads text.
     """
@@ -58,11 +59,12 @@ def validation_losses(
     generator = torch.Generator().manual_seed(seed)
     loss, weights = LossSpec(space="v"), snr_weights(process, "none")
     sums = dict.fromkeys(model.labels, 0.0)
-    count = min(len(data), MOST_IMAGES)
+    frames = model.graph.frames
+    count = min(len(data), max(1, MOST_IMAGES // frames))
     total = count * draws
     times = ((torch.arange(total) + 0.5) / total * process.steps).long()[torch.randperm(total, generator=generator)]
-    for left in times.split(count):  # one pass over the images each
-        for drawn in data.in_order(batch_size):
+    for left in times.split(count):  # one pass over the data each
+        for drawn in data.in_order(max(1, batch_size // frames)):
             t, left = left.tensor_split([len(drawn["image"])])
             batch = make_batch(model.graph, drawn, t, generator).to(device)
             z = process.add_noise(batch.images, batch.eps, batch.t)
@@ -89,7 +91,7 @@ def draw_samples(
 ) -> Grid:
     """Draw a grid of samples at every level, each with the training image or clip nearest to it.
 
-    Samples cycle through the classes, or through the different captions of the first training images.
+    Samples cycle through the classes, or through the different captions of the first training images or clips.
 
     Args:
         model: Network.

@@ -14,7 +14,7 @@ ENTRY = """\
 name: moves
 resolution: 8
 frames: 4
-defaults: {resnet: {groups: 4}, attention: {groups: 4}}
+defaults: {resnet: {groups: 4}, attention: {groups: 4}, temporal_attention: {heads: 4}}
 head: {groups: 4}
 stages: {r8: {width: 8}}
 """

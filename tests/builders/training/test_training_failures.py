@@ -102,7 +102,7 @@ def test_after_a_few_bad_steps_training_stops(recipe: Recipe, tmp_path: Path, mo
     assert (tmp_path / "state.safetensors").read_bytes() == before
     batch, facts = read_tensors(tmp_path / "bad-batch.safetensors")
     assert facts["phase"] == "p8" and facts["step"] == "5" and len(facts["keys"].splitlines()) == 4
-    assert batch["image/8"].shape == batch["noise/8"].shape == (4, 3, 8, 8) and batch["t"].shape == (4,)
+    assert batch["image/r8"].shape == batch["noise/r8"].shape == (4, 3, 8, 8) and batch["t"].shape == (4,)
 
 
 def test_bad_steps_are_counted_over_an_interruption(
