@@ -242,6 +242,13 @@ def test_export_of_clips_with_a_dynamic_batch():
         torch.testing.assert_close(program.module()(z, t, other), model(z, t, other))
 
 
+@torch.no_grad()
+@pytest.mark.slow
+def test_clips_compile_without_graph_breaks(both):
+    z, t, context = noise(both.graph, 2), torch.tensor([3.0, 500.0]), both.encode(batch_size=2)
+    assert torch._dynamo.explain(both)(z, t, context).graph_break_count == 0
+
+
 def test_a_frame_rate_of_30_counts_as_1():
     module = randomise(MicroEmbedding("frame_rate", 8.0, 16))
     waves = sinusoids(torch.tensor([500.0, 8000 / 30]), 4)
