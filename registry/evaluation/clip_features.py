@@ -1,12 +1,10 @@
-"""Features of clips from features of their frames, and their moments, which are added up batch by batch."""
+"""Features of clips from features of their frames."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-__all__ = ["JOINED_FRAMES", "KINDS", "Moments", "changes", "clip_rows", "joined"]
+__all__ = ["JOINED_FRAMES", "KINDS", "changes", "clip_rows", "joined"]
 
 #: Kinds of distances between clips, and the rows of features that each compares: of all frames, one a clip, one a clip.
 KINDS = ("fd_changes", "fd_frames", "fd_clips")
@@ -56,39 +54,3 @@ def clip_rows(features: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     """
     frames = features.reshape(-1, features.shape[-1])
     return {"fd_changes": changes(features), "fd_frames": frames, "fd_clips": joined(features, seed)}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Moments:
-    """Number, mean and covariance of rows that need not be in memory at once.
-
-    Attributes:
-        count: Number of rows.
-        mean: Their mean, (d,) float64.
-        scatter: Sum of the outer products of their deviations from the mean, (d, d) float64.
-    """
-
-    count: int
-    mean: np.ndarray
-    scatter: np.ndarray
-
-    @classmethod
-    def of(cls, rows: np.ndarray) -> Moments:
-        """Return the moments of rows (n, d)."""
-        rows = rows.astype(np.float64)
-        mean = rows.mean(0)
-        deviations = rows - mean
-        return cls(len(rows), mean, deviations.T @ deviations)
-
-    def __add__(self, other: Moments) -> Moments:
-        """Return the moments of the rows of both (Chan, Golub and LeVeque, 1979)."""
-        count = self.count + other.count
-        shift = other.mean - self.mean
-        mean = self.mean + shift * (other.count / count)
-        apart = np.outer(shift, shift) * (self.count * other.count / count)
-        return Moments(count, mean, self.scatter + other.scatter + apart)
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Unbiased covariance, (d, d)."""
-        return self.scatter / max(self.count - 1, 1)

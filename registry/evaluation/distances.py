@@ -13,9 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from registry.evaluation.features import EvaluationError
+from registry.evaluation.moments import Moments
 
-__all__ = ["FrechetReference", "Interval", "KernelReference", "frechet_distance", "inception_score", "kernel_distance"]
+__all__ = [
+    "FEW",
+    "FrechetReference",
+    "Interval",
+    "KernelReference",
+    "frechet_distance",
+    "inception_score",
+    "kernel_distance",
+]
 
+#: Below this many samples, a Frechet distance depends more on their number than on their quality.
+FEW = 5000
 #: Eigenvalues below this fraction of the largest count as zero.
 RANK = 1e-12
 
@@ -64,14 +75,21 @@ class FrechetReference:
     """The reference set of a Frechet distance; the square root of its covariance is computed once.
 
     Args:
-        features: Features of the reference set, (M, d).
+        features: Features of the reference set, (M, d), or their moments.
+
+    Raises:
+        EvaluationError: The set is too small, not finite or degenerate; of moments, if they are not finite or all
+            features are equal.
     """
 
-    def __init__(self, features: np.ndarray) -> None:
-        features = check_features(features, "reference")
-        self.count = len(features)
-        self.mean = features.mean(0)
-        covariance = np.atleast_2d(np.cov(features, rowvar=False))
+    def __init__(self, features: np.ndarray | Moments) -> None:
+        if isinstance(features, Moments):
+            covariance = _checked_covariance(features)
+            self.count, self.mean = features.count, features.mean
+        else:
+            features = check_features(features, "reference")
+            self.count, self.mean = len(features), features.mean(0)
+            covariance = np.atleast_2d(np.cov(features, rowvar=False))
         self.trace = float(np.trace(covariance))
         values, vectors = np.linalg.eigh(covariance)
         self.root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
@@ -81,17 +99,47 @@ class FrechetReference:
         features = check_features(features, "samples")
         return _Frechet(self, features).at(np.arange(len(features)))
 
-    def interval(self, features: np.ndarray, replicates: int = 100, seed: int = 0) -> Interval:
+    def interval(self, features: np.ndarray, replicates: int = 100, seed: int = 0, *, together: int = 1) -> Interval:
         """Return the distance of features (N, d) with its interval over resampled samples; the reference is fixed.
 
         Resampling repeats samples, which raises the distance of every replicate. Only the spread of the replicates is
         used; the interval is centered on the value.
+
+        Args:
+            features: Features of the samples, (N, d).
+            replicates: Number of resamples.
+            seed: Seed of the resampling.
+            together: Number of consecutive rows that are one sample, such as the frames of a clip.
         """
         features = check_features(features, "samples")
-        frechet, count = _Frechet(self, features), len(features)
+        frechet, count = _Frechet(self, features), len(features) // together
         generator = np.random.default_rng(seed)
-        found = [frechet.at(generator.integers(0, count, count)) for _ in range(replicates)]
-        return _around(frechet.at(np.arange(count)), np.array(found))
+        rows = (generator.integers(0, count, count) for _ in range(replicates))
+        members = np.arange(together)
+        found = [frechet.at((drawn[:, None] * together + members).ravel()) for drawn in rows]
+        return _around(frechet.at(np.arange(len(features))), np.array(found))
+
+    def of_equals(self, features: np.ndarray) -> Interval:
+        """Return the distance of samples that all have the same features (d,), whose covariance is zero."""
+        shift = features.astype(np.float64) - self.mean
+        value = float(shift @ shift + self.trace)
+        return Interval(value, value, value)
+
+
+def _checked_covariance(moments: Moments) -> np.ndarray:
+    """Return the covariance of a reference set.
+
+    Raises:
+        EvaluationError: There are fewer than two samples, they are not finite, or all are equal.
+    """
+    if moments.count < 2:
+        raise EvaluationError(f"reference: {moments.count} samples; a distance needs at least two")
+    covariance = moments.covariance
+    if not (np.isfinite(moments.mean).all() and np.isfinite(covariance).all()):
+        raise EvaluationError("reference: features that are not finite")
+    if not covariance.any():
+        raise EvaluationError("reference: all samples have the same features")
+    return covariance
 
 
 class _Frechet:

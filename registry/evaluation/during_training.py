@@ -11,6 +11,7 @@ from builders.training.observers import Observer, RunInfo
 from registry.evaluation.results import best_value, keyed, measurements, save
 
 if TYPE_CHECKING:
+    from registry.evaluation.clip_sets import ClipSet
     from registry.evaluation.image_sets import ImageSet
     from registry.evaluation.results import Measurement
     from specs.graph import EntryGraph
@@ -21,7 +22,8 @@ __all__ = ["DistanceObserver"]
 class DistanceObserver(Observer):
     """Measures at the first checkpoint at or after every ``every.distance`` steps of a phase.
 
-    The name of a metric contains features, conditions and level: ``kid_efficientnet_lite0-KEY/r64``. The key is needed
+    The name of a metric contains features, conditions and level: ``kid_efficientnet_lite0-KEY/r64``, of clips
+    ``fd_changes_efficientnet_lite0-KEY/r64f16``. The key is needed
     because a recipe's ``evaluation`` may change between two parts of a run; ``registry.tracking.sender`` drops it if
     all numbers in the store have the same one. The best value so far is logged too, as ``..._best``. Measurements
     with their protocols are written to ``evaluations/`` in the run's folder.
@@ -52,7 +54,7 @@ class DistanceObserver(Observer):
         self.report, self.progress = report, progress
         self.log, self.device, self.warn = log, device, warn or _print
         self.best: dict[str, float] = {}
-        self._references: dict[int, ImageSet] = {}
+        self._references: dict[str, ImageSet | ClipSet] = {}
 
     def on_start(self, run: RunInfo) -> None:
         from builders.sampling.defaults import fit_settings
@@ -63,14 +65,13 @@ class DistanceObserver(Observer):
         spec = fit_settings(run.recipe.evaluation, run.graph, run.recipe.drop.model_dump())
         # Before the first step: missing features must not end a run hours later.
         self._extractor = open_features(spec.features, resize=spec.resize, device=self.device)
-        labels = {level.resolution: level.label for level in run.graph.levels}
         for found in self._earlier():
-            label = labels.get(found.protocol.resolution)
-            if label is not None and found.training_step is not None and found.training_step <= run.first_step:
+            label = found.protocol.label
+            if label in run.graph.labels and found.training_step is not None and found.training_step <= run.first_step:
                 self._improve(_named(found, label))
 
     def on_phase(self, name: str, graph: EntryGraph, steps: int | None, done: int) -> None:
-        self.label, self.resolution = graph.labels[0], graph.resolution
+        self.label, self.size = graph.labels[0], graph.levels[0].size
         self.next: int | None = None
 
     def on_checkpoint(self, step: int, path: Path) -> None:
@@ -87,16 +88,22 @@ class DistanceObserver(Observer):
             self.warn(f"step {step}: the distance of {self.label} was not measured: {error}")
 
     def _measure(self, step: int, weights: Path) -> None:
+        from registry.evaluation.clip_sets import open_clips
         from registry.evaluation.evaluate import evaluate_model
         from registry.evaluation.image_sets import open_images
         from registry.weights import load_weights
 
         recipe = self.run.recipe
         spec = recipe.evaluation
-        if self.resolution not in self._references:
-            self._references[self.resolution] = open_images(recipe.data, self.resolution, spec.split)
         model, metadata = load_weights(str(weights), self.device)
-        reference = self._references[self.resolution]
+        if self.label not in self._references:
+            is_clips = self.size.frames > 1
+            self._references[self.label] = (
+                open_clips(recipe.data, self.size, spec.split)
+                if is_clips
+                else open_images(recipe.data, self.size.side, spec.split)
+            )
+        reference = self._references[self.label]
         found, _ = evaluate_model(
             model, metadata, reference, self._extractor, spec, encoder=self.run.encoder, progress=self.progress
         )

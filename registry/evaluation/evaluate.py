@@ -1,16 +1,20 @@
-"""Evaluation: distances of samples from real images, stored together with their protocol."""
+"""Evaluation: distances of samples from real images or clips, stored together with their protocol."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.environment import environment
+from registry.evaluation.clip_sets import ClipSet, clip_set
+from registry.evaluation.distances import FEW, FrechetReference, KernelReference, inception_score
+from registry.evaluation.evaluate_clips import evaluate_clips
 from registry.evaluation.feature_cache import reference_features
 from registry.evaluation.features import EvaluationError, Extractor, extract
 from registry.evaluation.image_sets import ImageSet
+from registry.evaluation.phases import Progress, counted, silent
 from registry.evaluation.results import Measurement, Metric, Protocol
 from registry.weights import recipe_of, text_encoder, trained_steps
 from specs.schemas.evaluation import EvaluationSpec
@@ -18,21 +22,21 @@ from specs.schemas.evaluation import EvaluationSpec
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from torch import Tensor
 
     from builders.networks.nested_unet import NestedUNet
     from builders.text.encoder import TextEncoder
     from specs.graph import EntryGraph
 
-__all__ = ["FEW", "Scores", "compare", "draw_samples", "evaluate_images", "evaluate_model"]
-
-#: Below this many samples, a Frechet distance depends more on their number than on their quality.
-FEW = 5000
-#: Called with the name of the current phase, the amount done and the total amount.
-Progress = Callable[[str, int, int], object]
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Report no progress."""
+__all__ = [
+    "Scores",
+    "compare",
+    "draw_levels",
+    "draw_samples",
+    "evaluate_images",
+    "evaluate_levels",
+    "evaluate_model",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,6 @@ def compare(
     Raises:
         EvaluationError: Too few samples, features that are not finite, or a singular covariance.
     """
-    from registry.evaluation.distances import FrechetReference, KernelReference, inception_score
-
     kid, fd = extractor.metric("kid"), extractor.metric("fd")
     kernel = KernelReference(reference).interval(samples)
     frechet = FrechetReference(reference).interval(samples, replicates)
@@ -117,9 +119,9 @@ def evaluate_images(
     count, real_count = len(images.images), len(reference.images)
     if count < 2:
         raise EvaluationError(f"{images.name}: {count} image{'s' * (count != 1)}; a distance needs at least two")
-    advance = _counted(progress, "reference", real_count)
+    advance = counted(progress, "reference", real_count)
     real = reference_features(reference, extractor, device=device, progress=advance)
-    advance = _counted(progress, "features", count)
+    advance = counted(progress, "features", count)
     found, logits = extract(extractor, images.batches(), device=device, progress=advance)
     scores = compare(found, real, extractor, logits)
     protocol = Protocol(
@@ -149,19 +151,39 @@ def evaluate_images(
 def evaluate_model(
     model: NestedUNet,
     metadata: Mapping[str, str],
-    reference: ImageSet,
+    reference: ImageSet | ClipSet,
     extractor: Extractor,
     spec: EvaluationSpec,
     *,
     encoder: TextEncoder | None = None,
     progress: Progress = silent,
-) -> tuple[Measurement, ImageSet]:
-    """Draw samples of a trained network and measure them; return the measurement and the samples.
+) -> tuple[Measurement, ImageSet | ClipSet]:
+    """Draw samples of a trained network and measure its outermost level; return the measurement and the samples.
+
+    Arguments and errors are those of :func:`evaluate_levels`.
+    """
+    references = {model.labels[0]: reference}
+    found = evaluate_levels(model, metadata, references, extractor, spec, encoder=encoder, progress=progress)
+    return found[0]
+
+
+def evaluate_levels(
+    model: NestedUNet,
+    metadata: Mapping[str, str],
+    references: Mapping[str, ImageSet | ClipSet],
+    extractor: Extractor,
+    spec: EvaluationSpec,
+    *,
+    encoder: TextEncoder | None = None,
+    progress: Progress = silent,
+) -> list[tuple[Measurement, ImageSet | ClipSet]]:
+    """Draw samples of a trained network once, and measure some of its levels; return measurements and samples.
 
     Args:
         model: Trained network.
         metadata: Metadata of its checkpoint.
-        reference: Images to compare with. Classes are drawn in its proportions, prompts from its captions.
+        references: Images or clips to compare with, by the label of the level. Classes are drawn in the proportions of
+            the first one, prompts from its captions.
         extractor: Network of the features.
         spec: Number of samples and sampler settings.
         encoder: Text encoder. Default: the one that the network was trained with.
@@ -173,7 +195,8 @@ def evaluate_model(
     """
     encoder = encoder or text_encoder(model, metadata)
     spec, note = fitted_spec(spec, model.graph, metadata)
-    images = draw_samples(model, classes_as_known(reference, metadata), spec, encoder=encoder, progress=progress)
+    first = classes_as_known(next(iter(references.values())), metadata)
+    drawn = draw_levels(model, first, spec, tuple(references), encoder=encoder, progress=progress)
     settings = spec.drawn
     if encoder is not None:
         settings["text_encoder"] = encoder.fingerprint[:16]
@@ -185,10 +208,20 @@ def evaluate_model(
         "sampler": settings,
         "training_step": trained_steps(metadata),
     }
-    measured = evaluate_images(images, reference, extractor, device=model.device, progress=progress, facts=facts)
-    if note is not None:
-        measured = measured.model_copy(update={"warnings": (*measured.warnings, note)})
-    return measured, images
+    found = []
+    for label, reference in references.items():
+        options: Any = {"device": model.device, "progress": progress, "facts": facts}
+        samples = drawn[label]
+        if isinstance(samples, ClipSet) and isinstance(reference, ClipSet):
+            measured = evaluate_clips(samples, reference, extractor, **options)
+        elif isinstance(samples, ImageSet) and isinstance(reference, ImageSet):
+            measured = evaluate_images(samples, reference, extractor, **options)
+        else:
+            raise EvaluationError(f"level {label} cannot be compared with {reference.name}: one is images, one clips")
+        if note is not None:
+            measured = measured.model_copy(update={"warnings": (*measured.warnings, note)})
+        found.append((measured, samples))
+    return found
 
 
 def fitted_spec(
@@ -211,7 +244,7 @@ def fitted_spec(
     return spec, guidance_note(spec.guidance_scale, graph, drop)
 
 
-def classes_as_known(reference: ImageSet, metadata: Mapping[str, str]) -> ImageSet:
+def classes_as_known(reference: ImageSet | ClipSet, metadata: Mapping[str, str]) -> ImageSet | ClipSet:
     """Return a reference set with its classes in the order in which weights know them."""
     from builders.data.classes import ClassNames
 
@@ -225,18 +258,33 @@ def classes_as_known(reference: ImageSet, metadata: Mapping[str, str]) -> ImageS
 
 def draw_samples(
     model: NestedUNet,
-    reference: ImageSet,
+    reference: ImageSet | ClipSet,
     spec: EvaluationSpec,
     *,
     encoder: TextEncoder | None = None,
     progress: Progress = silent,
-) -> ImageSet:
-    """Draw samples of the highest resolution as 8-bit images.
+) -> ImageSet | ClipSet:
+    """Draw samples of the outermost level; arguments and errors as :func:`draw_levels`."""
+    label = model.labels[0]
+    return draw_levels(model, reference, spec, (label,), encoder=encoder, progress=progress)[label]
+
+
+def draw_levels(
+    model: NestedUNet,
+    reference: ImageSet | ClipSet,
+    spec: EvaluationSpec,
+    labels: Sequence[str],
+    *,
+    encoder: TextEncoder | None = None,
+    progress: Progress = silent,
+) -> dict[str, ImageSet | ClipSet]:
+    """Draw samples of some levels as 8-bit images or clips.
 
     Args:
         model: Trained network.
-        reference: Images whose class proportions and captions the samples have; captions are spread evenly.
+        reference: Set whose class proportions and captions the samples have; captions are spread evenly.
         spec: Number of samples and sampler settings.
+        labels: Labels of the levels.
         encoder: Text encoder of the captions.
         progress: Called with ``"sampling"``, the number of row steps done and their total.
 
@@ -251,17 +299,31 @@ def draw_samples(
     spec = spec.fitted(model.graph.process.steps)
     classes, prompts = _conditions(model.graph, reference, spec.samples)
     request = Request(tuple(range(spec.seed, spec.seed + spec.samples)), classes, prompts)
-    advance = _counted(progress, "sampling", spec.samples * spec.num_inference_steps)
+    advance = counted(progress, "sampling", spec.samples * spec.num_inference_steps)
     was_training = model.training
     model.eval()
-    batches = draw(model, request, spec, encoder=encoder, progress=advance)
-    images = torch.cat([to_bytes(levels[0].clamp(-1, 1)) for _, levels in batches])
+    parts: dict[str, list[Tensor]] = {label: [] for label in labels}
+    for _, levels in draw(model, request, spec, encoder=encoder, progress=advance):
+        for label, level in zip(model.labels, levels, strict=True):
+            if label in parts:
+                parts[label].append(to_bytes(level.clamp(-1, 1)))
     model.train(was_training)
-    return ImageSet(model.graph.name, "", images)
+    named = reference.classes if len(reference.classes) == model.graph.classes else ()
+    found: dict[str, ImageSet | ClipSet] = {}
+    for label in labels:
+        drawn = torch.cat(parts[label])
+        is_clips = drawn.dim() == 5
+        facts: dict[str, Any] = {"labels": classes, "classes": named} if is_clips else {}
+        found[label] = (clip_set if is_clips else _image_set)(model.graph.name, drawn, **facts)
+    return found
+
+
+def _image_set(name: str, images: Tensor) -> ImageSet:
+    return ImageSet(name, "", images)
 
 
 def _conditions(
-    graph: EntryGraph, reference: ImageSet, samples: int
+    graph: EntryGraph, reference: ImageSet | ClipSet, samples: int
 ) -> tuple[tuple[int, ...] | None, tuple[str, ...] | None]:
     """Return the classes and the prompts of samples, each None if the entry does not read them."""
     from builders.sampling.generation import class_shares
@@ -278,15 +340,3 @@ def _conditions(
             raise EvaluationError(f"{graph.name} reads text, and {reference.name} has no captions to draw prompts from")
         prompts = tuple(known[index * len(known) // samples] for index in range(samples))
     return classes, prompts
-
-
-def _counted(progress: Progress, what: str, total: int) -> Callable[[int], object]:
-    """Return a callback that adds up the amounts of one phase."""
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(what, done, total)
-
-    return advance

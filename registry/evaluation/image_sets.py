@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.checkpoints.file_kinds import OTHERS
+from registry.evaluation.clip_sets import MOST, selected
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +81,9 @@ def names_images(what: str) -> bool:
 def open_images(
     name_or_path: str | Mapping[str, float], resolution: int | None = None, split: str = "train", *, fetch: bool = True
 ) -> ImageSet:
-    """Read the images of a dataset, a shard, or a folder of image files.
+    """Read the images of a dataset, a shard, or a folder of image files; of clips, first frames.
+
+    Of a set of more than 1,000 clips, the first frames of those that :func:`open_clips` opens are read.
 
     Args:
         name_or_path: Name of a packaged dataset, a path, or several of them with weights.
@@ -91,10 +94,13 @@ def open_images(
     Raises:
         DataError: There are no such images, or they cannot be read.
     """
+    import torch
+
     from builders.data.dataset_card import list_datasets
     from builders.data.image_folder import read_image_folder
     from builders.data.open import open_dataset
     from builders.data.recognition.folder_kind import folder_kind
+    from builders.pixels import to_bytes
 
     if isinstance(name_or_path, str) and name_or_path not in list_datasets():
         path = Path(name_or_path)
@@ -106,6 +112,11 @@ def open_images(
     # Images of unknown class have the number of classes as their index.
     known = len(dataset.classes)
     counts = tuple(data.classes.bincount(minlength=known)[:known].tolist()) if known else None
-    images, captions = data.first(len(data))
+    if data.card.frames > 1 and len(data) > MOST:  # as many first frames as there would be clips
+        drawn = list(selected(data))
+        images = torch.cat([to_bytes(batch["image"]) for batch in drawn])
+        captions = tuple(caption for batch in drawn for caption in batch["caption"])
+    else:
+        images, captions = data.first(len(data))
     facts = (dataset.card.licence, counts, captions, dataset.classes, "area" * data.fractional)
     return ImageSet(dataset.card.name, split, images, *facts)

@@ -1,33 +1,58 @@
-"""Measure an entry, a checkpoint or a folder of images, and write the result to a file."""
+"""Measure an entry, a checkpoint or a folder of images, and write the results to files."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builders.files import check_writable
-from registry.evaluation.evaluate import Progress, evaluate_images, evaluate_model, silent
-from registry.evaluation.features import EvaluationError, open_features
+from registry.evaluation.clip_sets import ClipSet, clip_facts, open_clips
+from registry.evaluation.evaluate import evaluate_images, evaluate_levels
+from registry.evaluation.evaluate_clips import evaluate_clips
+from registry.evaluation.features import EvaluationError, Extractor, open_features
 from registry.evaluation.image_sets import ImageSet, names_images, open_images
+from registry.evaluation.phases import Progress, silent
 from registry.evaluation.results import MEASURED, Measurement, save
 from registry.provenance import may_open, named_data
 from registry.weights import data_of, load_weights
 from registry.weights import text_encoder as open_encoder
+from specs.blocks.size import Size
+from specs.errors import did_you_mean
 from specs.schemas.evaluation import EvaluationSpec
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["measure"]
+    from specs.graph import EntryGraph
 
-#: Samples on the contact sheet that is saved with a measurement.
-SHOWN = 60
+__all__ = ["measure", "measure_levels"]
+
+#: Samples on the contact sheet that is saved with a measurement; clips, and frames of each.
+SHOWN, SHOWN_CLIPS, SHOWN_FRAMES = 60, 18, 8
 
 
-def measure(
+def measure(what: str, spec: EvaluationSpec, *, level: str | None = None, **options: Any) -> tuple[Measurement, Path]:
+    """Measure one level and write the result; return it and its file.
+
+    Args:
+        what: As for :func:`measure_levels`.
+        spec: As for :func:`measure_levels`.
+        level: Label of the level. Default: the outermost.
+        **options: As for :func:`measure_levels`.
+
+    Raises:
+        ValueError, LookupError, OSError: One clear message each.
+    """
+    return measure_levels(what, spec, levels=() if level is None else (level,), **options)[0]
+
+
+def measure_levels(
     what: str,
     spec: EvaluationSpec,
     *,
+    levels: Sequence[str] = (),
     reference: str | None = None,
     text_encoder: str | None = None,
     resolution: int | None = None,
@@ -35,14 +60,15 @@ def measure(
     folder: Path = MEASURED,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
-) -> tuple[Measurement, Path]:
-    """Measure and write the result; return it and its file.
+) -> list[tuple[Measurement, Path]]:
+    """Draw samples once, measure some levels and write the results; return them with their files.
 
     Args:
-        what: An entry with weights, a checkpoint or its folder, or a folder or shard of images.
+        what: An entry with weights, a checkpoint or its folder, or a folder or shard of images, or of clips.
         spec: Number of samples, how they are drawn, the features they are compared in.
+        levels: Labels of the levels to measure. Default: the outermost.
         reference: A dataset, shard or folder of images; by default the data that the weights were trained on, if it is
-            packaged or the weights are in the folder of their run.
+            packaged or the weights are in the folder of their run. Levels of clips need a set of clips.
         text_encoder: Text encoder of the network; by default the one of its training, under the same condition.
         resolution: Side in pixels to compare at; by default that of the samples.
         inception_weights: File of the weights that define FID.
@@ -54,15 +80,60 @@ def measure(
         ValueError, LookupError, OSError: One clear message each.
     """
     check_writable(folder)  # before minutes of work that would be lost
-    images = _folder_of_images(what, resolution)
+
+    def features() -> Extractor:
+        return open_features(spec.features, resize=spec.resize, weights=inception_weights, device=device)
+
+    images = _folder(what, resolution)
     if images is not None:
+        if levels:
+            raise EvaluationError(f"{what} has no levels; --level is for entries and checkpoints")
         if reference is None:
             raise EvaluationError(f"{what}: name the images to compare these with: --reference NAME_OR_FOLDER")
-        real = open_images(reference, images.images.shape[-1], spec.split)
-        extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=device)
-        found = evaluate_images(images, real, extractor, device=device, progress=progress)
-        return found, save(found, folder)
+        options: Any = {"device": device, "progress": progress}
+        if isinstance(images, ClipSet):
+            clips = open_clips(reference, images.size, spec.split)
+            found = evaluate_clips(images, clips, features(), **options)
+        else:
+            real = open_images(reference, images.images.shape[-1], spec.split)
+            found = evaluate_images(images, real, features(), **options)
+        return [(found, save(found, folder))]
     model, metadata = load_weights(what, device)
+    if resolution not in (None, model.graph.resolution):
+        raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
+    sizes = _sizes(model.graph, levels)
+    data = _data(what, metadata, reference)
+    references = {label: _open(data, size, spec, reference is not None) for label, size in sizes.items()}
+    encoder = open_encoder(model, metadata, text_encoder)
+    measured = evaluate_levels(model, metadata, references, features(), spec, encoder=encoder, progress=progress)
+    results = []
+    for each, drawn in measured:
+        path = save(each, folder)
+        _save_sheet(drawn, path.with_suffix(".png"))
+        results.append((each, path))
+    return results
+
+
+def _sizes(graph: EntryGraph, labels: Sequence[str]) -> dict[str, Size]:
+    """Return the sizes of the levels with some labels; of none, that of the outermost.
+
+    Raises:
+        EvaluationError: There is no such level.
+    """
+    for label in labels:
+        if label not in graph.labels:
+            hint = did_you_mean(label, graph.labels)
+            raise EvaluationError(f"{graph.name} has no level {label!r}{hint} ({', '.join(graph.labels)})")
+    wanted = labels or graph.labels[:1]
+    return {level.label: level.size for level in graph.levels if level.label in wanted}
+
+
+def _data(what: str, metadata: Mapping[str, str], reference: str | None) -> str | Mapping[str, float]:
+    """Return the data to compare with: those named, or those that the weights were trained on.
+
+    Raises:
+        EvaluationError: There are none, or they may not be opened unasked.
+    """
     data = reference or data_of(metadata)
     if not data:
         raise EvaluationError(f"{what} does not name its training data; set --reference NAME_OR_FOLDER")
@@ -71,26 +142,43 @@ def measure(
             f"{what} names the data {named_data(data)}, which is not opened unless you name it: --reference, if you "
             "trust it"
         )
-    if resolution not in (None, model.graph.resolution):
-        raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
-    real = open_images(data, model.graph.resolution, spec.split, fetch=reference is not None)
-    extractor = open_features(spec.features, resize=spec.resize, weights=inception_weights, device=device)
-    encoder = open_encoder(model, metadata, text_encoder)
-    found, drawn = evaluate_model(model, metadata, real, extractor, spec, encoder=encoder, progress=progress)
-    path = save(found, folder)
-    _save_sheet(drawn, path.with_suffix(".png"))
-    return found, path
+    return data
 
 
-def _folder_of_images(what: str, resolution: int | None) -> ImageSet | None:
-    """Return the images of a shard, or of a folder that holds images and no checkpoint."""
-    return open_images(what, resolution, "all") if names_images(what) else None
+def _open(data: str | Mapping[str, float], size: Size, spec: EvaluationSpec, named: bool) -> ImageSet | ClipSet:
+    """Open the images or clips of some size that a level is compared with."""
+    if size.frames > 1:
+        return open_clips(data, size, spec.split, fetch=named)
+    return open_images(data, size.side, spec.split, fetch=named)
 
 
-def _save_sheet(drawn: ImageSet, path: Path) -> None:
-    """Save a contact sheet of samples spread evenly over all: they are ordered by class, and each should show."""
+def _folder(what: str, resolution: int | None) -> ImageSet | ClipSet | None:
+    """Return the images or clips of a shard, or of a folder that holds samples and no checkpoint."""
+    if not names_images(what):
+        return None
+    frames, side = clip_facts(what)
+    if frames > 1 and (resolution or side):
+        return open_clips(what, Size(resolution or side or 0, frames), "all", most=sys.maxsize)
+    return open_images(what, resolution, "all")
+
+
+def _save_sheet(drawn: ImageSet | ClipSet, path: Path) -> None:
+    """Save a contact sheet of samples spread evenly over all: they are ordered by class, and each should show.
+
+    Clips are rows of up to eight frames, evenly spaced with the first and the last.
+    """
+    import torch
+
     from builders.pictures import contact_sheet, save_image
 
-    count = len(drawn.images)
-    shown = min(count, SHOWN)
-    save_image(contact_sheet(drawn.images[[index * count // shown for index in range(shown)]]), path)
+    if isinstance(drawn, ImageSet):
+        count = len(drawn.images)
+        shown = min(count, SHOWN)
+        sheet = contact_sheet(drawn.images[[index * count // shown for index in range(shown)]])
+    else:
+        clips = torch.cat(list(drawn.batches()))
+        shown, frames = min(len(clips), SHOWN_CLIPS), min(drawn.size.frames, SHOWN_FRAMES)
+        rows = clips[[index * len(clips) // shown for index in range(shown)]]
+        chosen = torch.linspace(0, drawn.size.frames - 1, frames).round().long()
+        sheet = contact_sheet(rows[:, :, chosen].transpose(1, 2).flatten(0, 1), columns=frames)
+    save_image(sheet, path)

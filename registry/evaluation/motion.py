@@ -1,8 +1,8 @@
 """Motions of things on a white ground: path, change of size, turning; and whether clips move as their classes say.
 
 All of it is read from the ink, 1 minus the least of the three channels, above 0.5 (in clips with pale frames, above
-half of the darkest ink of the palest one), so that the noise that a model leaves on the ground counts for nothing. Motions are taken to be even in
-time: each is the slope of a line through all frames.
+half of the darkest ink of the palest one), so that the noise that a model leaves on the ground counts for nothing.
+Motions are taken to be even in time: each is the slope of a line through all frames.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from builders.data.moving.motions import MOTIONS
 from registry.evaluation.turning import turned
 
-__all__ = ["LEAST", "MOTIONS", "Motions", "are_motions", "motions_of", "names_of"]
+__all__ = ["LEAST", "Motions", "are_motions", "motions_of", "names_of"]
 
-#: Motions by name.
-MOTIONS = ("still", "left", "right", "up", "down", "clockwise", "anticlockwise", "grow", "shrink")
 #: Ink above which a pixel belongs to the thing.
 INK = 0.5
 #: Darkest ink below which a frame shows nothing.
@@ -52,7 +51,7 @@ class Motions:
 
 
 def are_motions(classes: Sequence[str]) -> bool:
-    """Return whether the names of classes are names of motions, each in :data:`MOTIONS`."""
+    """Return whether the names of classes are names of motions, each in ``builders.data.moving.motions.MOTIONS``."""
     return bool(classes) and set(classes) <= set(MOTIONS)
 
 
@@ -92,7 +91,7 @@ def _change(values: Tensor) -> Tensor:
 
 
 def names_of(motions: Motions) -> tuple[str, ...]:
-    """Return the motion of each clip, one of :data:`MOTIONS`: the one that exceeds its least extent by most.
+    """Return the motion of each clip, a name of ``MOTIONS``: the one that exceeds its least extent by most.
 
     A clip in which none reaches its least extent is ``still``; the name of one that shows nothing is empty.
     """

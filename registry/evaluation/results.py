@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from builders.file_names import file_name
 from builders.files import read_regular, write_text
 from registry.evaluation.features import metric_features
+from specs.blocks.size import Size
 from specs.html_table import html_table
 from specs.printable import printable
 from specs.schemas.evaluation import EvaluationSpec, split_name
@@ -31,6 +32,7 @@ __all__ = [
     "MEASURED",
     "Measurement",
     "Metric",
+    "MotionCount",
     "Protocol",
     "Reported",
     "best_value",
@@ -93,6 +95,9 @@ class Protocol(_Frozen):
         reference_sha256: Hash of the reference images.
         resizing: How images were made smaller by factors that are no whole numbers: "area" for the exact average. Empty
             if none was, or before version 0.2, which left out rows and columns then.
+        frames: Frames of the compared clips; 1 for images. Samples and reference are counted in clips.
+        rate: Frames a second of the reference, if known.
+        projection_seed: Seed of the projection of features of clips; None for images.
     """
 
     features: str
@@ -105,6 +110,19 @@ class Protocol(_Frozen):
     reference_count: int
     reference_sha256: str
     resizing: str = ""
+    frames: int = 1
+    rate: float | None = None
+    projection_seed: int | None = None
+
+    @property
+    def size(self) -> Size:
+        """Size of the compared images or clips."""
+        return Size(self.resolution, self.frames)
+
+    @property
+    def label(self) -> str:
+        """Label of a level of this size, such as ``r64`` or ``r64f16``."""
+        return self.size.label
 
     @property
     def key(self) -> str:
@@ -113,8 +131,10 @@ class Protocol(_Frozen):
         if self.reference_split == "val":
             # The name of the split before version 0.2: equal protocols have equal keys in all versions.
             facts["reference_split"] = "held_out"
-        if not self.resizing:
-            del facts["resizing"]
+        for name in ("resizing", "frames", "rate", "projection_seed"):
+            # Left out where it has its default: a protocol of images has the key it had before there were clips.
+            if facts[name] == type(self).model_fields[name].default:
+                del facts[name]
         return _key(facts)
 
     @property
@@ -122,10 +142,29 @@ class Protocol(_Frozen):
         """The protocol in one line."""
         split = f" {self.reference_split}" if self.reference_split else ""
         resizing = f", images resized by {self.resizing}" if self.resizing else ""
+        rate = f", {self.rate:g} a second" if self.rate is not None else ""
+        projection = f", projection seed {self.projection_seed}" if self.projection_seed is not None else ""
         return (
-            f"{self.samples:,} samples against {self.reference}{split} ({self.reference_count:,}) at "
-            f"{self.resolution} px, {self.features}, resize {self.resize}{resizing}"
+            f"{self.samples:,} {'samples' if self.frames == 1 else 'clips'} against {self.reference}{split} "
+            f"({self.reference_count:,}) at {self.size.short}{rate}, {self.features}, resize {self.resize}{resizing}"
+            f"{projection}"
         )
+
+
+class MotionCount(_Frozen):
+    """Clips of one class whose motion is that of their class.
+
+    Attributes:
+        samples: Number of samples of the class.
+        right: Number of those that move so.
+        reference: Number of clips of the reference of the class.
+        reference_right: Number of those that move so.
+    """
+
+    samples: int
+    right: int
+    reference: int
+    reference_right: int
 
 
 class Measurement(_Frozen):
@@ -140,6 +179,7 @@ class Measurement(_Frozen):
         sampler: Sampler settings.
         protocol: Features and reference set.
         metrics: Values by name of the metric.
+        motions: Clips that move as their class says, by class; empty if the classes are no motions.
         warnings: Notes on how to read the values.
         environment: Versions and hardware.
         data_licence: Licence of the reference set.
@@ -154,6 +194,7 @@ class Measurement(_Frozen):
     sampler: dict[str, Any] = {}
     protocol: Protocol
     metrics: dict[str, Metric]
+    motions: dict[str, MotionCount] = {}
     warnings: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     data_licence: str = ""
@@ -260,7 +301,9 @@ def measurements(folders: Iterable[str | Path] | None = None) -> tuple[Measureme
     return tuple(sorted({m.key: m for m in found}.values(), key=lambda m: m.date))
 
 
-def find(entry: str, weights: str, spec: EvaluationSpec, folder: str | Path = MEASURED) -> Measurement | None:
+def find(
+    entry: str, weights: str, spec: EvaluationSpec, folder: str | Path = MEASURED, *, label: str = ""
+) -> Measurement | None:
     """Return the measurement of some weights under a protocol, or None if it has not been made.
 
     Args:
@@ -268,6 +311,7 @@ def find(entry: str, weights: str, spec: EvaluationSpec, folder: str | Path = ME
         weights: Content hash of the weights, 16 hex digits.
         spec: Samples, sampler settings, features and split.
         folder: Folder of results.
+        label: Label of the measured level, such as ``r64f16``. Default: any.
 
     Raises:
         ValueError: A file of the folder is not a measurement.
@@ -278,7 +322,8 @@ def find(entry: str, weights: str, spec: EvaluationSpec, folder: str | Path = ME
         # The weights determine the text encoder, and Inception resizes internally whatever the mode.
         drawn = {name: value for name, value in found.sampler.items() if name != "text_encoder"}
         facts = (found.entry, found.weights, protocol.samples, protocol.reference_split, protocol.features, drawn)
-        if facts == wanted and protocol.resize in (spec.resize, "internal"):
+        same = label in ("", protocol.label) and protocol.resize in (spec.resize, "internal")
+        if facts == wanted and same:
             return found
     return None
 

@@ -85,6 +85,6 @@ def _measure(study: Study, graph: EntryGraph, folder: Path, device: str | None, 
 
     facts = file_facts(find_weights(str(folder)))
     spec, _ = fitted_spec(study.evaluation, graph, facts)
-    if find(graph.name, facts.get("content", "")[:16], spec) is None:
+    if find(graph.name, facts.get("content", "")[:16], spec, label=graph.labels[0]) is None:
         with phase_bars(quiet) as progress:
             measure(str(folder), study.evaluation, reference=study.data, device=pick_device(device), progress=progress)
