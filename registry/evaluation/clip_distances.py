@@ -57,8 +57,10 @@ def clip_distances(
         if kind == "fd_changes" and do_not_move(features):
             found[kind] = known.of_equals(rows[kind][0])
         else:
-            together = features.shape[1] if kind == "fd_frames" else 1
-            found[kind] = known.interval(rows[kind], replicates, together=together)
+            # Frames are checked for copies. Rows of clips may be singular: frozen clips join equal features.
+            frames = kind == "fd_frames"
+            together = features.shape[1] if frames else 1
+            found[kind] = known.interval(rows[kind], replicates, together=together, checked=frames)
     return found
 
 
