@@ -13,19 +13,17 @@ from registry.evaluation.evaluate import evaluate_images, evaluate_levels
 from registry.evaluation.evaluate_clips import evaluate_clips
 from registry.evaluation.features import EvaluationError, Extractor, open_features
 from registry.evaluation.image_sets import ImageSet, names_images, open_images
+from registry.evaluation.levels import level_sizes
 from registry.evaluation.phases import Progress, silent
 from registry.evaluation.results import MEASURED, Measurement, save
 from registry.provenance import may_open, named_data
 from registry.weights import data_of, load_weights
 from registry.weights import text_encoder as open_encoder
 from specs.blocks.size import Size
-from specs.errors import did_you_mean
 from specs.schemas.evaluation import EvaluationSpec
 
 if TYPE_CHECKING:
     import torch
-
-    from specs.graph import EntryGraph
 
 __all__ = ["measure", "measure_levels"]
 
@@ -101,7 +99,7 @@ def measure_levels(
     model, metadata = load_weights(what, device)
     if resolution not in (None, model.graph.resolution):
         raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
-    sizes = _sizes(model.graph, levels)
+    sizes = level_sizes(model.graph, levels)
     data = _data(what, metadata, reference)
     references = {label: _open(data, size, spec, reference is not None) for label, size in sizes.items()}
     encoder = open_encoder(model, metadata, text_encoder)
@@ -112,20 +110,6 @@ def measure_levels(
         _save_sheet(drawn, path.with_suffix(".png"))
         results.append((each, path))
     return results
-
-
-def _sizes(graph: EntryGraph, labels: Sequence[str]) -> dict[str, Size]:
-    """Return the sizes of the levels with some labels; of none, that of the outermost.
-
-    Raises:
-        EvaluationError: There is no such level.
-    """
-    for label in labels:
-        if label not in graph.labels:
-            hint = did_you_mean(label, graph.labels)
-            raise EvaluationError(f"{graph.name} has no level {label!r}{hint} ({', '.join(graph.labels)})")
-    wanted = labels or graph.labels[:1]
-    return {level.label: level.size for level in graph.levels if level.label in wanted}
 
 
 def _data(what: str, metadata: Mapping[str, str], reference: str | None) -> str | Mapping[str, float]:

@@ -24,6 +24,7 @@ def evaluate(
     *,
     samples: int = 1000,
     reference: str | os.PathLike[str] | None = None,
+    level: str | None = None,
     text_encoder: str | None = None,
     resolution: int | None = None,
     inception_weights: str | os.PathLike[str] | None = None,
@@ -32,13 +33,14 @@ def evaluate(
     progress: bool = False,
     **settings: Any,
 ) -> Measurement:
-    """Measure the distance of samples from real images, as ``zoo evaluate``.
+    """Measure the distance of samples from real images or clips, as ``zoo evaluate``.
 
     Args:
         what: Name of an entry with pretrained weights, the folder of a run, a ``.safetensors`` file, a model of
             :func:`zoo.load`, or a folder of images.
         samples: Number of samples to draw.
         reference: Dataset or folder of images to compare with. Default: the data the model was trained on.
+        level: Label of the level to measure, such as ``r16`` or ``r32f8``. Default: the outermost.
         text_encoder: Text encoder by name or folder. Default: the one that the model was trained with.
         resolution: Side in pixels to resize the images of a folder to.
         inception_weights: File of the Inception weights that FID uses.
@@ -64,7 +66,7 @@ def evaluate(
     where = None if reference is None else os.fspath(reference)
     with python_names():
         name = _name(what)
-        check_measured(name, spec, where, Path(output))
+        check_measured(name, spec, where, Path(output), () if level is None else (level,))
 
         from registry.evaluation.measure import measure
         from zoo.device import pick_device
@@ -75,6 +77,7 @@ def evaluate(
                 name,
                 spec,
                 reference=where,
+                level=level,
                 text_encoder=text_encoder,
                 resolution=resolution,
                 inception_weights=None if inception_weights is None else Path(inception_weights),

@@ -1,7 +1,8 @@
-"""``zoo evaluate``: distances of an entry's, a checkpoint's or a folder's images from a reference set."""
+"""``zoo evaluate``: distances of an entry's, a checkpoint's or a folder's images or clips from a reference set."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,15 +39,23 @@ def evaluate(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="An entry with weights, a checkpoint, or a folder of images.",
+            help="An entry with weights, a checkpoint, or a folder of images or of packed clips.",
             autocompletion=complete_trained,
         ),
     ],
     reference: Annotated[
         str | None,
         typer.Option(
+            "--reference",
+            "--data",
             help="Dataset or folder of images to compare with. Default: the training data.",
             autocompletion=complete_data,
+        ),
+    ] = None,
+    level: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL", help="Level to measure, such as r16 or r32f8. Repeatable. Default: the outermost."
         ),
     ] = None,
     text_encoder: Annotated[
@@ -81,7 +90,7 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure the distance of samples from real images: FID, KID and similar metrics."""
+    """Measure the distance of samples from real images or clips: FID, KID and similar metrics."""
     from specs.schemas.evaluation import EvaluationSpec
 
     spec = read_settings(
@@ -99,18 +108,20 @@ def evaluate(
         resize=resize,
         split=split,
     )
-    check_measured(what, spec, reference, output)
+    levels = tuple(dict.fromkeys(level or ()))
+    check_measured(what, spec, reference, output, levels)
 
-    from registry.evaluation.measure import measure
+    from registry.evaluation.measure import measure_levels
     from zoo.device import pick_device
     from zoo.terminal.console import console
     from zoo.terminal.progress import phase_bars
     from zoo.terminal.tables import print_table
 
     with phase_bars(quiet or as_json) as progress:
-        found, path = measure(
+        results = measure_levels(
             what,
             spec,
+            levels=levels,
             reference=reference,
             text_encoder=text_encoder,
             resolution=resolution,
@@ -120,13 +131,19 @@ def evaluate(
             progress=progress,
         )
     if as_json:
-        print(found.model_dump_json(indent=1))
+        found = [each.model_dump(mode="json") for each, _ in results]
+        print(json.dumps(found if len(found) > 1 else found[0], indent=1, ensure_ascii=False))
         return
-    print_table(_rows(found), console=console())
-    print(found.title)
-    for warning in found.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"wrote {path}")
+    for number, (each, path) in enumerate(results):
+        if number:
+            print()
+        print_table(_rows(each), console=console())
+        if each.motions:
+            print_table(_motions(each), console=console())
+        print(each.title)
+        for warning in each.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print(f"wrote {path}")
 
 
 def _rows(measurement: Measurement) -> list[dict[str, str | Text]]:
@@ -138,6 +155,18 @@ def _rows(measurement: Measurement) -> list[dict[str, str | Text]]:
         )
         rows.append({"metric": name, "value": _digits(metric.value), "95 % interval": between})
     return rows
+
+
+def _motions(measurement: Measurement) -> list[dict[str, str | Text]]:
+    """Return the clips that move as their class says as rows of a table."""
+    return [
+        {
+            "class": name,
+            "samples that move so": f"{each.right} of {each.samples}",
+            "of the reference": f"{each.reference_right} of {each.reference}",
+        }
+        for name, each in measurement.motions.items()
+    ]
 
 
 def _digits(value: float) -> str:

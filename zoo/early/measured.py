@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from specs.schemas.evaluation import EvaluationSpec
@@ -9,7 +10,9 @@ from specs.schemas.evaluation import EvaluationSpec
 __all__ = ["check_measured"]
 
 
-def check_measured(what: str, spec: EvaluationSpec, reference: str | None, folder: Path) -> None:
+def check_measured(
+    what: str, spec: EvaluationSpec, reference: str | None, folder: Path, levels: Sequence[str] = ()
+) -> None:
     """Check what can be checked of a measurement without importing torch.
 
     Args:
@@ -17,16 +20,18 @@ def check_measured(what: str, spec: EvaluationSpec, reference: str | None, folde
         spec: Settings of the measurement.
         reference: Dataset or folder of images to compare with, or None for the training data.
         folder: Folder of results.
+        levels: Labels of the levels to measure.
 
     Raises:
         LookupError: No entry has this name.
-        ValueError: There are no such features, weights or images, no reference is named, or there are more sampling
-            steps than the process has.
+        ValueError: There are no such features, levels, weights or images, no reference is named, or there are more
+            sampling steps than the process has.
         OSError: The folder cannot be written.
     """
     from builders.files import check_writable
     from registry.evaluation.features import EvaluationError, check_features
     from registry.evaluation.image_sets import names_images
+    from registry.evaluation.levels import level_sizes
     from registry.weights import find_weights
     from zoo.early.data import check_data
     from zoo.early.weights import facts_of
@@ -39,5 +44,6 @@ def check_measured(what: str, spec: EvaluationSpec, reference: str | None, folde
         graph, _ = facts_of(find_weights(what))
         if graph is not None:
             spec.fitted(graph.process.steps)
+            level_sizes(graph, levels)
     check_data(reference)
     check_writable(folder)
