@@ -108,7 +108,12 @@ def clip_set(name: str, clips: Tensor, **facts: Any) -> ClipSet:
 
 
 def open_clips(
-    name_or_path: str | Mapping[str, float], size: Size, split: str = "train", *, fetch: bool = True, most: int | None = None
+    name_or_path: str | Mapping[str, float],
+    size: Size,
+    split: str = "train",
+    *,
+    fetch: bool = True,
+    most: int | None = None,
 ) -> ClipSet:
     """Open the clips of a dataset or a shard.
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from builders.data.moving.motions import MOTIONS
 from registry.evaluation.turning import turned
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["LEAST", "Motions", "are_motions", "motions_of", "names_of"]
 
@@ -61,11 +62,15 @@ def motions_of(clips: Tensor) -> Motions:
     Args:
         clips: Clips on a white ground, (clips, 3, frames, height, width) uint8, of at least two frames.
     """
+    import torch
+
     parts = [_motions(part) for part in clips.split(AT_ONCE)]
     return Motions(*(torch.cat([getattr(part, name) for part in parts]) for name in Motions.__slots__))
 
 
 def _motions(clips: Tensor) -> Motions:
+    import torch
+
     ink = 1 - clips.amin(1).float() / 255  # (clips, frames, height, width)
     darkest = ink.amax((2, 3)).amin(1)  # (clips,): of the palest frame
     ink = torch.where(ink > (darkest / 2).clamp(max=INK)[:, None, None, None], ink, 0)
@@ -81,11 +86,15 @@ def _motions(clips: Tensor) -> Motions:
 
 def _middles(side: int) -> Tensor:
     """Return the middles of pixels, (side,), in sides from the middle of the frame."""
+    import torch
+
     return (torch.arange(side) + 0.5) / side - 0.5
 
 
 def _change(values: Tensor) -> Tensor:
     """Return the change from first to last frame of the line through values, (clips, frames, d) to (clips, d)."""
+    import torch
+
     time = torch.linspace(-0.5, 0.5, values.shape[1])
     return torch.einsum("nfd,f->nd", values, time) / time.square().sum()
 
@@ -95,6 +104,8 @@ def names_of(motions: Motions) -> tuple[str, ...]:
 
     A clip in which none reaches its least extent is ``still``; the name of one that shows nothing is empty.
     """
+    import torch
+
     path, growth, turn = LEAST
     extents = torch.stack((*(motions.path / path).T, motions.growth / growth, motions.turn / turn), 1)  # (clips, 4)
     pairs = (("left", "right"), ("up", "down"), ("shrink", "grow"), ("anticlockwise", "clockwise"))

@@ -7,9 +7,10 @@ look alike after part of a turn, such as a star. A turn that is even in time ali
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["turned"]
 
@@ -34,6 +35,8 @@ def turned(frames: Tensor, centers: Tensor) -> Tensor:
     Returns:
         Angles (clips,) float32, one of :data:`ANGLES` each; 0 for a thing without features along its circles.
     """
+    import torch
+
     harmonics = _harmonics(frames, centers)
     time = torch.linspace(-0.5, 0.5, frames.shape[2])
     order = torch.arange(1, harmonics.shape[-1] + 1)
@@ -48,6 +51,8 @@ def turned(frames: Tensor, centers: Tensor) -> Tensor:
 
 def _harmonics(frames: Tensor, centers: Tensor) -> Tensor:
     """Return the harmonics along circles around the centers, (clips, frames, 3 circles, HARMONICS) complex."""
+    import torch
+
     count, _, length, height, width = frames.shape
     circles = min(height, width) // 2
     radii = (torch.arange(circles) + 0.5) / circles * RADIUS

@@ -82,7 +82,8 @@ def test_levels_are_measured_apart(measured):
     assert (clips.protocol.label, images.protocol.label) == ("r8f4", "r4")
     assert clips_path != images_path and clips.conditions != images.conditions
     assert clips.protocol.title == (
-        "9 clips against moving-emoji val (18) at 8 px, 4 frames, 2 a second, made_up, resize bicubic, projection seed 0"
+        "9 clips against moving-emoji val (18) at 8 px, 4 frames, 2 a second, made_up, resize bicubic, "
+        "projection seed 0"
     )
     assert (clips.protocol.samples, clips.protocol.reference_count, clips.protocol.rate) == (9, 18, 2)
     assert (images.protocol.frames, images.protocol.rate, images.protocol.projection_seed) == (1, None, None)
