@@ -124,10 +124,16 @@ def _draw_box(axes: Axes, box: Box) -> None:
     color = _color(box.level)
     _add_rectangle(axes, *corner, BOX_WIDTH, BOX_HEIGHT, 0.08, facecolor=color, edgecolor="none", zorder=19)
     inside: dict[str, Any] = {"color": "white", "ha": "center", "va": "center", "zorder": 30}
-    axes.text(box.x, box.y + 0.09, box.size.short, size=8, weight="bold", **inside)
+    title = f"{box.size.side} px" + (f" x {box.size.frames}" if box.size.frames > 1 else "")
+    axes.text(box.x, box.y + 0.09, title, size=_fitting(8, title, 9), weight="bold", **inside)
     axes.text(box.x, box.y - 0.11, box.widths, size=7.5, **inside)
     below: dict[str, Any] = {"color": "#444444", "ha": "center", "va": "top", "zorder": 30}
-    axes.text(box.x, box.y - 0.31, _plain(box.blocks), size=6.5, linespacing=1.1, **below)
+    axes.text(box.x, box.y - 0.31, _plain(box.blocks), size=_fitting(6.5, box.blocks, 16), linespacing=1.1, **below)
+
+
+def _fitting(size: float, text: str, characters: int) -> float:
+    """Return the font size of a text that has room for some characters a line at ``size``."""
+    return size * min(1.0, characters / max(map(len, (*text.splitlines(), " "))))
 
 
 def _plain(text: str) -> str:

@@ -33,6 +33,15 @@ HASHES = {
         "dd7ae710293c04e4",
         {"r1024": "d79a3a0453fcbeae", "r256": "70d267e374aae527", "r64": "f51446cea8485ed9"},
     ),
+    "mdm-nano-v": (
+        "483c2357cb04a91f",
+        {"r32f8": "aa26d3726d4174a6", "r16f8": "6afeba499d473e29", "r16": "fce9be0cca3dddd7"},
+    ),
+    "mdm-s64v": ("741beceed3d3ebcf", {"r64f16": "9816333ed67b1dc7", "r64": "9c8b501ec0129088"}),
+    "mdm-s256v": (
+        "88ec499124a3de0e",
+        {"r256f16": "f98e5cde64933788", "r64f16": "9816333ed67b1dc7", "r64": "9c8b501ec0129088"},
+    ),
     "resunet-s64": ("c98a0e39a0edbff1", {"r64": "304e86d87600a866"}),
     "triple-n32": (
         "936dde9fdf2fa4a5",

@@ -89,6 +89,8 @@ def test_a_renamed_entry_on_the_command_line(folder, cli):
         ({"parameters_below": 10_000_000}, "mdm-nano", "mdm-s64"),
         ({"conditioning": "text"}, "mdm-s64", "mdm-nano"),
         ({"conditioning": "classes"}, "mdm-s64.in1k", "mdm-s64"),
+        ({"kind": "video"}, "mdm-s64v", "mdm-s64"),
+        ({"kind": "image"}, "mdm-s64", "mdm-s64v"),
         ({"tag": "in1k"}, "mdm-s64.in1k", "mdm-s64"),
         ({"pattern": "mdm-*", "depth": 2}, "mdm-s256", "doll-n32"),
     ],
@@ -107,7 +109,7 @@ def test_filters_that_do_not_exist(filters):
 
 def test_filters_on_the_command_line(cli):
     code, out, _ = cli("list", "--plain", "--depth", "3", "--below", "10M")
-    assert code == 0 and out.split() == ["mdm-nano", "mdm-nano.text", "triple-n32"]
+    assert code == 0 and out.split() == ["mdm-nano", "mdm-nano-v", "mdm-nano.text", "triple-n32"]
     assert cli("list", "--below", "much")[0] == 2
     assert "no entry matches depth 9" in cli("list", "--depth", "9")[2]
 

@@ -10,7 +10,7 @@ import yaml
 import zoo
 from builders.checkpoints.shipped import shipped_weights
 from registry.evaluation.results import Metric, save
-from registry.publishing.model_card import model_card
+from registry.publishing.model_card import TASKS, model_card
 from tests.helpers.measured import measurement
 
 
@@ -61,7 +61,8 @@ def test_the_hub_takes_the_front_matter(name):
         save(measurement(name, 3.0))
     data = hub.ModelCard(model_card(zoo.get(name))).data
     assert data.license == "apache-2.0" and "none" not in data.tags
-    assert data.pipeline_tag == ("text-to-image" if "text" in data.tags[-1] else "unconditional-image-generation")
+    kind, text = ("video" if "video" in data.tags else "image"), "text" in data.tags[-1]
+    assert data.pipeline_tag == TASKS[kind][not text]
     if name == "mdm-nano":
         assert ("fd_made_up", "noto-emoji-64 train") in {(r.metric_type, r.dataset_name) for r in data.eval_results}
 
