@@ -6,8 +6,6 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from specs.blocks import BLOCKS
-
 if TYPE_CHECKING:
     from registry.costs.card import Card
     from specs.graph import EntryGraph
@@ -61,6 +59,8 @@ def architecture_params(graph: EntryGraph) -> dict[str, str]:
         "noise_shift": f"{graph.process.shift:g}",
     }
     if graph.is_video:
+        from specs.blocks import BLOCKS  # listing names must not load the blocks
+
         temporal = [name for name in blocks if name in BLOCKS and BLOCKS[name].temporal]
         params |= {
             "frames": graph.frames,
