@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from registry.environment import environment
+from registry.facts import kind_of
 from registry.tracking.valid_names import valid_key, valid_text
 from specs.recipe_identity import public
 
@@ -21,6 +22,7 @@ def training_tags(run: RunInfo) -> dict[str, str]:
     tags = environment() | {
         "kind": "training",
         "entry": run.graph.name,
+        "output": kind_of(run.graph),
         "hash": run.graph.hash,
         "graph_hash": run.graph.graph_hash,
         "device": run.device,
@@ -39,6 +41,7 @@ def training_params(run: RunInfo) -> dict[str, str]:
     return _flat(public(run.recipe).model_dump(mode="json", exclude={"summary"})) | {
         "levels": ", ".join(run.graph.labels),
         "time_width": str(run.graph.time_width),
+        **({"frames": str(run.graph.frames)} if run.graph.is_video else {}),
         **{f"{level.label}.stem_width": str(level.stem_width) for level in run.graph.levels},
         **{f"{level.label}.blocks": str(len(level.nodes)) for level in run.graph.levels},
     }

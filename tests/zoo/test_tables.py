@@ -113,6 +113,7 @@ def test_weights(cli):
     table = cli("list", "mdm-nano*")[1]
     assert table.splitlines()[0].split()[:6] == ["name", "pixels", "parameters", "MACs", "FLOPs", "weights"]
     assert table.count("  yes  ") == 2
+    assert " 32f8/16f8/16 " in table and " 64/32/16 " in table
     assert "no entry matches 'mdm-s*', with weights" in cli("list", "mdm-s*", "--weights")[2]
 
 

@@ -11,7 +11,9 @@ from registry.costs.card import Card, make_card
 from registry.costs.memory import activation_memory
 from registry.costs.sampling import SamplingCost, sampling_cost
 from registry.costs.totals import count
-from specs.graph import MicroInput, Process, TextInput
+from specs.blocks import Size
+from specs.graph import MicroInput, Process, TextInput, stage_sizes
+from specs.load import load_text
 from tests.helpers.graphs import node, plain_entry, plain_level, rich_entry
 
 GRAPH = rich_entry(summary="a test", process=Process(steps=100, shift=0.5))
@@ -219,3 +221,52 @@ def test_what_guides_a_sample():
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
         sampling_cost(CONDITIONED, **settings)
+
+
+CLIPS = """
+name: clips
+resolution: 16
+frames: 4
+stages: {r16f4: {width: 32}, r8f2: {width: 32, temporal: 1}, r8f1: {width: 64}}
+nest: {resolution: 8, stages: {r8: {width: 32}}}
+"""
+
+
+def test_stages_in_time_are_rows_of_their_own():
+    """A step in both is no stage: its first half counts with the stage that it leads to."""
+    graph = load_text(CLIPS).graph
+    card = make_card(graph)
+    assert (card.frames, [level.frames for level in card.levels]) == (4, [4, 1])
+    outer = card.levels[0]
+    assert [(row.name, row.resolution, row.frames) for row in outer.stages] == [
+        ("embeddings", None, None),
+        ("16 px, 4 frames", 16, 4),
+        ("8 px, 2 frames", 8, 2),
+        ("8 px", 8, 1),
+        ("nest", 8, 1),
+    ]
+    blocks = dict(outer.stages[2].blocks)
+    assert blocks == {"down": 1, "time_down": 1, "resnet": 3, "temporal_attention": 3, "time_up": 1}
+    assert sum(row.parameters for row in outer.stages) == outer.parameters
+    lines = printed(card)
+    assert any("r16f4  16 x 16 pixels, 4 frames" in line for line in lines)
+    assert any("8 px, 2 frames, width 32: 3 resnet, 3 temporal_attention " in line for line in lines)
+    assert "r16f4, 16 px, 4 frames" in card._repr_html_() and card.as_dict()["levels"][1]["frames"] == 1
+
+
+def test_stages_of_resampling_that_is_read_twice():
+    """What another node reads as well is a feature map of its own size."""
+    text = """
+name: x
+resolution: 8
+frames: 4
+graph:
+  stem: {width: 32}
+  small: {block: down, from: stem}
+  short: {block: time_down, from: small}
+  a: {block: conv, from: [small, {time_up: short}], merge: add}
+  b: {block: up, from: a}
+  head: {from: b}
+"""
+    sizes = stage_sizes(load_text(text).graph.levels[0])
+    assert sizes["small"] == Size(4, 4) and sizes["short"] == Size(4, 2) and sizes["a_time_up"] == Size(4, 4)

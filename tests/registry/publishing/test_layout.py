@@ -32,7 +32,13 @@ graph:
   k: {block: resnet, width: 32, from: [i, a, b, {up: j}], merge: cat}
   head: {from: k}
 """
-PIECES = [zoo.get(name).architecture for name in zoo.list()] + [load_text(BRANCHES).graph]
+BOTH = """
+name: both
+resolution: 16
+frames: 8
+stages: {r16f8: {width: 32, temporal: 1}, r8f4: {width: 32}, r8f2: {width: 32}, r4f2: {width: 32}}
+"""
+PIECES = [zoo.get(name).architecture for name in zoo.list()] + [load_text(text).graph for text in (BRANCHES, BOTH)]
 
 
 def overlap(one, two) -> bool:
@@ -146,3 +152,13 @@ def test_a_full_disk(cli, monkeypatch, suffix):
     code, out, err = cli("draw", "mdm-micro", "-o", f"a.{suffix}")
     assert (code, out, err) == (2, "", f"error: a.{suffix}: No space left on device\n")
     assert Path(f"a.{suffix}").read_text() == "before" and [path.name for path in Path().iterdir()] == [f"a.{suffix}"]
+
+
+def test_stages_in_time_are_boxes_of_their_own():
+    layout = lay_out(load_text(BOTH).graph)
+    sizes = [box.size.label for box in layout.boxes]
+    assert sizes == ["r16f8", "r8f4", "r8f2", "r4f2", "r8f2", "r8f4", "r16f8"]
+    heights = [box.y for box in layout.boxes]
+    assert heights == heights[::-1] and heights[:4] == sorted(heights[:4], reverse=True) and len(set(heights)) == 4
+    assert layout.boxes[0].blocks == "resnet\ntemporal_attention"
+    assert "16 px x 8" in draw_svg(load_text(BOTH).graph)

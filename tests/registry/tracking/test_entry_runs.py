@@ -7,7 +7,7 @@ import pytest
 import zoo
 from registry.evaluation import results
 from registry.evaluation.results import save
-from registry.facts import architecture_params, cost_metrics
+from registry.facts import architecture_params, cost_metrics, kind_of
 from registry.tracking import entry_runs
 from registry.tracking.entry_runs import record_entry
 from registry.tracking.store import connect, experiment_id
@@ -191,6 +191,13 @@ def test_every_entry_has_numbers_and_choices(name):
     assert all(value > 0 for value in cost_metrics(entry.card()).values())
     params = architecture_params(entry.architecture)
     assert int(params["levels"]) == len(entry.labels) and len(params) < 100
+
+
+def test_choices_of_clips():
+    params = architecture_params(zoo.get("mdm-s64v").architecture)
+    facts = {"frames": "16", "innermost_frames": "1", "level_labels": "r64f16, r64", "temporal_blocks": "24"}
+    assert facts.items() <= params.items() and kind_of(zoo.get("mdm-s64v").architecture) == "video"
+    assert "frames" not in architecture_params(zoo.get("mdm-s64").architecture)
 
 
 def test_command(cli, monkeypatch, uri):

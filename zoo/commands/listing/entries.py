@@ -143,18 +143,8 @@ class _Listed:
         own = any(Path(self.source).resolve().parent == folder.resolve() for folder in own_folders())
         return ("ZOO_PATH" if own else "installed") + (", shadows" if self.shadows else "")
 
-    @property
-    def is_video(self) -> bool:
-        """Whether any level has several frames."""
-        return self.card is not None and any(level.frames > 1 for level in self.card.levels)
-
-    def cells(self, sources: bool, clips: bool) -> dict[str, str | Text]:
-        """Return the entry as cells of the table, by title.
-
-        Args:
-            sources: Whether there is a column of where entries come from.
-            clips: Whether there is a column of frames.
-        """
+    def cells(self, sources: bool) -> dict[str, str | Text]:
+        """Return the entry as cells of the table, by title. 32f8 are 8 frames of 32 pixels."""
         from rich.text import Text
 
         from registry.costs.units import short
@@ -163,12 +153,7 @@ class _Listed:
         summary = Text(f"cannot be read; 'zoo check {self.name}' says why", "red") if card is None else card.summary
         return {
             "name": self.name,
-            "pixels": "" if card is None else "/".join(str(level.resolution) for level in card.levels),
-            **(
-                {"frames": "" if card is None else "/".join(str(level.frames) for level in card.levels)}
-                if clips
-                else {}
-            ),
+            "pixels": "" if card is None else "/".join(level.size.label.removeprefix("r") for level in card.levels),
             "parameters": "" if card is None else f"{card.parameters:,}",
             "MACs": "" if card is None else short(card.macs),
             "FLOPs": "" if card is None else short(card.flops),
@@ -204,8 +189,7 @@ def _print(entries: Sequence[_Listed], as_json: bool) -> None:
         print_json([each.as_dict() for each in entries])
         return
     sources = any(each.source is not None for each in entries)
-    clips = any(each.is_video for each in entries)
-    rows = [each.cells(sources, clips) for each in entries]
+    rows = [each.cells(sources) for each in entries]
     # MACs are half of the FLOPs, and 'cannot be read' must have room.
     print_table(
         rows, console=console(), text="summary", optional=("MACs",), least=45 if sources else 30, left=("from",)
