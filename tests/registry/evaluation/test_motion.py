@@ -37,8 +37,8 @@ def test_moving_emoji_move_as_their_class_says(some):
     assert sorted(names) == sorted(3 * [*MOTIONS]) and share(clips, names) == 1
 
 
-def test_what_is_measured_is_what_was_rendered(some):
-    clips, names, keys = some
+def test_what_is_measured_is_what_was_rendered():
+    clips, names, keys = emoji(32, 8, 2)
     found = motions_of(clips)
     for row, (key, name) in enumerate(zip(keys, names, strict=True)):
         # Of 16 frames the first, third, ... fifteenth.
@@ -46,7 +46,7 @@ def test_what_is_measured_is_what_was_rendered(some):
         way = torch.tensor([last.x - first.x, last.y - first.y])
         # A thing that turns about its middle moves the center of its ink.
         turns = name in ("clockwise", "anticlockwise")
-        assert (found.path[row] - way).abs().max() < (0.12 if turns else 0.09), (name, key)
+        assert (found.path[row] - way).abs().max() < (0.16 if turns else 0.05), (name, key)
         assert found.growth[row] == pytest.approx(math.log(last.size / first.size), abs=0.2), (name, key)
         if name not in ("grow", "shrink"):
             assert found.turn[row] == pytest.approx(last.angle - first.angle, abs=15), (name, key)
