@@ -1,4 +1,4 @@
-"""Samples that are asked for from Python: their checks, and their images by level."""
+"""Samples that are asked for from Python: their checks, and their images and clips by level."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from zoo.api.words import python_names
 from zoo.early.data import check_data
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from builders.networks.nested_unet import NestedUNet
     from builders.text.encoder import TextEncoder
     from specs.schemas.sampling import SamplerSettings
@@ -78,8 +76,8 @@ def draw_images(
     encoder: Callable[[], TextEncoder | None],
     *,
     progress: bool = False,
-) -> dict[str, list[Image]]:
-    """Draw images by level.
+) -> dict[str, list[Any]]:
+    """Draw images by level; a level of several frames has :class:`builders.sampling.frames.Frames`.
 
     Args:
         asked: What to sample.
@@ -95,8 +93,9 @@ def draw_images(
         UntrainedGuidanceWarning: Guidance was asked for, and the network was not trained for it.
     """
     from builders.data.open import open_dataset
-    from builders.pixels import to_pil
+    from builders.pixels import to_frames, to_pil
     from builders.sampling.defaults import GUIDANCE, fit_settings
+    from builders.sampling.frames import Frames
     from builders.sampling.generation import draw
     from builders.sampling.plan import Plan
     from registry import weights
@@ -112,12 +111,13 @@ def draw_images(
         plan = Plan.make(graph, weights.class_names(metadata, data), asked.classes, asked.prompts, asked.n, asked.seed)
         named = asked.text_encoder
         text_encoder = encoder() if named is None else weights.text_encoder(network, metadata, named)
-    images: dict[str, list[Image]] = {label: [] for label in network.labels}
+    images: dict[str, list[Any]] = {label: [] for label in network.labels}
     request, steps = plan.request(range(len(plan))), settings.num_inference_steps
     with count_bar("sampling", len(plan) * steps, "steps", quiet=not progress) as advance:
         for _, levels in draw(network, request, settings, encoder=text_encoder, progress=advance):
             for label, batch in zip(network.labels, levels, strict=True):
-                images[label] += [to_pil(image) for image in batch]
+                clips = batch.dim() == 5
+                images[label] += [Frames.of(to_frames(each)) if clips else to_pil(each) for each in batch]
     return images
 
 

@@ -15,7 +15,6 @@ from zoo.api.drawing import Asked, draw_images
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
     from torch import Tensor
 
     from builders.diffusion.process import DiffusionProcess
@@ -106,8 +105,8 @@ class Model:
         data: str | os.PathLike[str] | None = None,
         progress: bool = False,
         **settings: Any,
-    ) -> dict[str, list[Image]]:
-        """Draw images at every level; arguments, result and errors as :func:`zoo.sample`."""
+    ) -> dict[str, list[Any]]:
+        """Draw images or clips at every level; arguments, result and errors as :func:`zoo.sample`."""
         asked = Asked.check(classes, prompts, n, seed, text_encoder, data, settings)
         return draw_images(asked, self.network, self.metadata, lambda: self.text_encoder, progress=progress)
 

@@ -1,4 +1,4 @@
-"""``zoo.sample``: images of a trained model by level."""
+"""``zoo.sample``: images and clips of a trained model by level."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from zoo.early.weights import check_sampled
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
 
     from builders.networks.nested_unet import NestedUNet
     from registry.entry import Entry
@@ -33,16 +32,16 @@ def sample(
     device: torch.device | str | None = None,
     progress: bool = False,
     **settings: Any,
-) -> dict[str, list[Image]]:
-    """Draw images at every level. The same seeds give the same images as ``zoo sample``.
+) -> dict[str, list[Any]]:
+    """Draw images, or clips, at every level. The same seeds give the same ones as ``zoo sample``.
 
     Args:
         model: Name of an entry with pretrained weights, the folder of a run, a ``.safetensors`` file, or what
             :func:`zoo.load`, :func:`zoo.build` or :func:`zoo.get` returned.
         classes: Names or indices of classes, for class-conditional models. Default: all classes.
         prompts: Prompts, for models that read text.
-        n: Number of images per class or prompt; in total for an unconditional model.
-        seed: Seed of the first image. Each further image takes the next one.
+        n: Number of samples per class or prompt; in total for an unconditional model.
+        seed: Seed of the first sample. Each further one takes the next.
         text_encoder: Text encoder by name or folder. Default: the one that the model was trained with.
         data: Dataset that has the names of the classes, if the weights do not. Default: the one of the training.
         device: Device. Default: that of the model, or a GPU if there is one, otherwise the CPU.
@@ -52,8 +51,10 @@ def sample(
             that was not trained for guidance), ``guidance_interval``, ``eta``, ``clip``, ``dynamic_threshold``.
 
     Returns:
-        Images by the label of the level, such as ``"r64"``, highest resolution first: a list for each level, ordered
-        by class or prompt.
+        Samples by the label of the level, outermost first: a list for each level, ordered by class or prompt. Those of
+        an image level, such as ``"r64"``, are PIL images. Those of a level of several frames, such as ``"r64f16"``, are
+        :class:`builders.sampling.frames.Frames`: lists of PIL images whose ``save("clip.mp4", frame_rate=8)`` writes an
+        MP4, or with ``.webp`` an animated WebP without loss.
 
     Raises:
         LookupError: No entry has this name.

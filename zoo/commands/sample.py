@@ -1,12 +1,12 @@
-"""``zoo sample``: draw images from an entry with weights, or from a checkpoint, and show every level."""
+"""``zoo sample``: draw images or clips from an entry with weights, or from a checkpoint, and show every level."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,31 +24,19 @@ from zoo.commands.options import (
     Steps,
     read_settings,
 )
+from zoo.commands.sampling.clips import ClipOptions
+from zoo.commands.sampling.drawing import Drawing, draw_folder, draw_grid
 from zoo.early.folder import check_folder, local_output
 from zoo.early.weights import check_sampled
 from zoo.terminal.completion import complete_trained
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor
-
     from builders.data.dataset import Dataset
     from builders.data.mixture import Mixture
-    from builders.networks.nested_unet import NestedUNet
-    from builders.sampling.folder import SampleFolder
-    from builders.sampling.plan import Plan
-    from builders.text.encoder import TextEncoder
     from specs.graph import EntryGraph
 
-Data: TypeAlias = "Dataset | Mixture | None"
 #: Suffixes of pictures that cannot be written; they are not meant as names of folders.
-PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
-#: Largest number of samples in a grid.
-MOST_IN_GRID = 400
-#: Number of samples, the first ones, in the previews.
-PREVIEWED = 4
-#: Largest number of samples in the grid of a folder.
-SHOWN = 40
+PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".mp4")
 
 
 def sample(
@@ -85,14 +73,15 @@ def sample(
     dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
     seed: Seed = 0,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--output",
             "-o",
             callback=local_output,
-            help="A .png for a grid, or a folder for any number of images; resumable.",
+            help="A .png for a grid, or a folder for any number of files; resumable. Default: samples.png, or "
+            "the folder samples for clips.",
         ),
-    ] = Path("samples.png"),
+    ] = None,
     previews: Annotated[
         Path | None,
         typer.Option(callback=local_output, help="A .png of intermediate predictions for the first samples."),
@@ -103,9 +92,20 @@ def sample(
     ] = None,
     device: Device = None,
     nearest: Annotated[bool, typer.Option(help="Show the nearest training image beside each sample.")] = True,
+    frame_rate: Annotated[
+        float | None, typer.Option(help="Frames a second of clips. Default: 8.", rich_help_panel="Clips")
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Frames of a clip in the grid, or all. Default: 8.", rich_help_panel="Clips"),
+    ] = None,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Animated WebP without loss for MP4.", rich_help_panel="Clips")
+    ] = False,
     quiet: Quiet = False,
 ) -> Path:
-    """Draw images at every level."""
+    """Draw images or clips at every level."""
+    clips = ClipOptions(frame_rate, lossless, frames)
     _check_options(count, output, previews)
     settings = read_settings(
         SamplerSpec,
@@ -117,10 +117,10 @@ def sample(
         clip=clip,
         dynamic_threshold=dynamic_threshold,
     )
-    check_sampled(entry, classes or (), prompts or (), text_encoder, settings)
+    output = clips.output(check_sampled(entry, classes or (), prompts or (), text_encoder, settings), output)
+    _check_writable(output)
 
     from builders.data.open import open_dataset
-    from builders.sampling.folder import SampleFolder
     from builders.sampling.plan import Plan
     from registry import weights
     from registry.evaluation.results import how_drawn
@@ -132,25 +132,66 @@ def sample(
     names = weights.class_names(metadata, known)
     plan = Plan.make(model.graph, names, classes or (), prompts or (), count, seed)
     encoder = weights.text_encoder(model, metadata, text_encoder)
-    drawing = _Drawing(model, plan, settings, encoder, previews, quiet)
+    drawing = Drawing(model, plan, settings, encoder, previews, quiet)
     title = f"{model.graph.name}, {how_drawn(settings.drawn)}, seeds from {seed}"
-    grid_data = known if nearest else None
+    grid_data = _comparable(known, model.graph, given=data is not None) if nearest else None
     if nearest and known is None and not quiet:
         _explain(metadata)
     if output.suffix.lower() == ".png":
-        grid = _to_grid(drawing, output, grid_data, title)
+        paths = draw_grid(drawing, output, grid_data, title, clips)
     else:
-        facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **settings.model_dump()}
-        if encoder is not None:
-            facts["text_encoder"] = encoder.fingerprint[:16]
-        folder = SampleFolder(output, plan, model.labels, facts)
-        grid = _to_folder(replace(drawing, plan=folder.plan), folder, grid_data, title)
-        count, levels = len(folder.plan), ", ".join(model.labels)
-        print(
-            f"{count:,} sample{'s' * (count > 1)} of every level ({levels}) {'are' if count > 1 else 'is'} in {output}"
-        )
-    print(f"wrote {grid}")
-    return grid
+        paths = _to_folder(drawing, output, metadata, grid_data, title, clips)
+    for path in paths:
+        print(f"wrote {path}")
+    return paths[0]
+
+
+def _to_folder(
+    drawing: Drawing,
+    output: Path,
+    metadata: Mapping[str, str],
+    data: Dataset | Mixture | None,
+    title: str,
+    clips: ClipOptions,
+) -> list[Path]:
+    """Draw the samples of a plan into a folder; return the paths of the pictures of some of them."""
+    from builders.sampling.clip_files import usable_format
+    from builders.sampling.folder import SampleFolder
+
+    model, encoder = drawing.model, drawing.encoder
+    facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **drawing.settings.model_dump()}
+    if encoder is not None:
+        facts["text_encoder"] = encoder.fingerprint[:16]
+    sizes = {level.label: level.size for level in model.graph.levels if level.frames > 1}
+    chosen, note = usable_format(clips.rate, clips.lossless) if sizes else (None, None)
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
+    folder = SampleFolder(output, drawing.plan, model.labels, facts, clips=sizes, clip_format=chosen)
+    paths = draw_folder(replace(drawing, plan=folder.plan), folder, data, title, clips)
+    count, levels = len(folder.plan), ", ".join(model.labels)
+    print(f"{count:,} sample{'s' * (count > 1)} of every level ({levels}) {'are' if count > 1 else 'is'} in {output}")
+    return paths
+
+
+def _comparable(data: Dataset | Mixture | None, graph: EntryGraph, *, given: bool) -> Dataset | Mixture | None:
+    """Return the data if the nearest of it can be shown beside samples; None, with a note, if it cannot.
+
+    Raises:
+        DataError: It cannot, and was named by the user.
+    """
+    from builders.data.clips.arrays import chosen_frames
+    from builders.data.errors import DataError
+
+    if data is None:
+        return None
+    try:
+        chosen_frames(data.card, graph.frames)
+    except DataError as error:
+        if given:
+            raise DataError(f"--data {error} (or add --no-nearest)") from None
+        print(f"note: no nearest training clips: {error}", file=sys.stderr)
+        return None
+    return data
 
 
 def _explain(metadata: Mapping[str, str]) -> None:
@@ -174,101 +215,33 @@ def _fitted(settings: SamplerSpec, graph: EntryGraph, drop: Any) -> SamplerSpec:
     return fit_settings(settings, graph, drop, guidance=GUIDANCE)
 
 
-def _check_options(count: int, output: Path, previews: Path | None) -> None:
+def _check_options(count: int, output: Path | None, previews: Path | None) -> None:
     """Check, before any work, that the options make sense and that pictures can be written.
 
     Raises:
         ValueError: An option has no such value.
         OSError: A folder cannot be written.
     """
-    from builders.files import check_writable
-
     if count < 1:
         raise ValueError(f"--count must be at least 1, not {count}")
-    if output.suffix.lower() in PICTURES:
+    if output is not None and output.suffix.lower() in PICTURES:
         raise ValueError(f"--output {output}: a grid is written as .png; any other name is a folder")
     if previews is not None and previews.suffix.lower() != ".png":
         raise ValueError(f"--previews {previews}: a picture is written as .png")
-    for picture in (output, previews):
-        if picture is not None and picture.suffix.lower() == ".png":
-            check_writable(picture.parent)
-    if output.suffix.lower() != ".png":
+    for path in (output, previews):
+        if path is not None:
+            _check_writable(path)
+
+
+def _check_writable(output: Path) -> None:
+    """Check that a picture, or a folder of samples, can be written.
+
+    Raises:
+        OSError: It cannot.
+    """
+    from builders.files import check_writable
+
+    if output.suffix.lower() == ".png":
+        check_writable(output.parent)
+    else:
         check_folder(output)
-
-
-@dataclass(frozen=True)
-class _Drawing:
-    """A plan, and how to draw it."""
-
-    model: NestedUNet
-    plan: Plan
-    settings: SamplerSpec
-    encoder: TextEncoder | None
-    previews: Path | None
-    quiet: bool
-
-    def batches(self, rows: Sequence[int]) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """Draw some samples of the plan: yield batches of rows and their images by level, then save the previews."""
-        from builders.pictures import save_image
-        from builders.sampling.generation import draw
-        from builders.sampling.previews import Previews, preview_sheet
-        from zoo.terminal.progress import count_bar
-
-        steps, request = self.settings.num_inference_steps, self.plan.request(rows)
-        previews = Previews(steps, PREVIEWED) if self.previews is not None and rows else None
-        with count_bar("sampling", len(rows) * steps, "steps", self.quiet) as advance:
-            batches = draw(self.model, request, self.settings, encoder=self.encoder, progress=advance, preview=previews)
-            for found, levels in batches:
-                yield [rows[index] for index in found], levels
-        if self.previews is not None and previews is not None:
-            captions = [self.plan.captions[row] for row in rows[:PREVIEWED]]
-            save_image(preview_sheet(previews, captions), self.previews)
-
-
-def _to_grid(drawing: _Drawing, output: Path, data: Data, title: str) -> Path:
-    import torch
-
-    from builders.pictures import save_image
-
-    count = len(drawing.plan)
-    if count > MOST_IN_GRID:
-        raise ValueError(f"{count:,} samples are too many for a grid (at most {MOST_IN_GRID}); use --output FOLDER")
-    batches = [levels for _, levels in drawing.batches(range(count))]
-    levels = [torch.cat(level) for level in zip(*batches, strict=True)]
-    return save_image(_grid(levels, drawing.plan.captions, data, title), output)
-
-
-def _to_folder(drawing: _Drawing, folder: SampleFolder, data: Data, title: str) -> Path:
-    from builders.pictures import save_image
-
-    missing, count = folder.missing(), len(drawing.plan)
-    rows = missing if drawing.previews is None else sorted({*missing, *range(min(PREVIEWED, count))})
-    if len(missing) < count and not drawing.quiet:
-        print(f"{count - len(missing):,} of {count:,} samples exist already", file=sys.stderr)
-    try:
-        for batch, levels in drawing.batches(rows):
-            folder.write(batch, levels)
-    except KeyboardInterrupt:
-        done = count - len(folder.missing())
-        print(f"\n{done:,} of {count:,} samples are saved; run the same command to resume", file=sys.stderr)
-        raise
-    shown = min(count, SHOWN)
-    rows = [index * count // shown for index in range(shown)]
-    captions = [drawing.plan.captions[row] for row in rows]
-    return save_image(_grid(folder.read(rows), captions, data, title), folder.folder / "grid.png")
-
-
-def _grid(levels: list[Tensor], captions: Sequence[str], data: Data, title: str) -> Image:
-    """Return a grid of samples, the nearest training image beside each."""
-    from builders.pictures import sample_grid
-    from builders.pixels import to_float
-    from builders.sampling.nearest import nearest_to_levels
-    from builders.training.validation import most_compared
-
-    closest, texts = None, None
-    if data is not None:
-        side = levels[0].shape[-1]
-        images, known = data.load(side).first(most_compared(side))
-        indices = nearest_to_levels(levels, images)
-        closest, texts = to_float(images[indices]), [known[index] for index in indices.tolist()]
-    return sample_grid(levels, captions, closest, texts, title=title)

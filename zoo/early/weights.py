@@ -23,8 +23,8 @@ def check_sampled(
     prompts: Sequence[str] = (),
     text_encoder: str | None = None,
     settings: SamplerSpec | None = None,
-) -> None:
-    """Check that weights exist, and that their network takes classes and prompts.
+) -> EntryGraph | None:
+    """Check that weights exist, and that their network takes classes and prompts; return its graph.
 
     Whatever needs more than the header of the weights and a packaged dataset is checked when they are loaded.
 
@@ -34,6 +34,9 @@ def check_sampled(
         prompts: Prompts.
         text_encoder: Name or path of a text encoder.
         settings: Sampler settings.
+
+    Returns:
+        Graph of the network; None if the file cannot be read, which is reported when it is loaded.
 
     Raises:
         LookupError: No entry has this name.
@@ -47,7 +50,7 @@ def check_sampled(
         raise ValueError(f"--text-encoder {text_encoder}: no such folder")
     graph, known = facts_of(path)
     if graph is None:
-        return
+        return None
     if settings is not None:
         settings.fitted(graph.process.steps)
     if known is None and graph.classes is not None:
@@ -55,6 +58,7 @@ def check_sampled(
     Plan.make(graph, known, classes, prompts, 1, 0)
     if text_encoder is not None and graph.text is None:
         raise ValueError(f"{graph.name} does not read text: remove --text-encoder")
+    return graph
 
 
 def check_sources(recipe: Recipe) -> None:

@@ -1,0 +1,4 @@
+"""What ``zoo sample`` draws, and the files it writes.
+
+Imports `zoo.terminal`.
+"""
