@@ -99,7 +99,7 @@ def test_lossless_files_are_the_samples(checkpoint, tmp_path):
 
 
 def test_a_folder_of_clips_resumes_and_gets_more(checkpoint, tmp_path, monkeypatch, capsys):
-    options = {"classes": ["left", "right"], "count": 3, "output": tmp_path / "out", "quiet": False}
+    options = {"classes": ["left", "right"], "count": 3, "output": tmp_path / "out", "quiet": False, "steps": 1}
     whole = run(checkpoint, **{**options, "output": tmp_path / "whole"}).parent
     monkeypatch.setattr(generation, "BATCH_PIXELS", 3 * 4 * 16**2)
     write, calls = SampleFolder.write, []
