@@ -125,7 +125,7 @@ def test_star_import_of_an_old_module():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("train nosuch", "no recipe is called 'nosuch'; there are micro-test, nano-hour, "),
+        ("train nosuch", "no recipe is called 'nosuch'; there are micro-test, moving-emoji, "),
         ("train nano-prog", "did you mean 'nano-progressive' or 'nano-hour'?"),
         ("train mdm-nan", "did you mean the entry 'mdm-nano'?"),
         ("train n32", "no recipe is called 'n32'; it is a study"),
