@@ -7,9 +7,10 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from multiprocessing.connection import wait
 
-__all__ = ["follow_parent"]
+__all__ = ["follow_parent", "ignored_sigint"]
 
 
 def follow_parent(index: int = 0) -> None:
@@ -28,6 +29,18 @@ def follow_parent(index: int = 0) -> None:
         with contextlib.suppress(AttributeError, ValueError):  # not on Windows; not in the main thread
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent.sentinel,), name="follow-parent", daemon=True).start()
+
+
+@contextlib.contextmanager
+def ignored_sigint() -> Iterator[None]:
+    """Ignore SIGINT, which only the main thread receives. Processes that start meanwhile inherit this."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _end_with(sentinel: int) -> None:

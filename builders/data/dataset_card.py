@@ -79,6 +79,8 @@ class DatasetCard(BaseModel):
     frames: int = Field(default=1, ge=1)
     #: Frames a second of the stored clips.
     rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    #: Program that encoded the clips, with its version.
+    encoder: str = ""
     licence: str = "not stated"
     attribution: str = ""
     source: str = ""

@@ -22,12 +22,13 @@ __all__ = ["read_clips", "read_timeline"]
 Frames = dict[Fraction, np.ndarray]
 
 
-def read_timeline(file: BinaryIO, origin: str) -> Timeline:
+def read_timeline(file: BinaryIO, origin: str, check: Callable[[], object] = lambda: None) -> Timeline:
     """Return when the frames of a video are shown, without decoding them.
 
     Args:
         file: File that is open for reading.
         origin: Name of the video in messages.
+        check: Called after each packet; it may raise.
 
     Raises:
         VideoUnavailableError: PyAV is not installed.
@@ -42,6 +43,7 @@ def read_timeline(file: BinaryIO, origin: str) -> Timeline:
         base = Fraction(stream.time_base)
         in_order = _is_in_order(container)
         for packet in container.demux(stream):
+            check()
             tick = packet.dts if in_order or packet.pts is None else packet.pts
             if tick is None or packet.is_discard or not packet.size:
                 continue

@@ -1,4 +1,4 @@
-"""Packing images with captions or labels into webdataset shards with a ``dataset.yaml``, in parallel and resumable.
+"""Packing images or videos into webdataset shards with a ``dataset.yaml``, in parallel and resumable.
 
 Equal sources give equal bytes: samples are sorted, and members have no times. An interrupted pack keeps its finished
 shards; shards whose images have changed since are packed again. The card marks a finished pack: it is written last, and
@@ -12,17 +12,18 @@ import hashlib
 import json
 import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from builders.child_processes import ignored_sigint
 from builders.data.dataset_card import CARD, PLAN, find_dataset, sort_classes
 from builders.data.error_budget import SAMPLES
+from builders.data.packing.clips.run import check_clip_keys, check_lengths, encoder_name, run_clips
+from builders.data.packing.clips.settings import check_clip_settings, clip_facts
 from builders.data.packing.shard import (
     PackSettings,
     Report,
@@ -50,7 +51,8 @@ class Packed:
         folder: Folder of the dataset.
         samples: Number of samples by split.
         classes: Names of the classes.
-        broken: Error of each broken image, which was skipped.
+        broken: Error of each broken image or video, which was skipped.
+        short: Name and length of each video that is too short for a clip, which was skipped.
         shards: Number of shards.
         kept: Number of shards that were already there.
     """
@@ -61,6 +63,7 @@ class Packed:
     broken: tuple[str, ...]
     shards: int
     kept: int
+    short: tuple[str, ...] = ()
 
 
 def pack(
@@ -72,15 +75,15 @@ def pack(
     workers: int = 0,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Packed:
-    """Pack images into shards and write their card.
+    """Pack images, or clips of videos, into shards and write their card.
 
     Args:
-        sources: Images to pack, from :mod:`builders.data.packing.sources`.
+        sources: Images or videos to pack, from :mod:`builders.data.packing.sources`.
         out: Folder to write to. Shards of the same pack that it holds are reused unless their images have changed.
         name: Name of the dataset.
         settings: Settings of the pack.
         workers: Number of worker processes; 0 packs in this process.
-        progress: Called with the number of samples packed and the number of all samples.
+        progress: Called with the number of images or videos packed and the number of all.
 
     Raises:
         PackError: There are no images, the folder holds another pack, settings are invalid, or too many images are
@@ -90,29 +93,54 @@ def pack(
     settings = settings or PackSettings()
     check_settings(settings, workers)
     out, total = Path(out), len(sources)
-    ordered = _sorted_sources(sources)
+    ordered = _sorted_sources(sources, settings)
+    encoder = encoder_name() if settings.clips else ""
     plan = _claim(out, sources, settings)
     settings = replace(settings, method=plan["method"])
-    shards = _plan(ordered, settings, val=plan["val_shards"])
+    shards = _plan(ordered, settings, plan["val_shards"], encoder)
     reports = {shard.path: report for shard in shards if (report := _finished(shard, out)) is not None}
     waiting = [shard for shard in shards if shard.path not in reports]
-    done = total - sum(len(shard.sources) for shard in waiting)
-    progress(done, total)
+    count = _Count(total - sum(len(shard.sources) for shard in waiting), total, progress)
     classes, before = sort_classes(source.category for source in sources), _read_plan(out / PLAN).get("classes", ())
     if waiting:
         (out / CARD).unlink(missing_ok=True)
-    with contextlib.closing(_run(waiting, out, settings, workers)) as running:
+    with contextlib.closing(_running(waiting, out, settings, workers, count)) as running:
         for shard, report in running:
             reports[shard.path] = report
-            done += len(shard.sources)
-            progress(done, total)
     broken = tuple(error for shard in shards for error in reports[shard.path].broken)
+    short = tuple(text for shard in shards for text in reports[shard.path].short)
     _check_broken(broken, total, settings, finished=(out / CARD).exists())
+    check_lengths(short, sum(report.samples for report in reports.values()))
     # Weights trained on an earlier pack depend on the order of its classes.
     classes = tuple(before) if sorted(before) == sorted(classes) else classes
-    samples = _write_card(out, name, shards, reports, classes, settings)
+    samples = _write_card(out, name, shards, reports, classes, settings, encoder)
     _remove_others(out, shards)
-    return Packed(out, samples, classes, broken, len(shards), len(shards) - len(waiting))
+    return Packed(out, samples, classes, broken, len(shards), len(shards) - len(waiting), short)
+
+
+class _Count:
+    """Counts the images or videos that are packed."""
+
+    def __init__(self, done: int, total: int, progress: Callable[[int, int], object]) -> None:
+        self.done, self.total, self.progress = done, total, progress
+        progress(done, total)
+
+    def add(self, count: int = 1) -> None:
+        self.done += count
+        self.progress(self.done, self.total)
+
+
+def _running(
+    waiting: Sequence[ShardPlan], out: Path, settings: PackSettings, workers: int, count: _Count
+) -> Generator[tuple[ShardPlan, Report], None, None]:
+    """Pack shards, yield each with its report, and count their images or videos."""
+    if settings.clips:
+        yield from run_clips(waiting, out, settings, workers, count.add)
+        return
+    with contextlib.closing(_run(waiting, out, settings, workers)) as running:
+        for shard, report in running:
+            count.add(len(shard.sources))
+            yield shard, report
 
 
 def check_settings(settings: PackSettings, workers: int) -> None:
@@ -131,27 +159,32 @@ def check_settings(settings: PackSettings, workers: int) -> None:
         raise PackError(f"the resolution must be from 1 to 8192 pixels, not {settings.resolution}")
     if settings.samples_per_shard < 1:
         raise PackError(f"a shard needs at least one sample, not {settings.samples_per_shard}")
+    if settings.clips:
+        check_clip_settings(settings.clips)
 
 
-def _sorted_sources(sources: Sequence[Source]) -> list[Source]:
-    """Return the images sorted by key, after checking that the keys are unique."""
+def _sorted_sources(sources: Sequence[Source], settings: PackSettings) -> list[Source]:
+    """Return the images or videos sorted by key, after checking that the keys are unique."""
+    noun = settings.media.noun
     if not sources:
-        raise PackError("there are no images to pack")
+        raise PackError(f"there are no {noun}s to pack")
     ordered = sorted(sources, key=lambda source: (stored_key(source.key), source.path))
     for a, b in pairwise(ordered):
         key = stored_key(a.key)
         if key != stored_key(b.key):
             continue
         if a.is_file and a.path == b.path:
-            raise PackError(f"{a.path} is listed twice; an image has one caption and one label")
+            raise PackError(f"{a.path} is listed twice; {settings.media.indefinite} has one caption and one label")
         raise PackError(
-            f"two images have the key {key!r}: {a.origin} and {b.origin}; a key is the path without its suffix, with "
+            f"two {noun}s have the key {key!r}: {a.origin} and {b.origin}; a key is the path without its suffix, with "
             "'_' for dots: rename one of them"
         )
+    if settings.clips:
+        check_clip_keys(ordered, settings.clips)
     return ordered
 
 
-def _plan(sources: Sequence[Source], settings: PackSettings, val: str) -> list[ShardPlan]:
+def _plan(sources: Sequence[Source], settings: PackSettings, val: str, encoder: str) -> list[ShardPlan]:
     """Return which samples go into which shard; names of validation shards begin with ``val``."""
     splits: dict[str, list[Source]] = {"train": [], val: [], "test": []}
     # A source that assigns samples to val needs no other ones held out.
@@ -163,8 +196,10 @@ def _plan(sources: Sequence[Source], settings: PackSettings, val: str) -> list[S
         splits[val if split == "val" else split].append(source)
     stamps = {path: stamp(path) for path in {source.path for source in sources}}
     size = settings.samples_per_shard
+    if settings.clips:
+        size = settings.clips.videos_per_shard(size)
     return [
-        ShardPlan.of(f"{split}-{number:06d}.tar", tuple(members[start : start + size]), stamps)
+        ShardPlan.of(f"{split}-{number:06d}.tar", tuple(members[start : start + size]), stamps, encoder)
         for split, members in splits.items()
         for number, start in enumerate(range(0, len(members), size))
     ]
@@ -186,7 +221,9 @@ def _claim(out: Path, sources: Sequence[Source], settings: PackSettings) -> dict
             raise PackError(f"{out} holds a pack of an early version, which can only be read; choose another folder")
         same = ("settings", "place", "images") if finished else ("settings", "place")
         if any(before.get(what) != facts[what] for what in same):
-            raise PackError(f"{out} holds a pack of other images or settings; choose another folder or empty it")
+            raise PackError(
+                f"{out} holds a pack of other {settings.media.noun}s or settings; choose another folder or empty it"
+            )
         # Packs started before version 0.2 keep the names of their shards.
         facts["val_shards"] = before.get("val_shards", "held-out")
         # All images of a pack are resized alike.
@@ -215,6 +252,7 @@ def _facts(sources: Sequence[Source], settings: PackSettings) -> dict[str, Any]:
             "resize": settings.resize,
             "held_out": settings.val,
             "samples_per_shard": settings.samples_per_shard,
+            **({"clips": clip_facts(settings.clips)} if settings.clips else {}),
         },
         "place": os.path.commonpath([os.path.dirname(os.path.abspath(source.path)) for source in sources]),
         "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
@@ -248,11 +286,11 @@ def _check_broken(broken: Sequence[str], total: int, settings: PackSettings, *, 
     if len(broken) < total and len(broken) <= allowed:
         return
     if total == 1:
-        raise PackError(f"the only image is broken: {broken[0]}. Fix it and run the same command again")
+        raise PackError(f"the only {settings.media.noun} is broken: {broken[0]}. Fix it and run the same command again")
     which = "" if len(broken) == total else f", more than the limit of {allowed:.0f}"
     more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
     raise PackError(
-        f"{len(broken)} of {total} images are broken{which}: {'; '.join(broken[:5])}{more}. "
+        f"{len(broken)} of {total} {settings.media.noun}s are broken{which}: {'; '.join(broken[:5])}{more}. "
         f"Fix {'' if finished else 'or remove '}them and run the same command again, which repacks only their shards; "
         "or raise the limit with --max-broken"
     )
@@ -272,7 +310,7 @@ def _run(
     pool = ProcessPoolExecutor(workers, context, initializer=listen, initargs=(stopped,))
     try:
         # Ctrl-C reaches all processes. The workers inherit that they ignore it, and are stopped by the event.
-        with _ignored_sigint():
+        with ignored_sigint():
             futures = [(shard, pool.submit(pack_until_stopped, shard, out, settings)) for shard in shards]
         for shard, future in futures:
             yield shard, future.result()
@@ -282,20 +320,8 @@ def _run(
         ) from None
     finally:
         stopped.set()
-        with _ignored_sigint():
+        with ignored_sigint():
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _ignored_sigint() -> Iterator[None]:
-    """Ignore SIGINT, which only the main thread receives."""
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
-    try:
-        yield
-    finally:
-        if is_main:
-            signal.signal(signal.SIGINT, before)
 
 
 def _write_card(
@@ -305,6 +331,7 @@ def _write_card(
     reports: Mapping[str, Report],
     classes: Sequence[str],
     settings: PackSettings,
+    encoder: str,
 ) -> dict[str, int]:
     """Write the card, and return the number of samples by split."""
     import yaml
@@ -317,6 +344,9 @@ def _write_card(
     card = {
         "name": name,
         "resolution": settings.resolution if settings.resize == "center-crop" else None,
+        "frames": settings.clips and settings.clips.frames,
+        "rate": settings.clips and settings.clips.rate,
+        "encoder": encoder or None,
         "licence": settings.licence,
         "attribution": settings.attribution or None,
         "classes": list(classes) or None,

@@ -22,8 +22,10 @@ from PIL import Image
 from builders.child_processes import follow_parent
 from builders.data.decoding import LIMIT, MAX_PIXELS, decode_image, fit
 from builders.data.errors import DataError
+from builders.data.packing.clips.settings import ClipSettings
 from builders.data.packing.source import Source
 from builders.data.recognition.formats import content_extension
+from builders.data.recognition.media import IMAGE, VIDEO, Media
 from builders.data.shards import MAX_MEMBER
 from builders.files import read_json, replacing, write_text
 from builders.resizing import resize
@@ -37,6 +39,7 @@ __all__ = [
     "listen",
     "pack_shard",
     "pack_until_stopped",
+    "resized",
     "stamp",
     "stored_key",
 ]
@@ -56,6 +59,7 @@ class PackSettings:
         attribution: Attribution of the images.
         method: Method of resizing, one of :data:`builders.resizing.RESIZINGS`.
         held_out: Former name of ``val``.
+        clips: Which clips of videos are packed; None for images.
     """
 
     resolution: int | None = None
@@ -67,6 +71,12 @@ class PackSettings:
     attribution: str = ""
     method: str = "area"
     held_out: InitVar[bool | None] = None
+    clips: ClipSettings | None = None
+
+    @property
+    def media(self) -> Media:
+        """Kind of the files that are packed."""
+        return VIDEO if self.clips else IMAGE
 
     def __post_init__(self, held_out: bool | None) -> None:
         if held_out is not None:
@@ -103,15 +113,18 @@ class ShardPlan:
     identity: str
 
     @classmethod
-    def of(cls, path: str, sources: tuple[Source, ...], stamps: Mapping[str, tuple[int, ...]]) -> ShardPlan:
+    def of(
+        cls, path: str, sources: tuple[Source, ...], stamps: Mapping[str, tuple[int, ...]], encoder: str = ""
+    ) -> ShardPlan:
         """Return the plan of a shard.
 
         Args:
             path: File name of the shard.
             sources: Images of the shard.
             stamps: Result of :func:`stamp` for each file.
+            encoder: Program that encodes clips, with its version; equal clips give equal bytes with one version.
         """
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(encoder.encode())
         for source in sources:
             # The folder of a file does not matter.
             facts = _facts(source) | {"path": Path(source.path).name, "stamp": stamps[source.path]}
@@ -134,10 +147,11 @@ class Report:
 
     Attributes:
         samples: Number of samples in the shard.
-        broken: Error of each broken image.
+        broken: Error of each broken image or video.
         unread: Number of broken images that could not be read; they are tried again.
         identity: Identity of the shard's plan.
         size: Size of the shard in bytes, to detect truncated files; None in reports of earlier versions.
+        short: Names and lengths of the videos that are too short for a clip.
     """
 
     samples: int
@@ -145,13 +159,14 @@ class Report:
     unread: int
     identity: str
     size: int | None = None
+    short: tuple[str, ...] = ()
 
     @staticmethod
     def read(path: Path) -> Report | None:
         """Return the report in a file; None if there is none."""
         try:
             facts = read_json(path)
-            return Report(**{**facts, "broken": tuple(facts["broken"])})
+            return Report(**{**facts, "broken": tuple(facts["broken"]), "short": tuple(facts.get("short", ()))})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -235,22 +250,36 @@ def pack_until_stopped(plan: ShardPlan, out: Path, settings: PackSettings) -> Re
 def _encoded(source: Source, settings: PackSettings) -> tuple[bytes, str]:
     """Return the bytes and extension of an image as stored: a PNG if it is resized, otherwise the file itself."""
     content = source.read()
-    image = decode_image(content, source.origin)
-    if settings.resolution is None or settings.resize == "none":
+    image = resized(decode_image(content, source.origin), settings, source.origin)
+    if image is None:
         if len(content) > MAX_MEMBER:
             raise DataError(f"{source.origin}: {len(content):,} bytes; a member of a shard has at most {MAX_MEMBER:,}")
         return content, source.extension or content_extension(content)
-    if settings.resize == "center-crop":
-        image = Image.fromarray(fit(image, settings.resolution, settings.method))
-    else:
-        factor = settings.resolution / min(image.size)
-        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-        if size[0] * size[1] > MAX_PIXELS:
-            raise DataError(f"{source.origin}: {size[0]}x{size[1]} pixels when resized; the limit is {LIMIT}")
-        image = resize(image, size, method=settings.method)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue(), "png"
+
+
+def resized(image: Image.Image, settings: PackSettings, origin: str) -> Image.Image | None:
+    """Return an image as the settings resize it; None if they leave images as they are.
+
+    Args:
+        image: RGB image.
+        settings: Settings of the pack.
+        origin: Name of the image in messages.
+
+    Raises:
+        DataError: It would be too large.
+    """
+    if settings.resolution is None or settings.resize == "none":
+        return None
+    if settings.resize == "center-crop":
+        return Image.fromarray(fit(image, settings.resolution, settings.method))
+    factor = settings.resolution / min(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    if size[0] * size[1] > MAX_PIXELS:
+        raise DataError(f"{origin}: {size[0]}x{size[1]} pixels when resized; the limit is {LIMIT}")
+    return resize(image, size, method=settings.method)
 
 
 def _add_sample(tar: tarfile.TarFile, source: Source, content: bytes, extension: str) -> None:

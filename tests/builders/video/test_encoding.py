@@ -79,3 +79,15 @@ def test_odd_sides_of_yuv420p_are_refused(frames):
     with pytest.raises(VideoError, match="needs even sides, not 48x31; pad the frames or choose yuv444p"):
         encode_mp4(frames[:, :31], 8)
     assert decode_clip(encode_mp4(frames[:, :31], 8, pixel_format="yuv444p"), "a.mp4").frames.shape == (6, 31, 48, 3)
+
+
+def test_equal_clips_give_equal_bytes():
+    """With whatever lies in memory beside them: x264's default settings fail this."""
+    noise = np.random.default_rng(0)
+    frames = noise.integers(0, 255, (6, 24, 24, 3), dtype=np.uint8)
+    found = set()
+    for size in noise.integers(1, 100_000, 30):
+        beside = noise.integers(0, 255, size, dtype=np.uint8).tobytes()
+        found.add(encode_mp4(frames, 8, crf=12, pixel_format="yuv444p"))
+        del beside
+    assert len(found) == 1
