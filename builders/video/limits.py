@@ -23,7 +23,9 @@ def check_size(width: int, height: int, origin: str) -> None:
         VideoError: They have no pixels, or more than 36 megapixels.
     """
     if width < 1 or height < 1:
-        raise VideoError(f"{origin}: broken video: frames of {width}x{height} pixels")
+        # The decoder does not tell the size of frames above its limit.
+        limit = f"{MAX_PIXELS // 1_000_000} megapixels"
+        raise VideoError(f"{origin}: the size of its frames is not known; it is broken, or they have more than {limit}")
     if width * height > MAX_PIXELS:
         raise VideoError(
             f"{origin}: {width}x{height} pixels a frame; the limit is {MAX_PIXELS // 1_000_000} megapixels"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.data.recognition.formats import IMAGES, extension_of
+from builders.data.recognition.formats import IMAGES, VIDEOS, extension_of
 from builders.files import open_regular
 from builders.signatures import kind_by_signature
 
@@ -53,4 +53,6 @@ def describe_file(path: Path) -> str:
         return f"it is a .{extension} file; {pack}"
     if extension in IMAGES:
         return "it is an image; give its folder"
+    if extension in VIDEOS:
+        return "it is a video; pack its folder: zoo data pack FOLDER OUT --frames 16 --rate 8 --resolution 64"
     return _PACK

@@ -27,7 +27,7 @@ from builders.video.pyav import encode_mp4
 from builders.video.reading import read_clips, read_timeline
 from builders.video.timeline import choose_clips, rate_fraction
 
-__all__ = ["EncodedClip", "EncodedVideo", "encode_video", "too_late"]
+__all__ = ["CRF", "PIXELS", "EncodedClip", "EncodedVideo", "encode_video", "too_late"]
 
 #: Quality of stored clips: constant rate factor of x264, and format of pixels.
 CRF, PIXELS = 12, "yuv444p"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from builders.data.packing.shard import PackSettings, Report, ShardPlan, add_mem
 from builders.data.packing.source import Source
 from builders.files import replacing, write_text
 
-__all__ = ["clip_key", "pack_clips"]
+__all__ = ["add_clip", "clip_key", "pack_clips"]
 
 
 def pack_clips(plan: ShardPlan, out: Path, settings: PackSettings, videos: Iterator[EncodedVideo]) -> Report:
@@ -65,12 +65,38 @@ def _add_clip(
     tar: tarfile.TarFile, source: Source, clip: EncodedClip, key: str, scale: int, clips: ClipSettings
 ) -> None:
     texts = {"caption": source.caption, "category": source.category, "group": source.group or stored_key(source.key)}
+    add_clip(tar, key, clip.content, texts, frames=clips.frames, rate=clips.rate, start=clip.start, scale=scale)
+
+
+def add_clip(
+    tar: tarfile.TarFile,
+    key: str,
+    content: bytes,
+    texts: Mapping[str, str],
+    *,
+    frames: int,
+    rate: float,
+    start: float,
+    scale: int,
+) -> None:
+    """Add a clip and its JSON to a shard.
+
+    Args:
+        tar: Shard.
+        key: Key of the sample.
+        content: Bytes of an MP4.
+        texts: Caption, category and group; empty ones are left out.
+        frames: Frames of the clip.
+        rate: Frames a second.
+        start: Time of the first frame in the video, in seconds.
+        scale: Shorter side of the video in pixels.
+    """
     facts = {name: text for name, text in texts.items() if text} | {
-        "frames": clips.frames,
-        "rate": int(clips.rate) if clips.rate == int(clips.rate) else clips.rate,
-        "start": clip.start,
+        "frames": frames,
+        "rate": int(rate) if rate == int(rate) else rate,
+        "start": start,
         "scale": scale,
-        "sha256": hashlib.sha256(clip.content).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
     }
-    add_member(tar, f"{key}.mp4", clip.content)
+    add_member(tar, f"{key}.mp4", content)
     add_member(tar, f"{key}.json", json.dumps(facts, ensure_ascii=False).encode())
