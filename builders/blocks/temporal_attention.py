@@ -103,6 +103,7 @@ def rotate(x: Tensor) -> Tensor:
     frames, width = x.shape[1], x.shape[3]
     rates = 10000 ** -(torch.arange(0, width, 2, device=x.device, dtype=torch.float32) / width)
     angles = torch.outer(torch.arange(frames, device=x.device, dtype=torch.float32), rates).unsqueeze(1)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)  # (frames, 1, d / 2)
-    first, second = x.unflatten(3, (-1, 2)).unbind(4)
-    return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=4).flatten(3)
+    turns = torch.polar(torch.ones_like(angles), angles)  # (frames, 1, d / 2)
+    # A product of complex numbers reads each pair once; in real numbers it takes four products, of every second number.
+    pairs = torch.view_as_complex(x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(3, (-1, 2)))
+    return torch.view_as_real(pairs * turns).flatten(3).to(x.dtype)

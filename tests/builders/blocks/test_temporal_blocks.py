@@ -148,16 +148,20 @@ def test_blocks_mix_frames_and_neither_clips_nor_places(name, args):
     assert reached[0, :, 2, 3].sum() > (1 if name != "time_up" else 0)
 
 
-def test_rotation_of_pairs():
-    x = torch.randn(2, 5, 3, 8)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_rotation_of_pairs(dtype):
+    x = torch.randn(2, 5, 3, 8).to(dtype)
     y = rotate(x)
-    pairs = torch.view_as_complex(x.unflatten(3, (-1, 2)).contiguous())
-    rates = torch.tensor([10000 ** (-2 * i / 8) for i in range(4)])
-    angles = torch.arange(5)[:, None, None] * rates
-    expected = torch.view_as_real(pairs * torch.polar(torch.ones(()).expand_as(angles), angles)).flatten(3)
-    torch.testing.assert_close(y, expected)
+    expected = torch.empty(x.shape)
+    for frame in range(5):
+        for pair in range(4):
+            angle = torch.tensor(frame * 10000 ** (-2 * pair / 8))
+            first, second = x[:, frame, :, 2 * pair].float(), x[:, frame, :, 2 * pair + 1].float()
+            expected[:, frame, :, 2 * pair] = first * angle.cos() - second * angle.sin()
+            expected[:, frame, :, 2 * pair + 1] = second * angle.cos() + first * angle.sin()
+    torch.testing.assert_close(y, expected.to(dtype), rtol=1e-5 if dtype != torch.bfloat16 else 1e-2, atol=1e-5)
     assert torch.equal(y[:, 0], x[:, 0])
-    assert y.is_contiguous()
+    assert y.is_contiguous() and y.dtype == dtype
 
 
 def test_rotary_attention_depends_on_differences_of_frames():
