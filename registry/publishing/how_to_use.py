@@ -17,10 +17,13 @@ model = entry.build(device="meta")  # or "cpu", "cuda"
 SAMPLE = """\
 import zoo
 
-images = zoo.sample({use}{conditions}, sampler="dpm++", num_inference_steps={steps})
-for number, image in enumerate(images["{label}"]):  # a list of PIL images for each level
-    image.save(f"sample-{{number}}.png")
+{whats} = zoo.sample({use}{conditions}, sampler="dpm++", num_inference_steps={steps})
+for number, {what} in enumerate({whats}["{label}"]):  # {returned}
+    {what}.save(f"sample-{{number}}.{suffix}")
 """
+#: What the outermost level generates: its words in the example, and the name of the output on the command line.
+IMAGES = {"what": "image", "whats": "images", "suffix": "png", "returned": "a list of PIL images for each level"}
+CLIPS = {"what": "clip", "whats": "clips", "suffix": "mp4", "returned": "for each level a list of clips or images"}
 
 
 def how_to_use(subject: Subject) -> str:
@@ -37,8 +40,10 @@ def how_to_use(subject: Subject) -> str:
     elif graph.classes is not None:
         conditions = f", classes={list(range(min(2, graph.classes)))}, n=1"
     facts = {"conditions": conditions, "label": graph.labels[0], "steps": min(20, graph.process.steps)}
+    clips = graph.frames > 1
+    facts |= CLIPS if clips else IMAGES
     python = SAMPLE.format(use=python_string(subject.use), **facts)
-    shell = f"zoo sample {shell_word(subject.use)}{command} -o samples.png"
+    shell = f"zoo sample {shell_word(subject.use)}{command} -o {'samples' if clips else 'samples.png'}"
     return f"## How to use\n\n{literal(shell, 'sh')}\nor in Python:\n\n{literal(python, 'python')}"
 
 

@@ -60,6 +60,29 @@ def test_the_card_of_a_run(cli, tmp_path):
     assert Path("sample-1.png").is_file()
 
 
+CLIPS = """
+name: small-clips
+resolution: 8
+frames: 2
+inputs: {classes: 9}
+head: {groups: 8}
+middle: [temporal_conv]
+defaults: {resnet: {groups: 8}, temporal_conv: {groups: 8}}
+stages: {r8f2: {width: 16}}
+"""
+
+
+def test_the_card_of_a_run_on_clips(cli):
+    Path("small-clips.yaml").write_text(CLIPS)
+    run_folder(Path("runs/clips"), zoo.get("small-clips.yaml"))
+    code, out, err = cli("card", "runs/clips")
+    assert (code, err) == (0, "")
+    assert "zoo sample runs/clips -o samples\n" in out and "| frames | 2 |" in out
+    front = yaml.safe_load(out.split("---\n")[1])
+    assert "video" in front["tags"] and front["pipeline_tag"] == "other"
+    assert 'clip.save(f"sample-{number}.mp4")' in code_of(out, "python")
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_card_names_data_without_its_folder_and_opens_only_that_of_a_run(cli, tmp_path, own):
     (tmp_path / "secret-place").mkdir()
