@@ -159,7 +159,8 @@ def _find_dataset(
             name: tuple(_beside(path, shard) for shard in split.shards) for name, split in card.splits.items()
         }
     if (path / PLAN).is_file():
-        raise DataError(f"{path}: this pack is not finished; run the same zoo data pack command to resume it")
+        command = "make" if '"make"' in (path / PLAN).read_text("utf-8", "replace") else "pack"
+        raise DataError(f"{path}: this pack is not finished; run the same zoo data {command} command to resume it")
     shards = _shards(path, str(name_or_path), fetch)
     if strict and (splits := splits_of_shards(shard.name for shard in shards)):
         named = " and ".join(sorted(set(splits)))

@@ -13,6 +13,7 @@ from zoo.commands.convert import convert
 from zoo.commands.dashboard import dashboard
 from zoo.commands.data.encode import encode
 from zoo.commands.data.inspect import inspect
+from zoo.commands.data.make import make
 from zoo.commands.data.pack import pack
 from zoo.commands.demo import demo
 from zoo.commands.draw import draw
@@ -65,7 +66,7 @@ app = typer.Typer(
     },
 )
 data = typer.Typer(
-    cls=Group, help="Pack and inspect datasets, encode their captions.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group, help="Pack, make and inspect datasets, encode their captions.", no_args_is_help=True, rich_markup_mode=None
 )
 
 #: Commands by their heading in the help.
@@ -91,6 +92,6 @@ app.command("list", cls=Command, rich_help_panel="Author")(list_entries)
 for heading, commands in HEADINGS.items():
     for command in commands:
         app.command(cls=Command, rich_help_panel=heading)(command)
-for part in (pack, inspect, encode):
+for part in (pack, make, inspect, encode):
     data.command(cls=Command)(part)
 app.add_typer(data, name="data", rich_help_panel="Train and sample")
