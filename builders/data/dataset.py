@@ -11,11 +11,12 @@ from builders.data.classes import class_index
 from builders.data.clips.arrays import chosen_frames
 from builders.data.dataset_card import DatasetCard
 from builders.data.error_budget import ErrorBudget
-from builders.data.errors import DataError, EmptySplitError, MemoryLimitError, MixedKindsError
+from builders.data.errors import DataError, EmptySplitError, MemoryLimitError
 from builders.data.images import Images
 from builders.data.lazy import LazyImages
 from builders.data.memory import Decoder, MemoryImages
 from builders.data.moving.images import MovingImages
+from builders.data.sample_reader import check_kind
 from builders.data.shard_index import Member, index_shard
 from builders.data.splits import is_held_out
 from specs.html_table import html_table
@@ -145,7 +146,7 @@ class Dataset:
         for shard in shards:
             with errors.skip_shard():
                 for member in index_shard(shard, errors.add_sample, left_out=errors.left_out):
-                    _check_kind(self.card, member)
+                    check_kind(self.card, member)
                     yield member, whole or is_held_out(member.group) == (split == "val")
 
     def _empty(self, split: str, errors: ErrorBudget) -> EmptySplitError:
@@ -164,18 +165,3 @@ class Dataset:
         if "all" in self.shards:
             return self.shards["all"], False
         raise EmptySplitError(f"{self.card.name} has no split {split!r}; it has {', '.join(self.shards) or 'none'}")
-
-
-def _check_kind(card: DatasetCard, member: Member) -> None:
-    """Check that a sample is of the kind that the card of its dataset says.
-
-    Raises:
-        MixedKindsError: It is an image in a dataset of clips, or a clip in a dataset of images.
-    """
-    if member.clip is None and card.frames > 1:
-        raise MixedKindsError(f"{member.origin} is an image, but {card.name} holds clips of {card.frames} frames")
-    if member.clip is not None and card.frames == 1 and member.clip.frames != 1:
-        says = f"frames: {member.clip.frames or 16}"
-        raise MixedKindsError(
-            f"{member.origin} is a video, but {card.name} holds images; the dataset.yaml of clips says {says!r}"
-        )

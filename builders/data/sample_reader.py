@@ -12,12 +12,12 @@ from builders.data.clips.arrays import chosen_frames
 from builders.data.clips.facts import ClipFacts
 from builders.data.dataset_card import DatasetCard
 from builders.data.decoding import decode_image, fit, fit_random
-from builders.data.errors import DataError
+from builders.data.errors import DataError, MixedKindsError
 from builders.data.shard_index import Member
 from builders.video.clip import VideoError, VideoUnavailableError
 from builders.video.pyav import decode_clip, pyav_version
 
-__all__ = ["Sample", "SampleReader"]
+__all__ = ["Sample", "SampleReader", "check_kind"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,13 +26,18 @@ class Sample:
 
     Attributes:
         pixels: Pixels (frames, resolution, resolution, 3) uint8; an image has one frame.
-        side: Shorter side in pixels as stored.
+        size: Width and height in pixels as stored.
         scale: Shorter side of the original in pixels.
     """
 
     pixels: np.ndarray
-    side: int
+    size: tuple[int, int]
     scale: float
+
+    @property
+    def side(self) -> int:
+        """Shorter side in pixels as stored."""
+        return min(self.size)
 
 
 class SampleReader:
@@ -70,8 +75,7 @@ class SampleReader:
         """
         if member.clip is None:
             image = decode_image(member.read(), member.origin)
-            side = min(image.size)
-            return Sample(self._square(image, corner)[None], side, side)
+            return Sample(self._square(image, corner)[None], image.size, min(image.size))
         return self._read_clip(member, member.clip, corner)
 
     def _read_clip(self, member: Member, facts: ClipFacts, corner: tuple[float, float] | None) -> Sample:
@@ -100,9 +104,23 @@ class SampleReader:
             raise
         except VideoError as error:
             raise DataError(str(error)) from None
-        side = min(sizes[0])
-        return Sample(np.stack(kept), side, facts.scale or side)
+        return Sample(np.stack(kept), sizes[0], facts.scale or min(sizes[0]))
 
     def _square(self, image: Image.Image, corner: tuple[float, float] | None) -> np.ndarray:
         self.resolution = self.resolution or min(image.size)
         return fit(image, self.resolution) if corner is None else fit_random(image, self.resolution, *corner)
+
+
+def check_kind(card: DatasetCard, member: Member) -> None:
+    """Check that a sample is of the kind that the card of its dataset says.
+
+    Raises:
+        MixedKindsError: It is an image in a dataset of clips, or a clip in a dataset of images.
+    """
+    if member.clip is None and card.frames > 1:
+        raise MixedKindsError(f"{member.origin} is an image, but {card.name} holds clips of {card.frames} frames")
+    if member.clip is not None and card.frames == 1 and member.clip.frames != 1:
+        says = f"frames: {member.clip.frames or 16}"
+        raise MixedKindsError(
+            f"{member.origin} is a video, but {card.name} holds images; the dataset.yaml of clips says {says!r}"
+        )

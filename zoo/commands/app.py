@@ -66,7 +66,10 @@ app = typer.Typer(
     },
 )
 data = typer.Typer(
-    cls=Group, help="Pack, make and inspect datasets, encode their captions.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group,
+    help="Pack, make and inspect datasets, encode their captions.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 #: Commands by their heading in the help.

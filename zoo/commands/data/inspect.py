@@ -1,4 +1,4 @@
-"""``zoo data inspect``: counts, sizes, classes and broken images of a dataset."""
+"""``zoo data inspect``: counts, sizes, classes and broken images or clips of a dataset."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def inspect(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Read every image of a dataset: counts, sizes, classes, broken images, a contact sheet.
+    """Read every image or clip of a dataset: counts, sizes, classes, broken samples, a contact sheet.
 
-    The exit code is 1 if no image can be read.
+    The exit code is 1 if none can be read.
     """
     check_data(name)
     if sheet is not None:
@@ -71,8 +71,11 @@ def _table(found: Inspection) -> Table:
         "dataset": found.name,
         "licence": found.licence,
         "attribution": found.attribution,
-        "shards": f"{found.shards}, {found.bytes / 2**20:.1f} MiB",
+        "shards": f"{found.shards}, {found.bytes / 2**20:.1f} MiB"
+        if not found.rendered_from
+        else f"none; rendered from {found.rendered_from} when drawn",
         "samples": ", ".join(_in_split(split, count) for split, count in found.samples.items()) or "none",
+        "clips": _length(found),
         "sizes": sizes,
         "captions": f"{found.captions:,}",
         "classes": ", ".join(f"{printable(name or 'none')} ({count:,})" for name, count in found.classes.items()),
@@ -83,6 +86,13 @@ def _table(found: Inspection) -> Table:
         if text:
             table.add_row(title, printable(text))  # escaped before its width is measured
     return table
+
+
+def _length(found: Inspection) -> str:
+    """Return the number of frames of a clip and their rate; "" for images."""
+    if found.frames == 1:
+        return ""
+    return f"{found.frames} frames" + ("" if found.rate is None else f" at {found.rate:g} a second")
 
 
 def _in_split(split: str, count: int) -> str:
