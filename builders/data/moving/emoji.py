@@ -14,6 +14,9 @@ from builders.data.shard_index import index_shard
 
 __all__ = ["Emoji", "read_emoji"]
 
+#: JSON keys of the name, the label and the group of an emoji.
+NAMES = {"caption": ("caption",), "category": ("category",), "group": ("group",)}
+
 
 @dataclass(frozen=True, eq=False)
 class Emoji:
@@ -35,7 +38,7 @@ def read_emoji(shards: tuple[Path, ...]) -> tuple[Emoji, ...]:
     return tuple(
         Emoji(member.key, member.caption, member.group, decode_image(member.read(), member.origin))
         for shard in shards
-        for member in index_shard(shard, _refuse)
+        for member in index_shard(shard, _refuse, NAMES)
     )
 
 

@@ -15,17 +15,17 @@ from builders.data.errors import PackError
 from builders.data.moving.images import MovingImages
 from builders.data.moving.motions import MOTIONS, SEED
 from builders.data.moving.render import SIDE
-from builders.data.packing.shard import Report, add_member
+from builders.data.packing.clips.encode import CRF, PIXELS
+from builders.data.packing.clips.run import encoder_name
+from builders.data.packing.clips.shard import add_clip
+from builders.data.packing.shard import Report
 from builders.files import read_json, remove_temporaries, replacing, write_text
-from builders.video.clip import VideoUnavailableError
-from builders.video.pyav import encode_mp4, pyav_version
+from builders.video.pyav import encode_mp4
 
 __all__ = ["Made", "make"]
 
 #: Clips per shard.
 PER_SHARD = 1000
-#: Quality of stored clips: constant rate factor of x264, and format of pixels.
-CRF, PIXELS = 12, "yuv444p"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class _Shard:
     @property
     def identity(self) -> str:
         """Hash of all that the bytes of the shard depend on."""
-        facts = [SEED, self.lossless, CRF, PIXELS, _encoder(), [path.stat().st_size for path in self.data.shards]]
+        facts = [SEED, self.lossless, CRF, PIXELS, encoder_name(), [path.stat().st_size for path in self.data.shards]]
         keys = [self.data.facts(index) for index in self.clips]
         return hashlib.sha256(json.dumps([facts, keys]).encode()).hexdigest()
 
@@ -88,7 +88,7 @@ def make(
         raise PackError(f"the clips of each emoji must be from 1 to {len(MOTIONS)}, one a motion, not {clips}")
     if not dataset.card.rendered_from:
         raise PackError(f"{dataset.card.name} is stored, not rendered; use it as it is")
-    out, encoder = Path(out), _encoder()
+    out, encoder = Path(out), encoder_name()
     shards = _plan(dataset, clips, lossless)
     _claim(out, {"make": dataset.card.name, "clips": clips, "lossless": lossless})
     waiting = [shard for shard in shards if not _is_finished(shard, out)]
@@ -104,13 +104,6 @@ def make(
     samples = _write_card(dataset, out, shards, encoder)
     remove_temporaries(out)
     return Made(out, samples, len(shards), len(shards) - len(waiting))
-
-
-def _encoder() -> str:
-    try:
-        return f"PyAV {pyav_version()}"
-    except VideoUnavailableError as error:
-        raise PackError(str(error)) from None
 
 
 def _plan(dataset: Dataset, clips: int, lossless: bool) -> list[_Shard]:
@@ -174,15 +167,7 @@ def _add_clip(tar: tarfile.TarFile, shard: _Shard, index: int, rate: float) -> N
     frames, facts = shard.data.clip(index), shard.data.facts(index)
     content = encode_mp4(frames, rate, crf=CRF, pixel_format=PIXELS, lossless=shard.lossless)
     key = facts.pop("key")
-    stored = {
-        "frames": len(frames),
-        "rate": int(rate) if rate == int(rate) else rate,
-        "start": 0.0,
-        "scale": SIDE,
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    add_member(tar, f"{key}.mp4", content)
-    add_member(tar, f"{key}.json", json.dumps(facts | stored, ensure_ascii=False).encode())
+    add_clip(tar, key, content, facts, frames=len(frames), rate=rate, start=0.0, scale=SIDE)
 
 
 def _write_card(dataset: Dataset, out: Path, shards: Sequence[_Shard], encoder: str) -> dict[str, int]:

@@ -121,7 +121,7 @@ def test_refusals(dataset, tmp_path, monkeypatch):
     def missing():
         raise VideoUnavailableError("videos need PyAV")
 
-    monkeypatch.setattr("builders.data.moving.make.pyav_version", missing)
+    monkeypatch.setattr("builders.data.packing.clips.run.pyav_version", missing)
     with pytest.raises(PackError, match="videos need PyAV"):
         make(dataset, tmp_path / "out")
 
