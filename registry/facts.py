@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,12 @@ def architecture_params(graph: EntryGraph) -> dict[str, str]:
     params |= {f"{level.label}.stem_width": level.stem_width for level in graph.levels}
     params |= {f"{level.label}.blocks": len(level.nodes) for level in graph.levels}
     return {name: str(value) for name, value in params.items()}
+
+
+def label_order(label: str) -> tuple[int, int]:
+    """Return a key that sorts labels of levels, the finest first: by side, then by frames; other names last."""
+    found = re.fullmatch(r"r(\d+)(?:f(\d+))?", label)
+    return (-int(found[1]), -int(found[2] or 1)) if found else (0, 0)
 
 
 def family_of(name: str) -> str:

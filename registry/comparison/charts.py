@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from registry.comparison.compare import Comparison, Row
 from registry.comparison.curves import Curve
 from registry.costs.units import short
+from registry.evaluation.results import is_distance
+from registry.facts import label_order
 from specs.printable import printable
 
 if TYPE_CHECKING:
@@ -64,11 +66,16 @@ def scatter_chart(comparison: Comparison, x: Callable[[Row], float], x_title: st
 
 
 def bar_chart(comparison: Comparison, metric: str) -> str:
-    """Return a bar chart of a distance with its intervals, the lowest at the top; missing values are marked."""
+    """Return a bar chart of a metric with its intervals, the best at the top; missing values are marked."""
+    lower = is_distance(metric)
 
     def draw(axes: Axes) -> None:
-        order = list(enumerate(comparison.rows))
-        order.sort(key=lambda item: math.inf if (value := item[1].value(metric)) is None else value, reverse=True)
+
+        def badness(row: Row) -> float:
+            value = row.value(metric)
+            return math.inf if value is None else value if lower else -value
+
+        order = sorted(enumerate(comparison.rows), key=lambda item: badness(item[1]), reverse=True)
         for place, (index, row) in enumerate(order):
             found = row.metric(metric)
             if found is None:
@@ -78,7 +85,7 @@ def bar_chart(comparison: Comparison, metric: str) -> str:
             axes.barh(place, found.value, xerr=_errors(found), **style)
             _label_bar(axes, place, found.value if found.high is None else found.high, f"{found.value:.4g}")
         _name_bars(axes, [row.name for _, row in order])
-        axes.set_xlabel(f"{metric} (lower is better)")
+        axes.set_xlabel(f"{metric} ({'lower' if lower else 'higher'} is better)")
         axes.margins(x=0.12)
 
     return _svg(metric, draw, _bars_height(comparison))
@@ -152,7 +159,7 @@ def training_charts(comparison: Comparison) -> list[tuple[str, str]]:
     labels = dict.fromkeys(curve.level for _, _, curve in curves)
     return [
         (f"Validation loss of {label}", _training_chart([each for each in curves if each[2].level == label], label))
-        for label in sorted(labels, key=lambda label: (-int("".join(filter(str.isdigit, label)) or 0), label))
+        for label in sorted(labels, key=lambda label: (label_order(label), label))
     ]
 
 

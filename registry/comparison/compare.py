@@ -27,11 +27,12 @@ class Row:
         entry: The entry.
         card: Its costs.
         params: Its architecture choices.
-        measured: Its measurement under the conditions of the comparison, or None.
+        measured: Its measurement of images under the conditions of the comparison, or None.
         reported: Its results reported by others.
         curve: Curve of the finest level of its newest run, or None.
         curves: Curves of all levels of its runs, the newest run first.
         run: Folder or weights of a run, if one is compared instead of the entry.
+        clips: Its measurement of clips under the conditions of the comparison, or None.
     """
 
     entry: Entry
@@ -42,6 +43,12 @@ class Row:
     curve: Curve | None
     curves: tuple[Curve, ...] = ()
     run: str = ""
+    clips: Measurement | None = None
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """The measurements of images and of clips that there are."""
+        return tuple(each for each in (self.measured, self.clips) if each is not None)
 
     @property
     def name(self) -> str:
@@ -55,7 +62,7 @@ class Row:
 
     def metric(self, name: str) -> Metric | None:
         """Return a measured metric, or None if it was not measured or is not finite."""
-        found = self.measured.metrics.get(name) if self.measured is not None else None
+        found = next((each.metrics[name] for each in self.measurements if name in each.metrics), None)
         return found if found is not None and math.isfinite(found.value) else None
 
     def value(self, name: str) -> float | None:
@@ -68,11 +75,13 @@ class Row:
 class Comparison:
     """Entries, and the conditions of their measurements: a protocol and the settings of the sampler.
 
+    Measurements of images and of clips have conditions of their own, and metrics of different names.
+
     Attributes:
         rows: One row per entry.
-        protocol: Protocol of the measurements, or None if nothing was measured.
-        title: Conditions in one line, or None if nothing was measured.
-        metrics: Names of the metrics that any entry has under the conditions.
+        protocol: Protocol of the measurements of images, or None if there are none.
+        title: Conditions in one line, of images and of clips, or None if nothing was measured.
+        metrics: Names of the metrics that any entry has under the conditions, those of images first.
         notes: Warnings about the measurements, and entries without any.
     """
 
@@ -108,25 +117,42 @@ def compare_entries(names: Sequence[str], runs: str | Path = "runs") -> Comparis
     """
     compared = list(dict.fromkeys(_compared(str(name)) for name in names))
     found = {each: _results(each) for each in compared}
-    common = _common([measured for measured, _ in found.values()])
+    images, clips = (_common([_of_kind(m, frames) for m, _ in found.values()]) for frames in (False, True))
     rows = []
     for each in compared:
         entry = each.entry
         measured, quoted = found[each]
-        same = [m for m in measured if common is not None and m.conditions == common.conditions]
-        # The last measurement of a training, or the newest of several trainings that ended at the same step.
-        best = max(same, key=lambda m: (m.training_step or 0, m.date), default=None)
         params = architecture_params(entry.architecture)
         curves = training_curves(entry, Path(runs)) if not each.run else run_curves(entry, each.folder)
         finest = next((curve for curve in curves if curve.level == entry.labels[0]), None)
-        rows.append(Row(entry, entry.card(), params, best, quoted, finest, curves, each.run))
-    metrics = dict.fromkeys(name for row in rows if row.measured for name in row.measured.metrics)
-    notes = dict.fromkeys(warning for row in rows if row.measured for warning in row.measured.warnings)
-    missing = [row.name for row in rows if row.measured is None]
-    lacking = [f"not measured under this protocol: {', '.join(missing)}"] if missing and common else []
-    if common is None:
+        best = _under(measured, images), _under(measured, clips)
+        rows.append(Row(entry, entry.card(), params, best[0], quoted, finest, curves, each.run, best[1]))
+    # Columns of images, then columns of clips.
+    kinds = ([row.measured for row in rows], [row.clips for row in rows])
+    made = [measurement for kind in kinds for measurement in kind if measurement is not None]
+    metrics = dict.fromkeys(name for measurement in made for name in measurement.metrics)
+    notes = dict.fromkeys(warning for measurement in made for warning in measurement.warnings)
+    titles = [common.title for common in (images, clips) if common is not None]
+    if not titles:
         return Comparison(tuple(rows), None, None, (), ("no distance has been measured; run 'zoo evaluate'",))
-    return Comparison(tuple(rows), common.protocol, common.title, tuple(metrics), (*notes, *lacking))
+    missing = [row.name for row in rows if not row.measurements]
+    lacking = [f"not measured under this protocol: {', '.join(missing)}"] if missing else []
+    protocol = images.protocol if images is not None else None
+    return Comparison(tuple(rows), protocol, "; and ".join(titles), tuple(metrics), (*notes, *lacking))
+
+
+def _of_kind(measured: Sequence[Measurement], clips: bool) -> tuple[Measurement, ...]:
+    """Return the measurements of clips, or those of images."""
+    return tuple(m for m in measured if (m.protocol.frames > 1) == clips)
+
+
+def _under(measured: Sequence[Measurement], common: Measurement | None) -> Measurement | None:
+    """Return the measurement under the conditions of another.
+
+    Of several, it is the last of a training, or the newest of several trainings that ended at the same step.
+    """
+    same = [m for m in measured if common is not None and m.conditions == common.conditions]
+    return max(same, key=lambda m: (m.training_step or 0, m.date), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from registry.comparison.charts import bar_chart, color, cost_bars, scatter_char
 from registry.comparison.compare import Comparison, Row
 from registry.costs.card import STEPS
 from registry.costs.units import short, short_bytes
-from registry.evaluation.results import Metric, grid_path, how_drawn, is_distance
+from registry.evaluation.results import MOTION_SHARE, Metric, grid_path, how_drawn, is_distance
 
 __all__ = ["report_html", "write_report"]
 
@@ -110,6 +110,8 @@ def _metric(found: Metric | None, best: float | None) -> str:
 def _charts(comparison: Comparison) -> str:
     charts = []
     for metric in comparison.metrics:
+        if metric.startswith(MOTION_SHARE):
+            charts.append((f"{metric}, with 95 % intervals", bar_chart(comparison, metric)))
         if not is_distance(metric):
             continue
         charts.append((f"FLOPs against {metric}", scatter_chart(comparison, lambda r: r.card.flops, "FLOPs", metric)))
@@ -163,12 +165,13 @@ def _reported(comparison: Comparison) -> str:
 def _samples(comparison: Comparison) -> str:
     figures = []
     for row in comparison.rows:
-        path = grid_path(row.measured) if row.measured else None
-        if path is not None:
-            content = base64.b64encode(read_regular(path)).decode()
-            name = html.escape(row.name)
-            image = f'<img alt="samples of {name}" src="data:image/png;base64,{content}">'
-            figures.append((row.name, image))
+        for measurement in row.measurements:
+            path = grid_path(measurement)
+            if path is not None:
+                content = base64.b64encode(read_regular(path)).decode()
+                title = row.name + (", clips" if measurement is row.clips else "")
+                image = f'<img alt="samples of {html.escape(title)}" src="data:image/png;base64,{content}">'
+                figures.append((title, image))
     return "<h2>Samples</h2>" + _figures("pictures", figures) if figures else ""
 
 
@@ -183,11 +186,10 @@ def _origins(comparison: Comparison) -> str:
     """Return a table of hashes and of what the numbers were measured with."""
     rows = []
     for row in comparison.rows:
-        cells = [row.card.hash, row.card.graph_hash]
-        if (m := row.measured) is not None:
-            cells += [m.weights, how_drawn(m.sampler), m.environment.get("hardware", ""), m.date]
-        else:
-            cells += [""] * 4
-        rows.append(_row(comparison, row, cells))
+        hashes = [row.card.hash, row.card.graph_hash]
+        origins = [
+            [m.weights, how_drawn(m.sampler), m.environment.get("hardware", ""), m.date] for m in row.measurements
+        ]
+        rows += [_row(comparison, row, [*hashes, *cells]) for cells in origins or [[""] * 4]]
     head = ["entry", "hash", "graph hash", "weights", "sampler", "hardware", "measured"]
     return "<h2>Origin of the numbers</h2>" + f'<div class="scroll">{_table(head, rows)}</div>'

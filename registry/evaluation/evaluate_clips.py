@@ -15,7 +15,7 @@ from registry.evaluation.distances import FEW
 from registry.evaluation.feature_cache import frame_features, reference_moments
 from registry.evaluation.features import EvaluationError, Extractor
 from registry.evaluation.phases import Progress, counted, silent
-from registry.evaluation.results import Measurement, Metric, MotionCount, Protocol
+from registry.evaluation.results import MOTION_SHARE, Measurement, Metric, MotionCount, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,7 @@ def _motion_share(motions: Mapping[str, MotionCount]) -> dict[str, Metric]:
     """Return the share of samples that move as their class says, and the same of the reference."""
     samples = sum(each.samples for each in motions.values()), sum(each.right for each in motions.values())
     known = sum(each.reference for each in motions.values()), sum(each.reference_right for each in motions.values())
-    shares = {"motion_share": samples, "motion_share_reference": known}
+    shares = {MOTION_SHARE: samples, f"{MOTION_SHARE}_reference": known}
     return {name: _share(right, count) for name, (count, right) in shares.items() if count}
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEASURED",
+    "MOTION_SHARE",
     "Measurement",
     "Metric",
     "MotionCount",
@@ -49,6 +50,8 @@ __all__ = [
 MEASURED = Path("results") / "measured"
 _PACKAGED = Path(__file__).parent / "measured"
 _REPORTED = Path(__file__).parent / "reported.yaml"
+#: Share of samples that move as their class says; the same of the reference is ``motion_share_reference``.
+MOTION_SHARE = "motion_share"
 #: Prefixes of the names of distances; of every other metric, such as an inception score, higher is better.
 _DISTANCES = ("fid", "fd_", "kid")
 

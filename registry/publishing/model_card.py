@@ -186,6 +186,12 @@ def _results(measured: Sequence[Measurement], quoted: Sequence[Reported]) -> str
             for name, x in m.metrics.items()
         ]
         lines.append(table(("metric", "value", "95 % interval"), rows, (1, 2)))
+        if m.motions:
+            counts = [
+                (plain(name), f"{each.right} of {each.samples}", f"{each.reference_right} of {each.reference}")
+                for name, each in m.motions.items()
+            ]
+            lines.append(table(("class", "samples that move so", "of the reference"), counts, (1, 2)))
         lines += [f"- {plain(warning)}" for warning in m.warnings]
         lines.append("")
     if quoted:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from registry.evaluation.results import is_distance
+from registry.evaluation.results import MOTION_SHARE, is_distance
+from registry.facts import label_order
 from registry.tracking.metric_names import copy_renamed, current_name
 
 __all__ = ["NotTracked", "address", "store_view", "view_state"]
@@ -45,13 +46,14 @@ def view_state(run_ids: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]
     present = {current_name(name) for name in metrics}
     # A distance with a level in its name belongs to the curve of a training.
     distances = sorted(name for name in present if is_distance(name) and not name.endswith("_best") and "/" not in name)
-    charts = _charts(present, distances)
+    shares = sorted(name for name in present if name.startswith(MOTION_SHARE) and "/" not in name)
+    charts = _charts(present, distances, shares)
     filled = {chart["metricSectionId"] for chart in charts}
     template = _template()
     sections = [template["section"] | section for section in template["sections"] if section["uuid"] in filled]
     return template["page"] | {
         "searchFilter": _filter(run_ids),
-        "selectedColumns": [f"metrics.`{name}`" for name in ("params", "flops", *distances)],
+        "selectedColumns": [f"metrics.`{name}`" for name in ("params", "flops", *distances, *shares)],
         "compareRunCharts": charts,
         "compareRunSections": sections,
     }
@@ -62,14 +64,14 @@ def _template() -> dict[str, Any]:
     return dict(json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8")))
 
 
-def _charts(present: set[str], distances: Sequence[str]) -> list[dict[str, Any]]:
+def _charts(present: set[str], distances: Sequence[str], shares: Sequence[str]) -> list[dict[str, Any]]:
     """Return the charts of all sections for the metrics that there are."""
     charts = []
     for name in distances:
         for cost in ("log10_flops", "log10_params"):
             axes = {"xaxis": {"key": cost, "type": "METRIC"}, "yaxis": {"key": name, "type": "METRIC"}}
             charts.append(_chart("SCATTER", "distance", f"{cost}-{name}", f"{cost} against {name}", **axes))
-    charts += [_chart("BAR", "distance", name, name, metricKey=name) for name in distances]
+    charts += [_chart("BAR", "distance", name, name, metricKey=name) for name in (*distances, *shares)]
     choices = {"selectedParams": [*CHOICES], "selectedMetrics": ["log10_flops", *distances[:2]], "showAllRuns": False}
     charts.append(_chart("PARALLEL", "architecture", "choices", "Architecture choices", **choices))
     charts += [_chart("BAR", "costs", name, name, metricKey=name) for name in COSTS if name in present]
@@ -96,10 +98,9 @@ def _chart(kind: str, section: str, key: str, title: str, **settings: Any) -> di
 def _curves(present: set[str]) -> list[str]:
     """Return the metrics drawn over steps: distances, validation losses, training losses; the finest level first."""
 
-    def order(name: str) -> tuple[int, str, int]:
+    def order(name: str) -> tuple[int, str, tuple[int, int]]:
         kind, _, label = name.partition("/")
-        digits = "".join(filter(str.isdigit, label))
-        return 0 if is_distance(kind) else 1 + LOSSES.index(kind), kind, -int(digits or 0)
+        return 0 if is_distance(kind) else 1 + LOSSES.index(kind), kind, label_order(label)
 
     curves = [name for name in present if "/" in name and not name.endswith("_best")]
     return sorted((name for name in curves if is_distance(name) or name.partition("/")[0] in LOSSES), key=order)

@@ -162,3 +162,35 @@ def test_a_damaged_result_is_named(tmp_path):
         path.write_text(damage)
         with pytest.raises(ValueError, match=rf"{path.name}: not a measurement: {words}.*measure again"):
             compare_entries(["mdm-micro"])
+
+
+def test_clips_and_images_have_their_own_columns(cli):
+    """A video entry's images stand beside those of image entries; its clips have columns of their own."""
+    clips = PROTOCOL.model_copy(update={"frames": 8, "rate": 4.0, "projection_seed": 0, "reference": "moving-emoji"})
+    other = PROTOCOL.model_copy(update={"reference": "moving-emoji"})
+    values = {"fd_changes_made_up": Metric(value=6.0), "motion_share": Metric(value=0.9, low=0.8, high=0.95)}
+    save(measurement("mdm-micro", 3.0))
+    save(measurement("mdm-nano", 2.0, date="2027"))
+    save(measurement("mdm-nano", 1.0, protocol=other, date="2028"))
+    save(measurement("mdm-nano", protocol=clips, metrics=values, date="2029"))
+    comparison = compare_entries(["mdm-micro", "mdm-nano", "doll-n32"])
+    assert comparison.metrics == ("kid_made_up", "fd_made_up", "fd_changes_made_up", "motion_share")
+    assert [row.value("fd_made_up") for row in comparison.rows] == [3.0, 2.0, None]
+    assert [row.value("fd_changes_made_up") for row in comparison.rows] == [None, 6.0, None]
+    assert "16 px" in comparison.title and "; and 100 clips against moving-emoji" in comparison.title
+    assert comparison.protocol == PROTOCOL
+    assert comparison.notes[-1] == "not measured under this protocol: doll-n32"
+    page = report_html(comparison)
+    assert page.count("not measured</td>") == 2 + 2 + 2 and "motion_share, with 95 % intervals" in page
+    assert "higher is better" in page and "lower is better" in page
+    code, out, _ = cli("compare", "mdm-micro", "mdm-nano", "--json")
+    measured = [each["measured"] for each in json.loads(out)["entries"]]
+    assert code == 0 and [each["fd_changes_made_up"] for each in measured] == [None, 6.0]
+
+
+def test_clips_alone_are_compared(cli):
+    clips = PROTOCOL.model_copy(update={"frames": 8})
+    save(measurement("mdm-nano", protocol=clips, metrics={"fd_changes_made_up": Metric(value=6.0)}))
+    comparison = compare_entries(["mdm-micro", "mdm-nano"])
+    assert comparison.metrics == ("fd_changes_made_up",) and comparison.protocol is None
+    assert comparison.title.startswith("100 clips against") and comparison.rows[1].clips is not None

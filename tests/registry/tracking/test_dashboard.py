@@ -126,3 +126,18 @@ def test_in_a_browser(store, cli, monkeypatch, tmp_path):
         assert "parcoords" in page and "Error loading shared view" not in page
     finally:
         assert cli("dashboard", "--stop")[1] == "stopped\n"
+
+
+def test_clips_and_their_motions_have_charts():
+    metrics = ["params", "log10_flops", "log10_params", "fd_changes_made_up", "motion_share", "motion_share_reference"]
+    state = view_state(
+        [], [*metrics, "val_v_loss/r64", "val_v_loss/r32f8", "val_v_loss/r32", "fd_changes_made_up/r32f8"]
+    )
+    charts = state["compareRunCharts"]
+    assert [c["metricKey"] for c in charts if c["type"] == "BAR" and c["metricSectionId"] == "distance"] == [
+        "fd_changes_made_up", "motion_share", "motion_share_reference",
+    ]  # fmt: skip
+    assert "metrics.`motion_share`" in state["selectedColumns"]
+    assert [chart["metricKey"] for chart in charts if chart["type"] == "LINE"] == [
+        "fd_changes_made_up/r32f8", "val_v_loss/r64", "val_v_loss/r32f8", "val_v_loss/r32",
+    ]  # fmt: skip
