@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import zoo
 from builders.blocks import MODULES
+from builders.blocks.frames import as_clips, as_rows
 from registry.costs.counters import verify
 from specs.blocks import BLOCKS, Arguments, Block, Costs
 from specs.blocks.base import Activations, convolution
@@ -61,7 +62,8 @@ class GatedConvModule(nn.Module):
         self.proj = nn.Conv2d(in_channels, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.proj(self.depthwise(x).sigmoid() * x)
+        rows = as_rows(x)  # the frames of clips as rows of images; images as they are
+        return as_clips(rows + self.proj(self.depthwise(rows).sigmoid() * rows), x)
 
 
 # Both halves go into their tables. From here on specs may name the block.
