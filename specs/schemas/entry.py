@@ -193,7 +193,9 @@ class TextSpec(Model):
 class MicroSpec(Model):
     """A number per sample that is added to the time embedding."""
 
-    default: float | None = Field(default=None, ge=0, le=1e9, description="default; of scale the level's resolution")
+    default: float | None = Field(
+        default=None, ge=0, le=1e9, description="default; of scale the level's resolution, of frame_rate 30, else 1"
+    )
 
 
 class InputsSpec(Open):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specs.blocks import BLOCKS, Size
 from specs.graph import EntryGraph, input_channels, shapes
-from specs.load import expanded_yaml, load_mapping, load_spec, load_text
+from specs.load import expanded_yaml, json_schema, load_mapping, load_spec, load_text
 
 Spec = dict[str, Any]
+SCHEMA = jsonschema.Draft202012Validator(json_schema("entry"))
 COMMON: Spec = {
     "head": {"groups": 4},
     "defaults": {
@@ -81,7 +83,13 @@ def check_sizes(graph: EntryGraph) -> None:
             assert not block.temporal or level.frames > 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=6, deadline=None)
+@given(entries())
+def test_the_schema_accepts_random_entries(spec):
+    SCHEMA.validate(spec)
+
+
+@settings(max_examples=25, deadline=None)
 @given(entries())
 def test_random_entries(spec):
     loaded = load_mapping(spec)
