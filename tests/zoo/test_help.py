@@ -95,7 +95,7 @@ def complete(cli, monkeypatch):
     ("line", "expected"),
     [
         ("zoo sa", ["sample"]),
-        ("zoo show mdm-n", ["mdm-nano", "mdm-nano.text"]),
+        ("zoo show mdm-n", ["mdm-nano", "mdm-nano-v", "mdm-nano.text"]),
         ("zoo check nano-p", ["nano-progressive"]),
         ("zoo train nano-p", ["nano-progressive"]),
         ("zoo train mdm-mi", ["mdm-micro"]),
