@@ -64,6 +64,8 @@ def _dataset(name: str) -> dict[str, Any]:
         "samples": {split: facts.samples for split, facts in card.splits.items()},
         "classes": len(card.classes),
         "resolution": card.resolution,
+        "frames": card.frames,
+        "rate": card.rate,
         "licence": card.licence,
         "summary": card.summary,
     }

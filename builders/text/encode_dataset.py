@@ -71,8 +71,8 @@ def encode_dataset(
             all shards.
 
     Raises:
-        TextEncoderError: The folder holds states of another encoder or dataset, there are no captions, or states cannot
-            be written.
+        TextEncoderError: The folder holds states of another encoder or dataset, there are no captions or no shards, or
+            states cannot be written.
         OSError: The folder cannot be created.
         builders.data.errors.DataError: The dataset cannot be read, or too much of it is broken.
     """
@@ -80,6 +80,9 @@ def encode_dataset(
         raise TextEncoderError(f"{encoder.folder}: holds states of {encoder.facts.data} and cannot encode captions")
     folder = Path(folder)
     card, splits = find_dataset(data)
+    if card.rendered_from:
+        hint = f"write some first: zoo data make {card.name} FOLDER --clips 9"
+        raise TextEncoderError(f"{card.name} is rendered when drawn and has no shards to encode; {hint}")
     shards = [path for paths in splits.values() for path in paths]
     names = [f"{path.name.partition('.tar')[0].removesuffix('.tgz')}.safetensors" for path in shards]
     if len(set(names)) < len(names):

@@ -53,6 +53,6 @@ def _cells(kind: str, row: dict[str, Any]) -> dict[str, str]:
     else:
         samples = row.get("samples") or {}
         cells |= {"samples": ", ".join(f"{number or 0:,} {split}" for split, number in samples.items())}
-        cells |= {"licence": row["licence"] or ""}
+        cells |= {"frames": str(row["frames"]) if (row.get("frames") or 1) > 1 else "", "licence": row["licence"] or ""}
     cells |= {title: f"{row[title]:,}" if row.get(title) is not None else "" for title in count}
     return cells | {"summary": row["summary"]}

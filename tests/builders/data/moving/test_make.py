@@ -142,6 +142,18 @@ def test_make_command(dataset, tmp_path, monkeypatch, cli):
     assert code == 0 and out == f"{tmp_path}/out: 2 train, 1 val clips; 2 of 2 shards reused\n"
 
 
+def test_captions_of_rendered_clips_need_shards(tmp_path, cli):
+    code, _, err = cli("data", "encode", "moving-emoji", tmp_path / "states")
+    assert code == 2 and "moving-emoji is rendered when drawn and has no shards to encode" in err
+    assert "zoo data make moving-emoji FOLDER" in err and not (tmp_path / "states").exists()
+
+
+def test_list_names_frames(cli):
+    rows = {row["name"]: row for row in json.loads(cli("list", "data", "--json")[1])}
+    assert (rows["moving-emoji"]["frames"], rows["moving-emoji"]["rate"]) == (16, 8)
+    assert (rows["noto-emoji-64"]["frames"], rows["noto-emoji-64"]["rate"]) == (1, None)
+
+
 def test_rendered_clips_are_counted(cli, tmp_path):
     code, out, _ = cli("data", "inspect", "moving-emoji", "--sheet", tmp_path / "sheet.png", "-q")
     assert code == 0 and "15,498 train, 1,701 val" in out and "16 frames at 8 a second" in out
