@@ -286,7 +286,7 @@ def test_texts_that_are_not_unicode(tmp_path, cli):
     code, out, _ = cli("data", "inspect", shard)
     assert (
         code == 0
-        and "4, of which about one in ten is in val" in out
+        and "4 (about one in ten is in val)" in out
         and "? (1)" in out
         and "broken: " in out
         and r"c\udcff.png" in out

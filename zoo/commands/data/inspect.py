@@ -97,5 +97,5 @@ def _length(found: Inspection) -> str:
 
 def _in_split(split: str, count: int) -> str:
     if split == "all":  # shards without a card
-        return f"{count:,}, of which about one in ten is in val"
+        return f"{count:,} (about one in ten is in val)"
     return f"{count:,} {split}"
