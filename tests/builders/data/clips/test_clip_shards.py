@@ -136,7 +136,11 @@ BROKEN = {
     "fewer": (clip_bytes(0, 3), clip_facts(clip_bytes(0, 3)), "has 3 frames; 4 are needed"),
     "more": (clip_bytes(0, 5), clip_facts(clip_bytes(0, 5)), "has more than 4 frames"),
     "other": (clip_bytes(0, 5), clip_facts(clip_bytes(0, 5), 5), "its .json says 5 frames; clips of a have 4"),
-    "text": (clip_bytes(0), clip_facts(clip_bytes(0), frames="4"), "'frames' is '4'; it must be a whole number"),
+    "text": (
+        clip_bytes(0),
+        clip_facts(clip_bytes(0), frames="4"),
+        "'frames' is '4'; it must be a whole number of at most 100,000",
+    ),
     "rate": (clip_bytes(0), clip_facts(clip_bytes(0), rate=-1), "'rate' is -1; it must be a positive number"),
 }
 
