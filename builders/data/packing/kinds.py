@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from builders.data.errors import PackError
@@ -43,7 +43,7 @@ def check_kind(listing: Listing) -> None:
         raise PackError(wrong_kind(listing.name, found[0], listing.media))
 
 
-def check_sources(where: str, sources: list[Source], media: Media) -> None:
+def check_sources(where: str, sources: Sequence[Source], media: Media) -> None:
     """Check that members of shards are of the kind that is wanted, and none of the other.
 
     Raises:

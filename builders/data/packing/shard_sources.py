@@ -1,4 +1,4 @@
-"""Images to pack that are members of shards."""
+"""Images and videos to pack that are members of shards."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 from builders.data.dataset_card import CARD, find_dataset, list_datasets, sort_classes
 from builders.data.errors import DataError
 from builders.data.packing.folders import FOLDER, NONE
+from builders.data.packing.kinds import check_sources
 from builders.data.packing.layout import Layout, Recognised, clean, clean_label, listed
 from builders.data.packing.source import PackError, Source
 from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.media import IMAGE, Media
 from builders.data.recognition.members import Choice
 from builders.data.recognition.split_folders import SplitFolders, find_splits, splits_of_shards
 from builders.data.shard_index import index_shard
@@ -22,19 +24,24 @@ from builders.data.shards import NAMES
 __all__ = ["recognise_shards"]
 
 
-def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice: Choice | None = None) -> Recognised:
-    """Return the images of a dataset.
+def recognise_shards(
+    given: str, columns: Mapping[str, tuple[str, ...]], choice: Choice | None = None, media: Media = IMAGE
+) -> Recognised:
+    """Return the images or videos of a dataset.
 
     Args:
         given: Dataset, as for :func:`builders.data.dataset_card.find_dataset`.
         columns: JSON keys of "caption", "label" and "group", in order of preference; the label "folder" is the folder
             of a member, and "none" is none.
         choice: Which members are the image, the caption and the label of a sample, if they are named.
+        media: Kind of the files that are wanted.
 
     Raises:
-        DataError: There is no such dataset, or a shard cannot be packed.
+        DataError: There is no such dataset, a shard cannot be packed, or it holds files of the other kind.
     """
-    _, splits = find_dataset(given, strict=False)
+    card, splits = find_dataset(given, strict=False)
+    if card.rendered_from:
+        raise DataError(f"{given}: its clips are rendered when they are drawn; nothing of it is packed")
     has_card = given in list_datasets() or (Path(given) / CARD).is_file()
     groups = columns["group"] or (("group",) if has_card else ())
     names = {"caption": columns["caption"], "category": columns["label"], "group": groups}
@@ -52,9 +59,12 @@ def recognise_shards(given: str, columns: Mapping[str, tuple[str, ...]], choice:
     ]
     folders = _split_folders([source for _, source in read]) if set(splits) == {"all"} and not named else SplitFolders()
     sources = tuple(_assigned(source, split, label, folders) for split, source in read)
+    check_sources(given, sources, media)
     if not sources:
         called = f" that is called {choice.image!r}" if choice and choice.image else ""
-        raise PackError(f"{given}: no image{called} in its shards{''.join(f'; {line}' for line in left_out.lines())}")
+        raise PackError(
+            f"{given}: no {media.noun}{called} in its shards{''.join(f'; {line}' for line in left_out.lines())}"
+        )
     classes = sort_classes(source.category for source in sources)
     captions = sum(bool(source.caption) for source in sources)
     layout = Layout(

@@ -113,6 +113,7 @@ def _recognise(
             "group": (name,) if (name := asked["group"]) else (),
         },
         Choice(asked["image"], asked["caption"], asked["label"]),
+        media,
     )
 
 
