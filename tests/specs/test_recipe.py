@@ -253,7 +253,7 @@ def test_no_recipe_at_all(tmp_path: Path, text: str) -> None:
 
 def test_paper_recipes_have_the_settings_of_the_paper() -> None:
     """Those that the design names; the data need not be there to check a recipe."""
-    for name in ("paper-in1k-256", "paper-cc12m-1024"):
+    for name in ("paper-in1k-256", "paper-webvid-256", "paper-cc12m-1024"):
         recipe = load_recipe(name)
         optimizer = recipe.optimizer
         assert (optimizer.name, optimizer.betas, optimizer.learning_rate) == ("adamw", (0.9, 0.99), 1e-4)
@@ -261,6 +261,15 @@ def test_paper_recipes_have_the_settings_of_the_paper() -> None:
     last = recipe.phases["p1024"]
     assert last.loss is not None and last.loss.levels == {"r1024": 16, "r256": 4, "r64": 1}
     assert recipe.text_encoder == "google/flan-t5-xl"
+
+
+def test_the_recipe_for_video_trains_clips_and_images_together() -> None:
+    """First images alone, then clips of which the image level sees first frames, beside images."""
+    recipe, levels = load_recipe("paper-webvid-256"), ("r256f16", "r64f16", "r64")
+    assert (recipe.entry, recipe.data, recipe.images) == ("mdm-s256v", "webvid-256", "cc12m-64")
+    assert [phase.train for phase in recipe.phases.values()] == ["r64", "r64f16", "r256f16"]
+    assert recipe.phases["p64v"].rows(levels[1:]) == {"r64f16": 64, "r64": 512}
+    assert recipe.phases["p256v"].rows(levels) == {"r256f16": 32, "r64f16": 64, "r64": 512}
 
 
 def test_a_recipe_is_made_for_an_entry() -> None:
