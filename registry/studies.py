@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.costs.card import make_card
 from specs.graph import EntryGraph
 from specs.recipe import Recipe
 from specs.schemas.study import Study
+
+if TYPE_CHECKING:
+    from builders.data.dataset_card import DatasetCard
 
 __all__ = ["StudyError", "check_study", "study_recipe"]
 
@@ -28,7 +32,7 @@ def check_study(study: Study, graphs: Sequence[EntryGraph]) -> None:
     Raises:
         DataError: There is no such data, or it cannot be read.
         StudyError: It has no such split, or entries have other channels or classes, read captions that it does not
-            have, or text of another width than the text encoder's.
+            have, text of another width than the text encoder's, or clips of other frames.
     """
     from builders.data.dataset_card import find_dataset
 
@@ -38,7 +42,7 @@ def check_study(study: Study, graphs: Sequence[EntryGraph]) -> None:
     if split not in (*shards, "all") and "all" not in shards:
         wrong.append(f"its data {card.name} has no split {split!r} to measure with; it has {', '.join(shards)}")
     for graph in graphs:
-        wrong += [f"{graph.name}: {reason}" for reason in _misfits(graph, card.name, len(card.classes))]
+        wrong += [f"{graph.name}: {reason}" for reason in _misfits(graph, card)]
     wrong += [f"{graph.name}: evaluation: {reason}" for graph in graphs for reason in _step_misfits(study, graph)]
     readers = [graph for graph in graphs if graph.text is not None]
     if readers and not _has_captions([path for paths in shards.values() for path in paths]):
@@ -49,10 +53,15 @@ def check_study(study: Study, graphs: Sequence[EntryGraph]) -> None:
         raise StudyError("\n  ".join([f"the study {study.name} cannot be trained:", *wrong]))
 
 
-def _misfits(graph: EntryGraph, data: str, classes: int) -> Iterator[str]:
-    channels = graph.levels[0].channels
+def _misfits(graph: EntryGraph, card: DatasetCard) -> Iterator[str]:
+    channels, data, classes = graph.levels[0].channels, card.name, len(card.classes)
     if channels != 3:
         yield f"is for images of {channels} channels; data has 3, RGB"
+    for level in graph.levels:
+        if level.frames > 1 and (card.frames == 1 or card.frames % level.frames):
+            has = "images, not clips" if card.frames == 1 else f"clips of {card.frames} frames"
+            yield f"its level {level.label} reads clips of {level.frames} frames, but the data {data} has {has}"
+            break
     if graph.classes not in (None, classes):
         yield f"has {graph.classes} classes, but the data {data} has {classes or 'none'}{_class_advice(classes)}"
 

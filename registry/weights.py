@@ -140,10 +140,15 @@ def _count(text: object) -> int | None:
     return int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 19 else None
 
 
-def data_of(metadata: Mapping[str, str]) -> str | dict[str, float] | None:
-    """Return the training data of weights: name or path of a dataset, several with weights, or None if unknown."""
+def data_of(metadata: Mapping[str, str], key: str = "data") -> str | dict[str, float] | None:
+    """Return the training data of weights: name or path of a dataset, several with weights, or None if unknown.
+
+    Args:
+        metadata: Metadata of the weights.
+        key: Key of the recipe: "data", or "images" for those that only image levels were trained on.
+    """
     # The recipe has absolute paths and the parts of a mixture, whose own name cannot be opened.
-    found = recipe_of(metadata).get("data") or metadata.get("data")
+    found = recipe_of(metadata).get(key) or metadata.get(key)
     if isinstance(found, dict):
         numbers = all(isinstance(weight, (int, float)) for weight in found.values())
         return {str(name): float(weight) for name, weight in found.items()} if numbers else None

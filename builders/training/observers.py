@@ -31,7 +31,7 @@ class RunInfo:
         total_steps: Steps of all phases. Phases that are limited by hours count as 0.
         first_step: Steps done before, if the run is resumed.
         device: Device, such as "cuda:0".
-        data: Name and license of the data.
+        data: Name and license of the data, and name of the images if the recipe has ``images``.
         encoder: Text encoder, if the entry reads text.
         finished: Whether the run was finished before, so that nothing is trained.
     """

@@ -78,7 +78,7 @@ def check_training(recipe: Recipe, graph: EntryGraph, device: Any) -> None:
         state, activations = short_bytes(found.state), short_bytes(found.activations)
         raise MemoryRefusal(
             f"{graph.name}, phase {printable(name)}: training takes at least {short_bytes(found.total)} ({state} for "
-            f"weights, EMA, gradients and optimizer, {activations} for activations of {found.rows:,} rows), but "
+            f"weights, EMA, gradients and optimizer, {activations} for activations of {found.what}), but "
             f"{_where(device)} has {short_bytes(size)}. Use a smaller {smaller}; {OVERRIDE}, or add --no-memory-check"
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from builders.training.reading.rows import row_kinds
 from registry.costs.memory import BYTES, activation_memory
 from registry.costs.totals import count
 from specs.graph import EntryGraph
@@ -25,12 +26,14 @@ class PhaseMemory:
         state: Weights, EMA, gradients, and the two moments of Adam and its relatives.
         activations: Activations of all rows.
         rows: Rows of the innermost level.
+        what: Rows of the innermost level in words: "8 rows", or "2 clips of 16 frames and 6 images".
     """
 
     phase: str
     state: int
     activations: int
     rows: int
+    what: str = ""
 
     @property
     def total(self) -> int:
@@ -70,7 +73,16 @@ def phase_memory(
     saved = sum(
         levels[label].training * -(-rows[label] // processes) for label in trained.labels if label not in frozen
     )
-    return PhaseMemory(name, state, saved // (2 if half else 1), rows[trained.labels[-1]])
+    return PhaseMemory(name, state, saved // (2 if half else 1), rows[trained.labels[-1]], _words(trained, rows))
+
+
+def _words(graph: EntryGraph, rows: Mapping[str, int]) -> str:
+    """Return what the rows of a batch are."""
+    kinds = row_kinds(graph, list(rows.values()))
+    if kinds.clip_size is None:
+        return f"{kinds.images:,} row{'s' * (kinds.images != 1)}"
+    images = f" and {kinds.images:,} image{'s' * (kinds.images != 1)}" if kinds.images else ""
+    return f"{kinds.clips:,} clip{'s' * (kinds.clips != 1)} of {kinds.clip_size.frames} frames{images}"
 
 
 def sampling_bytes(graph: EntryGraph, rows: int = 1) -> int:

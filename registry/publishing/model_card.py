@@ -117,7 +117,7 @@ def _front_matter(subject: Subject, measured: Sequence[Measurement]) -> str:
         "tags": ["diffusion", "matryoshka", "pytorch", kind, *(CONDITIONED[each] for each in conditions)],
     }
     # The data of a mixture has several names. Paths are left out.
-    data = [name for name in subject.data.split("+") if DATASET.fullmatch(name)]
+    data = [name for names in (subject.data, subject.images) for name in names.split("+") if DATASET.fullmatch(name)]
     if data:
         front["datasets"] = data
     if measured:
@@ -221,7 +221,8 @@ def _training(subject: Subject) -> str:
     found = recipe.get("optimizer")
     optimizer = found if isinstance(found, dict) else {}
     encoder = f", text encoder {code(recipe.get('text_encoder', 'embedded'))}" if entry.architecture.text else ""
-    text = f"Recipe {code(recipe.get('name'))} on {code(subject.data or 'unknown data')}{encoder}: {_phases(recipe)}; "
+    data = code(subject.data or "unknown data") + (f" and images of {code(subject.images)}" if subject.images else "")
+    text = f"Recipe {code(recipe.get('name'))} on {data}{encoder}: {_phases(recipe)}; "
     text += f"{plain(optimizer.get('name'))}, learning rate {plain(optimizer.get('learning_rate'))}, "
     text += f"EMA {plain(recipe.get('ema'))}."
     if subject.packaged and recipe.get("name") in names:
@@ -264,24 +265,27 @@ def _licences(subject: Subject) -> str:
         size = subject.weights.stat().st_size / 1e6
         granted = "Apache-2.0" if subject.packaged else "not stated"
         text += f" Weights ({size:.2f} MB, content hash {code(subject.metadata.get('content', '')[:16])}): {granted}."
-        text += f" Data: {_data_licence(subject)}"
+        text += f" Data: {_data_licence(subject, 'data', subject.data)}"
+        if subject.images:
+            text += f" Images: {_data_licence(subject, 'images', subject.images)}"
     return text + "\n"
 
 
-def _data_licence(subject: Subject) -> str:
+def _data_licence(subject: Subject, key: str, shown: str) -> str:
+    """Return name, licence and attribution of the data under a key of the recipe, which is shown under this name."""
     from builders.data.dataset_card import find_dataset, list_datasets
     from builders.data.errors import DataError
 
-    stated, named = subject.recipe.get("licence"), data_of(subject.metadata)
+    stated, named = subject.recipe.get("licence"), data_of(subject.metadata, key)
     try:
         # Data that the metadata of others names is not opened.
         found = find_dataset(named, fetch=False) if isinstance(named, str) and subject.may_open else None
     except (DataError, SpecError, OSError):
         found = None
     if found is None:
-        return f"{code(subject.data or 'unknown')}, licence {plain(stated) if stated else 'unknown'}."
+        return f"{code(shown or 'unknown')}, licence {plain(stated) if stated else 'unknown'}."
     card, licence = found[0], stated or found[0].licence
-    if subject.data not in list_datasets():
+    if shown not in list_datasets():
         return f"{code(card.name)}, licence {plain(licence)}. {plain(card.attribution)}".strip()
     return f"{code(card.name)}, {plain(card.licence)}. {plain(card.attribution)}".strip()
 

@@ -48,10 +48,16 @@ class Subject:
         return named_data(portable_data(named)) if named else ""
 
     @property
+    def images(self) -> str:
+        """Names of the data under ``images`` of the recipe, like :attr:`data`; empty if there is none."""
+        named = data_of(self.metadata, "images")
+        return named_data(portable_data(named)) if named else ""
+
+    @property
     def may_open(self) -> bool:
         """Whether the training data may be opened: it is packaged, or named by the folder of a run."""
-        named = data_of(self.metadata)
-        return bool(named) and may_open(self.metadata, named or "")
+        named = [found for key in ("data", "images") if (found := data_of(self.metadata, key))]
+        return bool(named) and all(may_open(self.metadata, each) for each in named)
 
 
 def entry_subject(entry: Entry) -> Subject:

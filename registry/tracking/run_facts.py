@@ -29,6 +29,8 @@ def training_tags(run: RunInfo) -> dict[str, str]:
         "data": str(run.data.get("name")),
         "data_licence": str(run.data.get("licence")),
     }
+    if "images" in run.data:
+        tags["images"] = str(run.data["images"])
     if run.device.startswith("cuda"):
         import torch
 
@@ -38,7 +40,8 @@ def training_tags(run: RunInfo) -> dict[str, str]:
 
 def training_params(run: RunInfo) -> dict[str, str]:
     """Return the recipe, one key per value, and the architecture choices."""
-    return _flat(public(run.recipe).model_dump(mode="json", exclude={"summary"})) | {
+    excluded = {"summary"} | ({"images"} if run.recipe.images is None else set())
+    return _flat(public(run.recipe).model_dump(mode="json", exclude=excluded)) | {
         "levels": ", ".join(run.graph.labels),
         "time_width": str(run.graph.time_width),
         **({"frames": str(run.graph.frames)} if run.graph.is_video else {}),

@@ -243,7 +243,7 @@ class Recipe(Model):
     fingerprint = moved_method("specs.recipe_identity", "fingerprint")
 
     def __repr__(self) -> str:
-        return printable(f"<Recipe {self.name}: {self.entry} on {self.data_name}, phases {', '.join(self.phases)}>")
+        return printable(f"<Recipe {self.name}: {self.entry} on {self._sets}, phases {', '.join(self.phases)}>")
 
     __str__ = __repr__
 
@@ -252,7 +252,7 @@ class Recipe(Model):
             (name, phase.train, f"{phase.hours:g} h" if phase.steps is None else f"{phase.steps:,} steps", phase.batch)
             for name, phase in self.phases.items()
         ]
-        note = f"{self.summary} {self.entry} on {self.data_name}, {self.optimizer.name}, EMA {self.ema}.".strip()
+        note = f"{self.summary} {self.entry} on {self._sets}, {self.optimizer.name}, EMA {self.ema}.".strip()
         return html_table(self.name, ("phase", "level", "length", "batch"), rows, note)
 
     @property
@@ -264,6 +264,10 @@ class Recipe(Model):
     def images_name(self) -> str:
         """Name of ``images``, written like :attr:`data_name`; empty if there is none."""
         return "" if self.images is None else _joined(self.images)
+
+    @property
+    def _sets(self) -> str:
+        return self.data_name + (f" and images of {self.images_name}" if self.images else "")
 
     def schedule_of(self, phase: PhaseSpec) -> ScheduleSpec:
         """Return the recipe's schedule with the changes of a phase."""

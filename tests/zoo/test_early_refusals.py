@@ -72,6 +72,8 @@ REFUSED = {
     "evaluate mdm-s64": "mdm-s64 has no pretrained weights",
     "train nano-progressive --device teapot": "--device teapot",
     "train nano-progressive --set data=nosuch": "no dataset 'nosuch'",
+    "train moving-emoji --set images=nosuch": "no dataset 'nosuch'",
+    "train nano-progressive --set images=noto-emoji-64": "mdm-nano has no level of more than one frame",
     "train nano-progressive --set initialise=nosuch.safetensors": "nosuch.safetensors: no such weights file",
     "train nano-progressive --set phases.p16.steps=0": "steps",
     "train mdm-nano --data nosuch": "no dataset 'nosuch'",

@@ -24,6 +24,7 @@ FILES = {
     "reads": "inputs: {text: {width: 256, tokens: 8}}\n",
     "wide": "inputs: {text: {width: 512, tokens: 8}}\n",
     "typo": "chanels: 3\n",
+    "moves": "frames: 4\nmiddle: [resnet]\n",
     "short": "process: {steps: 8}\n",
 }
 
@@ -82,6 +83,11 @@ def test_names_of_entries_stay_names(study):
         ("plain.yaml, grey.yaml", "./pets.tar", ["grey: is for images of 1 channels"]),
         ("plain.yaml, wide.yaml", "./pets.tar", ["wide: the text encoder 'embedded' has states of width 256"]),
         ("plain.yaml, reads.yaml", "./mute.tar", ["reads: reads text, but no image of mute has a caption"]),
+        (
+            "plain.yaml, moves.yaml",
+            "./pets.tar",
+            ["moves: its level r16f4 reads clips of 4 frames, but the data pets has images, not clips"],
+        ),
         ("plain.yaml, short.yaml", "./pets.tar", ["short: evaluation: "]),
         ("plain.yaml, absent.yaml", "./pets.tar", ["absent.yaml: error[missing-file]"]),
         ("plain.yaml, typo.yaml", "./pets.tar", ["typo.yaml:3:1: error[unknown-key]", "did you mean 'channels'"]),

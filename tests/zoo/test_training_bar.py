@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def test_the_start_says_what_is_trained_on_what_and_where(run, line):
     shown.on_start(run)
     first, second = shown.console.file.getvalue().splitlines()
     assert first == "mdm-micro (149.32 k parameters) on noto-emoji-64, cpu" and second.startswith(line)
+
+
+def test_the_start_names_the_images_beside_the_clips():
+    shown = bar()
+    run = info(name="clips")
+    shown.on_start(dataclasses.replace(run, data={"name": "clips", "images": "photos"}))
+    assert shown.console.file.getvalue().startswith(
+        "mdm-micro (149.32 k parameters) on clips and images of photos, cpu\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def run(
     """
     # Before torch is imported.
     check_data(recipe.data)
+    check_data(recipe.images)
     check_sources(recipe)
     check_folder(folder)
 

@@ -127,8 +127,9 @@ def _description(run: RunInfo, advise: bool) -> list[str]:
     from registry.costs.units import short
 
     parameters = short(count(run.graph).total.parameters)
-    data, total = printable(without_secrets(str(run.data.get("name", "")))), run.total_steps
-    lines = [f"{run.graph.name} ({parameters} parameters) on {data}, {run.device}"]
+    data, images = (printable(without_secrets(str(run.data.get(key, "")))) for key in ("name", "images"))
+    total, images = run.total_steps, f" and images of {images}" if images else ""
+    lines = [f"{run.graph.name} ({parameters} parameters) on {data}{images}, {run.device}"]
     hours = any(phase.hours is not None for phase in run.recipe.phases.values())
     length = f"{total:,} steps" + (" and more by hours" if hours and total else "")
     if hours and not total:

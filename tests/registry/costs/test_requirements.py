@@ -11,7 +11,8 @@ from registry.costs.machine import MemoryRefusal, check_sampling, check_training
 from registry.costs.memory import activation_memory
 from registry.costs.requirements import phase_memory, sampling_bytes
 from specs.load import load_entry
-from specs.recipe import load_recipe
+from specs.recipe import load_recipe, load_recipe_and_graph
+from tests.helpers.clip_runs import ENTRY
 
 
 def test_the_state_of_a_phase_is_what_training_allocates():
@@ -58,6 +59,23 @@ def test_what_does_not_fit_is_refused_with_the_estimate_and_advice(monkeypatch):
     monkeypatch.setattr(machine, "memory_of", lambda device: None)
     check_training(recipe, graph, "cpu")
     check_sampling(graph, "cpu")
+
+
+def test_frames_of_clips_are_counted(monkeypatch, tmp_path):
+    (tmp_path / "micro-v.yaml").write_text(ENTRY)
+    (tmp_path / "r.yaml").write_text(
+        "name: r\nentry: ./micro-v.yaml\ndata: clips\nphases:\n"
+        "  a: {train: r8, steps: 1, batch: 5}\n  b: {train: r8f4, steps: 1, batch: {r8f4: 2, r8: 5}}\n"
+    )
+    recipe, graph = load_recipe_and_graph(tmp_path / "r.yaml")
+    _, levels = activation_memory(graph)
+    assert levels["r8f4"].training > 3 * levels["r8"].training  # four frames
+    found = phase_memory(recipe, graph, "b")
+    assert found.activations == 2 * levels["r8f4"].training + 5 * levels["r8"].training
+    assert (phase_memory(recipe, graph, "a").what, found.what) == ("5 rows", "2 clips of 4 frames and 3 images")
+    monkeypatch.setattr(machine, "memory_of", lambda device: found.total - 1)
+    with pytest.raises(MemoryRefusal, match="phase b: .* for activations of 2 clips of 4 frames and 3 images"):
+        check_training(recipe, graph, "cpu")
 
 
 def test_sampling_takes_weights_and_rows():

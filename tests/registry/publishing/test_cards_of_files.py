@@ -84,6 +84,18 @@ def test_the_card_of_a_run_on_clips(cli):
     assert b"ftyp" in Path("sample-1.mp4").read_bytes()[:16]
 
 
+def test_the_card_of_a_run_on_clips_and_images_names_both(cli):
+    recipe = {"name": "r", "data": "moving-emoji", "images": {"noto-emoji-64": 1, "./x": 2}}
+    run_folder(Path("runs/mine"), recipe=recipe)
+    _, out, _ = cli("card", "runs/mine")
+    assert "Recipe `r` on `moving-emoji` and images of `noto-emoji-64+./x`" in out
+    assert "Images: `noto-emoji-64+./x`, licence unknown." in out
+    assert yaml.safe_load(out.split("---\n")[1])["datasets"] == ["moving-emoji", "noto-emoji-64"]
+    run_folder(Path("runs/mine"), recipe=recipe | {"images": "noto-emoji-64"})
+    text = cli("card", "runs/mine")[1]
+    assert "Data: `moving-emoji`, " in text and "Images: `noto-emoji-64`, " in text
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_card_names_data_without_its_folder_and_opens_only_that_of_a_run(cli, tmp_path, own):
     (tmp_path / "secret-place").mkdir()
