@@ -28,7 +28,7 @@ def run(page: Path, count: int | None) -> dict[str, object]:
 
 def test_all_python_is_found():
     pages = [page for page in (README, *DOCS.glob("*.md")) if blocks(page)]
-    assert set(pages) == {README, DOCS / "sampling.md", DOCS / "training.md"}
+    assert set(pages) == {README, DOCS / "data.md", DOCS / "sampling.md", DOCS / "training.md"}
 
 
 def test_readme(tmp_path, monkeypatch):
@@ -42,6 +42,11 @@ def test_sampling(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run(DOCS / "sampling.md", FAST[DOCS / "sampling.md"])
     assert len(names["images"]["r64"]) == 4
+
+
+def test_data():
+    data = run(DOCS / "data.md", None)["data"]
+    assert (data.frames, data.resolution, len(data)) == (8, 32, 15498)
 
 
 @pytest.mark.slow
