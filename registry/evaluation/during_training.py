@@ -88,21 +88,17 @@ class DistanceObserver(Observer):
             self.warn(f"step {step}: the distance of {self.label} was not measured: {error}")
 
     def _measure(self, step: int, weights: Path) -> None:
-        from registry.evaluation.clip_sets import open_clips
         from registry.evaluation.evaluate import evaluate_model
-        from registry.evaluation.image_sets import open_images
+        from registry.evaluation.image_sets import open_reference
         from registry.weights import load_weights
 
         recipe = self.run.recipe
         spec = recipe.evaluation
         model, metadata = load_weights(str(weights), self.device)
         if self.label not in self._references:
-            is_clips = self.size.frames > 1
-            self._references[self.label] = (
-                open_clips(recipe.data, self.size, spec.split)
-                if is_clips
-                else open_images(recipe.data, self.size.side, spec.split)
-            )
+            # What the phase reads: images of their own, if the recipe has them and the level has one frame.
+            data = recipe.data if recipe.images is None or self.size.frames > 1 else recipe.images
+            self._references[self.label] = open_reference(data, self.size, spec.split)
         reference = self._references[self.label]
         found, _ = evaluate_model(
             model, metadata, reference, self._extractor, spec, encoder=self.run.encoder, progress=self.progress

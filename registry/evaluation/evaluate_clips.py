@@ -60,7 +60,7 @@ def evaluate_clips(
     features = np.concatenate([*frame_features(extractor, clips.batches(), device=device, progress=advance)])
     distances = clip_distances(features, moments, PROJECTION_SEED)
     metrics = {
-        extractor.metric(kind): Metric(value=found.value, low=found.low, high=found.high)
+        f"{kind}_{extractor.name}": Metric(value=found.value, low=found.low, high=found.high)
         for kind, found in distances.items()
     }
     motions = count_motions(clips, reference)

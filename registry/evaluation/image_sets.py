@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.checkpoints.file_kinds import OTHERS
-from registry.evaluation.clip_sets import MOST, selected
+from registry.evaluation.clip_sets import MOST, ClipSet, open_clips, selected
+from specs.blocks.size import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ImageSet", "names_images", "open_images"]
+__all__ = ["ImageSet", "names_images", "open_images", "open_reference"]
 
 #: Extensions of files that may hold samples, not weights.
 ARRAYS = (".npz", ".npy", ".h5")
@@ -120,3 +121,15 @@ def open_images(
         images, captions = data.first(len(data))
     facts = (dataset.card.licence, counts, captions, dataset.classes, "area" * data.fractional)
     return ImageSet(dataset.card.name, split, images, *facts)
+
+
+def open_reference(
+    name_or_path: str | Mapping[str, float], size: Size, split: str = "train", *, fetch: bool = True
+) -> ImageSet | ClipSet:
+    """Open what a level of some size is compared with: images, or clips if it has several frames.
+
+    Arguments and errors are those of :func:`open_images` and :func:`registry.evaluation.clip_sets.open_clips`.
+    """
+    if size.frames > 1:
+        return open_clips(name_or_path, size, split, fetch=fetch)
+    return open_images(name_or_path, size.side, split, fetch=fetch)

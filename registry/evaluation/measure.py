@@ -12,7 +12,7 @@ from registry.evaluation.clip_sets import ClipSet, clip_facts, open_clips
 from registry.evaluation.evaluate import evaluate_images, evaluate_levels
 from registry.evaluation.evaluate_clips import evaluate_clips
 from registry.evaluation.features import EvaluationError, Extractor, open_features
-from registry.evaluation.image_sets import ImageSet, names_images, open_images
+from registry.evaluation.image_sets import ImageSet, names_images, open_images, open_reference
 from registry.evaluation.levels import level_sizes
 from registry.evaluation.phases import Progress, silent
 from registry.evaluation.results import MEASURED, Measurement, save
@@ -101,7 +101,9 @@ def measure_levels(
         raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
     sizes = level_sizes(model.graph, levels)
     data = _data(what, metadata, reference)
-    references = {label: _open(data, size, spec, reference is not None) for label, size in sizes.items()}
+    references = {
+        label: open_reference(data, size, spec.split, fetch=reference is not None) for label, size in sizes.items()
+    }
     encoder = open_encoder(model, metadata, text_encoder)
     measured = evaluate_levels(model, metadata, references, features(), spec, encoder=encoder, progress=progress)
     results = []
@@ -127,13 +129,6 @@ def _data(what: str, metadata: Mapping[str, str], reference: str | None) -> str 
             "trust it"
         )
     return data
-
-
-def _open(data: str | Mapping[str, float], size: Size, spec: EvaluationSpec, named: bool) -> ImageSet | ClipSet:
-    """Open the images or clips of some size that a level is compared with."""
-    if size.frames > 1:
-        return open_clips(data, size, spec.split, fetch=named)
-    return open_images(data, size.side, spec.split, fetch=named)
 
 
 def _folder(what: str, resolution: int | None) -> ImageSet | ClipSet | None:

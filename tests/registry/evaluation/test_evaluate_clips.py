@@ -183,3 +183,14 @@ def test_command(weights, cli, tmp_path):
     assert code == 0 and json.loads(text)["protocol"]["resolution"] == 4
     code, _, err = cli(*words, "--level", "r16")
     assert code == 2 and "micro-clips has no level 'r16'" in err
+
+
+def test_distances_of_clips_carry_the_name_of_their_features():
+    """Those of Inception too: FID is defined for images."""
+    from dataclasses import replace
+
+    inception = replace(extractor(), name="inception", defining=True)
+    sets = (clip_set(name, moving_squares(8, 4, seed=seed)) for seed, name in enumerate(("some", "real")))
+    assert list(evaluate_clips(*sets, inception).metrics) == [
+        "fd_changes_inception", "fd_frames_inception", "fd_clips_inception",
+    ]  # fmt: skip
