@@ -9,6 +9,7 @@ import tarfile
 import pytest
 import yaml
 
+from builders.data.packing.clips import run
 from builders.data.packing.clips.settings import ClipSettings
 from builders.data.packing.pack import pack
 from builders.data.packing.shard import PackSettings
@@ -179,3 +180,21 @@ def test_settings_out_of_range(tmp_path, clips, message):
     with pytest.raises(PackError) as error:
         pack([], tmp_path / "out", "mine", PackSettings(clips=clips))
     assert str(error.value) == message
+
+
+def test_an_interrupted_pack_goes_on_where_it_was(videos, tmp_path, monkeypatch):
+    real, count = run.pack_clips, []
+
+    def stopping(*given):
+        if count:
+            raise KeyboardInterrupt
+        count.append(given)
+        return real(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "pack_clips", stopping)
+        pack_videos(videos, tmp_path / "out", samples_per_shard=1)
+    assert not (tmp_path / "out" / "dataset.yaml").exists()
+    assert pack_videos(videos, tmp_path / "out", samples_per_shard=1).kept == 1
+    whole = pack_videos(videos, tmp_path / "whole", samples_per_shard=1)
+    assert members(tmp_path / "out") == members(whole.folder)
