@@ -280,6 +280,10 @@ def test_a_recipe_is_made_for_an_entry() -> None:
     assert (recipe.entry, recipe.data, recipe.phases["r16"].batch, recipe.workers) == ("mdm-nano", "some/shards", 8, 2)
     assert recipe.phases["r64"].rows(("r64", "r32", "r16")) == {"r64": 16, "r32": 32, "r16": 32}
     assert recipe.optimizer.learning_rate > default_recipe("mdm-s64", "x").optimizer.learning_rate == 1e-4
+    clips = default_recipe("mdm-s64v", "clips")
+    assert [(phase.train, phase.batch) for phase in clips.phases.values()] == [
+        ("r64", 32), ("r64f16", {"r64f16": 16, "r64": 32}),
+    ]  # fmt: skip
     assert [phase.steps for phase in default_recipe("mdm-nano", "x", steps=3).phases.values()] == [1, 1, 1]
     with pytest.raises(ValueError, match="mdm-nano has 3 levels, so it needs at least 3 steps, not 2"):
         default_recipe("mdm-nano", "x", steps=2)

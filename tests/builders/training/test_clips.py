@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+import builders.training.phase as phase_module
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors
 from builders.sampling.grid import Grid
 from builders.training.distributed import Processes
@@ -153,6 +154,22 @@ def test_run_is_refused_if_its_images_changed(path, straight, tmp_path):
         CheckpointError, match=r"changed since it was stopped: .*images: it has \d+ training images, not"
     ):
         train(recipe, tmp_path / "run")
+
+
+def test_bad_batch_has_a_tensor_for_every_level(path, tmp_path, monkeypatch):
+    """The levels r8f4 and r8 have the same side."""
+    honest = phase_module.sample_losses
+
+    def spoiled(*arguments):
+        return {label: loss * (torch.nan if label == "r8f4" else 1) for label, loss in honest(*arguments).items()}
+
+    monkeypatch.setattr(phase_module, "sample_losses", spoiled)
+    recipe = load_recipe(path, ["phases.p8.steps=1", "max_bad_steps=1"])
+    with pytest.raises(TrainingError, match="the loss of level r8f4 at times"):
+        train(recipe, tmp_path)
+    tensors, facts = read_tensors(tmp_path / "bad-batch.safetensors")
+    assert tensors["image/r8f4"].shape == (2, 3, 4, 8, 8) and tensors["image/r8"].shape == (5, 3, 8, 8)
+    assert tensors["noise/r8f4"].shape == (2, 3, 4, 8, 8) and len(facts["keys"].splitlines()) == 5
 
 
 @pytest.mark.parametrize("key", ["data", "images"])
