@@ -17,7 +17,7 @@ from registry.evaluation.features import EvaluationError
 from registry.evaluation.results import Metric, measurements, save
 from specs.recipe import load_recipe
 from specs.recipe_identity import fingerprint
-from tests.helpers.measured import extractor, measurement
+from tests.helpers.measured import PROTOCOL, extractor, measurement
 
 
 @pytest.fixture
@@ -70,6 +70,43 @@ def test_the_best_survives_a_new_process(tmp_path, monkeypatch):
     observer = DistanceObserver()
     observer.on_start(facts(tmp_path, first_step=0))
     assert observer.best == {}
+
+
+def test_numbers_of_clips_are_not_booked_under_the_image_level_of_their_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    graph = zoo.get("mdm-nano-v").architecture
+    (clips,) = [level for level in graph.levels if level.frames > 1 and f"r{level.resolution}" in graph.labels]
+    size = {"resolution": clips.resolution, "frames": clips.frames}
+    protocols = [PROTOCOL.model_copy(update=size), PROTOCOL.model_copy(update={"resolution": clips.resolution})]
+    for value, protocol in enumerate(protocols, 1):
+        metrics = {"fd_made_up": Metric(value=value)}
+        save(measurement("mdm-micro", protocol=protocol, training_step=1, metrics=metrics), tmp_path / "evaluations")
+    observer = DistanceObserver()
+    observer.on_start(RunInfo(load_recipe("micro-test"), graph, tmp_path, 14, 8, "cpu", {}))
+    found = {name.partition("/")[2]: value for name, value in observer.best.items()}
+    assert found == {clips.label: 1, f"r{clips.resolution}": 2}
+
+
+@pytest.mark.parametrize("images", [None, "noto-emoji-64"])
+def test_levels_are_compared_with_what_their_phase_reads(tmp_path, monkeypatch, images):
+    opened = []
+
+    def opening(data, size, split):
+        opened.append((data, size.label))
+        raise EvaluationError("enough")
+
+    monkeypatch.setattr(features, "open_features", lambda *a, **k: extractor())
+    monkeypatch.setattr("registry.evaluation.image_sets.open_reference", opening)
+    monkeypatch.setattr("registry.weights.load_weights", lambda *a, **k: (None, {}))
+    graph = zoo.get("mdm-nano-v").architecture
+    recipe = load_recipe("micro-test").model_copy(update={"data": "moving-emoji", "images": images})
+    recipe = recipe.model_copy(update={"every": recipe.every.model_copy(update={"distance": 1})})
+    observer = DistanceObserver(warn=lambda text: None)
+    observer.on_start(RunInfo(recipe, graph, tmp_path, 14, 0, "cpu", {}))
+    for label in (graph.labels[0], graph.labels[-1]):
+        observer.on_phase(label, graph.inner(label), 5, 0)
+        observer.on_checkpoint(1, tmp_path / "x")
+    assert opened == [("moving-emoji", graph.labels[0]), (images or "moving-emoji", graph.labels[-1])]
 
 
 def test_captions_are_read_by_the_encoder_of_the_training(tmp_path, monkeypatch):
