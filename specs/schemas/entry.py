@@ -238,7 +238,8 @@ class LevelSpec(Model):
     frames: int = Field(default=1, ge=1, le=MAX_FRAMES, description="frames of a clip; 1 for images")
     nest: LevelSpec | None = Field(default=None, description="inner level: a name, changes to an entry, or a level")
     inputs: InputsSpec = Field(
-        default_factory=lambda: InputsSpec.model_validate({}), description="text, classes, micro inputs; innermost only"
+        default_factory=lambda: InputsSpec.model_validate({}),
+        description="text and classes, innermost only; micro inputs",
     )
     time: TimeSpec | None = Field(default=None, description="the time embedding; innermost only")
     defaults: dict[str, dict[str, Any]] = Field(default={}, description="arguments per block")
