@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from builders.diffusion.process import DiffusionProcess
 from builders.diffusion.steps import ddim_step, ddpm_step, dpm_solver_step
 from builders.networks.conditioning import Context
-from specs.graph import LevelGraph
 from specs.schemas.sampling import SAMPLERS as METHODS
 from specs.schemas.sampling import SamplerSettings, SamplerSpec, time_indices
 
@@ -218,16 +217,9 @@ def initial_noise(
         device: Device of the result.
     """
     return [
-        _noise([row[index] for row in generators], sample_shape(level), device)
+        _noise([row[index] for row in generators], (level.channels, *level.size.shape), device)
         for index, level in enumerate(process.graph.levels)
     ]
-
-
-def sample_shape(level: LevelGraph) -> tuple[int, ...]:
-    """Return the shape of a sample: (channels, height, width), or (channels, frames, height, width) of a clip."""
-    size = level.size
-    frames = (size.frames,) if size.frames > 1 else ()
-    return (level.channels, *frames, size.side, size.side)
 
 
 def _noise(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str) -> Tensor:
