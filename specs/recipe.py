@@ -278,8 +278,8 @@ class _Checker:
     def check_weighting(self, name: str, phase: PhaseSpec) -> None:
         """Check that the weighting is defined for the loss."""
         loss = self.recipe.loss_of(phase)
-        if loss.space == "v" and loss.weighting != "none":
-            message = f"weighting {quote(loss.weighting)} is defined for the eps space; set 'space: eps'"
+        if loss.space == "v" and loss.weighting.name != "none":
+            message = f"weighting {quote(loss.weighting.name)} is defined for the eps space; set 'space: eps'"
             self.error("conflict", message, *_loss(name, phase, "space", "weighting"), "weighting")
 
     def check_trained(self, name: str, phase: PhaseSpec, labels: Sequence[str]) -> None:

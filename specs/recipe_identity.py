@@ -15,7 +15,7 @@ from specs.schemas.recipe import Recipe
 
 __all__ = [
     "FREE", "facts", "fingerprint", "fingerprint_of_earlier_versions", "portable_data", "portable_path", "public",
-    "whole_path", "written",
+    "renamed_weightings", "saved_recipe", "whole_path", "written",
 ]  # fmt: skip
 
 #: Keys that may change during a run, because they do not affect the weights.
@@ -100,6 +100,38 @@ def fingerprint(recipe: Recipe, conditions: Collection[str] = _CONDITIONS) -> st
 def fingerprint_of_earlier_versions(recipe: Recipe) -> str:
     """Return the fingerprint that version 0.1 wrote, which ignores the order of phases."""
     return _hash(recipe.model_dump(mode="json", exclude=set(FREE), exclude_defaults=True))
+
+
+def saved_recipe(text: str) -> Recipe:
+    """Read a recipe that a checkpoint has as JSON, so that it means what it meant when it was written.
+
+    The weighting "sigmoid" without a bias is of a version before 0.2, and is now called "soft_min_snr".
+
+    Raises:
+        ValueError: The text is not JSON, or has keys or values of another version.
+    """
+    found = json.loads(text)
+    for keys in _old_sigmoids(found):
+        _at(found, keys[:-1])[keys[-1]] = "soft_min_snr"
+    return Recipe.model_validate_json(json.dumps(found))
+
+
+def renamed_weightings(text: str) -> list[tuple[str, ...]]:
+    """Return the keys of the weightings that :func:`saved_recipe` renames, such as ``("loss", "weighting")``."""
+    return _old_sigmoids(json.loads(text))
+
+
+def _old_sigmoids(found: Any) -> list[tuple[str, ...]]:
+    phases = found.get("phases") if isinstance(found, dict) else None
+    places = [(), *(("phases", name) for name in phases)] if isinstance(phases, dict) else []
+    keys = [(*place, "loss", "weighting") for place in places]
+    return [each for each in keys if _at(found, each) == "sigmoid"]
+
+
+def _at(found: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def whole_path(text: str) -> str:

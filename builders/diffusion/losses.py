@@ -8,24 +8,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from builders.diffusion.process import DiffusionProcess, eps_loss, min_snr_weight, sigmoid_weight, v_loss, vdm_weight
+from builders.diffusion.process import (
+    DiffusionProcess,
+    eps_loss,
+    min_snr_weight,
+    sigmoid_weight,
+    soft_min_snr_weight,
+    v_loss,
+    vdm_weight,
+)
 from specs.schemas.recipe import LossSpec
+from specs.schemas.weighting import WeightingSpec
 
 __all__ = ["level_losses", "sample_losses", "snr_weights", "total_loss"]
 
-#: Functions from a schedule to the weights of the eps loss, both (steps + 1,).
-WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
+#: Functions from a schedule, and arguments, to the weights of the eps loss, both (steps + 1,).
+WEIGHTINGS: dict[str, Callable[..., Tensor]] = {
     "vdm": vdm_weight,
     "min_snr": min_snr_weight,
+    "soft_min_snr": soft_min_snr_weight,
     "sigmoid": sigmoid_weight,
 }
 
 
-def snr_weights(process: DiffusionProcess, weighting: str) -> list[Tensor | None]:
-    """Return the weights of the loss (steps + 1,) of each level, outermost first, or None for no weighting."""
-    if weighting == "none":
+def snr_weights(process: DiffusionProcess, weighting: WeightingSpec | str) -> list[Tensor | None]:
+    """Return the weights of the loss (steps + 1,) of each level, outermost first, or None for no weighting.
+
+    Args:
+        process: Process of the entry.
+        weighting: A weighting with its arguments, or the name of one with its defaults.
+    """
+    spec = WeightingSpec.model_validate({"name": weighting}) if isinstance(weighting, str) else weighting
+    if spec.name == "none":
         return [None] * len(process.schedules)
-    return [WEIGHTINGS[weighting](schedule) for schedule in process.schedules]
+    return [WEIGHTINGS[spec.name](schedule, **spec.arguments) for schedule in process.schedules]
 
 
 def sample_losses(

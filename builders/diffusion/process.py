@@ -19,6 +19,7 @@ from builders.diffusion.schedules import (
     shift_schedule,
     sigmoid_weight,
     signal_to_noise,
+    soft_min_snr_weight,
     vdm_weight,
 )
 from specs.graph import EntryGraph, LevelGraph
@@ -35,6 +36,7 @@ __all__ = [
     "shift_schedule",
     "sigmoid_weight",
     "signal_to_noise",
+    "soft_min_snr_weight",
     "v_loss",
     "v_target",
     "vdm_weight",

@@ -15,11 +15,13 @@ from specs.schemas.noise import process_problem
 
 __all__ = [
     "SCHEDULES",
+    "log_snr_slope",
     "min_snr_weight",
     "noise_schedule",
     "shift_schedule",
     "sigmoid_weight",
     "signal_to_noise",
+    "soft_min_snr_weight",
     "vdm_weight",
 ]
 
@@ -117,6 +119,38 @@ def min_snr_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
     return torch.where(snr > gamma, gamma / snr, torch.ones_like(snr))
 
 
+def soft_min_snr_weight(alpha_bar: Tensor, gamma: float = math.exp(2)) -> Tensor:
+    """Return the weight of the eps loss gamma / (SNR + gamma), a smooth min-SNR (arXiv 2401.11605)."""
+    return torch.sigmoid(math.log(gamma) - torch.logit(alpha_bar.float()))
+
+
+def log_snr_slope(alpha_bar: Tensor) -> Tensor:
+    """Return how fast the log-SNR falls, -d(log SNR)/dt at t = index / steps: (steps + 1,) float32.
+
+    It is computed from differences of the angle a with cos(a)^2 = alpha_bar, which is finite at both ends, as the
+    log-SNR is not. The slope at index 0 is infinite.
+    """
+    g = alpha_bar.double()
+    steps = len(g) - 1
+    angle = torch.atan2((1 - g).sqrt(), g.sqrt())
+    # Index 0 is clean in any schedule, which may jump to index 1.
+    noisy = angle[1:] if steps > 1 else angle
+    speed = torch.gradient(noisy, spacing=1 / steps)[0]
+    slope = 2 * speed[-steps:] / (g[1:] * (1 - g[1:])).sqrt()
+    return torch.cat([slope.new_tensor([math.inf]), slope]).float()
+
+
 def sigmoid_weight(alpha_bar: Tensor, bias: float = 2.0) -> Tensor:
-    """Return the weight of the eps loss sigmoid(bias - log SNR) (arXiv 2410.19324, section 3; arXiv 2303.00848)."""
-    return torch.sigmoid(bias - torch.logit(alpha_bar.float()))
+    """Return the weight of the eps loss sigmoid(bias - log SNR) times -d(log SNR)/dt.
+
+    The weighted loss of Kingma and Gao (arXiv 2303.00848, section 2) is the mean over uniform times t of
+    w(log SNR) (-d(log SNR)/dt) and the squared error in eps. Its weight w by log-SNR therefore does not depend on the
+    schedule. That of Hoogeboom et al. (arXiv 2410.19324) is sigmoid(bias - log SNR). The weight at index 0 is 0, its
+    limit at infinite log-SNR.
+
+    Args:
+        alpha_bar: Schedule (steps + 1,), index 0 clean.
+        bias: Log-SNR at which w is 1/2; larger values give lower noise more weight.
+    """
+    by_log_snr = torch.sigmoid(bias - torch.logit(alpha_bar.float()))
+    return (by_log_snr * log_snr_slope(alpha_bar)).nan_to_num(nan=0.0)

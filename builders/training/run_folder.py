@@ -27,11 +27,12 @@ from builders.training.starting.changes import (
     is_extended,
     only_lengths_differ,
     recipe_changes,
+    weighting_advice,
 )
 from builders.training.state import RunProgress, TrainingState
 from specs.graph import EntryGraph
 from specs.printable import printable
-from specs.recipe_identity import fingerprint, fingerprint_of_earlier_versions, written
+from specs.recipe_identity import fingerprint, fingerprint_of_earlier_versions, saved_recipe, written
 from specs.schemas.recipe import Recipe
 from specs.syntax.overrides import set_option
 
@@ -146,6 +147,7 @@ class RunFolder:
             if before is not None and only_lengths_differ(before, self.recipe, self.entry.conditions):
                 last = list(before.phases)[-1]
                 longer = f"; to train longer, change the last phase only: {set_option('phases', last, 'steps')}"
+            longer += weighting_advice(facts.get("recipe", ""), self.recipe)
             raise CheckpointError(
                 f"{self.folder}: holds a run of a recipe that differs in {changes}; "
                 f"use that recipe to resume{again}, or choose another --output to start from scratch{longer}"
@@ -177,7 +179,7 @@ class RunFolder:
     def _recipe_of(facts: Mapping[str, str]) -> Recipe | None:
         """Return the recipe of a checkpoint, or None if it has keys of another version."""
         try:
-            return Recipe.model_validate_json(facts.get("recipe", ""))
+            return saved_recipe(facts.get("recipe", ""))
         except ValueError:
             return None
 

@@ -16,6 +16,7 @@ from specs.public_names import moved_method
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
+from specs.schemas.weighting import Weighting, WeightingSpec
 
 __all__ = [
     "CadenceSpec",
@@ -114,8 +115,9 @@ class LossSpec(Model):
     """Mean squared error of the prediction, averaged over the rows of each level and summed over levels."""
 
     space: Literal["v", "eps"] = Field(default="eps", description="space of the error; the published networks use eps")
-    weighting: Literal["none", "vdm", "min_snr", "sigmoid"] = Field(
-        default="none", description="weighting by signal-to-noise ratio, for the eps space"
+    weighting: Weighting = Field(
+        default=WeightingSpec(name="none"),
+        description="weighting by signal-to-noise ratio, for the eps space: a name, or {name: sigmoid, bias: 2}",
     )
     levels: dict[str, Weight | None] = Field(
         default={}, description="weight per level, default 1; a level with 0 or null has no loss"

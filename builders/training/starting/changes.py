@@ -7,11 +7,18 @@ from typing import Any
 
 from builders.training.state import RunProgress
 from specs.printable import printable
-from specs.recipe_identity import facts
+from specs.recipe_identity import facts, renamed_weightings
 from specs.schemas.recipe import PhaseSpec, Recipe
 from specs.syntax.overrides import set_option
 
-__all__ = ["differences", "extension_problem", "is_extended", "only_lengths_differ", "recipe_changes"]
+__all__ = [
+    "differences",
+    "extension_problem",
+    "is_extended",
+    "only_lengths_differ",
+    "recipe_changes",
+    "weighting_advice",
+]
 
 LENGTH = ("steps", "hours")
 
@@ -82,6 +89,23 @@ def extension_problem(before: Recipe, now: Recipe, progress: RunProgress) -> str
     if one.steps is not None and other.steps is not None and schedule.warmup > min(one.steps, other.steps):
         return f"{change}; the warmup of {schedule.warmup} steps is longer than the phase, so it would differ{advice}"
     return ""
+
+
+def weighting_advice(before: str, now: Recipe) -> str:
+    """Say how to resume a run of a version before 0.2 whose weighting "sigmoid" has another name now; else empty.
+
+    Args:
+        before: Recipe of the run as its checkpoint has it, JSON.
+        now: Recipe to resume it with.
+    """
+    try:
+        renamed = [keys for keys in renamed_weightings(before) if keys[1] in now.phases or len(keys) == 2]
+    except ValueError:
+        return ""
+    if not renamed:
+        return ""
+    options = " ".join(set_option(*keys, value="soft_min_snr") for keys in renamed)
+    return f"; 'sigmoid' of the version that wrote the run is now called soft_min_snr: {options}"
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:

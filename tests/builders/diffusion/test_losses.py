@@ -8,6 +8,7 @@ import torch
 
 from builders.diffusion.losses import level_losses, sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
+from builders.diffusion.schedules import log_snr_slope, min_snr_weight, sigmoid_weight, soft_min_snr_weight
 from specs.graph import Process
 from specs.recipe import LossSpec
 from tests.helpers.graphs import plain_entry
@@ -48,13 +49,16 @@ def weight_of(weighting: str, level: int) -> np.ndarray:
         return (snr[np.maximum(index, 1) - 1] / snr[np.maximum(index, 1)]) - 1
     if weighting == "min_snr":
         return np.minimum(snr, 5)[index] / snr[index]
-    if weighting == "sigmoid":
+    if weighting == "soft_min_snr":
         return 1 / (1 + np.exp(-2) * snr[index])
+    if weighting == "sigmoid":
+        return log_snr_slope(PROCESS.schedules[level]).numpy()[index + 1] / (1 + np.exp(-2) * snr[index])
     return np.ones(len(index))
 
 
 @pytest.mark.parametrize(
-    ("space", "weighting"), [("v", "none"), ("eps", "none"), ("eps", "vdm"), ("eps", "min_snr"), ("eps", "sigmoid")]
+    ("space", "weighting"),
+    [("v", "none"), *(("eps", name) for name in ("none", "vdm", "min_snr", "soft_min_snr", "sigmoid"))],
 )
 def test_every_rows_loss_has_the_weight_of_its_own_time(space, weighting):
     loss = LossSpec(space=space, weighting=weighting)
@@ -72,10 +76,26 @@ def test_every_rows_loss_has_the_weight_of_its_own_time(space, weighting):
 
 def test_weights_follow_each_levels_shift():
     """A shift divides the SNR of a whole level; vdm weights are ratios of it and stay."""
-    for weighting in ("vdm", "min_snr", "sigmoid"):
+    for weighting in ("vdm", "min_snr", "soft_min_snr", "sigmoid"):
         outer, inner = snr_weights(PROCESS, weighting)
         assert outer.shape == inner.shape == (51,)
         assert torch.allclose(outer, inner, rtol=0.01) == (weighting == "vdm")
+
+
+@pytest.mark.parametrize(
+    ("spelled", "function", "arguments"),
+    [
+        ({"name": "sigmoid", "bias": -1}, sigmoid_weight, {"bias": -1.0}),
+        ({"name": "sigmoid"}, sigmoid_weight, {"bias": 2.0}),
+        ({"name": "min_snr", "gamma": 2}, min_snr_weight, {"gamma": 2.0}),
+        ({"name": "soft_min_snr", "gamma": 4}, soft_min_snr_weight, {"gamma": 4.0}),
+        ("min_snr", min_snr_weight, {"gamma": 5.0}),
+    ],
+)
+def test_arguments_of_a_weighting_are_used(spelled, function, arguments):
+    weights = snr_weights(PROCESS, LossSpec(weighting=spelled).weighting)
+    for found, schedule in zip(weights, PROCESS.schedules, strict=True):
+        assert torch.equal(found, function(schedule, **arguments))
 
 
 @pytest.mark.parametrize("lacking", range(4))

@@ -23,6 +23,7 @@ from builders.diffusion.process import (
     shift_schedule,
     sigmoid_weight,
     signal_to_noise,
+    soft_min_snr_weight,
     v_loss,
     v_target,
     vdm_weight,
@@ -125,10 +126,11 @@ def test_snr_weights():
     weight = min_snr_weight(schedule, 5.0)
     assert weight[0] == 0 and (weight[snr <= 5] == 1).all()
     torch.testing.assert_close((weight * snr)[1:], snr[1:].clamp(max=5))
-    sigmoid = sigmoid_weight(schedule, 2.0)
+    soft = soft_min_snr_weight(schedule, 4.0)
     middle = slice(1, 1000)
-    torch.testing.assert_close(sigmoid[middle], 1 / (1 + np.exp(-2) * snr[middle]), rtol=1e-4, atol=1e-7)
-    assert sigmoid.isfinite().all() and vdm_weight(schedule).isfinite().all()
+    torch.testing.assert_close(soft[middle], 4 / (snr[middle] + 4), rtol=1e-4, atol=1e-7)
+    for finite in (soft, sigmoid_weight(schedule, 2.0), vdm_weight(schedule)):
+        assert finite.isfinite().all()
 
 
 def test_steps_with_noise():

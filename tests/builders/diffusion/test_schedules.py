@@ -13,8 +13,8 @@ from builders.diffusion.schedules import (
     min_snr_weight,
     noise_schedule,
     shift_schedule,
-    sigmoid_weight,
     signal_to_noise,
+    soft_min_snr_weight,
     vdm_weight,
 )
 
@@ -158,13 +158,13 @@ def test_min_snr_weights(gamma):
     assert torch.equal(min_snr_weight(G), min_snr_weight(G, 5.0))
 
 
-@pytest.mark.parametrize("bias", [-1.0, 2.0])
-def test_sigmoid_weights(bias):
-    """arXiv 2410.19324, section 3: sigmoid(bias - log SNR), which is 1 / (1 + exp(-bias) SNR)."""
+@pytest.mark.parametrize("gamma", [0.5, 4.0])
+def test_soft_min_snr_weights(gamma):
+    """arXiv 2401.11605: gamma / (SNR + gamma)."""
     g = G[:-1].double().numpy()
-    expected = (1 - g) / (1 - g + math.exp(-bias) * g)
-    found = sigmoid_weight(G.double(), bias)
+    expected = gamma * (1 - g) / (g + gamma * (1 - g))
+    found = soft_min_snr_weight(G.double(), gamma)
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found[:-1].numpy(), expected, rtol=1e-5, atol=1e-12)
     assert found[-1] == 1
-    assert torch.equal(sigmoid_weight(G), sigmoid_weight(G, 2.0))
+    assert torch.equal(soft_min_snr_weight(G), soft_min_snr_weight(G, math.exp(2)))

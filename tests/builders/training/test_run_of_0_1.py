@@ -8,11 +8,12 @@ import shutil
 import pytest
 import torch
 
-from builders.checkpoints.tensor_file import read_tensors
+from builders.checkpoints.tensor_file import CheckpointError, read_tensors, write_tensors
 from builders.checkpoints.weights import load_checkpoint
 from builders.training.json_log import JsonLog
+from builders.training.run_folder import RunFolder
 from builders.training.start import train
-from specs.recipe import load_recipe
+from specs.recipe import load_recipe, load_recipe_and_graph
 from tests.helpers.paths import GOLDEN
 
 EARLIER = GOLDEN / "run-0.1"
@@ -41,3 +42,22 @@ def test_the_run_resumes(tmp_path):
     assert any(not torch.equal(begun[name], wanted[name]) for name in wanted)
     for name, tensor in wanted.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_with_the_old_sigmoid_resumes_under_its_new_name_alone(tmp_path):
+    """Version 0.1 called soft_min_snr "sigmoid": resumed as the present sigmoid, the run would change its loss."""
+    folder = tmp_path / "run"
+    shutil.copytree(EARLIER / "run", folder)
+    tensors, facts = read_tensors(folder / "state.safetensors")
+    recipe = json.loads(facts["recipe"])
+    recipe["loss"]["weighting"] = "sigmoid"
+    write_tensors(folder / "state.safetensors", tensors, facts | {"recipe": json.dumps(recipe), "recipe_hash": ""})
+
+    def state(weighting):
+        with RunFolder(folder, *load_recipe_and_graph("tiny-run", [f"loss.weighting={weighting}"])) as run:
+            return run.read_state()
+
+    for other in ("sigmoid", "{name: sigmoid, bias: 2}", "{name: soft_min_snr, gamma: 7}", "min_snr"):
+        with pytest.raises(CheckpointError, match=r"called soft_min_snr: --set loss\.weighting=soft_min_snr"):
+            state(other)
+    assert state("soft_min_snr").progress.step == 3

@@ -20,7 +20,7 @@ from builders.data.images import Images
 from builders.data.open import open_data
 from builders.diffusion.losses import level_losses, snr_weights
 from builders.diffusion.process import DiffusionProcess, eps_loss, v_loss
-from builders.diffusion.schedules import min_snr_weight, sigmoid_weight, vdm_weight
+from builders.diffusion.schedules import min_snr_weight, sigmoid_weight, soft_min_snr_weight, vdm_weight
 from builders.training.batches import Batch
 from builders.training.distributed import Processes
 from builders.training.json_log import JsonLog
@@ -254,7 +254,7 @@ def first_step(*changes: str, phase: str) -> tuple[Phase, Batch, StepResult]:
     return started, batch, started.step(0, batch)
 
 
-@pytest.mark.parametrize("weighting", [vdm_weight, min_snr_weight, sigmoid_weight])
+@pytest.mark.parametrize("weighting", [vdm_weight, min_snr_weight, soft_min_snr_weight, sigmoid_weight])
 def test_weightings_train(weighting: Callable[[torch.Tensor], torch.Tensor]) -> None:
     name = weighting.__name__.removesuffix("_weight")
     phase, batch, result = first_step(f"loss={{space: eps, weighting: {name}}}", "phases.p8.batch=16", phase="p8")
