@@ -25,7 +25,7 @@ DRAWN = (
     *("eta", "clip", "dynamic_threshold", "seed", "text_encoder"),
 )
 MEASURED_COLUMNS = (
-    *("entry", "hash", "weights", "metric", "value", "low", "high", "conditions"),
+    *("entry", "hash", "weights", "metric", "value", "low", "high", "spread", "conditions"),
     *Protocol.model_fields,
     *DRAWN,
     "date",
@@ -109,6 +109,7 @@ def _measured() -> Iterable[Row]:
                 "value": repr(metric.value),
                 "low": "" if metric.low is None else repr(metric.low),
                 "high": "" if metric.high is None else repr(metric.high),
+                "spread": "" if metric.spread is None else repr(metric.spread),
                 "conditions": found.conditions,
                 **protocol,
                 **_drawn(found.sampler),

@@ -103,7 +103,8 @@ def _main_table(comparison: Comparison) -> str:
 def _metric(found: Metric | None, best: float | None) -> str:
     if found is None:
         return '<td class="none">not measured</td>'
-    span = "" if found.low is None else f"<br><small>{found.low:.4g} to {found.high:.4g}</small>"
+    about = found.uncertainty("{:.4g}".format)
+    span = f"<br><small>{about}</small>" if about else ""
     return f"<td{' class=best' if found.value == best else ''}>{found.value:.4g}{span}</td>"
 
 

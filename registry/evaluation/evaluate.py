@@ -88,9 +88,8 @@ def compare(
     else:
         metrics = dict(reversed(metrics.items()))
     if logits is not None and len(logits) >= 10:
-        mean, deviation = inception_score(logits)
-        interval = {"low": mean - 1.96 * deviation, "high": mean + 1.96 * deviation}
-        metrics[extractor.metric("inception_score")] = Metric(value=mean, **interval)
+        mean, spread = inception_score(logits)
+        metrics[extractor.metric("inception_score")] = Metric(value=mean, spread=spread)
     return Scores(metrics, tuple(warnings))
 
 

@@ -10,12 +10,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from builders.file_names import file_name
 from builders.files import read_regular, write_text
@@ -76,11 +76,38 @@ class _Frozen(BaseModel):
 
 
 class Metric(_Frozen):
-    """A value, with its 95 % bootstrap interval if one was computed."""
+    """A value, with its 95 % bootstrap interval if one was computed.
+
+    Attributes:
+        value: The value.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        spread: Standard deviation over splits of the samples, of an inception score, which has no interval.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
+    spread: float | None = None
+
+    def uncertainty(self, shown: Callable[[float], str] = "{:.5g}".format) -> str:
+        """Return the interval, or the spread of splits, in words; empty if there is neither.
+
+        Args:
+            shown: Function from a number to text.
+        """
+        if self.spread is not None:
+            return f"spread of splits {shown(self.spread)}"
+        return "" if self.low is None or self.high is None else f"{shown(self.low)} to {shown(self.high)}"
+
+
+def _spreads(metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """Return metrics with the spread of inception scores, which versions before 0.2 wrote as an interval."""
+    result = dict(metrics)
+    for name, each in metrics.items():
+        if name.startswith("inception_score") and each.low is not None and each.high is not None:
+            result[name] = Metric(value=each.value, spread=(each.high - each.low) / (2 * 1.96))
+    return result
 
 
 class Protocol(_Frozen):
@@ -196,7 +223,7 @@ class Measurement(_Frozen):
     training_step: int | None = None
     sampler: dict[str, Any] = {}
     protocol: Protocol
-    metrics: dict[str, Metric]
+    metrics: Annotated[dict[str, Metric], AfterValidator(_spreads)]
     motions: dict[str, MotionCount] = {}
     warnings: tuple[str, ...] = ()
     environment: dict[str, str] = {}
@@ -228,10 +255,7 @@ class Measurement(_Frozen):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        rows = [
-            (name, f"{metric.value:.5g}", "" if metric.low is None else f"{metric.low:.5g} to {metric.high:.5g}")
-            for name, metric in self.metrics.items()
-        ]
+        rows = [(name, f"{metric.value:.5g}", metric.uncertainty()) for name, metric in self.metrics.items()]
         note = " ".join((f"{self.title}.", *self.warnings))
         return html_table(self.entry or "images", ("metric", "value", "95 % interval"), rows, note)
 
@@ -349,7 +373,7 @@ def _read(path: Path) -> Measurement:
 
 def _not_finite(measurement: Measurement) -> str | None:
     """Return the name of the first metric with a value that is not finite."""
-    values = {name: (each.value, each.low, each.high) for name, each in measurement.metrics.items()}
+    values = {name: (each.value, each.low, each.high, each.spread) for name, each in measurement.metrics.items()}
     return next((name for name, each in values.items() if not all(math.isfinite(x or 0) for x in each)), None)
 
 

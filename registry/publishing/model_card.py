@@ -181,10 +181,7 @@ def _results(measured: Sequence[Measurement], quoted: Sequence[Reported]) -> str
     for m in measured:
         seed = f"; seeds from {m.sampler['seed']}" if "seed" in m.sampler else ""
         lines.append(f"Measured, {plain(m.title)}{seed}; weights {code(m.weights)}:\n")
-        rows = [
-            (plain(name), f"{x.value:.5g}", "" if x.low is None else f"{x.low:.5g} to {x.high:.5g}")
-            for name, x in m.metrics.items()
-        ]
+        rows = [(plain(name), f"{x.value:.5g}", x.uncertainty()) for name, x in m.metrics.items()]
         lines.append(table(("metric", "value", "95 % interval"), rows, (1, 2)))
         if m.motions:
             counts = [

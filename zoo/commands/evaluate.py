@@ -150,10 +150,7 @@ def _rows(measurement: Measurement) -> list[dict[str, str | Text]]:
     """Return the metrics with their intervals as rows of a table."""
     rows: list[dict[str, str | Text]] = []
     for name, metric in measurement.metrics.items():
-        between = (
-            "" if metric.low is None or metric.high is None else f"{_digits(metric.low)} to {_digits(metric.high)}"
-        )
-        rows.append({"metric": name, "value": _digits(metric.value), "95 % interval": between})
+        rows.append({"metric": name, "value": _digits(metric.value), "95 % interval": metric.uncertainty(_digits)})
     return rows
 
 

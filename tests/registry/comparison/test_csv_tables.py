@@ -19,7 +19,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_table_without_rows_has_its_columns(tmp_path):
     (path,) = (path for path in write_tables(tmp_path / "tables") if path.stem == "measured")
-    assert path.read_text().startswith("entry,hash,weights,metric,value,low,high,conditions,features,")
+    assert path.read_text().startswith("entry,hash,weights,metric,value,low,high,spread,conditions,features,")
 
 
 def test_tables(tmp_path):
