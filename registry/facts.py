@@ -59,6 +59,8 @@ def architecture_params(graph: EntryGraph) -> dict[str, str]:
         "noise_schedule": graph.process.schedule,
         "noise_shift": f"{graph.process.shift:g}",
     }
+    if graph.process.base:
+        params["noise_base"] = graph.process.base
     if graph.is_video:
         from specs.blocks import BLOCKS  # listing names must not load the blocks
 

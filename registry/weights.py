@@ -104,7 +104,7 @@ def _check_memory(path: Path, device: torch.device | str) -> None:
     from specs.load import load_text
 
     try:
-        graph = load_text(str(file_facts(path)["spec"]), str(path)).graph
+        graph = load_text(str(file_facts(path)["spec"]), str(path), saved=True).graph
     except (OSError, LookupError, ValueError, TypeError, AttributeError, SpecError):  # reported when the file is read
         return
     check_sampling(graph, device)

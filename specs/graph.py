@@ -118,13 +118,15 @@ class TextInput:
 class Process:
     """The diffusion process of an entry.
 
-    A level whose side is ``s`` times that of the innermost level uses SNR / s^shift.
+    A level whose side is ``s`` times that of the innermost level, or ``base`` pixels, uses SNR / s^shift.
     """
 
     schedule: Literal["cosine", "linear", "cosine_logsnr"] = "cosine"
     steps: int = 1000
     prediction: Literal["v"] = "v"
     shift: float = 1.0
+    #: Side in pixels, of one frame, that levels are compared with. None for the size of the innermost level.
+    base: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -158,6 +160,12 @@ class EntryGraph:
     def size(self) -> Size:
         """Size of the outermost level."""
         return self.levels[0].size
+
+    @property
+    def noise_ratios(self) -> tuple[float, ...]:
+        """Ratio of each level's size to the innermost one, or to ``process.base``, which noise schedules depend on."""
+        base = Size(self.process.base) if self.process.base else self.levels[-1].size
+        return tuple(level.size.ratio(base) for level in self.levels)
 
     @property
     def is_video(self) -> bool:

@@ -94,7 +94,12 @@ def _exists(path: Path) -> bool:
 
 
 def load_text(
-    text: str, filename: str = "<stdin>", *, overrides: Sequence[str] = (), search: Sequence[Path] | None = None
+    text: str,
+    filename: str = "<stdin>",
+    *,
+    overrides: Sequence[str] = (),
+    search: Sequence[Path] | None = None,
+    saved: bool = False,
 ) -> Loaded:
     """Load an entry from YAML text.
 
@@ -103,12 +108,14 @@ def load_text(
         filename: Name of the text in messages.
         overrides: Changes such as ``stages.r64.width=96``.
         search: Folders in which names are looked up; default those of ``ZOO_PATH`` and the packaged one.
+        saved: Whether the zoo wrote the text, as in checkpoints. A level of a nested entry has the shift of the whole
+            entry then, which is an error in an entry of one level.
 
     Raises:
         SpecError: The entry has errors.
     """
     folders = library.folders() if search is None else search
-    return _finish(resolve(parse_text(text, filename), folders), overrides)
+    return _finish(resolve(parse_text(text, filename), folders), overrides, saved)
 
 
 def load_variant(reference: Path | Tree, name: str, *, search: Sequence[Path] | None = None) -> Loaded:
@@ -143,7 +150,7 @@ def load_spec(spec: EntrySpec) -> Loaded:
     return load_mapping(spec.model_dump(mode="json", by_alias=True, exclude_defaults=True), f"<spec {spec.name}>")
 
 
-def _finish(resolved: Resolved, overrides: Sequence[str]) -> Loaded:
+def _finish(resolved: Resolved, overrides: Sequence[str], saved: bool = False) -> Loaded:
     problems = Problems()
     refuse_other_kind(resolved.tree, "entry")
     tree = drop(apply_overrides(resolved.tree, overrides), "variants")
@@ -157,7 +164,7 @@ def _finish(resolved: Resolved, overrides: Sequence[str]) -> Loaded:
     if spec is not None:
         assert isinstance(mended, Mapping)
         further = Problems()
-        graph = expand(spec, mended, further)
+        graph = expand(spec, mended, further, saved=saved)
         problems.extend(further)
     problems.raise_if_any(resolved.reached)
     assert spec is not None and graph is not None

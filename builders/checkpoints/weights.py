@@ -100,7 +100,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], EntryGraph, dict[
 
 def _graph(path: str | Path, metadata: Mapping[str, str]) -> EntryGraph:
     try:
-        graph = load_text(metadata["spec"], f"{path} (spec)").graph
+        graph = load_text(metadata["spec"], f"{path} (spec)", saved=True).graph
     except KeyError:
         raise CheckpointError(f"{path}: its metadata has no spec") from None
     except SpecError as error:

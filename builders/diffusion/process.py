@@ -168,13 +168,11 @@ class DiffusionProcess:
     def __init__(self, graph: EntryGraph, device: torch.device | str = "cpu") -> None:
         self.graph = graph
         self.steps = graph.process.steps
-        innermost = graph.levels[-1].size
+        process = graph.process
         #: ``alpha_bar`` (steps + 1,) of each level, outermost first.
         self.schedules: tuple[Tensor, ...] = tuple(
-            noise_schedule(
-                graph.process.schedule, level.size.ratio(innermost), graph.process.shift, graph.process.steps
-            ).to(device)
-            for level in graph.levels
+            noise_schedule(process.schedule, ratio, process.shift, process.steps).to(device)
+            for ratio in graph.noise_ratios
         )
 
     def alpha_bar(self, index: Tensor | Sequence[int] | int) -> list[Tensor]:

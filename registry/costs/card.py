@@ -247,5 +247,6 @@ def _conditioning(graph: EntryGraph) -> str:
 
 def _process(graph: EntryGraph) -> str:
     process = graph.process
-    shift = f", shift {process.shift:g}" if len(graph.levels) > 1 else ""
+    shift = f", shift {process.shift:g}" if len(graph.levels) > 1 or process.base else ""
+    shift += f" from {process.base} pixels" if process.base else ""
     return f"{process.schedule}, {process.steps} steps, {process.prediction} prediction{shift}"

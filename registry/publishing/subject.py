@@ -103,5 +103,5 @@ def weights_subject(what: str) -> Subject:
     metadata = marked(path, file_facts(path))
     if metadata.get("kind") != "weights" or not isinstance(metadata.get("spec"), str):
         raise ValueError(f"{path}: not a weights file of this zoo")
-    entry = Entry(load_text(metadata["spec"], f"{path} (spec)"))
+    entry = Entry(load_text(metadata["spec"], f"{path} (spec)", saved=True))
     return Subject(entry, what, False, path, metadata, recipe_of(metadata))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 
+from specs.blocks.size import Size
 from specs.errors import Problems
 from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
 from specs.passes.check import check_input_names, check_level
@@ -26,13 +28,14 @@ FRAME_RATE = 30.0
 Complaint = tuple[str, str, tuple[str, ...]]
 
 
-def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | None:
+def expand(spec: EntrySpec, tree: Mapping, problems: Problems, *, saved: bool = False) -> EntryGraph | None:
     """Expand an entry into its graph and check it.
 
     Args:
         spec: The entry, its references resolved.
         tree: Tree that ``spec`` was read from, for positions.
         problems: Receives all errors.
+        saved: Whether the entry was written by the zoo, which keeps the shift of a nested entry in its innermost level.
 
     Returns:
         The graph, or None if there are errors.
@@ -45,7 +48,7 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
     micro = _micro_inputs(levels)
     for level, own, known in zip(levels, trees, (*micro[1:], {}), strict=True):
         _check_keys(level, own, known, problems)
-    _check_process(spec, tree, problems)
+    _check_process(spec, tree, problems, saved)
     before = len(problems)
     check_nesting(levels, trees, problems)
     nested = len(problems) == before  # else the sizes around nested levels do not fit either
@@ -68,16 +71,35 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems) -> EntryGraph | N
         summary=spec.summary,
         text=TextInput(**text.model_dump()) if text else None,
         classes=innermost.inputs.classes,
-        process=Process(**spec.process.model_dump()),
+        process=_process(spec),
     )
 
 
-def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems) -> None:
-    """Check that the noise schedule is possible with these steps, levels and shift."""
-    process, ratio = spec.process, spec.size.ratio(spec.levels[-1].size)
+def _process(spec: EntrySpec) -> Process:
+    """Return the process; a base that is the innermost size, as it is without one, is left out."""
+    process = Process(**spec.process.model_dump())
+    return replace(process, base=None) if spec.levels[-1].size == Size(process.base or 0) else process
+
+
+def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bool) -> None:
+    """Check that the noise schedule is possible with these steps, levels, base and shift."""
+    process, innermost = spec.process, spec.levels[-1]
+    if process.base is not None and innermost.resolution % process.base:
+        side = innermost.resolution
+        message = f"'base' is a side that divides that of the innermost level, {side}: {process.base} does not"
+        problems.add("bad-value", message, locate(tree, "process", "base"))
+    ratio = spec.size.ratio(Size(process.base) if process.base else innermost.size)
     found = process_problem(process.schedule, process.steps, ratio, process.shift)
     if found is not None:
         problems.add("out-of-range", found[1], locate(tree, "process", found[0]))
+    if spec.nest is None and ratio == 1 and process.shift != 1 and not saved:
+        inner = spec.resolution // 2 if spec.resolution % 2 == 0 else 1
+        example = "{" + f"shift: {process.shift:g}, base: {inner}" + "}"
+        message = (
+            f"a shift of {process.shift:g} changes nothing in an entry of one level: remove it, or give the side of "
+            f"the innermost level of the entry to compare with as 'base', such as {example}"
+        )
+        problems.add("conflict", message, locate(tree, "process", "shift"))
 
 
 def _level_trees(tree: Mapping) -> list[Mapping]:

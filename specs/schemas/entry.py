@@ -224,7 +224,12 @@ class ProcessSpec(Model):
     schedule: Literal["cosine", "linear", "cosine_logsnr"] = "cosine"
     steps: int = Field(default=1000, ge=1, le=100_000)
     prediction: Literal["v"] = "v"
-    shift: float = Field(default=1.0, ge=0, le=16, description="a level s times the innermost side uses SNR/s^shift")
+    shift: float = Field(
+        default=1.0, ge=0, le=16, description="a level s times the innermost side, or base, uses SNR/s^shift"
+    )
+    base: int | None = Field(
+        default=None, ge=1, le=MAX_PIXELS, description="side in pixels that levels are compared with; default innermost"
+    )
 
 
 class LevelSpec(Model):

@@ -72,6 +72,8 @@ def test_what_a_hash_is_of() -> None:
     assert conditioned.graph_hash == digest('{"inputs":' + inputs + ',"levels":[' + TEXT_OF_LEVEL + "]}")
     process = '{"shift":2.0,"steps":10}'
     assert conditioned.hash == digest('{"graph":"' + conditioned.graph_hash + '","process":' + process + "}")
+    based = replace(conditioned, process=Process(base=4))
+    assert based.hash == digest('{"graph":"' + based.graph_hash + '","process":{"base":4}}')
 
 
 def test_a_number_that_is_none_has_no_hash() -> None:

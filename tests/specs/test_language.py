@@ -77,9 +77,9 @@ def test_editing_an_inner_entry_changes_the_outer_ones(tmp_path):
 
 
 def test_the_process_changes_the_hash_alone():
-    base, shifted = graph(FLAT), graph(FLAT, "process.shift=2")
-    assert base.graph_hash == shifted.graph_hash
-    assert base.hash != shifted.hash
+    graphs = [graph(FLAT), graph(FLAT, "process.steps=500"), graph(FLAT, "process={shift: 2, base: 4}")]
+    assert len({each.graph_hash for each in graphs}) == 1
+    assert len({each.hash for each in graphs}) == 3
 
 
 def test_writing_a_default_out_changes_nothing():

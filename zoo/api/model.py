@@ -145,7 +145,7 @@ def load(what: str | os.PathLike[str] | Entry, device: torch.device | str | None
     from zoo.device import pick_device
 
     network, metadata = load_weights(path, pick_device(None if device is None else str(device)))
-    entry = Entry(load_text(metadata["spec"], f"{path} (spec)"))
+    entry = Entry(load_text(metadata["spec"], f"{path} (spec)", saved=True))
     return Model(network, entry, metadata, path)
 
 

@@ -77,7 +77,7 @@ def _open(model: Any, request: Asked, device: Any) -> Model:
         from specs.expanded_yaml import expanded_yaml
         from specs.load import load_text
 
-        found = Model(model, Entry(load_text(expanded_yaml(model.graph), "<network>")))
+        found = Model(model, Entry(load_text(expanded_yaml(model.graph), "<network>", saved=True)))
     else:
         path = weights_path(model)
         check_sampled(str(path), request.classes, request.prompts, request.text_encoder, request.settings)

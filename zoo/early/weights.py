@@ -90,7 +90,7 @@ def facts_of(path: Path) -> tuple[EntryGraph | None, ClassNames | None]:
 
     try:
         facts = file_facts(path)
-        graph = load_text(facts["spec"], str(path)).graph
+        graph = load_text(facts["spec"], str(path), saved=True).graph
         names, data = ClassNames.parse(facts.get("classes", ""), graph.name), data_of(facts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
         return None, None  # reported when the weights are loaded

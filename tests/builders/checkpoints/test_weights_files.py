@@ -223,3 +223,12 @@ def test_names_of_published_tensors_with_odd_numbers(number):
     model = build_model(load_entry("mdm-micro").graph)
     names = [f"down_blocks.{number}.resnets.0.conv1.weight", f"down_blocks.0.resnets.{number}.conv1.weight"]
     assert [ours for _, ours in parameter_names(model, dict.fromkeys(names))] == [None, None]
+
+
+def test_weights_of_an_inner_level_have_the_shift_of_the_whole_entry(tmp_path):
+    """Checkpoints of earlier versions have it, too: an entry of one level with a shift, which a file may not have."""
+    inner = load_entry("mdm-micro", overrides=["process.shift=2"]).graph.inner("r8")
+    path = tmp_path / "inner.safetensors"
+    save_weights(path, inner, build_model(inner).state_dict())
+    assert "shift: 2" in read_metadata(path)["spec"]
+    assert load_checkpoint(path)[0].graph.process == inner.process
