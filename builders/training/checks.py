@@ -16,8 +16,8 @@ from builders.data.images import Images
 from builders.data.lazy import LazyImages
 from builders.data.mixture import MixtureImages
 from builders.text.encoder import is_empty
-from builders.training.errors import OldStateWarning, OtherClassesWarning, TrainingError
-from builders.training.initialize import check_shared, weights_file
+from builders.training.errors import OldStateWarning, OtherClassesWarning, OtherProcessWarning, TrainingError
+from builders.training.initialize import process_difference, weights_file
 from builders.training.reading.sources import Needs, Streams
 from builders.training.settings import PhaseSettings
 from builders.training.state import TrainingState
@@ -68,7 +68,8 @@ def check_rows(phases: Sequence[PhaseSettings], processes: int) -> None:
 
 
 def check_sources(phases: Sequence[PhaseSettings], classes: Sequence[str] = ()) -> None:
-    """Check that the weights files from which phases start exist and fit; warn if they know other classes.
+    """Check that the weights files from which phases start exist and fit; warn if they know other classes or
+    were trained with another diffusion process.
 
     Args:
         phases: Settings of the phases.
@@ -81,7 +82,9 @@ def check_sources(phases: Sequence[PhaseSettings], classes: Sequence[str] = ()) 
     for phase in phases:
         if phase.source not in ("before", "fresh"):
             path = weights_file(phase.source)
-            check_shared(phase.graph, path)
+            difference = process_difference(phase.graph, path)
+            if difference:
+                warnings.warn(difference, OtherProcessWarning, stacklevel=2)
             known = ClassNames.parse(file_facts(path).get("classes", ""), "")
             if classes and known is not None and known.classes != tuple(classes):
                 text = f"{path}: its classes are {', '.join(known.classes)}, not {', '.join(classes)}"

@@ -30,6 +30,10 @@ class OtherClassesWarning(UserWarning):
     """Initial weights were trained with other classes, or with classes in another order."""
 
 
+class OtherProcessWarning(UserWarning):
+    """Initial weights were trained with another diffusion process."""
+
+
 def warn(text: str) -> None:
     """Warn that something failed and that training continues, also without a terminal to show it."""
     with contextlib.suppress(OSError):

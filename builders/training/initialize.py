@@ -17,7 +17,7 @@ from specs.errors import did_you_mean
 from specs.graph import EntryGraph
 from specs.user_paths import expanded as expand_home
 
-__all__ = ["check_shared", "load_shared", "weights_file"]
+__all__ = ["check_shared", "load_shared", "process_difference", "weights_file"]
 
 #: The name before version 0.2.
 sub_entry = EntryGraph.inner
@@ -59,12 +59,47 @@ def check_shared(graph: EntryGraph, path: Path) -> tuple[str, ...]:
     return _read_shared(graph, path)[0]
 
 
-def _read_shared(graph: EntryGraph, path: Path) -> tuple[tuple[str, ...], Mapping[str, Tensor]]:
-    """Read a weights file; return the labels of :func:`check_shared`, and all tensors of the file."""
+def process_difference(graph: EntryGraph, path: Path) -> str:
+    """Say how the diffusion process of a weights file differs from an entry's in the levels they share; else empty.
+
+    A shift that leaves the noise of these levels as it is, because they are not larger than the innermost one, does not
+    count.
+
+    Raises:
+        TrainingError: They share no level.
+        CheckpointError: The file is damaged or not a weights file.
+    """
+    labels, _, theirs = _read_shared(graph, path)
+    changed = [label for label in labels if _noise(graph, label) != _noise(theirs, label)]
+    if not changed:
+        return ""
+    were = f"level {changed[0]} was" if len(changed) == 1 else f"levels {', '.join(changed)} were"
+    return (
+        f"{path}: its {were} trained with the process {_described(theirs)} of {theirs.name}, "
+        f"not with {_described(graph)} of {graph.name}"
+    )
+
+
+def _noise(graph: EntryGraph, label: str) -> tuple[str, int, str, float]:
+    """Return what the noise of a level depends on: schedule, steps, prediction and the factor of its shift."""
+    process = graph.process
+    ratio = graph.noise_ratios[graph.labels.index(label)]
+    return process.schedule, process.steps, process.prediction, ratio**process.shift
+
+
+def _described(graph: EntryGraph) -> str:
+    process = graph.process
+    base = f", base: {process.base}" if process.base else ""
+    text = f"schedule: {process.schedule}, steps: {process.steps}, shift: {process.shift:g}{base}"
+    return "{" + f"{text}, prediction: {process.prediction}" + "}"
+
+
+def _read_shared(graph: EntryGraph, path: Path) -> tuple[tuple[str, ...], Mapping[str, Tensor], EntryGraph]:
+    """Read a weights file; return the labels of :func:`check_shared`, all tensors of the file, and its graph."""
     tensors, theirs, _ = read_weights(path)
     for index, label in enumerate(graph.labels):
         if theirs.graph_hashes.get(label) == graph.graph_hashes[label]:
-            return graph.labels[index:], tensors
+            return graph.labels[index:], tensors, theirs
     raise TrainingError(
         f"initialise: {path} holds {theirs.name} ({', '.join(theirs.labels)}), which has no level in common with "
         f"{graph.name} ({', '.join(graph.labels)}): levels must be equal in structure, with all levels inside them"
@@ -78,7 +113,7 @@ def load_shared(model: NestedUNet, path: Path) -> tuple[str, ...]:
         TrainingError: There are none. Nothing is loaded.
         CheckpointError: The file is damaged, lacks a weight or is not a weights file. Nothing is loaded.
     """
-    labels, tensors = _read_shared(model.graph, path)
+    labels, tensors, _ = _read_shared(model.graph, path)
     wanted = {name for name in model.state_dict() if not name.startswith("levels.") or name.split(".")[1] in labels}
     missing = sorted(wanted - set(tensors))
     if missing:

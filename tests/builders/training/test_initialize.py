@@ -11,10 +11,13 @@ import torch
 from builders.checkpoints.tensor_file import CheckpointError
 from builders.checkpoints.weights import save_weights
 from builders.networks.nested_unet import NestedUNet, build_model
-from builders.training.errors import TrainingError
-from builders.training.initialize import check_shared, load_shared, weights_file
-from specs.graph import EntryGraph
+from builders.training.checks import check_sources
+from builders.training.errors import OtherProcessWarning, TrainingError
+from builders.training.initialize import check_shared, load_shared, process_difference, weights_file
+from builders.training.settings import phase_settings
+from specs.graph import EntryGraph, Process
 from specs.load import load_entry
+from specs.recipe import load_recipe
 from tests.helpers.networks import randomise
 
 GRAPH = load_entry("mdm-micro").graph
@@ -121,3 +124,37 @@ def test_files_of_something_else(tmp_path: Path) -> None:
     for read in (lambda: check_shared(GRAPH, path), lambda: load_shared(network(), path)):
         with pytest.raises(CheckpointError):
             read()
+
+
+@pytest.mark.parametrize(
+    ("process", "found"),
+    [
+        (Process(schedule="linear"), "levels r16, r8 were trained with the process {schedule: linear, steps: 1000, "),
+        (Process(steps=500), "{schedule: cosine, steps: 500, shift: 1, prediction: v}"),
+        (Process(shift=2), "level r16 was trained with the process {schedule: cosine, steps: 1000, shift: 2, pred"),
+        (
+            Process(base=4),
+            "levels r16, r8 were trained with the process {schedule: cosine, steps: 1000, shift: 1, base",
+        ),
+    ],
+)
+def test_weights_of_another_process_are_named(process: Process, found: str, tmp_path: Path) -> None:
+    theirs = replace(GRAPH, process=process)
+    path = written(tmp_path / "weights.safetensors", network(theirs))
+    text = process_difference(GRAPH, path)
+    assert text.startswith(f"{path}: its ") and found in text
+    assert text.endswith(", not with {schedule: cosine, steps: 1000, shift: 1, prediction: v} of mdm-micro")
+    assert process_difference(theirs, path) == ""
+
+
+def test_training_warns_of_weights_of_another_process(tmp_path: Path) -> None:
+    path = written(tmp_path / "weights.safetensors", network(replace(GRAPH, process=Process("linear"))))
+    settings = phase_settings(load_recipe("micro-test", [f"initialise={path}"]), GRAPH, "p8")
+    with pytest.warns(OtherProcessWarning, match=r"its level r8 was trained with .*linear.* not with .*cosine"):
+        check_sources([settings])
+
+
+def test_a_shift_of_the_innermost_level_is_no_other_process(tmp_path: Path) -> None:
+    """A level trained by itself is nested in an entry of any shift: its own noise stays the same."""
+    path = written(tmp_path / "weights.safetensors", network(GRAPH.inner("r8")))
+    assert process_difference(replace(GRAPH, process=Process(shift=2)), path) == ""
