@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-__all__ = ["Size"]
+__all__ = ["Size", "frames_of"]
+
+
+def frames_of(number: int) -> str:
+    """Return a number of frames in words, such as "1 frame" or "8 frames"."""
+    return f"{number} frame" if number == 1 else f"{number} frames"
 
 
 @dataclass(frozen=True, slots=True)

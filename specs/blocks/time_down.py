@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from specs.blocks.base import Activations, Arguments, Block, Complaint, Costs, Scene, convolution_over_time
-from specs.blocks.size import Size
+from specs.blocks.size import Size, frames_of
 
 
 class TimeDownArguments(Arguments):
@@ -38,8 +38,7 @@ class TimeDown(Block):
     @classmethod
     def check(cls, args: TimeDownArguments, in_channels: int, width: int, size: Size) -> list[Complaint]:
         if size.frames % args.factor:
-            frames = f"{size.frames} frame{'s' * (size.frames != 1)}"
-            return [("bad-frames", f"{frames} cannot be divided by {args.factor}")]
+            return [("bad-frames", f"{frames_of(size.frames)} cannot be divided by {args.factor}")]
         return []
 
     @classmethod

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from specs.blocks import BLOCKS, Size
+from specs.blocks.size import frames_of
 from specs.errors import Problems, did_you_mean, quote
 from specs.graph import RESERVED, Node
 from specs.passes.draft import NAME_RULE, NODE_NAME, Draft, LevelDraft
-from specs.passes.nesting import check_nesting, frames_of, nest_message
+from specs.passes.nesting import check_nesting, nest_message
 from specs.schemas.entry import MAX_FRAMES, MAX_PIXELS, MAX_WIDTH, LevelSpec
 from specs.syntax.yaml_tree import Mapping as TreeMapping
 from specs.syntax.yaml_tree import locate

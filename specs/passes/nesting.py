@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from specs.blocks import Size
+from specs.blocks.size import Size, frames_of
 from specs.errors import Problems
 from specs.schemas.entry import LevelSpec
 from specs.syntax.yaml_tree import Mapping, locate
 
-__all__ = ["check_nesting", "frames_of", "nest_message"]
+__all__ = ["check_nesting", "nest_message"]
 
 
 def check_nesting(levels: Sequence[LevelSpec], trees: Sequence[Mapping], problems: Problems) -> None:
@@ -43,11 +43,6 @@ def _size_problems(outer: Size, inner: Size) -> Iterator[str]:
             f"a level of {frames_of(outer.frames)} cannot nest one of {inner.frames}: the inner level sees the first "
             "frame of each group of the outer one's, so its frames must divide those of the outer one"
         )
-
-
-def frames_of(number: int) -> str:
-    """Return a number of frames in words."""
-    return f"{number} frame" if number == 1 else f"{number} frames"
 
 
 def nest_message(nested: Size, given: Size) -> str:

@@ -6,6 +6,7 @@ import re
 from itertools import zip_longest
 
 from specs.blocks import BLOCKS, Size
+from specs.blocks.size import frames_of
 from specs.errors import did_you_mean, quote
 from specs.passes.draft import NAME_RULE, NODE_NAME, LevelWriter, Use
 from specs.schemas.entry import MAX_SPACE_STEP, MAX_TIME_STEP, DownSpec, StageSpec
@@ -133,8 +134,7 @@ class StepWriter(LevelWriter):
         if match[2] is None:
             found, right = f"{size.side} pixels", f"r{size.side}"
         else:
-            frames = "1 frame" if size.frames == 1 else f"{size.frames} frames"
-            found, right = f"{size.side} pixels and {frames}", f"r{size.side}f{size.frames}"
+            found, right = f"{size.side} pixels and {frames_of(size.frames)}", f"r{size.side}f{size.frames}"
         if int(match[1]) != size.side or int(match[2] or size.frames) != size.frames:
             message = f"stage {quote(name)} has {found}; call it '{right}'"
             self.error("bad-resolution", message, "stages", name, key=True)
