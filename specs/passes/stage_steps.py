@@ -50,7 +50,7 @@ class StepWriter(LevelWriter):
             after, nodes = self.next_size(name, following, [use for use in uses if use is not None], size)
             result[name] = (size, nodes)
             # After an error in the step, the next stage is taken to have the size of its name.
-            size = after if nodes else _named(following or "", size)
+            size = after if nodes else _named(following or "", after)
         return result
 
     def step(self, name: str, following: str, size: Size) -> list[Use | None]:
@@ -105,24 +105,27 @@ class StepWriter(LevelWriter):
         return uses + ([self.implied("time_down", "stages", name, factor=time)] if time > 1 else [])
 
     def next_size(self, name: str, following: str, uses: list[Use], size: Size) -> tuple[Size, dict[str, Use]]:
-        """Check the blocks of a step; return the size that they lead to, and the blocks by the ends of their names."""
-        before, failed, nodes = size, False, {}
+        """Check the blocks of a step.
+
+        Returns:
+            The size that they lead to, and the blocks by the ends of their names; no blocks if there are errors.
+        """
+        before, nodes, problems = size, {}, len(self.problems)
         for use in uses:
             block = BLOCKS[use.block]
             args = block.arguments(use.args)
             for code, message in block.check(args, self.width, self.width, size):
-                failed = True
                 self.error(code, f"stage {quote(name)}: {message}", "stages", following, key=True)
             after = block.output_size(args, size)
             nodes[TIME if after.side == size.side and after.frames != size.frames else SPACE] = use
             size = after
-        if uses and not failed and not _is_step(before, size):
+        if uses and len(self.problems) == problems and not _is_step(before, size):
             allowed = f"the resolution by 2 to {MAX_SPACE_STEP}"
             if self.level.frames > 1:
                 allowed += f" or the frames by 2 to {MAX_TIME_STEP}"
             message = f"stage {quote(name)}: 'down' must divide {allowed}, but {uses[0].block} does not"
             self.problems.add("bad-resolution", message, uses[0].position)
-        return size, nodes
+        return size, nodes if len(self.problems) == problems else {}
 
     def check_name(self, name: str, size: Size) -> None:
         """Check the name of a stage, that one called rN has N pixels, and one called rNfM also M frames."""
