@@ -174,6 +174,7 @@ def test_broken_data_is_skipped_or_an_error(encoder, tmp_path):
         encode_dataset(data, tmp_path / "states", encoder)
 
 
+@pytest.mark.slow
 def test_command(cli):
     code, out, err = cli("data", "encode", "noto-emoji-64", "states", "-q")
     assert code == 0 and err == "" and out.count("\n") == 1

@@ -69,6 +69,7 @@ def test_a_longer_phase_is_that_of_an_uninterrupted_run(tmp_path: Path, stop_aft
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["phases"]["p8"]["steps"] == 7
 
 
+@pytest.mark.slow
 def test_further_phases_continue_a_finished_run(tmp_path: Path) -> None:
     run(recipe(), tmp_path / "run")
     longer = load_recipe("micro-test", SMALL)

@@ -177,6 +177,7 @@ class Encoder:
         return torch.zeros(*shape, entry.text.width), torch.ones(*shape, dtype=torch.bool)
 
 
+@pytest.mark.slow
 def test_another_text_encoder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is opened on the device of training; a run is not resumed with another fingerprint."""
     opened: list[Any] = []
@@ -289,6 +290,7 @@ def test_the_recipe_that_is_written_is_the_one_that_was_trained(
     train(written, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_captions_without_cached_states_are_reported_first(tmp_path: Path) -> None:
     data, other = (write_shard(tmp_path / name, [""] * 40, caption=name) for name in ("dots", "dashes"))
     text = load_entry("mdm-micro.text").graph.text
@@ -305,6 +307,7 @@ def test_captions_without_cached_states_are_reported_first(tmp_path: Path) -> No
         assert not seen.started
 
 
+@pytest.mark.slow
 def test_the_advice_for_a_damaged_state_helps(tmp_path: Path) -> None:
     """The newest state in checkpoints/ is another name of the damaged one."""
     recipe = recipe_of("noto-emoji-64", "checkpoints.last=3")

@@ -109,6 +109,7 @@ def test_levels_are_compared_with_what_their_phase_reads(tmp_path, monkeypatch, 
     assert opened == [("moving-emoji", graph.labels[0]), (images or "moving-emoji", graph.labels[-1])]
 
 
+@pytest.mark.slow
 def test_captions_are_read_by_the_encoder_of_the_training(tmp_path, monkeypatch):
     opened, used = [], []
     real = text_encoders.open_text_encoder

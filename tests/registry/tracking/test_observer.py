@@ -52,6 +52,7 @@ def test_a_run_holds_what_it_should(
     assert files == {"grids/p8-000002.png", "grids/p16-000002.png"}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_one_run(
     recipe: Recipe, shared_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_resumed_run_is_one_run(
     assert [point.step for point in history] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_run_that_breaks_ends_as_failed(
     recipe: Recipe, shared_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def files_with(folder: Path, texts) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_training_from_a_signed_address(cli, uri, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

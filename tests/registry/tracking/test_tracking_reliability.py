@@ -102,6 +102,7 @@ def _at_most(count: int) -> Any:
     return lambda batch, line: len(batch.lines) < count and real(batch, line)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_is_sent_to_later(
     recipe: Recipe, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_server_that_hangs_delays_neither_start_nor_steps(
     assert len((tmp_path / "start/tracking/spool.jsonl").read_text().splitlines()) > 100
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_used_does_not_end_training(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +178,7 @@ def test_a_store_that_cannot_be_used_does_not_end_training(
     assert (tmp_path / "run" / "ema.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_a_store_whose_creation_was_killed_is_created_again(tmp_path: Path) -> None:
     import sqlite3
 
@@ -188,6 +191,7 @@ def test_a_store_whose_creation_was_killed_is_created_again(tmp_path: Path) -> N
     assert not half.exists() and client(uri).get_experiment_by_name("matryoshka-zoo") is not None
 
 
+@pytest.mark.slow
 def test_an_empty_file_becomes_a_store(empty_store: Path, tmp_path: Path) -> None:
     from registry.tracking.store import connect
 

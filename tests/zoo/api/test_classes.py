@@ -33,6 +33,7 @@ def unlabelled(tmp_path_factory):
     return str(write_tar(tmp_path_factory.mktemp("data") / "plain.tar", samples(24, size=(16, 16), category="")))
 
 
+@pytest.mark.slow
 def test_the_command(cli, data):
     options = ("micro-test", "--set", f"data={data}", *(word for each in SMALL for word in ("--set", each)))
     command = ("train", *options, "--no-track", "-q", "-o", "run", "--device", "cpu")
