@@ -75,10 +75,6 @@ def _sources(value: Any) -> Any:
     return [_source(item) for item in value] if isinstance(value, list) else [_source(value)]
 
 
-_WAY = {"type": "object", "additionalProperties": True}
-_SOURCE_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "string"}, _WAY]}
-
-
 class BlockUse(Open):
     """A block: its name, or ``{block: NAME, ...}``. ``others`` are its arguments."""
 
