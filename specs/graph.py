@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from specs.errors import Position
 
 __all__ = [
+    "FRAME_RATE",
     "STEPS",
     "EntryGraph",
     "LevelGraph",
@@ -35,6 +36,8 @@ __all__ = [
 
 #: Names of a level's fixed nodes, which its blocks may not use.
 RESERVED = ("stem", "nest", "head")
+#: Default of the micro input ``frame_rate``, in frames a second, which networks read as 1.
+FRAME_RATE = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from builders.blocks.initialization import zero
+from specs.graph import FRAME_RATE
 
 __all__ = ["MicroEmbedding", "TimeEmbedding", "sinusoids"]
-
-#: Frames a second that count as 1.
-FULL_RATE = 30
 
 
 def sinusoids(values: Tensor, count: int) -> Tensor:
@@ -69,7 +67,7 @@ class MicroEmbedding(nn.Module):
         super().__init__()
         self.is_scale = name == "scale"
         #: What counts as 1.
-        self.unit = FULL_RATE if name == "frame_rate" else 1
+        self.unit = FRAME_RATE if name == "frame_rate" else 1
         self.default = default
         self.linear1 = nn.Linear(width // 4, width)
         self.linear2 = zero(nn.Linear(width, width))

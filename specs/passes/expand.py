@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from specs.blocks.size import Size
 from specs.errors import Problems
-from specs.graph import EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
+from specs.graph import FRAME_RATE, EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
 from specs.passes.check import check_input_names, check_level
 from specs.passes.draft import LevelDraft, read_use
 from specs.passes.explicit_graph import expand_graph
@@ -22,8 +22,6 @@ __all__ = ["expand"]
 
 #: Most levels of an entry.
 MAX_LEVELS = 16
-#: Frames a second that the default of a frame rate stands for, and that networks read as 1.
-FRAME_RATE = 30.0
 #: Code and message of an error, and the path of the key that it points at.
 Complaint = tuple[str, str, tuple[str, ...]]
 
