@@ -127,6 +127,8 @@ def test_micro_inputs_are_named_once():
 def test_processes_in_words():
     assert make_card(GRAPH).process == "cosine, 100 steps, v prediction, shift 0.5"
     assert make_card(plain_entry(8, process=Process("linear"))).process == "linear, 1000 steps, v prediction"
+    based = make_card(plain_entry(8, process=Process(shift=2, base=4))).process
+    assert based == "cosine, 1000 steps, v prediction, shift 2 from 4 pixels"
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50])

@@ -255,3 +255,13 @@ def test_samples_that_are_not_finite_are_refused(factor, why):
 def test_train_calls_its_steps_steps():
     with pytest.raises(ValueError, match=r"^steps needs data; to change the steps of a recipe: overrides phases"):
         zoo.train("mdm-micro", steps=3)
+
+
+def test_weights_of_an_inner_level_with_the_shift_of_the_whole_entry(tmp_path):
+    """As a phase of an inner level writes them."""
+    inner = zoo.get("mdm-micro", ["process.shift=2"]).architecture.inner("r8")
+    network = randomise(zoo.build(inner))
+    save_weights(tmp_path / "inner.safetensors", inner, network.state_dict())
+    model = zoo.load(tmp_path / "inner.safetensors")
+    assert model.network.graph.process.shift == 2
+    assert set(zoo.sample(network, n=1, num_inference_steps=1, guidance_scale=1)) == {"r8"}
