@@ -110,3 +110,10 @@ def test_few_steps_have_finite_weights(steps, shift):
 def test_the_clean_end_counts_nothing():
     schedule = torch.tensor([1.0, 1.0, 0.5, 0.0001])
     assert sigmoid_weight(schedule)[:2].tolist() == [0, 0]
+
+
+def test_the_first_noisy_index_ignores_the_clean_one():
+    """The schedule jumps from infinite log-SNR to 5 there."""
+    slope = log_snr_slope(noise_schedule("cosine_logsnr"))
+    numerical = 1000 * (cosine_logsnr(1, 1000) - cosine_logsnr(1.01, 1000)) / 0.01
+    assert slope[1].item() == pytest.approx(numerical, rel=0.01)
