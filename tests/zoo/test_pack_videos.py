@@ -42,7 +42,7 @@ def test_what_is_packed_and_what_is_left(videos, tmp_path, cli):
     ("options", "message"),
     [
         (("--frames", "8"), "--frames needs --rate, the frames a second, such as --frames 16 --rate 8"),
-        (("--rate", "8"), "--rate is for clips of videos and needs --frames and --rate, such as --frames 16 --rate 8"),
+        (("--rate", "8"), "--rate is for clips of videos and needs --frames, such as --frames 16 --rate 8"),
         (("--lossless",), "--lossless is for clips of videos and needs --frames and --rate"),
         (("--clips", "all"), "--clips is for clips of videos and needs --frames and --rate"),
         (("--frames", "4", "--rate", "8", "--clips", "x"), "--clips must be a whole number or all, not 'x'"),

@@ -69,7 +69,8 @@ def train(
         return INTERRUPTED
     if not quiet and is_main():
         prompt = ' --prompt "..."' if graph.text is not None else ""
-        print(f"trained weights: {weights}\ntry: zoo sample {weights}{prompt} -o samples.png")
+        samples = "samples" if graph.is_video else "samples.png"
+        print(f"trained weights: {weights}\ntry: zoo sample {weights}{prompt} -o {samples}")
     return 0
 
 

@@ -46,9 +46,8 @@ def clip_settings(
     if frames is None:
         option = next((name for name, value in given.items() if value is not None), None)
         if option is not None:
-            raise ValueError(
-                f"{option} is for clips of videos and needs --frames and --rate, such as --frames 16 --rate 8"
-            )
+            others = "--frames" if option == "--rate" else "--frames and --rate"
+            raise ValueError(f"{option} is for clips of videos and needs {others}, such as --frames 16 --rate 8")
         return None
     if rate is None:
         raise ValueError("--frames needs --rate, the frames a second, such as --frames 16 --rate 8")
