@@ -137,9 +137,15 @@ class StepWriter(LevelWriter):
         if match[2] is None:
             found, right = f"{size.side} pixels", f"r{size.side}"
         else:
-            found, right = f"{size.side} pixels and {frames_of(size.frames)}", f"r{size.side}f{size.frames}"
-        if int(match[1]) != size.side or int(match[2] or size.frames) != size.frames:
+            found = f"{size.side} pixels and {frames_of(size.frames)}"
+            right = f"r{size.side}f{size.frames}" if self.level.frames > 1 else f"r{size.side}"
+        named = int(match[2] or size.frames)
+        if int(match[1]) != size.side or named != size.frames:
             message = f"stage {quote(name)} has {found}; call it '{right}'"
+            if self.level.frames == 1 and named > 1:
+                message += ", or give the level 'frames'"
+            elif 0 < named < size.frames and size.frames % named:
+                message += f"; {frames_of(size.frames)} cannot be divided into {named}"
             self.error("bad-resolution", message, "stages", name, key=True)
 
 
