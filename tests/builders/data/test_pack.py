@@ -323,6 +323,8 @@ def test_images_too_long_to_fit(tmp_path):
 def test_command(folder, tmp_path, cli):
     code, out, err = cli("data", "pack", folder, "out", "--resolution", 16, "--licence", "CC0", "-q")
     assert code == 0 and "2 classes; 0 broken images skipped" in out and err == ""
+    code, _, err = cli("data", "inspect", "out", "--sheet", "sheet.mp4", "-q")
+    assert code == 2 and "--sheet sheet.mp4: a contact sheet is written as .png" in err
     code, out, _ = cli("data", "inspect", "out", "--sheet", "sheet.png", "-q")
     assert code == 0 and "cat (20), dog (20)" in out and "wrote sheet.png" in out
     assert "16x16 (40)" in out and "; from" not in out  # a range only of several sizes

@@ -31,6 +31,8 @@ def inspect(
     """
     check_data(name)
     if sheet is not None:
+        if sheet.suffix.lower() != ".png":
+            raise ValueError(f"--sheet {sheet}: a contact sheet is written as .png")
         check_writable(sheet.parent)
 
     from builders.data.inspection import inspect_dataset
