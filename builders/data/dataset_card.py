@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from builders.data.clips.kind import Kind
 from builders.data.errors import DataError, EmptySplitError, HostileShardError, MixedKindsError
-from builders.data.recognition.file_kinds import PACKABLE, describe_file
+from builders.data.recognition.file_kinds import CLIP_OPTIONS, PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
-from builders.data.recognition.formats import MEDIA, SHARDS, extension_of
+from builders.data.recognition.formats import MEDIA, SHARDS, VIDEOS, extension_of
 from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.split_folders import splits_of_shards
 from builders.data.recognition.walk import first_file
@@ -185,7 +185,9 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
     if path.is_dir():
         shards = tuple(sorted(child for child in path.iterdir() if child.name.endswith(SHARDS) and child.is_file()))
         if not shards:
-            hint = f"; pack it first: zoo data pack {path} FOLDER" if _can_pack(path) else ""
+            found = first_file(path, (*MEDIA, *PACKABLE))
+            clips = f" {CLIP_OPTIONS}" if found is not None and extension_of(found) in VIDEOS else ""
+            hint = "" if found is None else f"; pack it first: zoo data pack {path} FOLDER{clips}"
             raise DataError(f"{path}: no {CARD} and no shards ({', '.join(SHARDS)}) in this folder{hint}")
         folder_kind(path)
         return shards
@@ -211,11 +213,6 @@ def _shards(path: Path, given: str, fetch: bool) -> tuple[Path, ...]:
     raise DataError(
         f"no dataset {shown_address(given)!r}{hint} (packaged: {', '.join(names)}; or the path of a shard or a folder)"
     )
-
-
-def _can_pack(folder: Path) -> bool:
-    """Return whether a folder holds images, videos or tables."""
-    return first_file(folder, (*MEDIA, *PACKABLE)) is not None
 
 
 def _card_of(path: Path, shards: tuple[Path, ...], strict: bool) -> DatasetCard:

@@ -8,11 +8,16 @@ from builders.data.recognition.formats import IMAGES, VIDEOS, extension_of
 from builders.files import open_regular
 from builders.signatures import kind_by_signature
 
-__all__ = ["PACKABLE", "describe_file"]
+__all__ = ["CLIP_OPTIONS", "PACKABLE", "describe_file"]
+
+#: Options with which videos are packed, as an example.
+CLIP_OPTIONS = "--frames 16 --rate 8 --resolution 64"
 
 #: Extensions of files that ``zoo data pack`` reads.
 PACKABLE = ("csv", "tsv", "tab", "json", "jsonl", "ndjson", "parquet", "zip")
-_PACK = "zoo data pack reads folders of images, CSV, TSV, JSON, JSONL and parquet files, zip files and shards (.tar)"
+_PACK = (
+    "zoo data pack reads folders of images or videos, CSV, TSV, JSON, JSONL and parquet files, zip files and shards (.tar)"
+)
 _ARRAYS = f"write the images to files or into a parquet file; {_PACK}"
 #: What to do with kinds of files that hold no images, or hold them in another way.
 _ADVICE = {
@@ -54,5 +59,5 @@ def describe_file(path: Path) -> str:
     if extension in IMAGES:
         return "it is an image; give its folder"
     if extension in VIDEOS:
-        return "it is a video; pack its folder: zoo data pack FOLDER OUT --frames 16 --rate 8 --resolution 64"
+        return f"it is a video; pack its folder: zoo data pack FOLDER OUT {CLIP_OPTIONS}"
     return _PACK

@@ -192,7 +192,7 @@ def test_rows_without_an_image_are_counted(tmp_path):
         ("x.tar", b"<!DOCTYPE html><p>log in", "it is a web page"),
         ("x.tar", b"", "it is empty"),
         ("x.png", b"\x89PNG\r\n", "it is an image; give its folder"),
-        ("x.xyz", b"abc", "zoo data pack reads folders of images, CSV, TSV, JSON, JSONL and parquet files, zip files"),
+        ("x.xyz", b"abc", "zoo data pack reads folders of images or videos, CSV, TSV, JSON, JSONL and parquet files, zip files"),
     ],
 )
 def test_other_files_are_named(tmp_path, name, content, message):
@@ -204,9 +204,9 @@ def test_other_files_are_named(tmp_path, name, content, message):
 def test_folders_as_data_must_be_packed(tmp_path):
     from builders.data.open import open_dataset
 
-    for name in ("a.png", "a.csv"):
+    for name, options in (("a.png", ""), ("a.csv", ""), ("a.mp4", " --frames 16 --rate 8 --resolution 64")):
         (tmp_path / name).write_bytes(b"")
-        with pytest.raises(DataError, match=rf"no shards .* pack it first: zoo data pack {tmp_path} FOLDER"):
+        with pytest.raises(DataError, match=rf"no shards .* pack it first: zoo data pack {tmp_path} FOLDER{options}$"):
             open_dataset(tmp_path)
         (tmp_path / name).unlink()
 
