@@ -21,7 +21,7 @@ from builders.training.errors import Interrupted, NoValidationDataWarning, Train
 from builders.training.monitor import CollapseAlarm, Monitor, non_finite
 from builders.training.observers import Observer, RunInfo, StepReport, describe
 from builders.training.phase import Phase, StepResult
-from builders.training.reading.checks import check_clips, check_labels
+from builders.training.reading.checks import check_labels
 from builders.training.reading.sources import Needs, Sources, Streams
 from builders.training.run_folder import RunFolder
 from builders.training.settings import PhaseSettings
@@ -82,7 +82,6 @@ class TrainingLoop:
         resumed = state is not None and not state.progress.finished
         names = self.sources.data.classes if self.entry.classes is not None else ()
         check_sources(remaining[1:] if resumed else remaining, names)  # a resumed phase has its weights
-        check_clips(remaining, self.sources, self.recipe.data_name)
         check_labels(self.entry, self.sources, self.recipe.data_name, self.recipe.images_name)
         self._read_data(remaining[0])
         for key, images in self.data.by_key(remaining[0].needs).items():

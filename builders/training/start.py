@@ -19,6 +19,7 @@ from builders.training.distributed import Processes
 from builders.training.errors import Interrupted, TrainingError
 from builders.training.loop import TrainingLoop
 from builders.training.observers import Observer, Observers
+from builders.training.reading.checks import check_clips
 from builders.training.reading.sources import Sources
 from builders.training.run_folder import RunFolder
 from builders.training.settings import phase_settings
@@ -65,6 +66,7 @@ def train(
     dataset = open_dataset(recipe.data)
     images = None if recipe.images is None else open_dataset(recipe.images)
     phases = [phase_settings(recipe, graph, name) for name in recipe.phases]
+    check_clips(phases, Sources(dataset), recipe.data_name)
     check_entry(graph, len(dataset.classes), recipe.data_name)
     unused = any(phase.labels_with_loss != phase.graph.labels for phase in phases)
     processes = Processes(device, recipe.precision, unused=unused)
