@@ -118,7 +118,7 @@ def _phase_length(steps: int | None, done: int) -> str:
         return "limited by time"
     if done and done < steps:
         return f"{steps - done:,} of {steps:,} steps left"
-    return f"all {steps:,} steps done" if done else f"{steps:,} steps"
+    return f"all {steps:,} steps done" if done else f"{steps:,} step{'s' * (steps != 1)}"
 
 
 def _description(run: RunInfo, advise: bool) -> list[str]:
@@ -131,7 +131,7 @@ def _description(run: RunInfo, advise: bool) -> list[str]:
     total, images = run.total_steps, f" and images of {images}" if images else ""
     lines = [f"{run.graph.name} ({parameters} parameters) on {data}{images}, {run.device}"]
     hours = any(phase.hours is not None for phase in run.recipe.phases.values())
-    length = f"{total:,} steps" + (" and more by hours" if hours and total else "")
+    length = f"{total:,} step{'s' * (total != 1)}" + (" and more by hours" if hours and total else "")
     if hours and not total:
         length = "limited by hours"
     folder = printable(str(run.folder))
