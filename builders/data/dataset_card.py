@@ -16,10 +16,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from builders.data.clips.kind import Kind
 from builders.data.errors import DataError, EmptySplitError, HostileShardError, MixedKindsError
-from builders.data.recognition.file_kinds import CLIP_OPTIONS, PACKABLE, describe_file
+from builders.data.recognition.file_kinds import PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
 from builders.data.recognition.formats import MEDIA, SHARDS, VIDEOS, extension_of
 from builders.data.recognition.left_out import LeftOut
+from builders.data.recognition.media import CLIP_OPTIONS
 from builders.data.recognition.split_folders import splits_of_shards
 from builders.data.recognition.walk import first_file
 from builders.data.shards import contents, read_samples, sample_facts

@@ -17,6 +17,7 @@ from builders.data.errors import DataError
 from builders.data.recognition.folder_kind import SAMPLES, check_levels
 from builders.data.recognition.formats import IMAGES, extension_of
 from builders.data.recognition.left_out import LeftOutWarning
+from builders.data.recognition.media import CLIP_OPTIONS, VIDEO
 from builders.data.recognition.other_files import other_files
 from builders.data.recognition.split_folders import find_splits
 from builders.data.recognition.walk import walk
@@ -42,6 +43,9 @@ def find_images(folder: str | Path) -> tuple[Path, ...]:
     walked = walk(folder)
     found = tuple(folder / name for name in walked.files if extension_of(name) in IMAGES)
     if not found:
+        if video := next((name for name in walked.files if VIDEO.names(name)), None):
+            pack = f"zoo data pack {folder} FOLDER {CLIP_OPTIONS}"
+            raise DataError(f"{folder}: holds videos (such as {video}), not images; pack them first: {pack}")
         raise DataError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder")
     if lines := other_files(walked.files, walked.left_out).lines():
         warnings.warn(f"{folder}: left out {'; '.join(lines)}", LeftOutWarning, stacklevel=3)

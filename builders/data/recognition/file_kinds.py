@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from builders.data.recognition.formats import IMAGES, VIDEOS, extension_of
+from builders.data.recognition.media import CLIP_OPTIONS
 from builders.files import open_regular
 from builders.signatures import kind_by_signature
 
-__all__ = ["CLIP_OPTIONS", "PACKABLE", "describe_file"]
-
-#: Options with which videos are packed, as an example.
-CLIP_OPTIONS = "--frames 16 --rate 8 --resolution 64"
+__all__ = ["PACKABLE", "describe_file"]
 
 #: Extensions of files that ``zoo data pack`` reads.
 PACKABLE = ("csv", "tsv", "tab", "json", "jsonl", "ndjson", "parquet", "zip")
 _PACK = (
-    "zoo data pack reads folders of images or videos, CSV, TSV, JSON, JSONL and parquet files, zip files and shards (.tar)"
+    "zoo data pack reads folders of images or videos, CSV, TSV, JSON, JSONL and parquet files, zip files and "
+    "shards (.tar)"
 )
 _ARRAYS = f"write the images to files or into a parquet file; {_PACK}"
 #: What to do with kinds of files that hold no images, or hold them in another way.

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from builders.data.recognition.formats import IMAGES, OTHER_IMAGES, VIDEOS, extension_of
 
-__all__ = ["IMAGE", "VIDEO", "Media", "mixed_kinds", "wrong_kind"]
+__all__ = ["CLIP_OPTIONS", "IMAGE", "VIDEO", "Media", "mixed_kinds", "wrong_kind"]
 
+#: Options with which videos are packed, as an example.
+CLIP_OPTIONS = "--frames 16 --rate 8 --resolution 64"
 #: Options that a pack of videos needs.
-NEEDED = "--frames, --rate and --resolution, such as --frames 16 --rate 8 --resolution 64"
+NEEDED = f"--frames, --rate and --resolution, such as {CLIP_OPTIONS}"
 
 
 @dataclass(frozen=True, slots=True)

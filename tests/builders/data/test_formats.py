@@ -68,3 +68,9 @@ def test_other_formats_are_not_decoded():
     for form in ("PDF", "ICO", "TGA", "EPS", "SGI", "PCX"):
         with pytest.raises(DataError, match="x: not a PNG, WebP"):
             decode_image(saved(ramp("RGB"), form), "x")
+
+
+def test_a_folder_of_videos_is_no_folder_of_images(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(DataError, match=r"holds videos \(such as a.mp4\), not images; pack them first: zoo data pack"):
+        find_images(tmp_path)

@@ -192,7 +192,7 @@ def test_rows_without_an_image_are_counted(tmp_path):
         ("x.tar", b"<!DOCTYPE html><p>log in", "it is a web page"),
         ("x.tar", b"", "it is empty"),
         ("x.png", b"\x89PNG\r\n", "it is an image; give its folder"),
-        ("x.xyz", b"abc", "zoo data pack reads folders of images or videos, CSV, TSV, JSON, JSONL and parquet files, zip files"),
+        ("x.xyz", b"abc", "zoo data pack reads folders of images or videos, CSV, TSV, JSON, JSONL and parquet files"),
     ],
 )
 def test_other_files_are_named(tmp_path, name, content, message):
