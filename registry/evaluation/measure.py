@@ -87,7 +87,8 @@ def measure_levels(
         if levels:
             raise EvaluationError(f"{what} has no levels; --level is for entries and checkpoints")
         if reference is None:
-            raise EvaluationError(f"{what}: name the images to compare these with: --reference NAME_OR_FOLDER")
+            kind = "clips" if isinstance(images, ClipSet) else "images"
+            raise EvaluationError(f"{what}: name the {kind} to compare these with: --reference NAME_OR_FOLDER")
         options: Any = {"device": device, "progress": progress}
         if isinstance(images, ClipSet):
             clips = open_clips(reference, images.size, spec.split)
@@ -132,12 +133,19 @@ def _data(what: str, metadata: Mapping[str, str], reference: str | None) -> str 
 
 
 def _folder(what: str, resolution: int | None) -> ImageSet | ClipSet | None:
-    """Return the images or clips of a shard, or of a folder that holds samples and no checkpoint."""
+    """Return the images or clips of a shard, or of a folder that holds samples and no checkpoint.
+
+    Raises:
+        EvaluationError: No side of the clips is known.
+    """
     if not names_images(what):
         return None
-    frames, side = clip_facts(what)
-    if frames > 1 and (resolution or side):
-        return open_clips(what, Size(resolution or side or 0, frames), "all", most=sys.maxsize)
+    frames, stored = clip_facts(what)
+    if frames > 1:
+        side = resolution or stored
+        if side is None:
+            raise EvaluationError(f"{what}: the side of its clips is not stated; add --resolution, such as 64")
+        return open_clips(what, Size(side, frames), "all", most=sys.maxsize)
     return open_images(what, resolution, "all")
 
 

@@ -20,8 +20,10 @@ from registry.evaluation.measure import measure
 from registry.evaluation.results import Protocol, find, measurements
 from specs.blocks.size import Size
 from specs.schemas.evaluation import EvaluationSpec
+from tests.helpers.clips import clip_samples
 from tests.helpers.measured import PROTOCOL, extractor
 from tests.helpers.moving_clips import moving_squares
+from tests.helpers.shards import write_tar
 
 SPEC = EvaluationSpec(samples=9, num_inference_steps=1, features="made_up", split="val")
 ENTRY = """
@@ -150,6 +152,15 @@ def test_refusals(weights, tmp_path):
         measure(str(weights), SPEC, level="r8", folder=tmp_path)
     with pytest.raises(ValueError, match="noto-emoji-64 holds images; clips of 4 frames are needed"):
         measure(str(weights), SPEC, reference="noto-emoji-64", folder=tmp_path)
+
+
+def test_clips_of_unknown_size_are_not_measured_as_images(tmp_path):
+    write_tar(tmp_path / "a.tar", clip_samples(4))
+    (tmp_path / "dataset.yaml").write_text("name: clips\nframes: 4\nsplits: {train: {shards: [a.tar], samples: 4}}\n")
+    with pytest.raises(EvaluationError, match="the side of its clips is not stated; add --resolution"):
+        measure(str(tmp_path), SPEC, reference="moving-emoji", folder=tmp_path)
+    with pytest.raises(EvaluationError, match="name the clips to compare these with"):
+        measure(str(tmp_path), SPEC, resolution=8, folder=tmp_path)
 
 
 def test_references_of_the_wrong_kind(weights):
