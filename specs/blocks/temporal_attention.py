@@ -86,8 +86,9 @@ class TemporalAttention(Block):
         if args.factor == 1:
             held = 8 if args.feed_forward or args.positions == "rotary" else 5
             return Activations(saved, workspace=held * one, keeps_input=False)
-        # The last convolution reads the repeated result.
-        return Activations(saved + whole, workspace=max(9 * one, 2 * whole + one))
+        # The last convolution reads the repeated result. A whole map is at least four smaller ones, so that the nine of
+        # the feed-forward are never more.
+        return Activations(saved + whole, workspace=2 * whole + one)
 
 
 def _grid(args: TemporalAttentionArguments, size: Size) -> Size:

@@ -195,10 +195,15 @@ def test_sizes_of_feature_maps():
 @pytest.mark.parametrize("scene", [TIME, TEXT])
 @pytest.mark.parametrize("name", ["resnet", "attention", "conv", "down", "up"])
 def test_spatial_blocks_treat_each_frame_as_an_image(name, scene):
-    """Multiply-adds grow with the frames, except those done once per clip; parameters do not."""
+    """Costs and memory grow with the frames, except what is done once per clip; parameters do not."""
     block = BLOCKS[name]
-    args = block.arguments({"groups": 8}.items() if name in ("resnet", "attention") else ())
+    given = {"resnet": {"groups": 8}, "attention": {"groups": 8, "feed_forward": True}}
+    args = block.arguments(given.get(name, {}).items())
     image = block.costs(args, 32, 32, Size(4), scene)
     clip = block.costs(args, 32, 32, Size(4, 3), scene)
     once = scene.time_width * 2 * 32 if name == "resnet" else 0
     assert clip == Costs(image.parameters, 3 * (image.macs - once) + once, image.encode_macs)
+    before, found = (block.activations(args, 32, 32, Size(4, frames), scene) for frames in (1, 3))
+    # The norm of the text, with its statistics.
+    once = scene.tokens * (12 + 2) if name == "attention" else 0
+    assert found == Activations(3 * (before.saved - once) + once, 3 * before.workspace, before.keeps_input)

@@ -37,6 +37,10 @@ def test_attention_over_frames():
     costs, memory = temporal("temporal_attention")
     assert costs == attention + feed_forward
     assert memory == Activations(16 * W * P + 12 * P, 8 * W * P, keeps_input=False)
+    # Queries and keys that are not turned are no copies.
+    _, plain = temporal("temporal_attention", feed_forward=False, positions="none")
+    assert plain == Activations(6 * W * P + 10 * P, 5 * W * P, keeps_input=False)
+    assert temporal("temporal_attention", positions="none") == (costs, memory)
 
 
 def test_attention_over_frames_on_a_smaller_grid():
@@ -45,6 +49,9 @@ def test_attention_over_frames_on_a_smaller_grid():
     convolution = 9 * W**2 + W
     assert costs == whole + Costs(2 * convolution, 9 * W**2 * (P // 4 + P))
     assert memory == Activations((16 * W + 12) * P // 4 + W * P, 2 * W * P + W * P // 4)
+    assert type(costs.macs) is int and type(memory.saved) is int
+    _, small = temporal("temporal_attention", factor=4)
+    assert small == Activations((16 * W + 12) * P // 16 + W * P, 2 * W * P + W * P // 16)
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
@@ -66,6 +73,7 @@ def test_steps_in_time(factor, kernel):
 
 def test_sizes():
     assert output_size("time_down", Size(9, 12), factor=4) == Size(9, 3)
+    assert type(output_size("time_down", Size(9, 12), factor=4).frames) is int
     assert output_size("time_up", Size(9, 3), factor=4) == Size(9, 12)
     assert output_size("temporal_conv", Size(9, 3)) == Size(9, 3)
     assert output_size("temporal_attention", Size(9, 3), factor=3) == Size(9, 3)
@@ -87,6 +95,9 @@ def test_widths_of_attention():
     )
     assert complaints("temporal_attention", 12, 12, heads=4) == [("bad-width", pairs)]
     assert complaints("temporal_attention", 12, 12, heads=4, positions="none") == []
+    assert complaints("temporal_attention", 4, 4, heads=4) == [
+        ("bad-width", pairs.replace("heads of 3", "heads of 1").replace("16", "8"))
+    ]
     heads = "width 12 is not divisible by 8 heads; the nearest valid width is 16"
     assert complaints("temporal_attention", 12, 12) == [("bad-width", heads)]
     kept = "temporal_attention does not change the width, but it reads 8 channels and has width 16"
