@@ -11,7 +11,7 @@ import pytest
 from specs.blocks import Scene
 from specs.graph import EntryGraph, MicroInput, Process, TextInput
 from specs.load import load_entry
-from tests.helpers.graphs import node, plain_level
+from tests.helpers.graphs import clip_entry, node, plain_level, rich_entry
 
 
 def test_an_inner_entry_is_a_level_with_all_levels_inside_it() -> None:
@@ -80,3 +80,21 @@ def test_a_number_that_is_none_has_no_hash() -> None:
     level = replace(LEVEL, micro=(MicroInput("scale", float("nan")),))
     with pytest.raises(ValueError, match="JSON compliant"):
         EntryGraph("any", (level,), time_width=16).graph_hash  # noqa: B018
+
+
+def test_an_entry_in_a_terminal_and_in_a_notebook() -> None:
+    graph = rich_entry(summary="a test")
+    assert repr(graph) == f"<EntryGraph rich: 8 px, levels r8, r4, hash {graph.hash}>"
+    assert graph._repr_html_().splitlines() == [
+        f"<div><strong>rich, hash {graph.hash}</strong>",
+        "<div>a test</div>",
+        "<table>",
+        "<tr><th>level</th><th>resolution</th><th>nodes</th><th>blocks</th></tr>",
+        "<tr><td>r8</td><td>8 px</td><td>5</td><td>2 conv, down, nest, up</td></tr>",
+        "<tr><td>r4</td><td>4 px</td><td>3</td><td>resnet, attention, conv</td></tr>",
+        "</table></div>",
+    ]
+    assert clip_entry((8, 2), (8, 1))._repr_html_().splitlines()[2:4] == [
+        "<tr><th>level</th><th>size</th><th>nodes</th><th>blocks</th></tr>",
+        "<tr><td>r8f2</td><td>8 px, 2 frames</td><td>0</td><td></td></tr>",
+    ]

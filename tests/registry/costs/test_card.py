@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from registry.costs.card import Card, make_card
 from registry.costs.memory import activation_memory
 from registry.costs.sampling import SamplingCost, sampling_cost
 from registry.costs.totals import count
+from registry.costs.units import short
 from specs.blocks import Size
 from specs.graph import MicroInput, Process, TextInput, stage_sizes
 from specs.load import load_text
@@ -272,3 +274,27 @@ graph:
 """
     sizes = stage_sizes(load_text(text).graph.levels[0])
     assert sizes["small"] == Size(4, 4) and sizes["short"] == Size(4, 2) and sizes["a_time_up"] == Size(4, 4)
+
+
+def test_a_card_in_a_notebook():
+    card = make_card(GRAPH)
+    outer, inner = card.levels
+
+    def numbers(row):
+        share = 100 * row.flops / card.flops
+        values = (f"{row.parameters:,}", short(row.macs), short(row.flops), f"{share:.1f} %")
+        return "".join(f"<td>{value}</td>" for value in values)
+
+    facts = "Inputs: text (5 tokens of 7 projected to 3), 9 classes, scale, crop."
+    note = f"{facts} Process: cosine, 100 steps, v prediction, shift 0.5. Hash {GRAPH.hash}."
+    assert card._repr_html_().splitlines() == [
+        "<div><strong>rich</strong>",
+        f"<div>a test {note}</div>",
+        "<table>",
+        "<tr><th></th><th>parameters</th><th>MACs</th><th>FLOPs</th><th>share</th></tr>",
+        f"<tr><td>whole network</td>{numbers(card)}</tr>",
+        f"<tr><td>r8, 8 px</td>{numbers(outer)}</tr>",
+        f"<tr><td>r4, 4 px</td>{numbers(inner)}</tr>",
+        "</table></div>",
+    ]
+    assert f"<div>{note}</div>" in make_card(replace(GRAPH, summary=""))._repr_html_()
