@@ -73,6 +73,14 @@ def test_larger_images_are_bicubic():
         assert np.array_equal(resize(image, new), image.resize(new, Image.Resampling.BICUBIC))
 
 
+@pytest.mark.parametrize("box", [(2, 3, 5, 8), (3, 2, 8, 5), (4, 5, 6, 7)])
+def test_parts_of_images_are_made_larger_within_the_whole_image(box):
+    """One side alone may be too short."""
+    image = noise(9, 9)
+    expected = image.resize((4, 4), Image.Resampling.BICUBIC, box=box)
+    assert np.array_equal(resize(image, (4, 4), box), expected)
+
+
 def test_the_former_method_and_parts_of_images():
     image = noise(9, 9)
     assert np.array_equal(resize(image, (4, 4), method="box"), image.resize((4, 4), Image.Resampling.BOX))
@@ -90,10 +98,10 @@ def test_crops_of_images_that_are_no_squares():
 
 
 def test_an_average_just_below_a_half_is_rounded_down():
-    # The sum is odd and above 2^24, where float32 holds even numbers only.
-    pixels = np.full((70_001, 1, 3), 249, np.uint8)
-    pixels[:17_624] = 250
+    # The sum is above 2^24, where float32 holds even numbers only: it would round this one up.
+    pixels = np.full((70_001, 1, 3), 247, np.uint8)
+    pixels[:17_623] = 248
     pixels[35_000] = 1
     total = 2 * int(pixels[:35_000, 0, 0].sum()) + 1
-    assert 2 * total == 2 * 70_001 * 249 + 70_001 - 1
-    assert np.asarray(resize(Image.fromarray(pixels), (1, 2)))[0, 0].tolist() == [249] * 3
+    assert 2 * total == 2 * 70_001 * 247 + 70_001 - 1
+    assert np.asarray(resize(Image.fromarray(pixels), (1, 2)))[0, 0].tolist() == [247] * 3
