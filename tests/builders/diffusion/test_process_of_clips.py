@@ -47,6 +47,8 @@ def test_an_inner_level_sees_the_first_frame_of_each_group():
     assert [tuple(level.shape[1:]) for level in levels] == [(3, 12, 8, 8), (3, 12, 4, 4), (3, 4, 4, 4), (3, 2, 2)]
     assert levels[1][0, 0, :, 0, 0].tolist() == list(range(12))
     assert levels[2][0, 0, :, 0, 0].tolist() == [0, 3, 6, 9] and levels[3].abs().max() == 0
+    pair, first = pyramid(x[:, :, 5:7], clip_entry((8, 2), (8, 1)))
+    assert pair[0, 0, :, 0, 0].tolist() == [5, 6] and first.shape == (2, 3, 8, 8) and (first == 5).all()
 
 
 def test_frames_are_averaged_as_images():

@@ -140,6 +140,9 @@ def test_vdm_weights_are_ratios_of_snr():
     g = noise_schedule("cosine", 4).double().numpy()
     snr = g[1:] / (1 - g[1:])
     assert vdm_weight(noise_schedule("cosine", steps=1)).tolist() == [1, 1]
+    two = vdm_weight(noise_schedule("cosine", steps=2))
+    ratio = signal_to_noise(noise_schedule("cosine", steps=2))
+    assert two.tolist() == 3 * [(ratio[1] / ratio[2] - 1).item()]
     found = vdm_weight(noise_schedule("cosine", 4))
     assert found.dtype == torch.float32 and found.shape == (1001,)
     np.testing.assert_allclose(found[2:].numpy(), snr[:-1] / snr[1:] - 1, rtol=2e-3, atol=1e-6)
