@@ -72,8 +72,9 @@ def test_guidance_is_1_by_default_where_it_is_not_trained(inputs, drop, scale):
     if scale == 2:
         assert fit_settings(asked, entry, drop, guidance=2.0) == asked.fitted(20)
         return
-    with pytest.warns(UntrainedGuidanceWarning, match="guidance 3 "):
+    with pytest.warns(UntrainedGuidanceWarning, match="guidance 3 ") as caught:
         assert fit_settings(asked, entry, drop).guidance_scale == 3
+    assert [warning.filename for warning in caught] == [__file__]
     assert fit_settings(asked, entry, drop, warn=False).guidance_scale == 3
 
 
@@ -82,6 +83,9 @@ def test_notes_on_guidance():
     assert guidance_note(2, graph()) == "guidance 2 has no effect: few has no classes and reads no text"
     reason = "guidance 0 uses a prediction that is not trained: few was never trained without its classes (drop: 0)"
     assert guidance_note(0, graph("classes"), {"classes": 0}) == f"{reason}; use guidance 1"
+    alone = "few was trained without its classes alone (drop: 1)"
+    note = f"guidance 2 uses a prediction that is not trained: {alone}; use guidance 1"
+    assert guidance_note(2, graph("classes"), {"classes": 1}) == note
 
 
 @pytest.mark.parametrize(
