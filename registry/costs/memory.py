@@ -139,7 +139,7 @@ def _steps(level: LevelGraph, scene: Scene) -> list[_Step]:
         if node.block == "nest":
             # The convolution into the inner level saves its input; the one out of it reads the inner level's feature
             # map, which the inner head saves.
-            rule = Activations(saved=0, workspace=2 * in_channels * size.positions)
+            rule = Activations(workspace=2 * in_channels * size.positions)
         else:
             block = BLOCKS[node.block]
             rule = block.activations(block.arguments(node.args), in_channels, node.width, size, scene)
