@@ -101,6 +101,73 @@ def test_resampling_takes_clips_with_all_their_frames(features):
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
 
 
+def made_up(count: int, seed: int) -> np.ndarray:
+    """Features of 3 frames of each clip."""
+    return np.random.default_rng(seed).normal(size=(count, 3, 8)).astype(np.float32) + 1
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_distances_are_those_of_the_rows(seed):
+    """Frames are drawn by clips; the projection of joined frames has the same seed on both sides."""
+    features, others = made_up(12, 0), made_up(9, 1)
+    found = clip_distances(features, clip_moments([others[:4], others[4:]], seed), seed, replicates=7)
+    assert list(found) == list(KINDS)
+    for kind, rows in clip_rows(features, seed).items():
+        known = FrechetReference(Moments.of(clip_rows(others, seed)[kind]))
+        expected = known.interval(rows, 7, together=3 if kind == "fd_frames" else 1, checked=False)
+        values = (expected.value, expected.low, expected.high)
+        assert (found[kind].value, found[kind].low, found[kind].high) == pytest.approx(values, rel=1e-6)
+
+
+def test_defaults_of_distances():
+    features, known = made_up(12, 0), clip_moments([made_up(9, 1)])
+    assert clip_distances(features, known) == clip_distances(features, known, 0, 100)
+    assert clip_distances(features, known) != clip_distances(features, known, 0, 101)
+    assert known["fd_clips"].mean == pytest.approx(joined(made_up(9, 1), 0).mean(0))
+    assert clip_distances(features, known)["fd_clips"] != clip_distances(features, known, 1)["fd_clips"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "still"),
+    [
+        ([0, 0], [0, 0], True),
+        ([1, 2], [1, 2], True),
+        ([1, -5], [1, -5 + 4e-5], True),
+        ([1, -5], [1, -5 - 6e-5], False),
+        ([-5, 1], [-6, 1], False),
+    ],
+)
+def test_what_does_not_move(first, second, still):
+    """Differences of up to 1e-5 of the largest feature are rounding."""
+    features = np.array([[first, first], [first, second]], dtype=np.float64)
+    assert do_not_move(features) is still
+
+
+@pytest.mark.parametrize(("change", "frames"), [([0, 0], [0, 0]), ([0, 4e-5], [-5, 1])])
+def test_references_that_do_not_move(change, frames):
+    known = {
+        "fd_changes": Moments(9, np.array(change), np.eye(2)),
+        "fd_frames": Moments(9, np.array(frames), np.eye(2)),
+    }
+    with pytest.raises(EvaluationError, match="^reference: the clips do not move$"):
+        clip_distances(made_up(9, 1), known)
+
+
+def test_references_of_which_one_feature_moves():
+    known = clip_moments([np.concatenate((made_up(9, 1)[..., :7], np.ones((9, 3, 1))), 2)])
+    assert clip_distances(made_up(12, 0), known)["fd_changes"].value > 0
+
+
+def test_moments_by_hand():
+    found = Moments.of(np.array([[1, 2], [3, 8]], dtype=np.uint8))
+    assert found.count == 2 and found.mean.tolist() == [2, 5]
+    assert found.scatter.tolist() == found.covariance.tolist() == [[2, 6], [6, 18]]
+    both = found + Moments.of(np.array([[5, 2]]))
+    assert both.count == 3 and both.mean.tolist() == [3, 4]
+    assert both.scatter.tolist() == [[8, 0], [0, 24]] and both.covariance.tolist() == [[4, 0], [0, 12]]
+    assert Moments.of(np.array([[1.5, 2]])).covariance.tolist() == [[0, 0], [0, 0]]
+
+
 def test_moments_add_up(features):
     rows = features.reshape(-1, 32).astype(np.float64)
     found = Moments.of(rows[:7]) + Moments.of(rows[7:8]) + Moments.of(rows[8:])

@@ -14,6 +14,7 @@ from registry.evaluation.distances import (
     kernel_distance,
 )
 from registry.evaluation.features import EvaluationError
+from registry.evaluation.moments import Moments
 
 
 def normals(count: int, width: int = 6, seed: int = 0, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
@@ -48,6 +49,30 @@ def test_references_with_fewer_samples_than_features():
     assert frechet_distance(samples[:12], reference) == pytest.approx(frechet(samples[:12], reference), rel=1e-5)
 
 
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_references_from_moments(count):
+    """Those of two samples are enough."""
+    samples, reference = normals(9, shift=0.5), normals(count, seed=1)
+    known = FrechetReference(Moments.of(reference))
+    assert known.count == count and known.mean == pytest.approx(reference.mean(0))
+    assert known.distance(samples) == pytest.approx(frechet(samples, reference), rel=1e-5)
+
+
+@pytest.mark.parametrize("mean", [0.0, np.inf])
+def test_moments_that_are_not_finite(mean):
+    with pytest.raises(EvaluationError, match="reference: features that are not finite"):
+        FrechetReference(Moments(3, np.full(2, mean), np.full((2, 2), np.nan if mean == 0 else 1.0)))
+
+
+def test_distance_of_equal_samples():
+    """Their covariance is zero: |x - m2|^2 + tr S2."""
+    reference, point = normals(30, seed=1), np.arange(6, dtype=np.float32)
+    value = ((point - reference.mean(0)) ** 2).sum() + np.cov(reference, rowvar=False).trace()
+    found = FrechetReference(reference).of_equals(point)
+    assert type(found.value) is float
+    assert (found.value, found.low, found.high) == (pytest.approx(value, rel=1e-12),) * 3
+
+
 def around(value: float, replicates: list[float]) -> tuple[float, float, float]:
     """The spread of the middle 95 % of the replicates about their mean, set around the value."""
     ordered = np.sort(replicates)
@@ -64,6 +89,24 @@ def test_frechet_interval(count, replicates, seed):
     again = [frechet(samples[generator.integers(0, count, count)], reference) for _ in range(replicates)]
     found = FrechetReference(reference).interval(samples, replicates, seed)
     assert (found.value, found.low, found.high) == pytest.approx(around(frechet(samples, reference), again), rel=1e-5)
+
+
+def test_frechet_interval_of_rows_that_belong_together():
+    """Three consecutive rows are drawn with one another."""
+    samples, reference = normals(15, shift=0.5), normals(40, seed=1)
+    generator = np.random.default_rng(3)
+    drawn = [samples.reshape(5, 3, 6)[generator.integers(0, 5, 5)].reshape(15, 6) for _ in range(20)]
+    expected = around(frechet(samples, reference), [frechet(each, reference) for each in drawn])
+    found = FrechetReference(reference).interval(samples, 20, 3, together=3)
+    assert (found.value, found.low, found.high) == pytest.approx(expected, rel=1e-5)
+
+
+def test_copies_of_a_few_samples_may_be_compared():
+    samples, reference = np.repeat(lines(5, 1), 4, axis=0).astype(np.float32), normals(40, 8, seed=1)
+    with pytest.raises(EvaluationError, match="copies of a few images"):
+        FrechetReference(reference).interval(samples)
+    found = FrechetReference(reference).interval(samples, 5, checked=False)
+    assert found.value == pytest.approx(frechet(samples.astype(np.float64), reference), rel=1e-5)
 
 
 def test_defaults_of_intervals():
