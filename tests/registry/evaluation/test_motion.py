@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from builders.data.moving.motions import MOTIONS, poses
 from builders.data.open import open_dataset
-from registry.evaluation.motion import LEAST, are_motions, motions_of, names_of
+from registry.evaluation.motion import LEAST, Motions, are_motions, motions_of, names_of
 from tests.helpers.moving_clips import blurred
 
 
@@ -102,6 +103,43 @@ def test_least_extents_are_half_of_the_least_of_the_data():
         assert (right[-1].x - right[0].x) / 2 >= path
         assert math.log(grow[-1].size / grow[0].size) / 2 >= growth
         assert (clockwise[-1].angle - clockwise[0].angle) / 2 >= turn
+
+
+@pytest.mark.parametrize(("darkest", "threshold"), [(255, 0.5), (204, 0.4), (77, 77 / 510)])
+def test_paths_and_growths_written_out(darkest, threshold):
+    """Least squares over all frames, of ink above a half or, in pale clips, half of the palest frame's darkest ink."""
+    drawn = np.random.default_rng(0).integers(0, min(100, darkest), (70, 3, 4, 6, 9), dtype=np.uint8)
+    drawn[:, :, :, 2, 3:5] = darkest
+    drawn[5:, :, 1:, 4, 6] = 255
+    found, ink = motions_of(torch.from_numpy(255 - drawn)), drawn.max(1) / 255
+    time = np.linspace(0, 1, 4)
+    ink = np.where(ink > threshold, ink, 0)
+    mass = ink.sum((2, 3))
+    x = (ink * (np.arange(9) + 0.5)).sum((2, 3)) / 9 / mass
+    y = (ink * (np.arange(6) + 0.5)[:, None]).sum((2, 3)) / 6 / mass
+    for values, expected in ((found.path[:, 0], x), (found.path[:, 1], y), (found.growth, np.log(mass) / 2)):
+        assert values.numpy() == pytest.approx(np.polyfit(time, expected.T, 1)[0], abs=1e-5)
+    assert found.visible.all() and len(found) == 70
+
+
+@pytest.mark.parametrize(
+    ("path", "growth", "turn", "name"),
+    [
+        ((-0.2, 0.0), 0.0, 0.0, "left"),
+        ((0.2, 0.1), 0.1, 10.0, "right"),
+        ((0.0, -0.2), -0.1, -29.0, "up"),
+        ((0.2, 0.3), -0.3, 40.0, "down"),
+        ((0.0, 0.0), -0.3, 0.0, "shrink"),
+        ((0.2, -0.2), 0.3, 31.0, "grow"),
+        ((0.0, 0.0), 0.0, -30.0, "anticlockwise"),
+        ((-0.3, 0.2), 0.3, 90.0, "clockwise"),
+        ((-0.17, 0.17), -0.23, 29.9, "still"),
+        ((0.0, 0.0), 0.0, 0.0, "still"),
+    ],
+)
+def test_the_motion_that_exceeds_its_least_extent_by_most(path, growth, turn, name):
+    found = Motions(*(torch.tensor([value, value]) for value in (path, growth, turn)), torch.tensor([True, False]))
+    assert names_of(found) == (name, "")
 
 
 def test_which_classes_are_motions():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from itertools import pairwise
 
 import pytest
 
-from builders.data.moving.motions import FRAMES, MOTIONS, caption, poses
+from builders.data.moving.motions import FRAMES, MOTIONS, Pose, caption, poses
 
 KEYS = [f"1f{number:03x}" for number in range(40)]
 
@@ -53,3 +54,26 @@ def test_motion_is_even_and_stays_in_the_frame(motion):
             angle = math.radians(pose.angle)
             half = pose.size / 2 * (abs(math.cos(angle)) + abs(math.sin(angle)))
             assert half - 1e-12 <= min(pose.x, pose.y) and max(pose.x, pose.y) <= 1 - half + 1e-12
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+@pytest.mark.parametrize("seed", [0, 5])
+def test_poses_are_drawn_from_a_digest(motion, seed):
+    digest = hashlib.sha256(f"{seed}:1f600:{motion}".encode()).hexdigest()
+    drawn = [int(digest[first : first + 16], 16) / 2**64 for first in (0, 16, 32, 48)]
+    size = 0.45 + 0.1 * drawn[0]
+    travel = 0.35 + (min(0.5, 1 - size) - 0.35) * drawn[1]
+    turn, growth = 60 + 60 * drawn[2], 1.6 + 0.6 * drawn[3]
+    found = poses("1f600", motion) if seed == 0 else poses("1f600", motion, seed)
+    for frame, pose in enumerate(found):
+        time = frame / 15
+        x, y, angle = 0.5, 0.5, 0.0
+        if motion in ("left", "right"):
+            x += (time - 0.5) * travel * (1 if motion == "right" else -1)
+        if motion in ("up", "down"):
+            y += (time - 0.5) * travel * (1 if motion == "down" else -1)
+        if motion in ("clockwise", "anticlockwise"):
+            angle = time * turn * (1 if motion == "clockwise" else -1)
+        side = {"grow": size * growth ** (time - 0.5), "shrink": size * growth ** (0.5 - time)}.get(motion, size)
+        assert (pose.x, pose.y, pose.size, pose.angle) == pytest.approx((x, y, side, angle), rel=1e-12)
+    assert Pose() == Pose(0.5, 0.5, 0.5, 0.0)
