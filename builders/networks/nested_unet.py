@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from builders.networks.checkpointing import checkpoint_blocks
 from builders.networks.conditioning import ClassEmbedding, Context, TextConditioner
 from builders.networks.inputs import Values, as_input, check_classes
 from builders.networks.layers import pad_rows
@@ -29,6 +30,9 @@ class NestedUNet(nn.Module):
     Args:
         graph: Checked graph of the entry.
     """
+
+    #: Labels of the levels whose blocks are checkpointed.
+    _checkpointed: frozenset[str] = frozenset()
 
     def __init__(self, graph: EntryGraph) -> None:
         super().__init__()
@@ -59,6 +63,26 @@ class NestedUNet(nn.Module):
         # Tuples are not registered: the halves share the modules of the levels, and would name parameters twice.
         self._encoders = tuple(encoder for encoder, _ in halves)
         self._denoisers = tuple(denoiser for _, denoiser in halves)
+        for level, denoiser in zip(self.graph.levels, self._denoisers, strict=True):
+            if level.label in self._checkpointed:
+                checkpoint_blocks(denoiser, level)
+
+    def checkpoint(self, labels: Collection[str]) -> None:
+        """Save memory in training: keep only the inputs of blocks, and compute the rest again in the backward pass.
+
+        Gradients are the same, with dropout too. Inference, parameters and their names do not change.
+
+        Args:
+            labels: Labels of the levels whose blocks and heads are checkpointed. The others are not.
+
+        Raises:
+            ValueError: There is no such level.
+        """
+        for label in labels:
+            if label not in self.labels:
+                raise ValueError(f"{self.graph.name} has no level {label!r}; its levels: {', '.join(self.labels)}")
+        self._checkpointed = frozenset(labels)
+        self.refresh()
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_encoders", "_denoisers")}
