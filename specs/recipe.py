@@ -12,6 +12,7 @@ from specs.graph import EntryGraph
 from specs.library import find_file, is_path, list_files, own_folders, placed_beside
 from specs.load import load_entry
 from specs.public_names import offer
+from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import PhaseSpec, Recipe
 from specs.syntax.mending import validate_mended
 from specs.syntax.merge import drop, merge
@@ -226,6 +227,7 @@ class _Checker:
             message = f"{self.graph.name} has no level of more than one frame: name the images under 'data'"
             self.error("conflict", message, "images", key=True)
         self.check_evaluation()
+        self.check_memory(self.recipe.memory, "memory")
         before: str | None = None
         for name, phase in self.recipe.phases.items():
             self.check_phase(name, phase, before)
@@ -253,12 +255,19 @@ class _Checker:
         except ValueError as error:
             self.error("out-of-range", str(error), "evaluation", "num_inference_steps")
 
+    def check_memory(self, memory: MemorySpec, *path: str) -> None:
+        """Check that the levels to checkpoint exist; a phase that does not train one leaves it out."""
+        for index, label in enumerate(() if memory.checkpoint == "auto" else memory.checkpoint):
+            self.is_level(label, *path, "checkpoint", index)
+
     def check_phase(self, name: str, phase: PhaseSpec, before: str | None) -> None:
         """Check a phase; ``before`` is the level that the phase before trains."""
         at = ("phases", name)
         weighted = phase.loss.levels if phase.loss is not None else ()
         known = [label for label in weighted if self.is_level(label, *at, "loss", "levels", label, key=True)]
         self.check_weighting(name, phase)
+        if phase.memory is not None:
+            self.check_memory(phase.memory, *at, "memory")
         if not self.is_level(phase.train, *at, "train"):
             return
         inside = self.graph.inner(phase.train).labels

@@ -11,15 +11,20 @@ from typing import Any
 
 from specs.addresses import shown_address, without_secrets
 from specs.library import SUFFIXES
+from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import Recipe
 
 __all__ = [
     "FREE", "facts", "fingerprint", "fingerprint_of_earlier_versions", "portable_data", "portable_path", "public",
-    "renamed_weightings", "saved_recipe", "whole_path", "written",
+    "renamed_weightings", "saved_recipe", "unset", "whole_path", "written",
 ]  # fmt: skip
 
 #: Keys that may change during a run, because they do not affect the weights.
-FREE = frozenset({"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation"})
+FREE = frozenset(
+    {"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation", "memory"}
+)
+#: The same keys, and those of phases, as pydantic excludes them.
+_FREE: dict[str, Any] = dict.fromkeys(FREE, True) | {"phases": {"__all__": {"memory"}}}
 #: Start of a path that is absolute, of the home folder, or explicitly relative. Others may be names of models.
 _LOCAL = re.compile(r"[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
 _CONDITIONS = ("classes", "text")
@@ -38,7 +43,7 @@ def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, portab
         data = {key: portable_data(sets) for key, sets in _sets(recipe).items()}
         recipe = recipe.map_paths(lambda text, keys: portable_path(text, 2 if keys[-1] == "initialise" else 1))
         recipe = recipe.model_copy(update=data)
-    result = recipe.model_dump(mode="json", exclude=set() if recipe.images is not None else {"images"})
+    result = recipe.model_dump(mode="json", exclude=unset(recipe))
     result["drop"] = {kind: share for kind, share in result["drop"].items() if kind in conditions}
     for name, phase in recipe.phases.items():
         for part, settings in recipe.parts_of(phase).items():
@@ -46,6 +51,13 @@ def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, portab
             changed = {key: value for key, value in settings.model_dump(mode="json").items() if value != common[key]}
             result["phases"][name][part] = changed or None
     return result
+
+
+def unset(recipe: Recipe) -> dict[str, Any]:
+    """Return the keys that are written only if they are set, as :meth:`Recipe.model_dump` excludes them."""
+    phases = {name: {"memory"} for name, phase in recipe.phases.items() if phase.memory is None}
+    keys = {"images": recipe.images is None, "memory": recipe.memory == MemorySpec(), "phases": phases}
+    return {key: value for key, value in keys.items() if value}
 
 
 def public(recipe: Recipe) -> Recipe:
@@ -77,7 +89,7 @@ def facts(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, defaults
         defaults: Whether to include settings that have their default value.
     """
     names = recipe.map_paths(lambda text, keys: (_folder_and_name if keys[-1] == "initialise" else _file_name)(text))
-    excluded = {*FREE, "schedule", "loss", "carry", "drop"}
+    excluded = _FREE | dict.fromkeys(("schedule", "loss", "carry", "drop"), True)
     result = names.model_dump(mode="json", exclude=excluded, exclude_defaults=not defaults)
     result["drop"] = {kind: getattr(recipe.drop, kind) for kind in sorted(conditions)}
     for name, phase in recipe.phases.items():
@@ -99,7 +111,7 @@ def fingerprint(recipe: Recipe, conditions: Collection[str] = _CONDITIONS) -> st
 
 def fingerprint_of_earlier_versions(recipe: Recipe) -> str:
     """Return the fingerprint that version 0.1 wrote, which ignores the order of phases."""
-    return _hash(recipe.model_dump(mode="json", exclude=set(FREE), exclude_defaults=True))
+    return _hash(recipe.model_dump(mode="json", exclude=_FREE, exclude_defaults=True))
 
 
 def saved_recipe(text: str) -> Recipe:

@@ -26,7 +26,7 @@ from specs.blocks.size import Size
 from specs.graph import EntryGraph
 from specs.schemas.recipe import DropSpec
 
-__all__ = ["Batch", "BatchPlan", "make_batch", "read_batches"]
+__all__ = ["Batch", "BatchPlan", "joined", "make_batch", "read_batches"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,14 @@ class Batch:
         named = {f"image/{label}": x for label, x, _ in levels} | {f"noise/{label}": eps for label, _, eps in levels}
         others = {"t": self.t, "classes": self.classes, "without_text": self.without_text}
         return named | {name: value for name, value in others.items() if value is not None}
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return rows in their order in a batch, from those of all its parts; see :meth:`Batch.part`."""
+    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
+    for index, part in enumerate(parts):
+        whole[index :: len(parts)] = part
+    return whole
 
 
 def _label(x: Tensor) -> str:

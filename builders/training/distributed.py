@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -83,9 +84,16 @@ class Processes:
         self.accelerator.free_memory()
         return self.accelerator.prepare(model, optimizer)
 
-    def backward(self, loss: Tensor, optimizer: Any) -> None:
-        """Compute the gradients of a loss, averaged over processes and without the scale of float16."""
+    def accumulate(self, model: Any, *, last: bool) -> AbstractContextManager[Any]:
+        """Return a context for one of several passes: gradients are averaged over processes after the last one only."""
+        return nullcontext() if last else self.accelerator.no_sync(model)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss, averaged over processes."""
         self.accelerator.backward(loss)
+
+    def unscale(self, optimizer: Any) -> None:
+        """Remove the scale of float16 from the gradients."""
         self.accelerator.unscale_gradients(optimizer)
 
     def sum(self, values: Tensor) -> Tensor:
@@ -138,8 +146,8 @@ def _refuse_sharding() -> None:
 def _refusal(name: str) -> str:
     return (
         f"training does not run under {name}: every process holds the whole network. Use torchrun, or accelerate "
-        "launch --multi_gpu (without --use_fsdp and --use_deepspeed). To save memory, use a smaller batch, more "
-        "processes, or precision bfloat16"
+        "launch --multi_gpu (without --use_fsdp and --use_deepspeed). To save memory, set "
+        "memory.rows_per_pass or memory.checkpoint, or use more processes or precision bfloat16"
     )
 
 

@@ -17,7 +17,7 @@ from builders.networks.nested_unet import NestedUNet, build_model
 from builders.networks.parameters import load_inner, parameters_by_level
 from builders.seeds import derived_seed
 from builders.text.encoder import TextEncoder
-from builders.training.batches import Batch, BatchPlan
+from builders.training.batches import Batch, BatchPlan, joined
 from builders.training.distributed import Processes
 from builders.training.ema import EMA
 from builders.training.initialize import load_shared, weights_file
@@ -95,6 +95,8 @@ class Phase:
         if graph.labels[-1] in settings.freeze:
             self.model.inputs.requires_grad_(False)
         self.ema = EMA(self.model, recipe.ema)
+        self.model.checkpoint(settings.checkpointed)
+        self.passes = settings.passes(processes.count)
         self.by_level = parameters_by_level(self.model)
         self.trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
         parameters = [value for _, value in self.trained]
@@ -157,13 +159,8 @@ class Phase:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = batch.to(self.processes.device)
-        row_losses = self.forward(step, batch, encoder)
-        # Means over the rows of all processes.
-        losses = {
-            label: row_losses[label].sum() / rows for label, rows in zip(row_losses, self.settings.rows, strict=True)
-        }
-        # Gradients are averaged over processes, so the loss is multiplied by their number.
-        self.processes.backward(total_loss(losses, self.settings.loss) * self.processes.count, self.stepper)
+        row_losses = self.accumulate(step, batch, encoder)
+        losses = self.means(row_losses)
         norms = self.gradient_norms()
         norm = torch.stack(list(norms.values())).norm()
         numbers = self.reduce(losses, norm, stop, seconds)
@@ -177,13 +174,33 @@ class Phase:
         self.optimizer.zero_grad(set_to_none=True)
         return StepResult(numbers, rate, updated, rescaled, batch.t, row_losses, norms)
 
-    def forward(self, step: int, batch: Batch, encoder: TextEncoder | None) -> dict[str, Tensor]:
-        """Return the loss of every row of this process, (rows,), by level."""
+    def accumulate(self, step: int, batch: Batch, encoder: TextEncoder | None) -> dict[str, Tensor]:
+        """Compute the gradients in one pass or several, and return the loss of every row of this process, by level."""
         index = self.processes.index
         # Dropout draws from the global generator.
         seed, name = self.settings.recipe.seed, self.settings.name
         torch.manual_seed(derived_seed(seed, "dropout", name, step, *([index] if index else [])))
         self.model.train()
+        found = []
+        for number in range(self.passes):
+            part = batch if self.passes == 1 else batch.part(number, self.passes)
+            with self.processes.accumulate(self.prepared, last=number == self.passes - 1):
+                row_losses = self.forward(part, encoder)
+                total = total_loss(self.means(row_losses), self.settings.loss)
+                # Gradients are averaged over processes, so the loss is multiplied by their number.
+                self.processes.backward(total * self.processes.count)
+            found.append({label: each.detach() for label, each in row_losses.items()})
+        self.processes.unscale(self.stepper)
+        return found[0] if self.passes == 1 else {label: joined([each[label] for each in found]) for label in found[0]}
+
+    def means(self, row_losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what rows add to the mean loss of each level over the whole batch."""
+        return {
+            label: row_losses[label].sum() / rows for label, rows in zip(row_losses, self.settings.rows, strict=True)
+        }
+
+    def forward(self, batch: Batch, encoder: TextEncoder | None) -> dict[str, Tensor]:
+        """Return the loss of every row of a pass, (rows,), by level."""
         z = self.process.add_noise(batch.images, batch.eps, batch.t)
         predictions = self.prepared(z, batch.t, **batch.conditions(encoder))
         loss = self.settings.loss

@@ -10,6 +10,7 @@ from builders.training.reading.rows import RowKinds, row_kinds
 from builders.training.reading.sources import Needs, needs_of
 from specs.graph import EntryGraph
 from specs.printable import printable
+from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import CarrySpec, LossSpec, Recipe, ScheduleSpec
 
 __all__ = ["PhaseSettings", "phase_settings"]
@@ -31,6 +32,7 @@ class PhaseSettings:
         learning_rate: Learning rate before warm-up and decay.
         schedule: Warm-up and decay.
         loss: Space, weighting and weights per level of the loss.
+        memory: Levels to checkpoint, and rows to compute at once.
         recipe: The recipe, for the settings that all phases share.
     """
 
@@ -45,6 +47,7 @@ class PhaseSettings:
     learning_rate: float
     schedule: ScheduleSpec
     loss: LossSpec
+    memory: MemorySpec
     recipe: Recipe
 
     @property
@@ -71,6 +74,16 @@ class PhaseSettings:
     def labels_with_loss(self) -> tuple[str, ...]:
         """Labels of the levels whose loss has a weight."""
         return tuple(label for label in self.graph.labels if self.loss.weight(label))
+
+    @property
+    def checkpointed(self) -> tuple[str, ...]:
+        """Labels of the levels whose blocks are checkpointed; all of them for "auto" that nobody has decided."""
+        chosen = self.memory.checkpoint
+        return tuple(label for label in self.graph.labels if chosen == "auto" or label in chosen)
+
+    def passes(self, processes: int) -> int:
+        """Return the number of passes in which each process computes its rows of a batch."""
+        return self.memory.passes(self.rows[-1], processes)
 
     def learning_rate_at(self, step: int, seconds: float) -> float:
         """Return the learning rate of a step.
@@ -118,5 +131,6 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         learning_rate=phase.learning_rate or recipe.optimizer.learning_rate,
         schedule=recipe.schedule_of(phase),
         loss=recipe.loss_of(phase),
+        memory=recipe.memory_of(phase),
         recipe=recipe,
     )

@@ -13,7 +13,7 @@ __all__ = ["kind_of"]
 #: Keys that only one kind of file has.
 KEYS = {
     "recipe": """phases entry optimizer schedule ema loss drop clip precision initialise carry max_bad_steps every
-        checkpoints text_encoder crop flip""".split(),
+        checkpoints text_encoder crop flip memory""".split(),
     "study": ["budget", "recipe"],
     "entry": """stages graph nest resolution variants process defaults middle head time inputs skip normalize_input
         channels""".split(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from registry.environment import environment
 from registry.facts import kind_of
 from registry.tracking.valid_names import valid_key, valid_text
-from specs.recipe_identity import public
+from specs.recipe_identity import public, unset
 
 if TYPE_CHECKING:
     from builders.training.observers import RunInfo
@@ -40,7 +40,7 @@ def training_tags(run: RunInfo) -> dict[str, str]:
 
 def training_params(run: RunInfo) -> dict[str, str]:
     """Return the recipe, one key per value, and the architecture choices."""
-    excluded = {"summary"} | ({"images"} if run.recipe.images is None else set())
+    excluded = {"summary": True} | unset(run.recipe)
     return _flat(public(run.recipe).model_dump(mode="json", exclude=excluded)) | {
         "levels": ", ".join(run.graph.labels),
         "time_width": str(run.graph.time_width),

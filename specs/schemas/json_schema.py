@@ -11,8 +11,9 @@ from typing import Any
 
 from specs.blocks import BLOCKS
 from specs.schemas.entry import WAYS, EntrySpec
+from specs.schemas.memory import MAX_ROWS
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
-from specs.schemas.recipe import MAX_ROWS, Recipe
+from specs.schemas.recipe import Recipe
 from specs.schemas.study import Study
 
 __all__ = ["SCHEMAS", "json_schema"]

@@ -15,6 +15,7 @@ from specs.printable import printable
 from specs.public_names import moved_method
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
+from specs.schemas.memory import MAX_ROWS, MemorySpec
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
 from specs.schemas.weighting import Weighting, WeightingSpec
 
@@ -30,7 +31,6 @@ __all__ = [
     "ScheduleSpec",
 ]
 
-MAX_ROWS = 1_000_000
 MAX_STEPS = 100_000_000
 
 
@@ -153,6 +153,7 @@ class PhaseSpec(Model):
         default=(), description="labels of levels that are not trained"
     )
     carry: CarrySpec | None = Field(default=None, description="changes to the recipe's carry")
+    memory: MemorySpec | None = Field(default=None, description="changes to the recipe's memory")
 
     @model_validator(mode="after")
     def _has_one_length(self) -> PhaseSpec:
@@ -226,6 +227,7 @@ class Recipe(Model):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="dtype of activations; auto: bfloat16 on a GPU that supports it, else float32"
     )
+    memory: MemorySpec = MemorySpec()
     initialise: str | None = Field(
         default=None, description="initial weights of the first phase: a weights file, or an entry with weights"
     )
@@ -283,8 +285,12 @@ class Recipe(Model):
         """Return the recipe's ``carry`` with the changes of a phase."""
         return _changed(self.carry, phase.carry)
 
+    def memory_of(self, phase: PhaseSpec) -> MemorySpec:
+        """Return the recipe's memory settings with the changes of a phase."""
+        return _changed(self.memory, phase.memory)
+
     def parts_of(self, phase: PhaseSpec) -> dict[str, BaseModel]:
-        """Return the parts of the recipe that a phase may change, with the changes of a phase."""
+        """Return the parts that affect the weights and that a phase may change, with the changes of a phase."""
         return {"schedule": self.schedule_of(phase), "loss": self.loss_of(phase), "carry": self.carry_of(phase)}
 
     def source_of(self, name: str) -> str:

@@ -345,5 +345,5 @@ def test_launchers_that_shard_are_refused(variable: str, name: str, monkeypatch:
 def test_gradient_accumulation_of_a_launcher_does_not_divide_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     weight = torch.nn.Parameter(torch.ones(1))
-    Processes("cpu").backward((3 * weight).sum(), SimpleNamespace())
+    Processes("cpu").backward((3 * weight).sum())
     assert weight.grad is not None and weight.grad.item() == 3
