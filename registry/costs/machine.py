@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.costs.requirements import phase_memory, sampling_bytes
+from registry.costs.requirements import PhaseMemory, fitted_memory, phase_memory, sampling_bytes, with_memory
 from registry.costs.units import short_bytes
 from specs.printable import printable
 from specs.syntax.overrides import set_option
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from specs.graph import EntryGraph
     from specs.schemas.recipe import Recipe
 
-__all__ = ["MemoryRefusal", "check_sampling", "check_training", "memory_of"]
+__all__ = ["MemoryRefusal", "check_sampling", "check_training", "decided", "memory_of"]
 
 #: Limits of a container, of version 2 and 1 of Linux's control groups.
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -60,27 +60,48 @@ def check_training(recipe: Recipe, graph: EntryGraph, device: Any) -> None:
     size = memory_of(device)
     if size is None:
         return
-    processes = max(1, int(os.environ.get("WORLD_SIZE") or 1))
-    half = recipe.precision in ("bfloat16", "float16") or (recipe.precision == "auto" and "cpu" not in str(device))
+    shared = _shared(recipe, device)
     for name in recipe.phases:
         try:
-            found = phase_memory(recipe, graph, name, processes=processes, half=half)
+            found = phase_memory(recipe, graph, name, **shared)
         except (ValueError, KeyError):  # levels that do not exist are reported by the training
             continue
         if found.total <= size:
             continue
-        fits = found.rows_within(size)
-        smaller = (
-            f"batch: {set_option('phases', name, 'batch', value=str(fits))}"
-            if fits
-            else "entry or a machine with more memory"
-        )
+        advice = _advice(recipe, graph, name, found, size, shared)
         state, activations = short_bytes(found.state), short_bytes(found.activations)
         raise MemoryRefusal(
             f"{graph.name}, phase {printable(name)}: training takes at least {short_bytes(found.total)} ({state} for "
             f"weights, EMA, gradients and optimizer, {activations} for activations of {found.what}), but "
-            f"{_where(device)} has {short_bytes(size)}. Use a smaller {smaller}; {OVERRIDE}, or add --no-memory-check"
+            f"{_where(device)} has {short_bytes(size)}. {advice}; {OVERRIDE}, or add --no-memory-check"
         )
+
+
+def decided(recipe: Recipe, graph: EntryGraph, device: Any) -> Recipe:
+    """Return a recipe in which ``memory.checkpoint: auto`` is decided for a device."""
+    return fitted_memory(recipe, graph, memory_of(device), **_shared(recipe, device))
+
+
+def _shared(recipe: Recipe, device: Any) -> dict[str, Any]:
+    """Return the number of processes, and whether activations have two bytes per number."""
+    processes = max(1, int(os.environ.get("WORLD_SIZE") or 1))
+    half = recipe.precision in ("bfloat16", "float16") or (recipe.precision == "auto" and "cpu" not in str(device))
+    return {"processes": processes, "half": half}
+
+
+def _advice(recipe: Recipe, graph: EntryGraph, name: str, found: PhaseMemory, size: int, shared: dict[str, Any]) -> str:
+    """Say what makes a phase fit: passes of fewer rows, checkpointing, or both; or a smaller batch."""
+    fewer = [{"rows_per_pass": 2**power} for power in reversed(range((found.rows - 1).bit_length()))]
+    settings = [*fewer, {"checkpoint": "auto"}, *({"checkpoint": "auto"} | each for each in fewer)]
+    fits = found.rows_within(size) if recipe.memory_of(recipe.phases[name]).rows_per_pass is None else 0
+    smaller = f"Use a smaller batch: {set_option('phases', name, 'batch', value=str(fits))}" if fits else ""
+    for setting in settings:
+        tried = with_memory(recipe, name, **setting)
+        if phase_memory(tried, graph, name, **shared).total <= size:
+            options = [set_option("phases", name, "memory", key, value=str(value)) for key, value in setting.items()]
+            same = f"for the same batch {' '.join(options)}"
+            return f"{smaller}, or {same}" if smaller else f"Use less memory {same}"
+    return smaller or "Use a smaller entry or a machine with more memory"
 
 
 def check_sampling(graph: EntryGraph, device: Any, rows: int = 1) -> None:

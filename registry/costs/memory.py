@@ -30,11 +30,13 @@ class Memory:
         training: Activations saved for the backward pass.
         checkpointed: The same with activation checkpointing of every block: the inputs of all blocks, and what the
             largest block saves while it is recomputed.
+        largest: What the largest block saves.
     """
 
     inference: int
     training: int
     checkpointed: int
+    largest: int
 
 
 class _Level(NamedTuple):
@@ -107,7 +109,7 @@ def activation_memory(graph: EntryGraph) -> tuple[Memory, dict[str, Memory]]:
 
 def _memory(peak: int, levels: Iterable[_Level]) -> Memory:
     saved, inputs, largest, *_ = zip(*levels, strict=True)
-    return Memory(BYTES * peak, BYTES * sum(saved), BYTES * (sum(inputs) + max(largest)))
+    return Memory(BYTES * peak, BYTES * sum(saved), BYTES * (sum(inputs) + max(largest)), BYTES * max(largest))
 
 
 def _count_level(level: LevelGraph, scene: Scene, fixed: int) -> _Level:

@@ -5,16 +5,18 @@ The numbers are lower bounds. Workspace of libraries, images and text encoders a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from builders.training.reading.rows import row_kinds
 from registry.costs.memory import BYTES, activation_memory
 from registry.costs.totals import count
 from specs.graph import EntryGraph
+from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import Recipe
 
-__all__ = ["PhaseMemory", "phase_memory", "sampling_bytes"]
+__all__ = ["PhaseMemory", "fitted_memory", "phase_memory", "sampling_bytes", "with_memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class PhaseMemory:
     Attributes:
         phase: Name of the phase.
         state: Weights, EMA, gradients, and the two moments of Adam and its relatives.
-        activations: Activations of all rows.
+        activations: Activations of the rows that are computed at once.
         rows: Rows of the innermost level.
         what: Rows of the innermost level in words: "8 rows", or "2 clips of 16 frames and 6 images".
     """
@@ -68,12 +70,14 @@ def phase_memory(
     updated = sum(number for label, number in by_label.items() if label not in frozen)
     moments = 2 if "adam" in recipe.optimizer.name.lower() else 0
     state = BYTES * (2 * everything + (1 + moments) * updated)
-    rows: Mapping[str, int] = phase.rows(trained.labels)
-    _, levels = activation_memory(trained)
-    saved = sum(
-        levels[label].training * -(-rows[label] // processes) for label in trained.labels if label not in frozen
-    )
-    return PhaseMemory(name, state, saved // (2 if half else 1), rows[trained.labels[-1]], _words(trained, rows))
+    rows = phase.rows(trained.labels)
+    memory = recipe.memory_of(phase)
+    parts = processes * memory.passes(rows[trained.labels[-1]], processes)
+    at_once = {label: -(-rows[label] // parts) for label in trained.labels if label not in frozen}
+    chosen = trained.labels if memory.checkpoint == "auto" else memory.checkpoint
+    saved = _saved(trained, at_once, chosen)
+    what = _words(trained, rows) + (f" in {parts // processes} passes" if parts > processes else "")
+    return PhaseMemory(name, state, saved // (2 if half else 1), rows[trained.labels[-1]], what)
 
 
 def _words(graph: EntryGraph, rows: Mapping[str, int]) -> str:
@@ -83,6 +87,56 @@ def _words(graph: EntryGraph, rows: Mapping[str, int]) -> str:
         return f"{kinds.images:,} row{'s' * (kinds.images != 1)}"
     images = f" and {kinds.images:,} image{'s' * (kinds.images != 1)}" if kinds.images else ""
     return f"{kinds.clips:,} clip{'s' * (kinds.clips != 1)} of {kinds.clip_size.frames} frames{images}"
+
+
+def _saved(graph: EntryGraph, rows: Mapping[str, int], checkpointed: Collection[str]) -> int:
+    """Return the bytes of the activations of some rows per level, of which one block at a time is computed again."""
+    _, levels = activation_memory(graph)
+    total = largest = 0
+    for label, number in rows.items():
+        memory = levels[label]
+        if label in checkpointed:
+            total += number * (memory.checkpointed - memory.largest)
+            largest = max(largest, number * memory.largest)
+        else:
+            total += number * memory.training
+    return total + largest
+
+
+def fitted_memory(
+    recipe: Recipe, graph: EntryGraph, size: int | None, *, processes: int = 1, half: bool = False
+) -> Recipe:
+    """Return a recipe in which every phase with ``checkpoint: auto`` names its levels.
+
+    They are as few as make the phase fit, those that save most first; all levels if nothing fits.
+
+    Args:
+        recipe: Recipe.
+        graph: Graph of the recipe's whole entry.
+        size: Memory of the device in bytes; None if it is unknown, for all levels.
+        processes: Number of processes that share the rows.
+        half: Whether activations have two bytes per number.
+    """
+    for name, phase in recipe.phases.items():
+        if recipe.memory_of(phase).checkpoint != "auto" or phase.train not in graph.labels:
+            continue
+        trained = graph.inner(phase.train)
+        rows, (_, levels) = phase.rows(trained.labels), activation_memory(trained)
+        order = sorted(trained.labels, key=lambda label: -rows[label] * levels[label].training)
+        for number in range(0 if size is not None else len(order), len(order) + 1):
+            changed = with_memory(recipe, name, checkpoint=tuple(order[:number]))
+            if size is not None and phase_memory(changed, graph, name, processes=processes, half=half).total <= size:
+                break
+        recipe = changed
+    return recipe
+
+
+def with_memory(recipe: Recipe, name: str, **changes: Any) -> Recipe:
+    """Return a recipe with other memory settings in a phase."""
+    phase = recipe.phases[name]
+    own = (phase.memory or MemorySpec()).model_dump(exclude_unset=True)
+    phase = phase.model_copy(update={"memory": MemorySpec(**(own | changes))})
+    return recipe.model_copy(update={"phases": {**recipe.phases, name: phase}})
 
 
 def sampling_bytes(graph: EntryGraph, rows: int = 1) -> int:

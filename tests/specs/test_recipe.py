@@ -10,7 +10,7 @@ import pytest
 from specs.default_recipe import default_recipe
 from specs.errors import SpecError, UnknownName
 from specs.recipe import list_recipes, load_recipe
-from specs.recipe_identity import fingerprint, public, written
+from specs.recipe_identity import facts, fingerprint, fingerprint_of_earlier_versions, public, written
 from specs.schemas.recipe import CarrySpec, LossSpec, OptimizerSpec, Recipe
 from tests.helpers.paths import DOCS
 
@@ -400,3 +400,31 @@ def test_a_folder_may_be_moved(tmp_path: Path) -> None:
     assert fingerprint(load_recipe(path, ["initialise=elsewhere/runs/a/ema.safetensors"])) == fingerprint(one)
     one, other = (load_recipe(path, [f"phases.p8.initialise=runs/{run}/ema.safetensors"]) for run in "ab")
     assert fingerprint(one) != fingerprint(other)
+
+
+def test_memory_settings_are_no_part_of_the_identity() -> None:
+    plain = load_recipe("micro-test")
+    changes = ["memory={checkpoint: [r16], rows_per_pass: 2}", "phases.p8.memory={checkpoint: auto}"]
+    changed = load_recipe("micro-test", changes)
+    assert fingerprint(changed) == fingerprint(plain) and facts(changed) == facts(plain)
+    assert fingerprint_of_earlier_versions(changed) == fingerprint_of_earlier_versions(plain)
+    memory = changed.memory_of(changed.phases["p8"])
+    assert (memory.checkpoint, memory.rows_per_pass) == ("auto", 2)
+    assert "memory" not in written(plain) and "memory" not in written(plain)["phases"]["p8"]
+    again = Recipe.model_validate_json(json.dumps(written(changed)))
+    assert written(again) == written(changed) and again.memory == changed.memory
+    assert [memory.passes(7), memory.passes(7, 2), memory.passes(1, 2), plain.memory.passes(7)] == [4, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("memory.checkpoint=[r17]", "mdm-micro has no level 'r17'"),
+        ("memory.checkpoint=r16", "'checkpoint' is a list of labels of levels, such as .r64., or auto"),
+        ("phases.p8.memory.checkpoint=[r9]", "mdm-micro has no level 'r9'"),
+        ("phases.p8.memory.rows_per_pass=0", "rows_per_pass"),
+    ],
+)
+def test_memory_settings_that_cannot_be(change: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_recipe("micro-test", [change])

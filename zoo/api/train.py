@@ -139,11 +139,13 @@ def run(
     from zoo.terminal.training_bar import ProgressBar
 
     where = str(pick_device(device))
-    if memory_check:
-        from registry.costs.machine import check_training
-        from specs.recipe import recipe_graph
+    from registry.costs.machine import check_training, decided
+    from specs.recipe import recipe_graph
 
-        check_training(recipe, graph or recipe_graph(recipe), where)
+    graph = graph or recipe_graph(recipe)
+    recipe = decided(recipe, graph, where)
+    if memory_check:
+        check_training(recipe, graph, where)
     bar = None if quiet else ProgressBar(advise=advise)
     members: list[Any] = [JsonLog()] if bar is None else [bar, JsonLog()]
     tracker = None

@@ -61,7 +61,7 @@ def trained(recipe: str | Path, name: str, batch: str, memory: str, steps: int =
     return phase.model.state_dict(), result, phase.passes
 
 
-@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize("name", [pytest.param("p16", marks=pytest.mark.slow), "p16v"])
 def test_passes_give_the_weights_of_one(path: Path, name: str) -> None:
     recipe = path if name == "p16v" else "micro-test"
     steps = 10 if name == "p16" else 3

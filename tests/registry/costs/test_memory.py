@@ -21,6 +21,15 @@ stages:
   r32: {width: 32, depth: 1}
   r16: {width: 64, depth: 1, attention: 2}
 """
+OUTER = """
+name: two-levels
+resolution: 32
+stages: {r32: {width: 32}, r16: {width: 64}}
+nest:
+  resolution: 16
+  inputs: {classes: 4}
+  stages: {r16: {width: 32}, r8: {width: 64, attention: 1}}
+"""
 
 
 def network(graph):
@@ -101,3 +110,16 @@ def test_order_of_memories(name):
     assert whole.checkpointed < whole.training
     assert whole.training == sum(level.training for level in levels.values())
     assert max(level.inference for level in levels.values()) <= whole.inference
+
+
+@pytest.mark.parametrize("text", [TEXT, CLIPS, OUTER])
+def test_checkpointed_memory_is_what_is_saved_and_recomputed(text):
+    """Inputs as autograd saves them; and for one block more, what is computed again."""
+    graph = load_text(text).graph
+    model, rows = network(graph).train(), 2
+    z, given = inputs(graph, rows)
+    model.checkpoint(graph.labels)
+    rule, _ = activation_memory(graph)
+    found = saved_bytes(lambda: model(z, torch.zeros(rows), **given), model.parameters()) / rows
+    assert rule.checkpointed - rule.largest == pytest.approx(found, rel=0.1)
+    assert rule.largest < rule.training

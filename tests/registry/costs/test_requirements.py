@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from builders.networks.nested_unet import build_model
 from registry.costs import machine
 from registry.costs.machine import MemoryRefusal, check_sampling, check_training, memory_of
 from registry.costs.memory import activation_memory
-from registry.costs.requirements import phase_memory, sampling_bytes
+from registry.costs.requirements import fitted_memory, phase_memory, sampling_bytes, with_memory
 from specs.load import load_entry
 from specs.recipe import load_recipe, load_recipe_and_graph
 from tests.helpers.clip_runs import ENTRY
@@ -38,6 +40,41 @@ def test_activations_grow_with_the_rows_of_each_level():
     assert found.rows_within(found.state) == found.rows_within(0) == 0
 
 
+def test_passes_and_checkpointing_need_less():
+    graph = load_entry("mdm-micro").graph
+    whole, levels = activation_memory(graph)
+
+    def found(memory, **options):
+        recipe = load_recipe("micro-test", ["phases.p16.batch={r16: 2, r8: 6}", f"memory={memory}"])
+        return phase_memory(recipe, graph, "p16", **options).activations
+
+    assert found("{rows_per_pass: 2}") == levels["r16"].training + 2 * levels["r8"].training
+    assert found("{rows_per_pass: 2}", processes=2) == levels["r16"].training + 2 * levels["r8"].training
+    saved = {label: each.checkpointed - each.largest for label, each in levels.items()}
+    one = 2 * (saved["r16"] + levels["r16"].largest) + 6 * levels["r8"].training
+    assert found("{checkpoint: [r16]}") == one
+    both = 2 * saved["r16"] + 6 * saved["r8"] + max(2 * levels["r16"].largest, 6 * levels["r8"].largest)
+    assert found("{checkpoint: auto}") == found("{checkpoint: [r16, r8]}") == both
+    assert whole.checkpointed == sum(saved.values()) + whole.largest
+
+
+def test_auto_checkpoints_as_few_levels_as_fit():
+    graph = load_entry("mdm-micro").graph
+    recipe = load_recipe("micro-test", ["phases.p16.batch=4", "phases.p16.memory={checkpoint: auto, rows_per_pass: 3}"])
+    largest = max(graph.labels, key=lambda label: activation_memory(graph)[1][label].training)
+
+    def chosen(size):
+        return fitted_memory(recipe, graph, size).phases["p16"].memory
+
+    def needed(labels):
+        return phase_memory(with_memory(recipe, "p16", checkpoint=labels), graph, "p16").total
+
+    assert chosen(needed(())).checkpoint == () and chosen(needed(())).rows_per_pass == 3
+    assert chosen(needed(()) - 1).checkpoint == chosen(needed((largest,))).checkpoint == (largest,)
+    assert set(chosen(needed((largest,)) - 1).checkpoint) == set(chosen(None).checkpoint) == {"r16", "r8"}
+    assert fitted_memory(recipe, graph, 0).phases["p8"].memory is None
+
+
 def test_what_does_not_fit_is_refused_with_the_estimate_and_advice(monkeypatch):
     recipe, graph = load_recipe("micro-test", ["phases.p16.batch=8"]), load_entry("mdm-micro").graph
     needed = phase_memory(recipe, graph, "p16")
@@ -46,12 +83,24 @@ def test_what_does_not_fit_is_refused_with_the_estimate_and_advice(monkeypatch):
     monkeypatch.setattr(machine, "memory_of", lambda device: needed.total - 1)
     message = (
         r"mdm-micro, phase p16: training takes at least .* MiB \(.* for weights, EMA, gradients and optimizer, .* for "
-        r"activations of 8 rows\), but this machine has .*\. Use a smaller batch: --set phases\.p16\.batch=7; to try "
-        r"anyway, set ZOO_MEMORY_CHECK=0, or add --no-memory-check"
+        r"activations of 8 rows\), but this machine has .*\. Use a smaller batch: --set phases\.p16\.batch=7, "
+        r"or for the same batch --set phases\.p16\.memory\.rows_per_pass=4; to try anyway, set ZOO_MEMORY_CHECK=0, "
+        r"or add --no-memory-check"
     )
     with pytest.raises(MemoryRefusal, match=message):
         check_training(recipe, graph, "cpu")
     monkeypatch.setattr(machine, "memory_of", lambda device: 1000)
+    least = load_recipe("micro-test", ["phases.p16.memory={rows_per_pass: 1, checkpoint: auto}"])
+    least = phase_memory(least, graph, "p16").total
+    monkeypatch.setattr(machine, "memory_of", lambda device: least)
+    both = "for the same batch --set phases.p16.memory.checkpoint=auto --set phases.p16.memory.rows_per_pass=1;"
+    with pytest.raises(MemoryRefusal, match=re.escape(both)):
+        check_training(recipe, graph, "cpu")
+    check_training(load_recipe("micro-test", re.findall(r"--set (\S+[^;\s])", both)), graph, "cpu")
+    one = load_recipe("micro-test", ["phases.p16.batch=3", "phases.p16.memory={rows_per_pass: 1, checkpoint: auto}"])
+    monkeypatch.setattr(machine, "memory_of", lambda device: 1000)
+    with pytest.raises(MemoryRefusal, match="Use a smaller entry or a machine with more memory"):
+        check_training(one, graph, "cpu")
     with pytest.raises(MemoryRefusal, match="Use a smaller entry or a machine with more memory"):
         check_training(recipe, graph, "cpu")
     with pytest.raises(MemoryRefusal, match=r"mdm-micro: sampling takes at least .*, but the device cuda:0 has 1000 B"):

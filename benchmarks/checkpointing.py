@@ -1,0 +1,101 @@
+"""Memory and time of a training step of a 128/64 network, with and without activation checkpointing.
+
+OMP_NUM_THREADS=1 python benchmarks/checkpointing.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from builders.networks.nested_unet import NestedUNet, build_model
+from registry.costs.memory import activation_memory
+from specs.load import load_text
+
+ENTRY = """
+name: two-levels
+resolution: 128
+stages:
+  r128: {width: 32}
+  r64: {width: 64}
+nest:
+  resolution: 64
+  stages:
+    r64: {width: 64}
+    r32: {width: 128}
+    r16: {width: 128, attention: 1}
+"""
+ROUNDS = 3
+MIB = 2**20
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made while it is active; ``peak`` is the most alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+        self.now = self.peak = 0
+
+    def _free(self, key: int, size: int) -> None:
+        self.now -= size
+        self.seen.discard(key)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, Tensor) and not isinstance(tensor, torch.nn.Parameter):
+                storage = tensor.untyped_storage()
+                key = storage._cdata
+                if key not in self.seen:
+                    self.seen.add(key)
+                    self.now += storage.nbytes()
+                    weakref.finalize(storage, self._free, key, storage.nbytes())
+        self.peak = max(self.peak, self.now)
+        return result
+
+
+def step(model: NestedUNet) -> None:
+    """Compute the gradients of one sample."""
+    model.zero_grad(set_to_none=False)
+    torch.manual_seed(0)
+    z = [torch.randn(1, 3, side, side) for side in (128, 64)]
+    sum((each.square().mean() for each in model(z, 500)), torch.zeros(())).backward()
+
+
+def main() -> None:
+    """Print the peak of the tensors alive in a step besides weights and gradients, and the seconds, by levels."""
+    graph = load_text(ENTRY).graph
+    model = build_model(graph).train()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    step(model)
+    rule, _ = activation_memory(graph)
+    print(f"rule: {rule.training / MIB:.0f} MiB, checkpointed {rule.checkpointed / MIB:.0f} MiB")
+    choices: tuple[tuple[str, ...], ...] = ((), ("r128",), ("r128", "r64"))
+    peaks, seconds = {}, {labels: [] for labels in choices}  # type: dict[Any, int], dict[Any, list[float]]
+    for round_ in range(ROUNDS + 1):
+        for labels in choices:
+            model.checkpoint(labels)
+            if round_ == 0:
+                with Alive() as alive:
+                    step(model)
+                peaks[labels] = alive.peak
+                continue
+            begun = time.process_time()
+            step(model)
+            seconds[labels].append(time.process_time() - begun)
+    for labels in choices:
+        spent, peak = statistics.median(seconds[labels]), peaks[labels]
+        times = f"{spent:.2f} s ({spent / statistics.median(seconds[()]):.2f})"
+        print(f"{', '.join(labels) or 'none'}: {peak / MIB:.0f} MiB ({peak / peaks[()]:.2f}), {times}")
+
+
+if __name__ == "__main__":
+    main()
