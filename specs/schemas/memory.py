@@ -44,11 +44,11 @@ class MemorySpec(Model):
     )
 
     def passes(self, rows: int, processes: int = 1) -> int:
-        """Return the number of passes in which each process computes its rows.
+        """Return the number of passes in which each process computes its rows; none has a pass without rows.
 
         Args:
             rows: Rows of the innermost level, of all processes.
             processes: Number of processes that share them.
         """
         own = -(-rows // processes)
-        return -(-own // min(self.rows_per_pass or own, own))
+        return max(1, min(-(-own // (self.rows_per_pass or own)), rows // processes))

@@ -11,6 +11,7 @@ from specs.default_recipe import default_recipe
 from specs.errors import SpecError, UnknownName
 from specs.recipe import list_recipes, load_recipe
 from specs.recipe_identity import facts, fingerprint, fingerprint_of_earlier_versions, public, written
+from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import CarrySpec, LossSpec, OptimizerSpec, Recipe
 from tests.helpers.paths import DOCS
 
@@ -414,6 +415,7 @@ def test_memory_settings_are_no_part_of_the_identity() -> None:
     again = Recipe.model_validate_json(json.dumps(written(changed)))
     assert written(again) == written(changed) and again.memory == changed.memory
     assert [memory.passes(7), memory.passes(7, 2), memory.passes(1, 2), plain.memory.passes(7)] == [4, 2, 1, 1]
+    assert MemorySpec(rows_per_pass=1).passes(7, 2) == 3  # the second process has three rows
 
 
 @pytest.mark.parametrize(
