@@ -122,6 +122,16 @@ def test_paths_and_growths_written_out(darkest, threshold):
     assert found.visible.all() and len(found) == 70
 
 
+def test_a_thing_of_a_single_pale_pixel():
+    clips = torch.full((1, 3, 4, 8, 8), 255, dtype=torch.uint8)
+    for frame, ink in enumerate((0.24, 0.32, 0.4, 0.48)):
+        clips[:, 0, frame, 3, 2 + frame] = round(255 * (1 - ink))
+    found = motions_of(clips)
+    assert found.path[0].tolist() == pytest.approx([3 / 8, 0], abs=1e-6) and found.visible.all()
+    slope = np.polyfit([0, 1 / 3, 2 / 3, 1], np.log([0.24, 0.32, 0.4, 0.48]), 1)[0]
+    assert found.growth.item() == pytest.approx(slope / 2, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("path", "growth", "turn", "name"),
     [
@@ -133,6 +143,7 @@ def test_paths_and_growths_written_out(darkest, threshold):
         ((0.2, -0.2), 0.3, 31.0, "grow"),
         ((0.0, 0.0), 0.0, -30.0, "anticlockwise"),
         ((-0.3, 0.2), 0.3, 90.0, "clockwise"),
+        ((0.0, 0.0), 0.0, 30.0, "clockwise"),
         ((-0.17, 0.17), -0.23, 29.9, "still"),
         ((0.0, 0.0), 0.0, 0.0, "still"),
     ],
