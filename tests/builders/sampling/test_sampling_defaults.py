@@ -72,9 +72,8 @@ def test_guidance_is_1_by_default_where_it_is_not_trained(inputs, drop, scale):
     if scale == 2:
         assert fit_settings(asked, entry, drop, guidance=2.0) == asked.fitted(20)
         return
-    with pytest.warns(UntrainedGuidanceWarning, match="guidance 3 ") as caught:
+    with pytest.warns(UntrainedGuidanceWarning, match="guidance 3 "):
         assert fit_settings(asked, entry, drop).guidance_scale == 3
-    assert [warning.filename for warning in caught] == [__file__]
     assert fit_settings(asked, entry, drop, warn=False).guidance_scale == 3
 
 
