@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
-from builders.blocks.frames import as_clips, as_rows
+from builders.blocks.frames import as_clips, as_rows, cat_clips
 from builders.blocks.initialization import zero
 
 __all__ = ["AddFeatures", "ClipStem", "CutRows", "Head", "Nest", "NormalizeInput", "TokenMask", "pad_rows"]
@@ -43,6 +43,14 @@ class AddFeatures(nn.Module):
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         """Add two tensors of the same shape, of images or clips."""
         return x + features
+
+
+class CatClips(nn.Module):
+    """Join clips along the channels. A module, because fx traces functions when it unpickles a level."""
+
+    def forward(self, *clips: Tensor) -> Tensor:
+        """Map several (batch, channels, frames, height, width) to one with all channels."""
+        return cat_clips(clips)
 
 
 class CutRows(nn.Module):

@@ -10,9 +10,8 @@ import torch
 from torch import fx, nn
 
 from builders.blocks import build_block
-from builders.blocks.frames import cat_clips
 from builders.networks.embeddings import MicroEmbedding, TimeEmbedding
-from builders.networks.layers import AddFeatures, ClipStem, CutRows, Head, Nest, NormalizeInput, TokenMask
+from builders.networks.layers import AddFeatures, CatClips, ClipStem, CutRows, Head, Nest, NormalizeInput, TokenMask
 from specs.blocks import BLOCKS, Scene
 from specs.graph import LevelGraph, Node, input_channels
 
@@ -86,7 +85,7 @@ class LevelBuilder:
         if self.inner is not None:
             names.append("inner")
         self.inputs = {name: self.graph.placeholder(name) for name in names}
-        self.cut = CutRows()
+        self.cut, self.joined = CutRows(), CatClips()
         condition = self.inputs["condition"]
         for micro in self.level.micro:
             module = MicroEmbedding(micro.name, micro.default, self.scene.time_width)
@@ -121,7 +120,8 @@ class LevelBuilder:
         name = f"{node.name}_{node.merge}"
         if node.merge == "cat":
             if self.level.frames > 1:
-                return self._apply(name, cat_clips, (inputs,))
+                self.root.cat_clips = self.joined
+                return self._call(name, self.joined, *inputs, at="cat_clips")
             return self._apply(name, torch.cat, (inputs,), dim=1)
         total = inputs[0]
         for position, value in enumerate(inputs[1:], start=1):

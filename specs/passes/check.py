@@ -22,7 +22,7 @@ __all__ = ["check_input_names", "check_level", "check_nesting"]
 #: Names of parts of a level's network.
 PARTS = frozenset(
     """z t features condition tokens text_mask inner rows time predictions inner_predictions nest_features
-    normalize_input stem_features token_mask t_rows condition_rows token_mask_rows level self""".split()
+    normalize_input stem_features token_mask t_rows condition_rows token_mask_rows cat_clips level self""".split()
 )
 #: Attributes of torch's modules, which a block of the same name would hide. A test compares them with torch.
 MODULE_ATTRIBUTES = frozenset(

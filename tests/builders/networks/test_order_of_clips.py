@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import torch
 
 from builders.networks.nested_unet import build_model
@@ -46,3 +48,10 @@ def test_clips_are_joined_by_their_rows():
     model = build_model(load_text(CLIPS).graph, device="meta", initialize=False)
     assert "cat_clips" in model.levels["r16f8"].code and "torch.cat" not in model.levels["r16f8"].code
     assert "torch.cat" in model.levels["r8"].code
+
+
+def test_networks_of_clips_are_pickled():
+    model = randomise(build_model(load_text(CLIPS).graph))
+    z = [torch.randn(2, 3, *level.size.shape) for level in model.graph.levels]
+    for found, expected in zip(pickle.loads(pickle.dumps(model))(z, 5), model(z, 5), strict=True):
+        assert torch.equal(found, expected)
