@@ -58,9 +58,10 @@ def test_harmonics_of_one_wave(order, x, y):
         torch.testing.assert_close(circles, expected[inside], atol=0.06, rtol=0.02)
 
 
+@pytest.mark.parametrize("frames", [8, 40])
 @pytest.mark.parametrize("total", [-145, -60, -5, 0, 5, 100, 145])
-def test_angles_of_a_smooth_wave(total):
-    clips = turning(round_once, total)
+def test_angles_of_a_smooth_wave(total, frames):
+    clips = turning(round_once, total, frames)
     assert turned(clips, middle(clips)).tolist() == [total]
 
 
