@@ -21,6 +21,7 @@ from specs.schemas.noise import process_problem
 )
 def test_processes_within_the_limits(process):
     assert process_problem(*process) is None
+    assert process_problem("cosine", 10, power=100) is None
 
 
 def test_schedules_need_steps():
