@@ -117,3 +117,11 @@ def test_the_first_noisy_index_ignores_the_clean_one():
     slope = log_snr_slope(noise_schedule("cosine_logsnr"))
     numerical = 1000 * (cosine_logsnr(1, 1000) - cosine_logsnr(1.01, 1000)) / 0.01
     assert slope[1].item() == pytest.approx(numerical, rel=0.01)
+
+
+def test_the_slope_of_two_steps():
+    """2 da/dt / (sin a cos a), from the difference of the two angles alone."""
+    first, last = math.acos(math.sqrt(0.8)), math.acos(math.sqrt(0.1))
+    speed = 2 * (last - first)
+    slope = log_snr_slope(torch.tensor([1.0, 0.8, 0.1]))
+    assert slope[1:].tolist() == pytest.approx([2 * speed / 0.4, 2 * speed / 0.3], rel=1e-5)

@@ -106,6 +106,7 @@ def test_checkpointing_computes_the_largest_block_again():
     image, stem, a = 3 * 64, 4 * 64, 4 * 64
     assert memory.training == FLOAT * (image + TIME + stem + a + block + (2 * a + 4))
     assert memory.checkpointed == FLOAT * (image + TIME + stem + a + block)
+    assert memory.largest == FLOAT * block
 
 
 def test_an_inner_level_runs_while_the_outer_waits():
