@@ -105,7 +105,7 @@ def test_command(folder, cli):
     )
     call = ("data", "encode", "noto-emoji-64", "states", "--entry", "wide.yaml", "--text-encoder", folder, "-q")
     code, out, err = cli(*call, "--precision", "int8")
-    assert code == 2 and "no precision 'int8'" in err
+    assert code == 2 and "--precision int8: no such precision" in err
     code, out, err = cli(*call, "--precision", "bfloat16")
     assert code == 0 and err == "" and f"2 shards by {folder}" in out
     assert open_text_encoder("states", TEXT).precision == torch.bfloat16

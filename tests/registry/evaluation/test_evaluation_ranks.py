@@ -69,7 +69,7 @@ def test_checkpoints_of_a_training_rank_in_order(lite0, tmp_path):
     for step in steps:
         model, metadata = load_weights(str(tmp_path / f"{step}.safetensors"))
         measured, _ = evaluate_model(model, metadata, reference, lite0, spec)
-        assert measured.training_step == step
+        assert measured.training_step == BEFORE + step
         found.append(measured.metrics)
     for name in ("fd_efficientnet_lite0", "kid_efficientnet_lite0"):
         values = [metrics[name] for metrics in found]
