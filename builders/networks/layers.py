@@ -23,7 +23,7 @@ class NormalizeInput(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map (batch, channels, height, width) or (batch, channels, frames, height, width) to the same shape."""
-        if not len(z):
+        if z.shape[0] == 0:
             return z  # without rows, there is no deviation
         rows = as_rows(z)
         return as_clips((rows / rows.float().std((1, 2, 3), keepdim=True)).to(z.dtype), z)

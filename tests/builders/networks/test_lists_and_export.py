@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 import zoo
 from builders.diffusion.process import DiffusionProcess, add_noise, v_loss, v_target
 from builders.networks.conditioning import Context
+from builders.networks.layers import NormalizeInput
 from builders.networks.nested_unet import build_model
 from builders.sampling.generation import Request, class_shares, draw_all
 from builders.sampling.sampler import sample
@@ -192,3 +193,10 @@ def test_export_with_a_dynamic_batch():
         found = program.module()(z, torch.tensor([1, 2, 3, 900, 999]), other)
     for a, b in zip(wanted, found, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_normalized_inputs_are_exported_with_any_number_of_rows():
+    rows = torch.export.Dim("rows", min=2, max=64)
+    exported = torch.export.export(NormalizeInput(), (torch.randn(2, 3, 4, 4),), dynamic_shapes=({0: rows},))
+    z = torch.randn(5, 3, 4, 4)
+    assert torch.equal(exported.module()(z), NormalizeInput()(z))
