@@ -203,6 +203,7 @@ class WithClasses(torch.nn.Module):
         return self.model([outer, inner], t, classes=classes)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_exports_with_any_batch_size(nested):
     rows = torch.export.Dim("rows", min=2, max=64)

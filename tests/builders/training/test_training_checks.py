@@ -216,6 +216,7 @@ def test_states_of_older_and_newer_versions(tmp_path: Path) -> None:
     assert "data" in read_tensors(path)[1]
 
 
+@pytest.mark.slow
 def test_weights_of_another_recipe_are_not_overwritten(tmp_path: Path) -> None:
     recipe = recipe_of("noto-emoji-64")
     begin(recipe, tmp_path)

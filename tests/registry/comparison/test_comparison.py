@@ -49,6 +49,7 @@ def test_command(cli):
     assert "no entry is called" in cli("compare", "mdm-mikro")[2]
 
 
+@pytest.mark.slow
 def test_runs_of_one_entry_are_compared_by_their_weights(cli):
     entry = zoo.get("mdm-micro")
     for name, value in (("a", 2.0), ("b", 5.0)):

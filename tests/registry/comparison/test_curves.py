@@ -13,6 +13,7 @@ from specs.recipe import load_recipe
 from tests.helpers.runs import write_run
 
 
+@pytest.mark.slow
 def test_the_curve_counts_every_row_of_every_level(tmp_path, images):
     from builders.training.json_log import JsonLog
     from builders.training.start import train

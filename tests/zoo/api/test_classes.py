@@ -120,6 +120,7 @@ def test_data_that_does_not_exist():
         requested_recipe("mdm-micro", data="nosuch", classes="auto")
 
 
+@pytest.mark.slow
 def test_train_from_python(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
