@@ -99,7 +99,7 @@ def read_clips(
 
 
 class _Reader:
-    """A decoder of one stream, which goes on from its place or seeks, whichever decodes fewer frames."""
+    """A decoder of one stream. It continues from its position or seeks, whichever decodes fewer frames."""
 
     def __init__(
         self,

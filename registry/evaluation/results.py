@@ -11,15 +11,15 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from builders.file_names import file_name
 from builders.files import read_regular, write_text
 from registry.evaluation.features import metric_features
+from registry.evaluation.reported import Reported, reported
 from specs.blocks.size import Size
 from specs.html_table import html_table
 from specs.printable import printable
@@ -49,7 +49,6 @@ __all__ = [
 #: Folder that ``zoo evaluate`` writes to, and the results that the package includes.
 MEASURED = Path("results") / "measured"
 _PACKAGED = Path(__file__).parent / "measured"
-_REPORTED = Path(__file__).parent / "reported.yaml"
 #: Share of samples that move as their class says; the same of the reference is ``motion_share_reference``.
 MOTION_SHARE = "motion_share"
 #: Prefixes of the names of distances; of every other metric, such as an inception score, higher is better.
@@ -276,17 +275,6 @@ def _word(name: str, value: Any) -> str:
     return f"{name.replace('_', ' ')} {value}"
 
 
-class Reported(_Frozen):
-    """A number that others published, with its source."""
-
-    entry: str
-    metric: str
-    value: float
-    data: str
-    source: str
-    note: str = ""
-
-
 def save(measurement: Measurement, folder: str | Path = MEASURED) -> Path:
     """Write a measurement to a file named after its entry and key, atomically; return the file.
 
@@ -375,19 +363,6 @@ def _not_finite(measurement: Measurement) -> str | None:
     """Return the name of the first metric with a value that is not finite."""
     values = {name: (each.value, each.low, each.high, each.spread) for name, each in measurement.metrics.items()}
     return next((name for name, each in values.items() if not all(math.isfinite(x or 0) for x in each)), None)
-
-
-class _ReportedFile(_Frozen):
-    results: tuple[Reported, ...] = Field(strict=False)
-
-
-@lru_cache(maxsize=1)
-def reported() -> tuple[Reported, ...]:
-    """Return published numbers with their sources; their protocols are those of their authors."""
-    from specs.syntax.validation import validate
-    from specs.syntax.yaml_tree import parse
-
-    return validate(_ReportedFile, parse(_REPORTED), "reported results").results
 
 
 KEYED = re.compile(r"(?P<metric>\w+)-(?P<key>[0-9a-f]{12})(?P<label>/[^/]+?)?(?P<best>_best)?")

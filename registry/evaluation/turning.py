@@ -45,7 +45,7 @@ def turned(frames: Tensor, centers: Tensor) -> Tensor:
     aligned = torch.einsum("nfck,afk->nack", harmonics, phases.to(harmonics.dtype))
     energy = aligned.abs().square().sum((2, 3))  # (clips, angles)
     # The smallest angle of equals: no turn rather than any.
-    plain = energy - 1e-6 * energy.amax(1, keepdim=True) * angles.abs() / max(ANGLES)
+    plain = energy - 1e-6 * energy.amax(1, keepdim=True).clamp(min=1e-6) * angles.abs() / max(ANGLES)
     return angles[plain.argmax(1)]
 
 

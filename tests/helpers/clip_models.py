@@ -9,36 +9,12 @@ from builders.checkpoints.weights import save_weights
 from builders.networks.nested_unet import NestedUNet, build_model
 from specs.graph import EntryGraph
 from specs.load import load_text
+from tests.helpers import clip_runs
 from tests.helpers.networks import randomise
 
 __all__ = ["clip_checkpoint", "clip_graph", "clip_model"]
 
-ENTRY = """
-name: micro-v
-resolution: 16
-frames: 4
-defaults: {resnet: {groups: 4}, temporal_conv: {groups: 4}}
-head: {groups: 4}
-stages:
-  r16f4: {width: 8, blocks: [resnet, temporal_conv]}
-  r8f4: {width: 8}
-nest:
-  resolution: 8
-  frames: 4
-  defaults: {resnet: {groups: 4}, temporal_attention: {heads: 2}}
-  head: {groups: 4}
-  stages:
-    r8f4: {width: 8, temporal: 1}
-    r8f2: {width: 8}
-    r8f1: {width: 8}
-  nest:
-    resolution: 8
-    inputs: {classes: 9}
-    defaults: {resnet: {groups: 4}, attention: {groups: 4}}
-    head: {groups: 4}
-    stages:
-      r8: {width: 8}
-"""
+ENTRY = clip_runs.ENTRY.replace("classes: 2", "classes: 9")
 
 
 def clip_graph() -> EntryGraph:

@@ -112,7 +112,7 @@ DynamicThreshold = Annotated[float | None, _setting("dynamic_threshold")]
 
 
 def read_settings(schema: type[Spec], **values: Any) -> Spec:
-    """Return settings from options of the command line; an option that is None has its default value.
+    """Return settings from command-line options. Options that are None take their defaults.
 
     Raises:
         ValueError: An option has an invalid value; the message names the option.

@@ -88,3 +88,8 @@ def test_only_the_middle_of_the_frame_is_registered():
     still = (radius > 0.45) & (angle.cos() > 0)
     clips[..., still] = 0
     assert turned(clips, middle(clips)).tolist() == [60]
+
+
+def test_blank_clips_do_not_turn():
+    white = torch.full((1, 3, 4, 16, 16), 255, dtype=torch.uint8)
+    assert turned(white, torch.zeros(1, 4, 2)).tolist() == [0.0]
