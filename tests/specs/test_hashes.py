@@ -34,8 +34,8 @@ HASHES = {
         {"r1024": "d79a3a0453fcbeae", "r256": "70d267e374aae527", "r64": "f51446cea8485ed9"},
     ),
     "mdm-nano-v": (
-        "483c2357cb04a91f",
-        {"r32f8": "aa26d3726d4174a6", "r16f8": "6afeba499d473e29", "r16": "fce9be0cca3dddd7"},
+        "adb77a6b3a9b7592",
+        {"r32f8": "3b2a4bf21ef8d139", "r16f8": "e568b340eddaf4fc", "r16": "fce9be0cca3dddd7"},
     ),
     "mdm-s64v": ("741beceed3d3ebcf", {"r64f16": "9816333ed67b1dc7", "r64": "9c8b501ec0129088"}),
     "mdm-s256v": (
