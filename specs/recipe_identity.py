@@ -11,6 +11,7 @@ from typing import Any
 
 from specs.addresses import shown_address, without_secrets
 from specs.library import SUFFIXES
+from specs.schemas.held_out import ValidationSpec
 from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import Recipe
 
@@ -22,6 +23,7 @@ __all__ = [
 #: Keys that may change during a run, because they do not affect the weights.
 FREE = frozenset(
     {"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation", "memory"}
+    | {"validation"}
 )
 #: The same keys, and those of phases, as pydantic excludes them.
 _FREE: dict[str, Any] = dict.fromkeys(FREE, True) | {"phases": {"__all__": {"memory"}}}
@@ -56,7 +58,9 @@ def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, portab
 def unset(recipe: Recipe) -> dict[str, Any]:
     """Return the keys that are written only if they are set, as :meth:`Recipe.model_dump` excludes them."""
     phases = {name: {"memory"} for name, phase in recipe.phases.items() if phase.memory is None}
-    keys = {"images": recipe.images is None, "memory": recipe.memory == MemorySpec(), "phases": phases}
+    usual = {"memory": MemorySpec(), "validation": ValidationSpec()}
+    keys = {"images": recipe.images is None, "phases": phases}
+    keys |= {key: getattr(recipe, key) == value for key, value in usual.items()}
     return {key: value for key, value in keys.items() if value}
 
 

@@ -67,8 +67,13 @@ class Images(ABC):
         """
 
     @abstractmethod
-    def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
-        """Yield every image or clip once, in the order stored; the last batch may be smaller."""
+    def in_order(self, batch_size: int, *, most: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield every image or clip once, in the order stored; the last batch may be smaller.
+
+        Args:
+            batch_size: Samples of a batch.
+            most: Largest number of samples, evenly spread over the split. Default: all.
+        """
 
     @abstractmethod
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
@@ -110,8 +115,9 @@ class IndexedImages(Images):
             batch["image"] = torch.where(mirrored.view(-1, *[1] * (images.dim() - 1)), images.flip(-1), images)
         return batch
 
-    def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
-        for index in torch.arange(len(self)).split(batch_size):
+    def in_order(self, batch_size: int, *, most: int | None = None) -> Iterator[dict[str, Any]]:
+        count = len(self) if most is None else min(most, len(self))
+        for index in (torch.arange(count) * len(self) // max(1, count)).split(batch_size):
             yield self._read(index)
 
     @abstractmethod

@@ -142,9 +142,10 @@ class MixtureImages(Images):
             samples.append(self._renamed(number, self.parts[number].batch(position, 1, flip=flip)))
         return _joined(samples)
 
-    def in_order(self, batch_size: int) -> Iterator[dict[str, Any]]:
+    def in_order(self, batch_size: int, *, most: int | None = None) -> Iterator[dict[str, Any]]:
+        share = 1.0 if most is None else min(1.0, most / max(1, len(self)))
         for number, part in enumerate(self.parts):
-            for batch in part.in_order(batch_size):
+            for batch in part.in_order(batch_size, most=max(1, round(share * len(part)))):
                 yield self._renamed(number, batch)
 
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:

@@ -77,6 +77,9 @@ class JsonLog(Observer):
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         self._write({"step": step, "val_v_loss": _finite(losses)})
 
+    def on_errors(self, step: int, errors: Mapping[str, float]) -> None:
+        self._write({"step": step, "val_error_by_log_snr": _finite(errors)})
+
     def on_distance(self, step: int, distances: Mapping[str, float]) -> None:
         self._write({"step": step, "distance": _finite(distances)})
 

@@ -26,7 +26,7 @@ from builders.training.reading.sources import Needs, Sources, Streams
 from builders.training.run_folder import RunFolder
 from builders.training.settings import PhaseSettings
 from builders.training.state import RunProgress, TrainingState
-from builders.training.validation import draw_samples, validation_losses
+from builders.training.validation import draw_samples, log_snr_errors, validation_losses
 from specs.graph import EntryGraph
 from specs.printable import printable
 from specs.schemas.recipe import Recipe
@@ -259,22 +259,30 @@ class TrainingLoop:
             return bool(cadence) and progress.step % cadence == 0
 
         if main and self.val is not None and (last or due(every.evaluate)):
-            self._validate(phase, self.val)
+            self._validate(phase, self.val, last)
         permanent = self.recipe.checkpoints.every
         if result.numbers.stop or last or due(every.checkpoint) or (permanent and count % permanent == 0):
             self._save(phase)
         if main and (last or due(every.samples)):  # after the state, which no picture may cost
             self._draw(phase)
 
-    def _validate(self, phase: Phase, val: Images) -> None:
-        """Measure the validation losses, and retain the weights if they are among the best; a failure is a warning."""
-        count = phase.progress.steps_done
+    def _validate(self, phase: Phase, val: Images, last: bool) -> None:
+        """Measure the validation losses, and retain the weights if they are among the best; a failure is a warning.
+
+        At the end of a phase, the errors at fixed log-SNRs are measured too.
+        """
+        count, spec = phase.progress.steps_done, self.recipe.validation
         try:
-            losses = validation_losses(phase.ema.model, phase.process, val, encoder=self.encoder)
+            losses = validation_losses(phase.ema.model, phase.process, val, encoder=self.encoder, spec=spec)
+            errors = (
+                log_snr_errors(phase.ema.model, phase.process, val, encoder=self.encoder, spec=spec) if last else {}
+            )
         except Exception as error:  # of the images, the text encoder or the memory
             warn(f"step {count}: no validation loss was measured ({describe(error)})")
             return
         self.observer.on_evaluate(count, losses)
+        if errors:
+            self.observer.on_errors(count, errors)
         # The best weights are those with the lowest loss of the outermost level, which the phase adds.
         self.folder.keep_if_best(phase, losses[phase.settings.graph.labels[0]])
 

@@ -95,6 +95,9 @@ class Observer:
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         """The validation v loss of each level was measured with the EMA weights."""
 
+    def on_errors(self, step: int, errors: Mapping[str, float]) -> None:
+        """Errors of the clean prediction were measured at fixed log-SNRs, by level and ratio: ``r64/-5``, ``r64/6``."""
+
     def on_distance(self, step: int, distances: Mapping[str, float]) -> None:
         """Samples were compared with the data: values by metric and level, ``kid_efficientnet_lite0/r64``."""
 
@@ -142,6 +145,7 @@ class Observers(Observer):
     on_monitor: Any = partialmethod(_call, "on_monitor")
     on_alarm: Any = partialmethod(_call, "on_alarm")
     on_evaluate: Any = partialmethod(_call, "on_evaluate")
+    on_errors: Any = partialmethod(_call, "on_errors")
     on_distance: Any = partialmethod(_call, "on_distance")
     on_grid: Any = partialmethod(_call, "on_grid")
     on_checkpoint: Any = partialmethod(_call, "on_checkpoint")

@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from builders.checkpoints.shipped import file_facts
+from builders.checkpoints.tensor_file import CheckpointError
 from builders.files import replacing
 from specs.schemas.recipe import CheckpointSpec
 
@@ -65,9 +67,11 @@ def best_weights(folder: Path, phase: str) -> list[tuple[float, Path]]:
 
 
 def keep_best(
-    folder: Path, phase: str, step: int, loss: float, count: int, write: Callable[[Path], None]
+    folder: Path, phase: str, step: int, loss: float, count: int, write: Callable[[Path], None], protocol: str = ""
 ) -> Path | None:
     """Write the weights if their loss is among the ``count`` lowest of the phase, and delete the ones they replace.
+
+    Weights whose loss was measured in another way are neither compared nor deleted.
 
     Args:
         folder: Folder of the run.
@@ -75,19 +79,29 @@ def keep_best(
         step: Steps of all phases so far.
         loss: Validation loss.
         count: Number of weights to keep.
-        write: Function that writes the weights to a path.
+        write: Function that writes the weights to a path, with ``protocol`` as their fact ``validation``.
+        protocol: How the loss was measured; empty for that of versions before 0.2.
 
     Returns:
         Path of the weights, or None if they are not among the best.
     """
     path = folder / FOLDER / f"best-{phase}-{step:09d}-{loss:.6e}.safetensors"
-    others = [(value, other) for value, other in best_weights(folder, phase) if other != path]
+    found = [(value, other) for value, other in best_weights(folder, phase) if other != path]
+    others = [(value, other) for value, other in found if _protocol(other) == protocol]
     if not math.isfinite(loss) or sum(value <= loss for value, _ in others) >= count:
         return None
     write(path)
     for _, old in sorted([*others, (loss, path)])[count:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _protocol(path: Path) -> str | None:
+    """Return how the loss of saved weights was measured; None for a file that cannot be read."""
+    try:
+        return file_facts(path).get("validation", "")
+    except (CheckpointError, OSError):
+        return None
 
 
 def _step(path: Path) -> int:

@@ -270,9 +270,10 @@ class RunFolder:
 
     def keep_if_best(self, phase: Phase, loss: float) -> None:
         """Keep the EMA weights if their validation loss is among the lowest of the phase."""
-        write = partial(self.write_weights, phase=phase, val_v_loss=repr(loss))
+        protocol = self.recipe.validation.protocol
+        write = partial(self.write_weights, phase=phase, val_v_loss=repr(loss), validation=protocol)
         progress, count = phase.progress, self.recipe.checkpoints.best
-        keep_best(self.folder, self._file_name(progress.phase), progress.steps_done, loss, count, write)
+        keep_best(self.folder, self._file_name(progress.phase), progress.steps_done, loss, count, write, protocol)
 
     def write_bad_batch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
         """Write the batch at which training stopped."""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from builders.data.images import Images
-from builders.diffusion.losses import sample_losses, snr_weights
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import NestedUNet
 from builders.sampling.defaults import GUIDANCE, fit_settings
@@ -15,67 +12,65 @@ from builders.sampling.generation import Request, SamplerSettings, draw_all
 from builders.sampling.grid import Grid, grid_of_samples
 from builders.sampling.nearest import most_compared
 from builders.text.encoder import TextEncoder, is_empty
-from builders.training.batches import make_batch
-from specs.schemas.recipe import DropSpec, LossSpec
+from builders.training.held_out.measure import HeldOut
+from specs.schemas.held_out import ValidationSpec
+from specs.schemas.recipe import DropSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["draw_grid", "draw_samples", "most_compared", "validation_losses"]
+__all__ = ["draw_grid", "draw_samples", "log_snr_errors", "most_compared", "validation_losses"]
 
 #: Number of training images whose captions are used as prompts.
 CAPTIONED = 64
-#: Largest number of validation images, or frames of clips, that are used.
-MOST_IMAGES = 2048
 
 
-@torch.no_grad()
 def validation_losses(
     model: NestedUNet,
     process: DiffusionProcess,
     data: Images,
     batch_size: int = 64,
-    draws: int = 1,
+    draws: int | None = None,
     seed: int = 0,
     encoder: TextEncoder | None = None,
+    spec: ValidationSpec | None = None,
+    **sharing: Any,
 ) -> dict[str, float]:
     """Return the mean v loss of every level on validation images or clips, with the same times and noise in every call.
 
-    Times are spread evenly over the schedule, which lowers the variance of the mean.
+    The time and noise of a sample depend on its key, so that entries of other levels and shifts see the same ones.
 
     Args:
         model: Network.
         process: Diffusion process of the network.
-        data: Validation images, of which the first 2,048 are used, or clips, up to 2,048 frames. Levels inside those of
-            clips are measured on what they see of the clips.
+        data: Validation images or clips. Levels inside those of clips are measured on what they see of the clips.
         batch_size: Images or frames per batch.
-        draws: Number of times each image or clip is used.
+        draws: Number of times each image or clip is used. Default: that of ``spec``.
         seed: Seed of times and noise.
         encoder: Text encoder, for a network that reads text.
+        spec: Number of samples and draws. Default: ``ValidationSpec()``.
+        sharing: Arguments ``part`` and ``total`` of :class:`builders.training.held_out.measure.HeldOut`.
     """
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    loss, weights = LossSpec(space="v"), snr_weights(process, "none")
-    sums = dict.fromkeys(model.labels, 0.0)
-    frames = model.graph.frames
-    count = min(len(data), max(1, MOST_IMAGES // frames))
-    total = count * draws
-    times = ((torch.arange(total) + 0.5) / total * process.steps).long()[torch.randperm(total, generator=generator)]
-    for left in times.split(count):  # one pass over the data each
-        for drawn in data.in_order(max(1, batch_size // frames)):
-            t, left = left.tensor_split([len(drawn["image"])])
-            batch = make_batch(model.graph, drawn, t, generator).to(device)
-            z = process.add_noise(batch.images, batch.eps, batch.t)
-            predictions = model(z, batch.t, **batch.conditions(encoder))
-            losses = sample_losses(predictions, batch.images, batch.eps, batch.t, process, loss, weights)
-            for label, each in losses.items():
-                sums[label] += each.sum().item()
-            if not len(left):
-                break
-    model.train(was_training)
-    return {label: value / total for label, value in sums.items()}
+    spec = spec or ValidationSpec()
+    if draws is not None:
+        spec = spec.model_copy(update={"draws": draws})
+    return HeldOut(model, process, data, spec, encoder, batch_size=batch_size, seed=seed, **sharing).v_losses()
+
+
+def log_snr_errors(
+    model: NestedUNet,
+    process: DiffusionProcess,
+    data: Images,
+    encoder: TextEncoder | None = None,
+    spec: ValidationSpec | None = None,
+    **sharing: Any,
+) -> dict[str, float]:
+    """Return the mean squared error of the clean prediction at fixed log-SNRs, by level and ratio: ``r64/-5``.
+
+    The arguments are those of :func:`validation_losses`. Flat and nested entries and other shifts can be compared.
+    """
+    found = HeldOut(model, process, data, spec, encoder, **sharing).errors()
+    return {f"{label}/{ratio:g}": error for label, each in found.items() for ratio, error in each.items()}
 
 
 def draw_samples(

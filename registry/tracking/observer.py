@@ -112,7 +112,11 @@ class MLflowObserver(Observer):
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
         values = {f"val_v_loss/{label}": loss for label, loss in losses.items()}
         # MLflow's tables show the last value of a metric, so the best value is logged too.
-        self._put({"kind": "metrics", "step": step, "time": _now(), "values": values, "best": True})
+        how = self._run.recipe.validation.protocol if self._run is not None else ""
+        self._put({"kind": "metrics", "step": step, "time": _now(), "values": values, "best": how})
+
+    def on_errors(self, step: int, errors: Mapping[str, float]) -> None:
+        self.log_metrics({f"val_error_by_log_snr/{name}": error for name, error in errors.items()}, step)
 
     def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
         """Log values that are monitored, such as gradient norms per level, under their own names."""

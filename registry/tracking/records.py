@@ -79,4 +79,5 @@ _OPTIONAL: Checks = {
     "uri": _is_optional_text,
     "place": _is_optional_text,
     "experiment": _is_experiment,
+    "best": _is_text,
 }

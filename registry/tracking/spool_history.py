@@ -26,7 +26,7 @@ class SpoolHistory:
         place: Path of the file of that store from the run's folder, or None.
         status: Status at its last end, or "RUNNING".
         non_finite: For each metric with values that are not finite: their number, first step and last step.
-        best: Smallest value of each metric that is logged with its best value.
+        best: Smallest value of each metric that is logged with its best value, of those measured like the last one.
     """
 
     def __init__(self, spool: Spool, first_step: int) -> None:
@@ -35,6 +35,7 @@ class SpoolHistory:
         self.place: str | None = None
         self.status = "RUNNING"
         self.best: dict[str, float] = {}
+        self._how: dict[str, str] = {}
         self._logged: set[tuple[str, int]] = set()
         self.non_finite: dict[str, list[int]] = {}
         for line in spool.lines():
@@ -69,12 +70,14 @@ class SpoolHistory:
 
     def _metrics(self, record: Record) -> list[Record]:
         values, step = record["values"], record["step"]
-        if record.get("best"):
-            values = values | self.improve(values)
+        how = record.get("best")
+        if how is not None:
+            values = values | self.improve(values, how)
         finite = self.filtered(values, step)
         lines: list[Record] = []
         if finite:
-            lines.append({"kind": "metrics", "step": step, "time": record["time"], "values": finite})
+            line = {"kind": "metrics", "step": step, "time": record["time"], "values": finite}
+            lines.append(line | ({"best": how} if how else {}))
         if len(finite) < len(values) and (counts := self.counts_to_report()):
             lines.append({"kind": "non_finite", "counts": counts})
         return lines
@@ -85,7 +88,7 @@ class SpoolHistory:
     def _open(self, run: Record) -> None:
         """Replace the history by that of a new run."""
         self.run, self.status = run, "RUNNING"
-        self.best, self._logged, self.non_finite = {}, set(), {}
+        self.best, self._how, self._logged, self.non_finite = {}, {}, set(), {}
 
     def filtered(self, values: Mapping[str, float], step: int) -> dict[str, float]:
         """Return the values to log: those that are finite and were not logged at this step before."""
@@ -101,10 +104,15 @@ class SpoolHistory:
                 self.non_finite[name] = [count + 1, first, step]
         return finite
 
-    def improve(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Return the smallest value so far of each metric, under ``NAME_best``."""
+    def improve(self, values: Mapping[str, float], how: str = "") -> dict[str, float]:
+        """Return the smallest value so far of each metric that was measured in the same way, under ``NAME_best``.
+
+        Args:
+            values: Values by name.
+            how: How they were measured; empty for validation losses of versions before 0.2.
+        """
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        self._update_best(finite)
+        self._update_best(finite, how)
         return {f"{name}_best": self.best[name] for name in finite}
 
     def counts_to_report(self) -> dict[str, list[int]]:
@@ -125,7 +133,11 @@ class SpoolHistory:
             values = {current_name(name): value for name, value in record["values"].items()}
             if record["step"] > first_step:
                 self._logged |= {(name, record["step"]) for name in values}
-            self._update_best({n.removesuffix("_best"): v for n, v in values.items() if n.endswith("_best")})
+            best = {n.removesuffix("_best"): v for n, v in values.items() if n.endswith("_best")}
+            self._update_best(best, record.get("best", ""))
 
-    def _update_best(self, values: Mapping[str, float]) -> None:
-        self.best |= {name: min(value, self.best.get(name, value)) for name, value in values.items()}
+    def _update_best(self, values: Mapping[str, float], how: str) -> None:
+        for name, value in values.items():
+            same = self._how.get(name, how) == how
+            self.best[name] = min(value, self.best.get(name, value)) if same else value
+            self._how[name] = how

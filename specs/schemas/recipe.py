@@ -15,6 +15,7 @@ from specs.printable import printable
 from specs.public_names import moved_method
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
+from specs.schemas.held_out import ValidationSpec
 from specs.schemas.memory import MAX_ROWS, MemorySpec
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
 from specs.schemas.weighting import Weighting, WeightingSpec
@@ -239,6 +240,7 @@ class Recipe(Model):
     workers: int = Field(default=0, ge=0, le=256, description="data-loading processes")
     every: CadenceSpec = CadenceSpec()
     checkpoints: CheckpointSpec = CheckpointSpec()
+    validation: ValidationSpec = ValidationSpec()
     evaluation: EvaluationSpec = EvaluationSpec(samples=1000)
     phases: Annotated[dict[str, PhaseSpec], Field(min_length=1, max_length=100)]
 

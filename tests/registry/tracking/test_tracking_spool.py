@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.tracking.records import is_record
 from registry.tracking.spool import SentState, Spool
 from registry.tracking.spool_history import SpoolHistory
 from registry.tracking.spool_writer import SpoolWriter
@@ -131,6 +132,21 @@ def test_a_resumed_run_logs_nothing_twice(tmp_path: Path) -> None:
     spool.append([{"kind": "run", "key": "k2", "identity": "i"}])
     fresh = SpoolHistory(spool, first_step=0)
     assert fresh.filtered({"loss": 4.0}, 2) == {"loss": 4.0} and fresh.best == {}
+
+
+def test_values_that_were_measured_in_another_way_are_not_compared(tmp_path: Path) -> None:
+    """The best value of a run of version 0.1 does not stay the best one when losses are measured in another way."""
+    spool = Spool(tmp_path)
+    spool.append([RUN, metrics(1, val=5.0, val_best=1.0)])
+    history = SpoolHistory(spool, first_step=1)
+    record = {"kind": "metrics", "step": 2, "time": 0, "values": {"val": 4.0}, "best": "keyed"}
+    (line,) = history.lines_of(record)
+    assert line["values"] == {"val": 4.0, "val_best": 4.0} and line["best"] == "keyed" and is_record(line)
+    spool.append([line])
+    resumed = SpoolHistory(spool, first_step=2)
+    assert resumed.improve({"val": 4.5}, "keyed") == {"val_best": 4.0}
+    assert resumed.improve({"val": 4.5}, "otherwise") == {"val_best": 4.5}
+    assert not is_record({**line, "best": True})
 
 
 def test_values_that_are_not_finite_are_counted_and_never_logged(tmp_path: Path) -> None:

@@ -1,0 +1,159 @@
+"""Measures of a network on held-out samples: the v loss by time, and the error at fixed signal-to-noise ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from builders.data.images import Images
+from builders.diffusion.log_snr import index_at
+from builders.diffusion.losses import sample_losses, snr_weights
+from builders.diffusion.process import DiffusionProcess, add_noise, x0_from_v
+from builders.networks.nested_unet import NestedUNet
+from builders.text.encoder import TextEncoder
+from builders.training.batches import Batch, make_batch
+from builders.training.held_out.keyed import keyed_noise, keyed_points, keyed_times
+from specs.schemas.held_out import LOG_SNRS, ValidationSpec
+from specs.schemas.recipe import LossSpec
+
+__all__ = ["HeldOut"]
+
+
+class HeldOut:
+    """A network, and the held-out images or clips that it is measured on.
+
+    Args:
+        model: Network. It is in evaluation mode while it is measured.
+        process: Diffusion process of the network.
+        data: Held-out split. Levels inside those of clips are measured on what they see of the clips.
+        spec: Number of samples, and of draws of each.
+        encoder: Text encoder, for a network that reads text.
+        batch_size: Images, or frames of clips, per batch.
+        seed: Seed of the times and noise.
+        part: Index of this process, and number of processes that share the samples of each batch.
+        total: Function that sums a tensor over these processes.
+    """
+
+    def __init__(
+        self,
+        model: NestedUNet,
+        process: DiffusionProcess,
+        data: Images,
+        spec: ValidationSpec | None = None,
+        encoder: TextEncoder | None = None,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        part: tuple[int, int] = (0, 1),
+        total: Callable[[Tensor], Tensor] = lambda sums: sums,
+    ) -> None:
+        self.part, self.total = part, total
+        self.model, self.process, self.data, self.encoder = model, process, data, encoder
+        self.spec, self.seed = spec or ValidationSpec(), seed
+        self.device = next(model.parameters()).device
+        frames = model.graph.frames
+        self.rows, self.most = max(1, batch_size // frames), max(1, self.spec.samples // frames)
+
+    @torch.no_grad()
+    def v_losses(self) -> dict[str, float]:
+        """Return the mean v loss of every level over uniform times, by label, outermost first."""
+        loss, weights = LossSpec(space="v"), snr_weights(self.process, "none")
+        sums = torch.zeros(len(self.model.labels) + 1, dtype=torch.float64, device=self.device)
+        with self._evaluating():
+            for draw, keys, drawn in self._passes(self.spec.draws):
+                times = keyed_times(keys, draw, self.spec.draws, self.seed)
+                batch = self._batch(drawn, (times * self.process.steps).long(), "time", draw)
+                z = self.process.add_noise(batch.images, batch.eps, batch.t)
+                v = self._forward(z, batch)
+                losses = sample_losses(v, batch.images, batch.eps, batch.t, self.process, loss, weights)
+                sums[:-1] += torch.stack([each.double().sum() for each in losses.values()])
+                sums[-1] += len(keys)
+        sums = self.total(sums)
+        return dict(zip(self.model.labels, (sums[:-1] / sums[-1]).tolist(), strict=True))
+
+    @torch.no_grad()
+    def errors(self) -> dict[str, dict[float, float]]:
+        """Return the mean squared error of the clean prediction at fixed log-SNRs of each level, by label.
+
+        Each sample is measured at ``log_snr_draws`` of the 12 log-SNRs of every level, chosen by its key. The level has
+        exactly this ratio, and the other levels the ones that they have at the same time. Ratios that are outside of a
+        level's schedule, or that no sample is measured at, are left out.
+        """
+        labels, points = self.model.labels, len(LOG_SNRS)
+        sums = torch.zeros(len(labels), points, 2, dtype=torch.float64, device=self.device)
+        with self._evaluating():
+            for draw, keys, drawn in self._passes(self.spec.log_snr_draws):
+                chosen = torch.tensor(keyed_points(keys, draw))
+                for level in range(len(labels)):
+                    sums[level] += self._errors_of(level, drawn, chosen, draw)
+        sums = self.total(sums)
+        return {
+            label: {
+                value: total / count
+                for value, (total, count) in zip(LOG_SNRS, sums[level].tolist(), strict=True)
+                if count
+            }
+            for level, label in enumerate(labels)
+        }
+
+    def _errors_of(self, level: int, drawn: dict[str, Any], chosen: Tensor, draw: int) -> Tensor:
+        """Return the sums of a level's errors of some samples, and the samples, by log-SNR: (points, 2)."""
+        schedule = self.process.schedules[level].cpu()
+        found = [index_at(schedule, value) for value in LOG_SNRS]
+        # Rows whose ratio is outside of the schedule are computed and not counted, so that all processes do the same.
+        counted = torch.tensor([float(place is not None) for place in found], dtype=torch.float64)[chosen]
+        index = torch.tensor([1 if place is None else place[0] for place in found])[chosen]
+        excess = torch.tensor([0.0 if place is None else place[1] for place in found], dtype=torch.float64)[chosen]
+        batch = self._batch(drawn, index - 1, "log-SNR", draw)
+        shares = [_moved(each.cpu()[index], excess).to(self.device) for each in self.process.schedules]
+        z = [add_noise(x, eps, g) for x, eps, g in zip(batch.images, batch.eps, shares, strict=True)]
+        v = self._forward(z, batch)[level]
+        clean = x0_from_v(z[level].float(), v.float(), shares[level])
+        each = (clean - batch.images[level]).square().flatten(1).mean(1).double()
+        counted, chosen = counted.to(self.device), chosen.to(self.device)
+        result = torch.zeros(len(LOG_SNRS), 2, dtype=torch.float64, device=self.device)
+        return result.index_add_(0, chosen, torch.stack([each * counted, counted], dim=1))
+
+    def _forward(self, z: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+        """Return the predictions of v of every level, outermost first."""
+        return list(self.model(list(z), batch.t, **batch.conditions(self.encoder)))
+
+    def _passes(self, draws: int) -> Iterator[tuple[int, list[str], dict[str, Any]]]:
+        """Yield number of the draw, keys and samples of every batch, which is read once for all draws."""
+        for drawn in self.data.in_order(self.rows, most=self.most) if draws else ():
+            own = _part(drawn, *self.part)
+            for draw in range(draws):
+                yield draw, list(own["key"]), own
+
+    def _batch(self, drawn: dict[str, Any], t: Tensor, kind: str, draw: int) -> Batch:
+        """Return a batch whose noise depends on the keys of its samples."""
+        batch = make_batch(self.model.graph, drawn, t, torch.Generator())
+        eps = [
+            keyed_noise(batch.keys, level.label, level.channels, level.size.shape, kind, draw, self.seed)
+            for level in self.model.graph.levels
+        ]
+        return replace(batch, eps=eps).to(self.device)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(was_training)
+
+
+def _moved(alpha_bar: Tensor, excess: Tensor) -> Tensor:
+    """Return a schedule (samples,) with its log-SNR raised by ``excess``, float32."""
+    return torch.sigmoid(torch.logit(alpha_bar.double()) + excess).float()
+
+
+def _part(drawn: dict[str, Any], index: int, count: int) -> dict[str, Any]:
+    """Return every ``count``-th sample of a batch, from ``index``."""
+    return drawn if count == 1 else {name: value[index::count] for name, value in drawn.items()}

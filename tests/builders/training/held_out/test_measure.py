@@ -1,0 +1,166 @@
+"""Held-out measures: the same noise for a sample in every entry, the whole split, and exact signal-to-noise ratios."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from builders.diffusion.process import DiffusionProcess
+from builders.training.held_out.measure import HeldOut
+from builders.training.validation import log_snr_errors, validation_losses
+from specs.graph import Process
+from specs.schemas.held_out import LOG_SNRS, ValidationSpec
+from tests.helpers.graphs import clip_entry, plain_entry
+
+SPREAD = 0.7
+
+
+class Split:
+    """A split of normal images whose deviation is ``SPREAD``, named by numbers."""
+
+    def __init__(self, count: int, side: int, frames: int = 1, first: int = 0) -> None:
+        self.names = [f"n{number}" for number in range(first, first + count)]
+        shape = (side, side) if frames == 1 else (frames, side, side)
+        seeds = (torch.Generator().manual_seed(number) for number in range(first, first + count))
+        self.images = torch.stack([torch.randn(3, *shape, generator=seed) for seed in seeds]) * SPREAD
+        self.asked: list[int | None] = []
+
+    def in_order(self, batch_size: int, *, most: int | None = None) -> Iterator[dict[str, Any]]:
+        self.asked.append(most)
+        count = min(len(self.names), most or len(self.names))
+        for start in range(0, count, batch_size):
+            rows = slice(start, min(count, start + batch_size))
+            yield {"image": self.images[rows], "key": self.names[rows]}
+
+
+class Best(nn.Module):
+    """The network that is optimal for independent normal values, E[v | z], on every level; it records what it reads."""
+
+    def __init__(self, graph: Any, process: DiffusionProcess) -> None:
+        super().__init__()
+        self.graph, self.labels, self.process = graph, graph.labels, process
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.seen: list[tuple[list[Tensor], Tensor]] = []
+        self.gain = 1.0
+
+    def forward(self, z: list[Tensor], t: Tensor) -> list[Tensor]:
+        assert not self.training
+        self.seen.append(([each.clone() for each in z], t.clone()))
+        result = []
+        for level, schedule in zip(z, self.process.schedules, strict=True):
+            g = schedule[t + 1].view(-1, *[1] * (level.dim() - 1))
+            spread = SPREAD * level.shape[-1] / self.graph.resolution  # means of pixels are less spread
+            covariance = (g * (1 - g)).sqrt() * (1 - spread**2)
+            result.append(self.gain * covariance / (g * spread**2 + 1 - g) * level)
+        return result
+
+
+def network(*sides: int, **process: Any) -> tuple[Best, DiffusionProcess]:
+    graph = plain_entry(*sides, process=Process(**process))
+    return Best(graph, DiffusionProcess(graph)), DiffusionProcess(graph)
+
+
+def test_errors_are_those_of_the_optimal_network_at_exactly_these_ratios():
+    """For values of variance s^2, the least error is s^2 / (1 + s^2 SNR)."""
+    model, process = network(16, 8, shift=1.5)
+    found = HeldOut(model, process, Split(24, 16), ValidationSpec(log_snr_draws=12)).errors()
+    assert list(found) == ["r16", "r8"]
+    for label, spread in (("r16", SPREAD), ("r8", SPREAD / 2)):
+        assert list(found[label]) == list(LOG_SNRS)
+        for ratio, error in found[label].items():
+            assert error == pytest.approx(spread**2 / (1 + spread**2 * math.exp(ratio)), rel=0.05), (label, ratio)
+
+
+@pytest.mark.parametrize("steps", [50, 1000])
+def test_ratios_are_exact_with_few_steps(steps):
+    """The ratios of a schedule are others; noise is added at the fixed ones. A network of zeros has a known error."""
+    model, process = network(8, 4, steps=steps)
+    model.gain = 0.0
+    split = Split(60, 8)
+    found = HeldOut(model, process, split, ValidationSpec(log_snr_draws=12)).errors()["r8"]
+    for ratio in LOG_SNRS[2:-2]:
+        g = 1 / (1 + math.exp(-ratio))
+        wanted = (1 - g) ** 2 * float(split.images.square().mean()) + g * (1 - g)
+        assert found[ratio] == pytest.approx(wanted, rel=0.02), ratio
+
+
+def test_ratios_outside_a_schedule_are_left_out():
+    model, process = network(8, schedule="cosine_logsnr")
+    assert max(HeldOut(model, process, Split(12, 8), ValidationSpec(log_snr_draws=12)).errors()["r8"]) == 5
+    assert HeldOut(model, process, Split(12, 8), ValidationSpec(log_snr_draws=0)).errors() == {"r8": {}}
+
+
+def test_flat_and_nested_entries_see_the_same_images_noise_and_times():
+    nested, process = network(16, 8, base=4)
+    flat, flat_process = network(16, base=4)
+    split = Split(9, 16)
+    HeldOut(nested, process, split, batch_size=4).v_losses()
+    HeldOut(flat, flat_process, split, batch_size=9).v_losses()
+    seen = [torch.cat([z[0] for z, _ in model.seen]) for model in (nested, flat)]
+    times = [torch.cat([t for _, t in model.seen]) for model in (nested, flat)]
+    order = [torch.argsort(each) for each in times]
+    assert times[0][order[0]].tolist() == times[1][order[1]].tolist() and len(times[0]) == 18
+    torch.testing.assert_close(seen[0][order[0]], seen[1][order[1]])
+    for model, its_process in ((nested, process), (flat, flat_process)):
+        model.errors = HeldOut(model, its_process, split, ValidationSpec(log_snr_draws=3)).errors()["r16"]
+    assert nested.errors == pytest.approx(flat.errors, rel=1e-5)
+
+
+def test_other_samples_of_the_split_do_not_matter():
+    model, process = network(8)
+    whole = [HeldOut(model, process, Split(count, 8, first=first)).v_losses()["r8"] for first, count in
+             ((0, 10), (0, 4), (4, 6))]  # fmt: skip
+    assert whole[0] == pytest.approx(0.4 * whole[1] + 0.6 * whole[2], rel=1e-6)
+
+
+def test_v_loss_is_that_of_the_optimal_network():
+    model, process = network(8)
+    found = validation_losses(model, process, Split(200, 8), draws=4)["r8"]
+    g = process.schedules[0][1:].double()
+    assert found == pytest.approx(float((SPREAD**2 / (1 - g + SPREAD**2 * g)).mean()), rel=0.03)
+
+
+def test_at_most_as_many_samples_as_set_or_frames_of_clips():
+    model, process = network(8)
+    split = Split(3, 8)
+    HeldOut(model, process, split, ValidationSpec(samples=7)).v_losses()
+    graph = clip_entry((8, 4), (8, 1))
+    clips = Split(3, 8, frames=4)
+    model = Best(graph, DiffusionProcess(graph))
+    losses = HeldOut(model, DiffusionProcess(graph), clips, ValidationSpec(samples=7, draws=1), batch_size=4).v_losses()
+    assert list(losses) == ["r8f4", "r8"]
+    assert split.asked == [7] and clips.asked == [1]
+
+
+def test_the_mode_of_the_network_is_restored():
+    model, process = network(8)
+    model.train()
+    assert log_snr_errors(model, process, Split(2, 8), spec=ValidationSpec(log_snr_draws=12)).keys() == {
+        f"r8/{ratio:g}" for ratio in LOG_SNRS
+    }
+    assert model.training
+
+
+def test_processes_that_share_the_samples_measure_what_one_does():
+    model, process = network(8, 4)
+    split, spec = Split(11, 8), ValidationSpec(log_snr_draws=3)
+    alone = HeldOut(model, process, split, spec, batch_size=4)
+    parts: list[Tensor] = []
+
+    def measured(method: str) -> Any:
+        parts.clear()
+        for index in range(2):
+            shared = HeldOut(model, process, split, spec, batch_size=4, part=(index, 2),
+                             total=lambda sums: parts.append(sums) or torch.stack(parts).sum(0))  # fmt: skip
+            found = getattr(shared, method)()
+        return found
+
+    assert measured("v_losses") == pytest.approx(alone.v_losses(), rel=1e-6)
+    errors = alone.errors()
+    for label, found in measured("errors").items():
+        assert found == pytest.approx(errors[label], rel=1e-6)
