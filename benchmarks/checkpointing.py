@@ -1,19 +1,16 @@
 """Memory and time of a training step of a 128/64 network, with and without activation checkpointing.
 
-OMP_NUM_THREADS=1 python benchmarks/checkpointing.py
+OMP_NUM_THREADS=1 python -m benchmarks.checkpointing
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-import weakref
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.suite.measuring import Alive
 from builders.networks.nested_unet import NestedUNet, build_model
 from registry.costs.memory import activation_memory
 from specs.load import load_text
@@ -33,32 +30,6 @@ nest:
 """
 ROUNDS = 3
 MIB = 2**20
-
-
-class Alive(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made while it is active; ``peak`` is the most alive at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[int] = set()
-        self.now = self.peak = 0
-
-    def _free(self, key: int, size: int) -> None:
-        self.now -= size
-        self.seen.discard(key)
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(tensor, Tensor) and not isinstance(tensor, torch.nn.Parameter):
-                storage = tensor.untyped_storage()
-                key = storage._cdata
-                if key not in self.seen:
-                    self.seen.add(key)
-                    self.now += storage.nbytes()
-                    weakref.finalize(storage, self._free, key, storage.nbytes())
-        self.peak = max(self.peak, self.now)
-        return result
 
 
 def step(model: NestedUNet) -> None:
