@@ -95,6 +95,12 @@ def _problem(options: argparse.Namespace) -> str | None:
         rows = case.partition(":")[2]
         if rows and not (rows.isascii() and rows.isdigit() and int(rows)):
             return f"--cases {case}: the rows after the colon must be a whole number from 1"
+        from benchmarks.suite.inputs import graph_of
+
+        try:
+            graph_of(case.partition(":")[0])
+        except (LookupError, ValueError) as error:
+            return f"--cases {case}: {error}"
     for path in (options.json, options.picture):
         if path is not None and not path.absolute().parent.is_dir():
             return f"{path}: no such folder"

@@ -1,168 +1,209 @@
-"""Training steps and sampling steps of the large entries on one GPU: time, FLOP/s, memory beside the blocks' rules.
+"""Everything that is checked on a GPU, in one command of under eight minutes: tests, benchmarks, a training.
 
-Weights and images are random, and images come from no file: the GPU alone is measured. "FLOP/s used" divides the FLOPs
-of the forward pass (times three for a training step) by the time and by the peak rate of the device, if it is known.
-Without a GPU the small entry alone is measured, to check that this script runs.
+It runs from a bare checkout with PyTorch and says which packages are missing. Wheels of them can be brought along in a
+folder. Without a GPU everything runs at a reduced size on the CPU.
 
     python benchmarks/gpu.py
-    python benchmarks/gpu.py --precision float32 --cases mdm-s64:16 mdm-s256:4
+    python benchmarks/gpu.py --wheels wheels --output gpu-results
+    python benchmarks/gpu.py --only benchmarks
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import statistics
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from builders.training.batches import Batch
-from builders.training.distributed import Processes
-from builders.training.phase import Phase
-from builders.training.settings import phase_settings
-from registry.costs.memory import activation_memory
-from registry.costs.requirements import phase_memory
-from registry.costs.totals import count
-from specs.graph import EntryGraph
-from specs.load import load_entry
-from specs.schemas.recipe import Recipe
-
-#: Entry and rows of each case.
-CASES = ("mdm-nano:64", "mdm-s64:32", "mdm-s256:8")
-#: Peak rates in FLOP/s of dense matrix products, by device and precision (data sheet of the H100 and H200 SXM). That of
-#: float32 is the rate of TF32, in which cuDNN computes convolutions unless it is forbidden.
-PEAKS = {
-    ("H100", "bfloat16"): 989e12, ("H100", "float32"): 494e12,
-    ("H200", "bfloat16"): 989e12, ("H200", "float32"): 494e12,
-}  # fmt: skip
-
-
-class RandomText:
-    """A text encoder that returns random states, all tokens valid."""
-
-    def __init__(self, width: int, tokens: int, device: torch.device) -> None:
-        self.states = torch.randn(1, tokens, width, device=device)
-
-    def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        states = self.states.expand(len(captions), -1, -1)
-        return states, torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+ROOT = Path(__file__).resolve().parent.parent
+#: Modules that all parts import, and the packages they come from.
+NEEDED = {
+    "torch": "torch",
+    "accelerate": "accelerate",
+    "braceexpand": "braceexpand",
+    "matplotlib": "matplotlib",
+    "numpy": "numpy",
+    "PIL": "pillow",
+    "pydantic": "pydantic",
+    "pydantic_core": "pydantic-core",
+    "annotated_types": "annotated-types",
+    "typing_inspection": "typing-inspection",
+    "rich": "rich",
+    "safetensors": "safetensors",
+    "typer": "typer",
+    "yaml": "pyyaml",
+}
+#: Modules without which one part is left out.
+NEEDED_BY = {"tests": {"pytest": "pytest"}}
+#: Seconds of the whole, and the most that each part may take.
+SECONDS = 470
+PARTS = {"tests": 120, "benchmarks": 240, "training": 150}
+#: The benchmarks that compute on the device, the most important first.
+BENCHMARKS = ("utilization", "ladder", "step", "forward", "sampling", "memory", "quality")
 
 
-def random_batch(graph: EntryGraph, rows: int, device: torch.device) -> Batch:
-    """Return a batch of noise for every level, and random conditions."""
-    shapes = [
-        (rows, level.channels, *[level.size.frames] * (level.size.frames > 1), level.resolution, level.resolution)
-        for level in graph.levels
-    ]
-    images, eps = ([torch.randn(shape, device=device).clamp(-1, 1) for shape in shapes] for _ in range(2))
-    return Batch(
-        images=images,
-        t=torch.randint(0, graph.process.steps, (rows,), device=device),
-        eps=eps,
-        classes=None if graph.classes is None else torch.randint(0, graph.classes, (rows,), device=device),
-        captions=("",) * rows,
-        without_text=None if graph.text is None else torch.zeros(rows, dtype=torch.bool, device=device),
-        keys=("",) * rows,
-    )
+@dataclass(frozen=True)
+class Done:
+    """A part that ran.
+
+    Attributes:
+        part: Name of the part.
+        result: "passed", "failed", "out of time" or "left out".
+        seconds: Time it took.
+        last: Last lines that it printed.
+    """
+
+    part: str
+    result: str
+    seconds: float
+    last: str
 
 
-def median_seconds(call: Callable[[], Any], rounds: int, device: torch.device) -> float:
-    """Return the median time of a call, after three that are not counted."""
-    seconds = []
-    for number in range(rounds + 3):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if number >= 3:
-            seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+def lacking(names: Mapping[str, str]) -> list[str]:
+    """Return the packages whose modules cannot be found.
+
+    Args:
+        names: Packages by module.
+    """
+    return [package for module, package in names.items() if importlib.util.find_spec(module) is None]
 
 
-def peak_rate(device: torch.device, precision: str) -> float | None:
-    """Return the peak rate of a device in FLOP/s, or None if it is unknown."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    return next((rate for (kind, what), rate in PEAKS.items() if kind in name and what == precision), None)
+def bring(wheels: Path, target: str) -> str | None:
+    """Install all wheels of a folder to another folder, without a network; return what is wrong, if anything is."""
+    files = sorted(map(str, wheels.glob("*.whl")))
+    if not files:
+        return f"{wheels}: no wheels (.whl) in this folder"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"pip cannot install the wheels of {wheels}:\n{done.stderr.strip()[-1000:]}"
+    sys.path.insert(0, target)
+    importlib.invalidate_caches()
+    os.environ["PYTHONPATH"] = _paths(target)  # for the parts
+    return None
 
 
-def measure(entry: str, rows: int, precision: str, rounds: int, device: torch.device) -> None:
-    """Measure one entry, and print its line."""
-    graph = load_entry(entry).graph
-    phase_spec = {"train": graph.labels[0], "steps": 1000, "batch": rows}
-    recipe = Recipe.model_validate(
-        {"name": "benchmark", "entry": entry, "data": "noise", "precision": precision, "phases": {"p": phase_spec}}
-    )
-    processes = Processes(device, precision)
-    phase = Phase(phase_settings(recipe, graph, "p"), processes)
-    batch = random_batch(graph, rows, processes.device)
-    encoder: Any = None if graph.text is None else RandomText(graph.text.width, graph.text.tokens, processes.device)
-    steps = iter(range(10**6))
-    before = _allocated(device)
-    training = median_seconds(lambda: phase.step(next(steps), batch, encoder=encoder), rounds, processes.device)
-    peak = _peak(device)
-    phase.model.eval()
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        context = phase.model.encode(**batch.conditions(encoder), batch_size=rows)
-        sampling = median_seconds(lambda: phase.model(batch.images, batch.t, context), rounds, processes.device)
-    flops = 2 * rows * count(graph).total.macs
-    limit = peak_rate(device, precision)
-    used = [f"{100 * factor * flops / seconds / limit:5.1f} %" if limit else "-" for factor, seconds in
-            ((3, training), (1, sampling))]  # fmt: skip
-    rule = phase_memory(recipe, graph, "p", half=precision != "float32")
-    state = bytes_of_state(phase)
-    print(
-        f"{entry:14} {rows:4} {1e3 * training:9.1f} {3 * flops / training / 1e12:8.2f} {used[0]:>8} "
-        f"{1e3 * sampling:9.1f} {flops / sampling / 1e12:8.2f} {used[1]:>8} "
-        f"{peak / 2**30:8.2f} {rule.total / 2**30:8.2f} {(before + state) / 2**30:7.2f} "
-        f"{rows * activation_memory(graph)[0].training / 2**30:8.2f}",
-        flush=True,
-    )
+def _paths(first: str) -> str:
+    return os.pathsep.join(filter(None, [first, os.environ.get("PYTHONPATH")]))
 
 
-def bytes_of_state(phase: Phase) -> int:
-    """Return the bytes of the gradients and the optimizer's moments, which the first step allocates."""
-    return 3 * sum(value.numel() * value.element_size() for _, value in phase.trained)
+def commands(device: str, output: Path) -> dict[str, list[str]]:
+    """Return the arguments of Python of every part."""
+    recipe = "nano-progressive" if device == "cuda" else "micro-test"
+    # A finished training in the same folder would not be trained again.
+    fresh = output / "run" / time.strftime("%Y%m%d-%H%M%S")
+    size = ["--rounds", "3"] if device == "cuda" else ["--quick"]
+    results = ["--json", str(output / "benchmarks.json"), "--picture", str(output / "ladder.png")]
+    return {
+        # Plain, because the fixtures that all tests share need packages that these do not.
+        "tests": ["-m", "pytest", "-q", "-m", "gpu", "tests/gpu", "--noconftest", "-p", "no:cacheprovider"],
+        "benchmarks": ["-m", "benchmarks", *BENCHMARKS, "--device", device, *size, *results],
+        "training": ["-m", "zoo", "train", recipe, "--device", device, "--output", str(fresh), "--no-track"],
+    }
 
 
-def _allocated(device: torch.device) -> int:
-    if device.type != "cuda":
-        return 0
-    torch.cuda.reset_peak_memory_stats()
-    return torch.cuda.memory_allocated()
+def run_part(part: str, arguments: Sequence[str], seconds: float, output: Path) -> Done:
+    """Run a part, print its output, and write it to a file of the part's name.
+
+    Args:
+        part: Name of the part.
+        arguments: Arguments of Python.
+        seconds: Seconds after which it is ended.
+        output: Folder of the results.
+    """
+    print(f"\n== {part}: python {' '.join(arguments)}", flush=True)
+    environment = {**os.environ, "PYTHONPATH": _paths(str(ROOT))}
+    began, path = time.monotonic(), output / f"{part}.txt"
+    with path.open("w+", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+        try:
+            result = "passed" if process.wait(timeout=max(1.0, seconds)) == 0 else "failed"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            result = "out of time"
+    text = path.read_text(encoding="utf-8")
+    print(text[-12_000:], flush=True)
+    return Done(part, result, time.monotonic() - began, "\n".join(text.splitlines()[-5:]))
 
 
-def _peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+def measured(output: Path) -> list[str]:
+    """Return a line for each entry of which the utilization was measured."""
+    path = output / "benchmarks.json"
+    if not path.is_file():
+        return []
+    lines = []
+    for each in json.loads(path.read_text(encoding="utf-8"))["results"]:
+        if each["benchmark"] == "utilization":
+            share = each["used"][0]
+            used = "unknown peak rate" if share is None else f"{100 * share:.1f} % of the peak rate"
+            rate = 3 * each["flops"] / each["training"] / 1e12
+            lines.append(
+                f"{each['entry']}, {each['precision']}, {each['rows']} rows: {1000 * each['training']:.1f} ms a step, "
+                f"{rate:.2f} TFLOP/s, {used}"
+            )
+    return lines
 
 
-def main() -> None:
-    """Print a table."""
+def run_all(parts: Sequence[str], device: str, output: Path) -> int:
+    """Run the parts one after the other, and print what became of them; return the exit code."""
+    began, done = time.monotonic(), []
+    for part, arguments in commands(device, output).items():
+        if part not in parts:
+            continue
+        missing = lacking(NEEDED_BY.get(part, {}))
+        if missing:
+            done.append(Done(part, "left out", 0.0, f"missing: {', '.join(missing)}"))
+            continue
+        left = SECONDS - (time.monotonic() - began)
+        done.append(run_part(part, arguments, min(PARTS[part], left), output))
+    print("\n== summary")
+    for each in done:
+        print(
+            f"{each.part:11} {each.result:12} {each.seconds:6.1f} s  {each.last.splitlines()[-1] if each.last else ''}"
+        )
+    print("\n".join(measured(output)))
+    print(f"{time.monotonic() - began:.0f} s; results in {output}")
+    return int(any(each.result in ("failed", "out of time") for each in done))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the packages, run all parts, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", default=None, help="Entries and rows, such as mdm-s64:32.")
-    parser.add_argument("--precision", default=None, choices=("bfloat16", "float32"), help="Default: both on a GPU.")
-    parser.add_argument("--rounds", type=int, default=10, help="Timed calls of every case.")
-    options = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    gpu = device.type == "cuda"
-    name = torch.cuda.get_device_name() if gpu else f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
-    print(f"{name}, PyTorch {torch.__version__}")
-    print(
-        "entry          rows  train ms  TFLOP/s     used  sample ms TFLOP/s     used peak GiB rule GiB  state  saved "
-    )
-    for precision in [options.precision] if options.precision else ["bfloat16", "float32"] if gpu else ["float32"]:
-        print(precision)
-        for case in options.cases or (CASES if gpu else ("mdm-nano:2",)):
-            entry, _, rows = case.partition(":")
-            measure(entry, int(rows), precision, options.rounds, device)
-            if gpu:
-                torch.cuda.empty_cache()
+    parser.add_argument("--wheels", type=Path, help="Folder with wheels of packages that are not installed.")
+    parser.add_argument("--output", type=Path, default=Path("gpu-results"), help="Folder of the results.")
+    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), help="Parts to run. Default: all.")
+    parser.add_argument("--cpu", action="store_true", help="Reduced size on the CPU, also if there is a GPU.")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as target:
+        problem = bring(options.wheels, target) if options.wheels else None
+        missing = lacking(NEEDED)
+        if problem is None and missing:
+            problem = (
+                f"missing packages: {', '.join(missing)}. Where there is a network, run 'python -m pip download "
+                f"--no-deps --dest wheels {' '.join(missing)}' for this Python and system; then add --wheels wheels"
+            )
+        if problem:
+            print(f"Error: {problem}", file=sys.stderr)
+            return 2
+        import torch
+
+        gpu = torch.cuda.is_available() and not options.cpu
+        name = torch.cuda.get_device_name() if gpu else "CPU, at a reduced size"
+        print(f"{name}, PyTorch {torch.__version__}, Python {sys.version.split()[0]}", flush=True)
+        output = options.output.absolute()
+        output.mkdir(parents=True, exist_ok=True)
+        return run_all(options.only or list(PARTS), "cuda" if gpu else "cpu", output)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,10 +21,7 @@ __all__ = ["build", "forward"]
 
 def build(options: Options) -> Iterator[Comparison]:
     """Measure building a network on meta, with fresh weights, and with the weights of a file."""
-    names = [name for name, _ in options.entries]
-    if not options.quick and not options.cases:
-        names.append("mdm-s64")
-    for name in names:
+    for name, _ in options.entries:
         yield from _build(name, graph_of(name), options)
 
 

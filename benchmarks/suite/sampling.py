@@ -115,8 +115,8 @@ def fewest(draw: Callable[[int], list[Tensor]], exact: Sequence[Tensor], limit: 
 def quality(options: Options) -> Iterator[Comparison]:
     """Measure samples of equal quality: 50 steps of plain DDIM against as few steps of the zoo as are as close.
 
-    The network is the 16-pixel level of mdm-nano. The plain implementation takes 50 steps of DDIM. The zoo takes its DPM-Solver++ with the fewest steps whose samples,
-    from the same noise, are at most as far from those of DDIM with all 1,000 steps.
+    The network is the 16-pixel level of mdm-nano. The zoo takes DPM-Solver++ with the fewest steps whose samples, from
+    the same noise, are at most as far from those of DDIM with all 1,000 steps.
     """
     rows, many, few = (2, 100, 10) if options.quick else (16, 1000, 50)
     zoo = level_alone(load_weights("mdm-nano", options.device)[0], "r16")
