@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from builders.data.dataset_card import DatasetCard
 from builders.data.sample_order import SampleOrder
+from builders.pixels import to_bytes, to_float
 
-__all__ = ["Images", "IndexedImages"]
+__all__ = ["Images", "IndexedImages", "joined_rows", "joined_samples"]
 
 
 class Images(ABC):
@@ -66,6 +67,21 @@ class Images(ABC):
             in pixels); ``caption`` and ``key`` lists; ``index`` (size,) int64.
         """
 
+    def at(self, places: Sequence[int], *, flip: bool = False) -> dict[str, Any]:
+        """Return the samples at some places of the stream, such as every fourth one, with their pixels as bytes.
+
+        Only these samples are decoded.
+
+        Args:
+            places: Places in the stream, from 0; at least one.
+            flip: As for :meth:`batch`.
+
+        Returns:
+            What :meth:`batch` returns, with ``image`` as uint8 in 0..255.
+        """
+        found = joined_samples([self.batch(place, 1, flip=flip) for place in places])
+        return found | {"image": to_bytes(found["image"])}
+
     @abstractmethod
     def in_order(self, batch_size: int, *, most: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield every image or clip once, in the order stored; the last batch may be smaller.
@@ -108,23 +124,50 @@ class IndexedImages(Images):
         return f"<Images {self.card.name} {self.split}: {len(self)} {what} {size}{self._how}>"
 
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
-        index, mirrored = self.order.draw(start, size)
-        batch = self._read(index, start)
+        if start < 0 or size < 1:
+            raise ValueError(f"start must not be negative and size must be positive, not {start} and {size}")
+        found = self.at(range(start, start + size), flip=flip)
+        return found | {"image": to_float(found["image"])}
+
+    def at(self, places: Sequence[int], *, flip: bool = False) -> dict[str, Any]:
+        index, mirrored = self.order.at(places)
+        found = self._read(index, places)
+        images = found["image"]
+        if images.dtype != torch.uint8:  # of a subclass that returns them in [-1, 1]
+            images = to_bytes(images)
         if flip:
-            images = batch["image"]
-            batch["image"] = torch.where(mirrored.view(-1, *[1] * (images.dim() - 1)), images.flip(-1), images)
-        return batch
+            images = torch.where(mirrored.view(-1, *[1] * (images.dim() - 1)), images.flip(-1), images)
+        return found | {"image": images}
 
     def in_order(self, batch_size: int, *, most: int | None = None) -> Iterator[dict[str, Any]]:
         count = len(self) if most is None else min(most, len(self))
         for index in (torch.arange(count) * len(self) // max(1, count)).split(batch_size):
-            yield self._read(index)
+            found = self._read(index)
+            images = found["image"]
+            yield found | {"image": to_float(images) if images.dtype == torch.uint8 else images}
 
     @abstractmethod
-    def _read(self, index: Tensor, start: int | None = None) -> dict[str, Any]:
-        """Return the batch of some images.
+    def _read(self, index: Tensor, places: Sequence[int] | None = None) -> dict[str, Any]:
+        """Return the batch of some images, with their pixels as bytes.
 
         Args:
             index: Indices (size,) int64 of the images.
-            start: Position of the first one in the stream, if they are drawn from it.
+            places: Their places in the stream, if they are drawn from it.
         """
+
+
+def joined_samples(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return one batch made of several; the frames of clips stay one after the other in memory."""
+    return {
+        name: joined_rows([part[name] for part in parts])
+        if isinstance(value, Tensor)
+        else [item for part in parts for item in part[name]]
+        for name, value in parts[0].items()
+    }
+
+
+def joined_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Return the rows of several tensors; the frames of clips stay one after the other in memory."""
+    if rows[0].dim() == 5:
+        return torch.cat([clips.transpose(1, 2) for clips in rows]).transpose(1, 2)
+    return torch.cat([*rows])

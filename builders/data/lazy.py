@@ -7,6 +7,7 @@ has no random access: the bytes of its images are held in memory, undecoded.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from builders.data.images import IndexedImages
 from builders.data.sample_order import SampleOrder
 from builders.data.sample_reader import Sample, SampleReader
 from builders.data.shard_index import Member
-from builders.pixels import to_bytes, to_float
 from builders.resizing import is_fractional
 from builders.seeds import hashed_generator
 
@@ -84,14 +84,14 @@ class LazyImages(IndexedImages):
 
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         drawn = self._read(torch.arange(min(count, len(self))))
-        return to_bytes(drawn["image"]), tuple(drawn["caption"])
+        return drawn["image"], tuple(drawn["caption"])
 
-    def _read(self, index: Tensor, start: int | None = None) -> dict[str, Any]:
+    def _read(self, index: Tensor, places: Sequence[int] | None = None) -> dict[str, Any]:
         samples, found = [], []
         for row, wanted in enumerate(index.tolist()):
             corner = None
-            if self.crop == "random" and start is not None:
-                x, y = torch.rand(2, generator=hashed_generator(self.seed, "crop", start + row)).tolist()
+            if self.crop == "random" and places is not None:
+                x, y = torch.rand(2, generator=hashed_generator(self.seed, "crop", places[row])).tolist()
                 corner = (x, y)
             sample, good = self._decode(wanted, corner)
             self._fractional |= is_fractional(sample.side, sample.side, (self.resolution, self.resolution))
@@ -99,7 +99,7 @@ class LazyImages(IndexedImages):
             found.append(good)
         rows = torch.tensor(found)
         return {
-            "image": to_float(stacked([sample.pixels for sample in samples])),
+            "image": stacked([sample.pixels for sample in samples]),
             "index": rows,
             "classes": self.classes[rows],
             "scale": torch.tensor([float(sample.scale) for sample in samples]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,10 @@ class MemoryImages(IndexedImages):
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         return self.images[:count], self.captions[:count]
 
-    def _read(self, index: Tensor, start: int | None = None) -> dict[str, Any]:
+    def _read(self, index: Tensor, places: Sequence[int] | None = None) -> dict[str, Any]:
         rows: list[int] = index.tolist()
         return {
-            "image": to_float(self.images[index]),
+            "image": self.images[index],
             "index": index,
             "classes": self.classes[index],
             "scale": (self.sides if self.scales is None else self.scales)[index],

@@ -15,7 +15,8 @@ from torch import Tensor
 from builders.data.classes import class_index, class_indices
 from builders.data.dataset_card import DatasetCard
 from builders.data.errors import DataError, EmptySplitError
-from builders.data.images import Images
+from builders.data.images import Images, joined_rows, joined_samples
+from builders.pixels import to_float
 from builders.seeds import hashed_generator
 from specs.addresses import shown_address
 from specs.schemas.evaluation import split_name
@@ -134,13 +135,17 @@ class MixtureImages(Images):
         return any(part.fractional for part in self.parts)
 
     def batch(self, start: int, size: int, *, flip: bool = False) -> dict[str, Any]:
+        found = self.at(range(start, start + size), flip=flip)
+        return found | {"image": to_float(found["image"])}
+
+    def at(self, places: Sequence[int], *, flip: bool = False) -> dict[str, Any]:
         samples = []
-        for position in range(start, start + size):
-            chance = torch.rand((), generator=hashed_generator(self.seed, "mixture", position)).item()
+        for place in places:
+            chance = torch.rand((), generator=hashed_generator(self.seed, "mixture", place)).item()
             number = bisect_right(self.bounds, chance)
-            # The position in the mixture is also the position in the dataset's own stream.
-            samples.append(self._renamed(number, self.parts[number].batch(position, 1, flip=flip)))
-        return _joined(samples)
+            # The place in the mixture is also the place in the dataset's own stream.
+            samples.append(self._renamed(number, self.parts[number].at([place], flip=flip)))
+        return joined_samples(samples)
 
     def in_order(self, batch_size: int, *, most: int | None = None) -> Iterator[dict[str, Any]]:
         share = 1.0 if most is None else min(1.0, most / max(1, len(self)))
@@ -151,26 +156,9 @@ class MixtureImages(Images):
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         share = -(-count // len(self.parts))
         found = [part.first(share) for part in self.parts]
-        images, captions = _stacked([each for each, _ in found]), [text for _, texts in found for text in texts]
+        images, captions = joined_rows([each for each, _ in found]), [text for _, texts in found for text in texts]
         return images[:count], tuple(captions[:count])
 
     def _renamed(self, number: int, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a batch of a dataset with the class indices of the mixture."""
         return batch | {"classes": self.renamed[number][batch["classes"]]}
-
-
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Return the rows of several tensors; the frames of clips stay one after the other in memory."""
-    if rows[0].dim() == 5:
-        return torch.cat([clips.transpose(1, 2) for clips in rows]).transpose(1, 2)
-    return torch.cat([*rows])
-
-
-def _joined(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return one batch made of several."""
-    return {
-        name: _stacked([sample[name] for sample in samples])
-        if isinstance(value, Tensor)
-        else [item for sample in samples for item in sample[name]]
-        for name, value in samples[0].items()
-    }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 import torch
 from torch import Tensor
 
@@ -36,12 +39,19 @@ class SampleOrder:
         """
         if start < 0 or size < 1:
             raise ValueError(f"start must not be negative and size must be positive, not {start} and {size}")
+        return self.at(range(start, start + size))
+
+    def at(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Draw the samples at some places of the stream; the result is that of :meth:`draw`.
+
+        Args:
+            places: Places in the stream, from 0. Those of one epoch should follow one another.
+        """
         parts = []
-        while size > 0:
-            epoch, offset = divmod(start, self.count)
+        for epoch, found in groupby(places, lambda place: place // self.count):
             order, mirrored = self._epoch(epoch)
-            parts.append((order[offset : offset + size], mirrored[offset : offset + size]))
-            start, size = start + len(parts[-1][0]), size - len(parts[-1][0])
+            within = torch.tensor([place % self.count for place in found])
+            parts.append((order[within], mirrored[within]))
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
     def _epoch(self, epoch: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Training batches: images or clips, times, noise, conditions, as a function of the recipe's seed and the step alone.
 
-A resumed run therefore sees the same batches, with any number of processes and of data-loading workers.
+A resumed run therefore sees the same batches, with any number of processes and of data-loading workers. Each process
+reads, decodes and noises its own rows alone.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from builders.child_processes import follow_parent
 from builders.data.errors import DataError
 from builders.diffusion.process import pyramid
-from builders.pixels import to_bytes, to_float
-from builders.seeds import hashed_generator
+from builders.pixels import to_float
 from builders.text.encoder import TextEncoder
+from builders.training.reading.noise import KINDS, BatchShape, conditions, own_rows
 from builders.training.reading.rows import RowKinds, row_kinds
 from builders.training.reading.sources import Streams
 from specs.blocks.size import Size
@@ -131,9 +132,7 @@ def make_batch(
         drop: Probabilities of dropping the conditions. Default: nothing is dropped.
     """
     drawn = {name: value[: len(t)] for name, value in drawn.items()}
-    images = pyramid(drawn["image"], graph, drawn.get("still"))
-    if rows is not None:
-        images = [x[:count] for x, count in zip(images, rows, strict=True)]
+    images = _levels(drawn, graph, rows)
     eps = [torch.randn(x.shape, generator=generator) for x in images]
 
     def dropped(condition: str) -> Tensor:
@@ -141,12 +140,31 @@ def make_batch(
             return torch.zeros(len(t), dtype=torch.bool)
         return torch.rand(len(t), generator=generator) < getattr(drop, condition)
 
+    found = {name: dropped(name) for name in conditions(graph)}
+    return _batch(graph, drawn, images, t, eps, found)
+
+
+def _levels(drawn: Mapping[str, Any], graph: EntryGraph, rows: Sequence[int] | None) -> list[Tensor]:
+    """Return the clean images or clips of every level, from samples in [-1, 1], of its first rows."""
+    images = pyramid(drawn["image"], graph, drawn.get("still"))
+    return images if rows is None else [x[:count] for x, count in zip(images, rows, strict=True)]
+
+
+def _batch(
+    graph: EntryGraph,
+    drawn: Mapping[str, Any],
+    images: list[Tensor],
+    t: Tensor,
+    eps: list[Tensor],
+    dropped: Mapping[str, Tensor],
+) -> Batch:
+    """Return a batch with the conditions that the entry reads, some of them dropped."""
     classes = without_text = None
     captions: tuple[str, ...] = ()
     if graph.classes is not None:
-        classes = drawn["classes"].masked_fill(dropped("classes"), graph.classes)
+        classes = drawn["classes"].masked_fill(dropped["classes"], graph.classes)
     if graph.text is not None:
-        without_text = dropped("text")
+        without_text = dropped["text"]
         captions = tuple(drawn["caption"])
     scaled = any(micro.name == "scale" for level in graph.levels for micro in level.micro)
     scale = drawn["scale"] if scaled else None
@@ -169,6 +187,8 @@ class BatchPlan:
         part: Index of this process, and number of processes.
         first_image: Number of samples of ``images`` drawn by earlier phases; None if images are first frames of clips
             of ``data``.
+        noise: Source of the random numbers: "rows" (one generator per row), or "batch" (one for all rows, as in runs of
+            earlier versions).
     """
 
     graph: EntryGraph
@@ -181,31 +201,46 @@ class BatchPlan:
     flip: bool = False
     part: tuple[int, int] = (0, 1)
     first_image: int | None = None
+    noise: str = "batch"
 
     @property
     def kinds(self) -> RowKinds:
         """Which rows are clips and which are images."""
         return row_kinds(self.graph, self.rows)
 
+    @property
+    def shape(self) -> BatchShape:
+        """Rows of the batch, and which of them are this process's."""
+        return BatchShape(self.graph, self.rows, self.part)
+
     def draw(self, step: int, data: Any) -> Batch:
         """Return this process's part of the batch of a step, on the CPU.
 
         Args:
             step: Step of the phase, from 0.
-            data: Data with ``batch(start, size, flip=)``, such as :class:`builders.data.images.Images`; or two such
-                streams, see :class:`builders.training.reading.sources.Streams`.
+            data: Data with ``at(places, flip=)``, such as :class:`builders.data.images.Images`; or two such streams,
+                see :class:`builders.training.reading.sources.Streams`.
         """
         return self.assemble(step, self.read(step, data))
 
     def read(self, step: int, data: Any) -> dict[str, Any]:
-        """Read and decode the samples of a step, which are those at :meth:`places` of their streams."""
+        """Read and decode this process's samples of a step, and draw their random numbers.
+
+        Returns:
+            What :meth:`builders.data.images.Images.at` returns, of the samples at :meth:`places` of their streams, and
+            ``t``, ``eps`` and ``dropped``, see :class:`builders.training.reading.noise.Draws`.
+        """
         streams = data if isinstance(data, Streams) else Streams(data)
         (start, count), (behind, images) = self.places(step)
-        drawn: dict[str, Any] = streams.first.batch(start, count, flip=self.flip)
-        if not images:
-            return drawn
-        assert streams.rest is not None
-        return _joined(drawn, streams.rest.batch(behind, images, flip=self.flip))
+        first = own_rows(count, self.part)
+        drawn: dict[str, Any] = streams.first.at(range(start, start + count)[first.start :: first.step], flip=self.flip)
+        index, processes = self.part
+        rest = range(behind, behind + images)[(index - count) % processes :: processes]
+        if rest:
+            assert streams.rest is not None
+            drawn = _joined(drawn, streams.rest.at(rest, flip=self.flip))
+        found = KINDS[self.noise](self.shape, self.times, self.drop, self.seed, self.name, step)
+        return drawn | {"t": found.t, "eps": found.eps, "dropped": found.dropped}
 
     def places(self, step: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return place and number of a step's first rows in their stream, and those of the images behind them.
@@ -221,11 +256,11 @@ class BatchPlan:
         return ((self.first_sample + step * kinds.clips, kinds.clips), images) if kinds.clips else (images, (0, 0))
 
     def assemble(self, step: int, drawn: Mapping[str, Any]) -> Batch:
-        """Return this process's part of the batch of a step, from the samples that :meth:`read` returned."""
-        generator = hashed_generator(self.seed, "noise", self.name, step)
-        t = torch.randint(0, self.times, (self.rows[-1],), generator=generator)
-        whole = make_batch(self.graph, drawn, t, generator, self.rows, self.drop)
-        return whole if self.part == (0, 1) else whole.part(*self.part)
+        """Return this process's part of the batch of a step, from what :meth:`read` returned, on its device."""
+        samples = {name: to_float(value) if name in PIXELS else value for name, value in drawn.items()}
+        own = [len(self.shape.own(level)) for level in range(len(self.rows))]
+        images = _levels(samples, self.graph, own)
+        return _batch(self.graph, drawn, images, drawn["t"], drawn["eps"], drawn["dropped"])
 
 
 def _joined(clips: Mapping[str, Any], images: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,23 +274,34 @@ def _joined(clips: Mapping[str, Any], images: Mapping[str, Any]) -> dict[str, An
     return {name: both(name) for name in clips if name not in pixels} | pixels
 
 
-def _pixels_by(change: Callable[[Tensor], Tensor], drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return samples with their pixels changed."""
-    return {name: change(value) if name in ("image", "still") else value for name, value in drawn.items()}
+#: Names of pixels among samples.
+PIXELS = ("image", "still")
+
+
+def _moved(value: Any, device: torch.device | None) -> Any:
+    """Return a tensor, or all those in lists and mappings, on a device; anything else as it is."""
+    if device is None:
+        return value
+    if isinstance(value, Tensor):
+        # A transfer without waiting needs pinned memory. What workers read is pinned by a thread of the loader.
+        pinned = value if device.type != "cuda" or value.is_pinned() else value.pin_memory()
+        return pinned.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {name: _moved(each, device) for name, each in value.items()}
+    return [_moved(each, device) for each in value] if isinstance(value, list) else value
 
 
 class _Samples(Dataset):
-    """Samples by step. Pixels are bytes, a quarter of the size, on their way from a worker to the trainer."""
+    """Samples and random numbers by step."""
 
     def __init__(self, plan: BatchPlan, data: Any) -> None:
         self.plan, self.data = plan, data
 
     def __getitem__(self, step: int) -> tuple[int, dict[str, Any]] | DataError:
         try:
-            drawn = self.plan.read(step, self.data)
+            return step, self.plan.read(step, self.data)
         except DataError as error:  # returned, because the loader would put a traceback into the message
             return error
-        return step, _pixels_by(to_bytes, drawn)
 
 
 def _identity(value: Any) -> Any:
@@ -263,7 +309,12 @@ def _identity(value: Any) -> Any:
 
 
 def read_batches(
-    plan: BatchPlan, data: Any, first: int, last: int | None, workers: int = 0
+    plan: BatchPlan,
+    data: Any,
+    first: int,
+    last: int | None,
+    workers: int = 0,
+    device: torch.device | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield the batches of a phase in order, from step ``first`` to before ``last``.
 
@@ -272,11 +323,13 @@ def read_batches(
         data: Data, see :meth:`BatchPlan.draw`.
         first: First step of the phase, from 0.
         last: Step after the last one; None for no end.
-        workers: Number of data-loading processes, or 0 to load in this one. The batches are the same.
+        workers: Number of data-loading processes, which also draw the noise, or 0 to load in this one. The batches are
+            the same.
+        device: Device of the batches, to which pixels travel as bytes. Default: the CPU.
     """
     steps = range(first, sys.maxsize if last is None else last)
     if workers == 0:
-        yield from (plan.draw(step, data) for step in steps)
+        yield from (plan.assemble(step, _moved(plan.read(step, data), device)) for step in steps)
         return
     loader: DataLoader[tuple[int, dict[str, Any]] | DataError] = DataLoader(
         _Samples(plan, data),
@@ -284,6 +337,7 @@ def read_batches(
         sampler=steps,
         num_workers=workers,
         collate_fn=_identity,
+        pin_memory=device is not None and device.type == "cuda",
         worker_init_fn=follow_parent,
         # A generator of its own; otherwise the loader draws its base seed from the global one.
         generator=torch.Generator().manual_seed(0),
@@ -292,4 +346,4 @@ def read_batches(
         if isinstance(found, DataError):
             raise found
         step, drawn = found
-        yield plan.assemble(step, _pixels_by(to_float, drawn))
+        yield plan.assemble(step, _moved(drawn, device))

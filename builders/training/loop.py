@@ -178,7 +178,8 @@ class TrainingLoop:
                 self.monitor.restore(state.part("monitor"))
             self.alarm.restore(state.facts["alarm"])
         start = time.monotonic() - progress.seconds
-        batches = read_batches(phase.plan, self.data, progress.step, settings.steps, self.recipe.workers)
+        workers, device = self.recipe.workers, self.processes.device
+        batches = read_batches(phase.plan, self.data, progress.step, settings.steps, workers, device)
         with contextlib.closing(batches):
             for step in itertools.count(progress.step):
                 began = time.perf_counter()

@@ -106,7 +106,7 @@ class Phase:
         self.plan = BatchPlan(
             graph, settings.name, recipe.seed, settings.rows, self.process.steps, self.progress.samples_before,
             recipe.drop, recipe.flip, part=(processes.index, processes.count),
-            first_image=self.progress.images_before if settings.apart else None,
+            first_image=self.progress.images_before if settings.apart else None, noise=self.progress.noise,
         )  # fmt: skip
         self.prepared, self.stepper = processes.prepare(self.model, self.optimizer)
 
@@ -150,7 +150,7 @@ class Phase:
 
         Args:
             step: Step of the phase, from 0.
-            batch: This process's part of the batch, on the CPU.
+            batch: This process's part of the batch.
             seconds: Training time of the phase so far. That of the main process counts.
             stop: Whether this process was asked to stop.
             encoder: Text encoder, if the entry reads text.

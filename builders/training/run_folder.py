@@ -170,7 +170,7 @@ class RunFolder:
         if "standing" not in facts:
             raise CheckpointError(f"{self.folder}: holds a run of an older version of the zoo; choose another --output")
         try:
-            return RunProgress(**json.loads(facts["standing"]))
+            return RunProgress.from_facts(json.loads(facts["standing"]))
         except TypeError:
             newer = "holds a run of a newer version of the zoo; resume it with that, or choose another --output"
             raise CheckpointError(f"{self.folder}: {newer}") from None

@@ -8,6 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from builders.training.reading.noise import KINDS
+
+#: Source of the random numbers of runs whose state does not name it.
+EARLIER_NOISE = "batch"
+
 
 @dataclass(frozen=True)
 class RunProgress:
@@ -22,6 +27,7 @@ class RunProgress:
         finished: Whether this phase is complete.
         bad_steps: Number of steps without an update since the last good one, because a value was not finite.
         images_before: Samples of ``images`` drawn by all earlier phases; 0 if the recipe has none.
+        noise: Source of the random numbers of batches, see :class:`builders.training.batches.BatchPlan`.
     """
 
     phase: str
@@ -32,6 +38,7 @@ class RunProgress:
     finished: bool = False
     bad_steps: int = 0
     images_before: int = 0
+    noise: str = "rows"
 
     @property
     def steps_done(self) -> int:
@@ -47,12 +54,26 @@ class RunProgress:
             images: Samples of ``images`` per step of this phase.
         """
         samples, images = self.samples_before + self.step * rows, self.images_before + self.step * images
-        return RunProgress(name, 0, self.steps_done, samples, bad_steps=self.bad_steps, images_before=images)
+        return RunProgress(
+            name, 0, self.steps_done, samples, bad_steps=self.bad_steps, images_before=images, noise=self.noise
+        )
 
     def facts(self) -> dict[str, Any]:
-        """Return the progress as plain data, without numbers that runs on images alone lack."""
-        found = asdict(self)
-        return found if self.images_before else {name: each for name, each in found.items() if name != "images_before"}
+        """Return the progress as plain data, without what runs on images alone, or of earlier versions, lack."""
+        lacking = {"images_before": 0, "noise": EARLIER_NOISE}
+        return {name: value for name, value in asdict(self).items() if name not in lacking or value != lacking[name]}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> RunProgress:
+        """Return the progress that :meth:`facts` describes.
+
+        Raises:
+            TypeError: It has facts that this version does not know.
+        """
+        found = cls(**{"noise": EARLIER_NOISE, **facts})
+        if found.noise not in KINDS:
+            raise TypeError(f"noise is {found.noise!r}")
+        return found
 
 
 @dataclass(frozen=True)

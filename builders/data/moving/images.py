@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from builders.data.moving.emoji import Emoji, read_emoji
 from builders.data.moving.motions import MOTIONS, SEED, caption, poses
 from builders.data.moving.render import SIDE, render
 from builders.data.sample_order import SampleOrder
-from builders.pixels import to_bytes, to_float
 
 __all__ = ["MovingImages"]
 
@@ -90,7 +90,7 @@ class MovingImages(IndexedImages):
 
     def first(self, count: int) -> tuple[Tensor, tuple[str, ...]]:
         drawn = self._read(torch.arange(min(count, len(self))))
-        return to_bytes(drawn["image"]), tuple(drawn["caption"])
+        return drawn["image"], tuple(drawn["caption"])
 
     @property
     def _emoji(self) -> tuple[Emoji, ...]:
@@ -101,11 +101,11 @@ class MovingImages(IndexedImages):
         turn, number = divmod(index, len(self._emoji))
         return self._emoji[number], tuple(MOTIONS)[(number + turn) % len(MOTIONS)]
 
-    def _read(self, index: Tensor, start: int | None = None) -> dict[str, Any]:
+    def _read(self, index: Tensor, places: Sequence[int] | None = None) -> dict[str, Any]:
         rows: list[int] = index.tolist()
         facts = [self.facts(row) for row in rows]
         return {
-            "image": to_float(stacked([self.clip(row) for row in rows])),
+            "image": stacked([self.clip(row) for row in rows]),
             "index": index,
             "classes": self.classes[index],
             "scale": torch.full((len(rows),), float(SIDE)),

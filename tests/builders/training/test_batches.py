@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from builders.data.open import open_dataset
-from builders.training.batches import Batch, BatchPlan, read_batches
+from builders.data.sample_reader import SampleReader
+from builders.training.batches import Batch, BatchPlan, joined, read_batches
+from builders.training.reading.noise import times_of
 from builders.training.reading.sources import Need, Needs, Sources, Streams, needs_of
 from builders.training.settings import phase_settings
 from specs.blocks.size import Size
@@ -104,27 +106,118 @@ def test_tensors_are_named_by_label():
     assert tensors["image/r4"].shape == (6, 3, 4, 4) and tensors["noise/r4f4"].shape == (2, 3, 4, 4, 4)
 
 
+def assert_equal(one: Batch, other: Batch) -> None:
+    assert one.keys == other.keys and one.captions == other.captions
+    assert sorted(one.tensors()) == sorted(other.tensors())
+    assert all(torch.equal(value, other.tensors()[name]) for name, value in one.tensors().items())
+
+
+@pytest.mark.parametrize("noise", ["rows", "batch"])
 @pytest.mark.parametrize("images", [None, PHOTOS], ids=["one set", "two sets"])
-def test_parts_of_processes_make_up_the_batch(images):
-    plan = plan_of(rows=(2, 4, 8), first_image=None if images is None else 0)
+@pytest.mark.parametrize(("rows", "count"), [((2, 4, 8), 2), ((3, 5, 7), 3), ((4, 4, 5), 4), ((4, 4, 4), 4)])
+def test_parts_of_processes_make_up_the_batch(noise, images, rows, count):
+    """Rows that processes cannot share evenly, fewer images than processes, and no images."""
+    plan = plan_of(rows, first_image=None if images is None else 0, noise=noise)
+    plan = replace(plan, flip=True, drop=DropSpec(classes=0.5))
     streams = streams_of(plan, images)
     whole = plan.draw(1, streams)
-    parts = [replace(plan, part=(index, 2)).draw(1, streams) for index in range(2)]
-    for index, part in enumerate(parts):
-        assert [len(x) for x in part.images] == [1, 2, 4]  # clips first here too
-        assert part.keys == whole.keys[index::2] and torch.equal(part.t, whole.t[index::2])
-        assert all(torch.equal(x, y[index::2]) for x, y in zip(part.images, whole.images, strict=True))
+    assert [len(x) for x in whole.images] == list(rows)
+    for index in range(count):
+        part = replace(plan, part=(index, count)).draw(1, streams)
+        assert_equal(part, whole.part(index, count))
+        passes = [part.part(number, 2) for number in range(2)]
+        assert torch.equal(joined([each.eps[2] for each in passes]), part.eps[2])
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_process_decodes_its_own_rows_alone(count, monkeypatch):
+    decoded: list[int] = []
+    read = SampleReader.read
+    monkeypatch.setattr(
+        SampleReader, "read", lambda self, member, *rest: (decoded.append(1), read(self, member, *rest))[1]
+    )
+    recipe, graph = load_recipe_and_graph("micro-test")
+    data = open_dataset("noto-emoji-64").load(16, memory=False)
+    plan = BatchPlan(graph, "p16", recipe.seed, (4, 10), 1000, 5, recipe.drop, noise="rows")
+    seen: list[str] = []
+    for index in range(count):
+        decoded.clear()
+        part = replace(plan, part=(index, count)).draw(3, data)
+        assert len(decoded) == len(part.keys) == len(range(index, 10, count))
+        seen += part.keys
+    assert sorted(seen) == sorted(plan.draw(3, data).keys)
+
+
+def test_random_numbers_of_a_row_depend_on_nothing_around_it():
+    plan = plan_of(rows=(2, 4, 8), noise="rows")
+    streams = streams_of(plan)
+    whole = plan.draw(1, streams)
+    # The first rows of a smaller batch, and the inner level alone.
+    fewer = plan_of(rows=(1, 2, 3), noise="rows").draw(1, streams)
+    assert torch.equal(fewer.t, whole.t[:3])
+    assert all(torch.equal(x, y[: len(x)]) for x, y in zip(fewer.eps, whole.eps, strict=True))
+    still = plan_of(rows=(8,), graph=GRAPH.inner("r4"), noise="rows")
+    assert torch.equal(still.draw(1, streams_of(still)).eps[0], whole.eps[2])
+    # Other steps, phases and seeds have other numbers.
+    for other in (replace(plan, seed=1), replace(plan, name="other")):
+        assert not torch.equal(other.draw(1, streams).eps[1], whole.eps[1])
+    assert not torch.equal(plan.draw(2, streams).eps[1], whole.eps[1])
+
+
+def test_random_numbers_are_distributed_as_they_should_be():
+    plan = replace(plan_of(rows=(400, 400, 800), noise="rows"), drop=DropSpec(classes=0.25))
+    batch = plan.draw(0, streams_of(plan))
+    assert batch.classes is not None
+    assert 0.21 < (batch.classes == 2).double().mean() < 0.29
+    assert batch.t.min() < 20 and batch.t.max() >= 980 and 470 < batch.t.double().mean() < 530
+    for eps in batch.eps:
+        rows = eps.flatten(1)
+        assert abs(rows.mean()) < 0.02 and abs(rows.std() - 1) < 0.02
+        # Of neighbouring rows, whose generators are seeded one after the other.
+        assert abs((rows[1:] * rows[:-1]).mean()) < 0.02
+
+
+def test_times_are_spread_over_all_indices():
+    u = torch.tensor([0.0, 0.00099, 0.001, 0.5, 1 - 2**-53], dtype=torch.float64)
+    assert times_of(u, 1000).tolist() == [0, 0, 1, 500, 999]
+
+
+def test_pixels_travel_as_bytes():
+    plan = plan_of()
+    drawn = plan.read(1, streams_of(plan))
+    assert drawn["image"].dtype == drawn["still"].dtype == torch.uint8
+    assert drawn["image"].shape[0] == 2 and drawn["still"].shape[0] == 4
+
+
+def test_batches_for_a_gpu_are_pinned_and_sent_as_bytes(monkeypatch):
+    plan = plan_of()
+    pinned: list[torch.Tensor] = []
+    sent: list[torch.dtype] = []
+    to = torch.Tensor.to
+
+    def without_gpu(self, target, non_blocking=False):
+        if target != torch.device("cuda"):
+            return to(self, target)
+        assert non_blocking
+        sent.append(self.dtype)
+        return self
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: (pinned.append(self), self)[1])
+    monkeypatch.setattr(torch.Tensor, "to", without_gpu)
+    for device, count in (("cpu", 0), ("cuda", 2)):  # bytes of clips and of images
+        (batch,) = read_batches(plan, streams_of(plan), 1, 2, device=torch.device(device))
+        assert_equal(batch, plan.draw(1, streams_of(plan)))
+        assert sent.count(torch.uint8) == count and len(pinned) == len(sent)
+
+
+@pytest.mark.parametrize("noise", ["rows", "batch"])
 @pytest.mark.parametrize("images", [None, PHOTOS], ids=["one set", "two sets"])
-def test_workers_send_the_same_clips_and_images(images):
-    plan = plan_of(first_image=None if images is None else 3)
+def test_workers_send_the_same_clips_and_images(images, noise):
+    plan = plan_of(first_image=None if images is None else 3, noise=noise)
     streams = streams_of(plan, images)
     with closing(read_batches(plan, streams, 1, 4, workers=2)) as batches:
         for step, batch in enumerate(batches, 1):
-            expected = plan.draw(step, streams)
-            assert batch.keys == expected.keys
-            assert all(torch.equal(value, batch.tensors()[name]) for name, value in expected.tensors().items())
+            assert_equal(batch, plan.draw(step, streams))
 
 
 def test_conditions_are_dropped_row_by_row():
