@@ -83,6 +83,6 @@ def _facts(graph: EntryGraph, entry: str, data: str, steps: int) -> dict[str, An
         "optimizer": {"learning_rate": 1e-4 if graph.levels[-1].stem_width >= WIDE else 1e-3},
         "schedule": {"warmup": min(100, steps // 20), "decay": "cosine"},
         "ema": 0.999 if steps < 100_000 else 0.9999,
-        "loss": {"space": "v"},
+        "loss": {"space": "eps" if graph.process.prediction == "eps" else "v"},
         "phases": phases,
     }

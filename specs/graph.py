@@ -27,6 +27,7 @@ __all__ = [
     "LevelGraph",
     "MicroInput",
     "Node",
+    "Prediction",
     "Process",
     "TextInput",
     "input_channels",
@@ -34,6 +35,8 @@ __all__ = [
     "stage_sizes",
 ]
 
+#: What networks predict: v, the noise, the clean image, or the flow, which is the noise minus the image.
+Prediction = Literal["v", "eps", "x", "flow"]
 #: Names of a level's fixed nodes, which its blocks may not use.
 RESERVED = ("stem", "nest", "head")
 #: Default of the micro input ``frame_rate``, in frames a second, which networks read as 1.
@@ -126,7 +129,7 @@ class Process:
 
     schedule: Literal["cosine", "linear", "cosine_logsnr"] = "cosine"
     steps: int = 1000
-    prediction: Literal["v"] = "v"
+    prediction: Prediction = "v"
     shift: float = 1.0
     #: Side in pixels, of one frame, that levels are compared with. None for the size of the innermost level.
     base: int | None = None

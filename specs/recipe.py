@@ -285,9 +285,12 @@ class _Checker:
         self.check_trained(name, phase, inside)
 
     def check_weighting(self, name: str, phase: PhaseSpec) -> None:
-        """Check that the weighting is defined for the loss."""
+        """Check that space and weighting of the loss are defined for what the network predicts."""
         loss = self.recipe.loss_of(phase)
-        if loss.space == "v" and loss.weighting.name != "none":
+        if self.graph.process.prediction == "eps" and loss.space != "eps":
+            message = f"{self.graph.name} predicts eps: at the noisiest times, its error in {loss.space} has no bound"
+            self.error("conflict", f"{message}; set 'space: eps'", *_loss(name, phase, "space"), "space")
+        if loss.space != "eps" and loss.weighting.name != "none":
             message = f"weighting {quote(loss.weighting.name)} is defined for the eps space; set 'space: eps'"
             self.error("conflict", message, *_loss(name, phase, "space", "weighting"), "weighting")
 

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from builders.diffusion.predictions import prediction_loss
 from builders.diffusion.process import (
     DiffusionProcess,
-    eps_loss,
     min_snr_weight,
     sigmoid_weight,
     soft_min_snr_weight,
-    v_loss,
     vdm_weight,
 )
 from specs.schemas.recipe import LossSpec
@@ -58,8 +57,8 @@ def sample_losses(
     The loss of a row is the mean over all values of its image or clip.
 
     Args:
-        predictions: Predictions of v (rows, channels, height, width), or (rows, channels, frames, height, width) for
-            clips, by level, outermost first.
+        predictions: Predictions (rows, channels, height, width), or (rows, channels, frames, height, width) for clips,
+            by level, outermost first, of the process' kind.
         images: Clean images in the same shapes.
         eps: Noise that was added, in the same shapes.
         t: Time indices (batch,) in 0..steps - 1.
@@ -67,13 +66,13 @@ def sample_losses(
         loss: Space of the loss.
         weights: Result of :func:`snr_weights`.
     """
-    measure = v_loss if loss.space == "v" else eps_loss
+    kind = process.graph.process.prediction
     result = {}
-    for label, v, x, noise, schedule, weight in zip(
+    for label, predicted, x, noise, schedule, weight in zip(
         process.graph.labels, predictions, images, eps, process.schedules, weights, strict=True
     ):
         index = t[: x.shape[0]] + 1
-        each = measure(v, x, noise, schedule[index])
+        each = prediction_loss(kind, loss.space, predicted, x, noise, schedule[index])
         result[label] = each if weight is None else each * weight[index]
     return result
 

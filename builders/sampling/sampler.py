@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from builders.diffusion.predictions import v_from
 from builders.diffusion.process import DiffusionProcess
 from builders.diffusion.steps import ddim_step, ddpm_step, dpm_solver_step
 from builders.networks.conditioning import Context
@@ -69,7 +70,8 @@ def sample(
         seeds: One seed per sample.
         unconditional: Context without conditions, needed for guidance; one row per seed or a single row. The guided
             prediction is ``v(none) + w (v(context) - v(none))`` with guidance scale w (arXiv 2207.12598), at the times
-            in the guidance interval (arXiv 2404.07724); elsewhere it is ``v(context)``, in one pass.
+            in the guidance interval (arXiv 2404.07724); elsewhere it is ``v(context)``, in one pass. Predictions of
+            eps, x or flow are guided in the same way, which is the same.
         progress: Called after every step.
         **options: Fields of :class:`specs.schemas.sampling.SamplerSettings` by name, instead of ``settings``.
             ``method`` is accepted for ``sampler``.
@@ -94,11 +96,12 @@ def sample(
     times = time_indices(process.steps, settings.num_inference_steps)
     levels = _start(process, seeds, next(model.parameters()).device)
     predict = _Guided(model, context, unconditional, settings.guidance_scale, len(seeds))
-    step = STEPS[settings.sampler]
+    step, kind = STEPS[settings.sampler], process.graph.process.prediction
     with torch.no_grad(), _evaluating(model):
         for number, (t, s) in enumerate(pairwise(times), 1):
             # The network counts time from 0 where the schedule counts from 1.
-            v = predict([level.z for level in levels], t - 1, guided=settings.guides_at(t / process.steps))
+            found = predict([level.z for level in levels], t - 1, guided=settings.guides_at(t / process.steps))
+            v = [v_from(kind, level.z, each, level.alpha_bar[t]) for level, each in zip(levels, found, strict=True)]
             clean = []
             for level, v_level in zip(levels, v, strict=True):
                 level.z, x0 = step(level, v_level, t, s, settings)
@@ -178,7 +181,7 @@ class _Guided:
                 self.joined = Context.cat([self.context, self.unconditional])
 
     def __call__(self, z: list[Tensor], t: int, *, guided: bool) -> list[Tensor]:
-        """Predict v at every level, float32, in one forward of both contexts if they can be joined."""
+        """Return the prediction of every level, float32, in one forward of both contexts if they can be joined."""
         if not guided or self.scale == 1 or self.unconditional is None:
             return self._run(z, t, self.context)
         if self.scale == 0:

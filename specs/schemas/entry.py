@@ -219,7 +219,9 @@ class ProcessSpec(Model):
 
     schedule: Literal["cosine", "linear", "cosine_logsnr"] = "cosine"
     steps: int = Field(default=1000, ge=1, le=100_000)
-    prediction: Literal["v"] = "v"
+    prediction: Literal["v", "eps", "x", "flow"] = Field(
+        default="v", description="what the network predicts: v, the noise eps, the image x, or the flow eps - x"
+    )
     shift: float = Field(
         default=1.0, ge=0, le=16, description="a level s times the innermost side, or base, uses SNR/s^shift"
     )

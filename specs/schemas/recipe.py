@@ -115,7 +115,9 @@ class ScheduleSpec(Model):
 class LossSpec(Model):
     """Mean squared error of the prediction, averaged over the rows of each level and summed over levels."""
 
-    space: Literal["v", "eps"] = Field(default="eps", description="space of the error; the published networks use eps")
+    space: Literal["v", "eps", "flow"] = Field(
+        default="eps", description="space of the error; the published networks use eps"
+    )
     weighting: Weighting = Field(
         default=WeightingSpec(name="none"),
         description="weighting by signal-to-noise ratio, for the eps space: a name, or {name: sigmoid, bias: 2}",

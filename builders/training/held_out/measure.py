@@ -12,14 +12,13 @@ from torch import Tensor
 
 from builders.data.images import Images
 from builders.diffusion.log_snr import index_at
-from builders.diffusion.losses import sample_losses, snr_weights
-from builders.diffusion.process import DiffusionProcess, add_noise, x0_from_v
+from builders.diffusion.predictions import v_from, x0_from
+from builders.diffusion.process import DiffusionProcess, add_noise, v_loss
 from builders.networks.nested_unet import NestedUNet
 from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, make_batch
 from builders.training.held_out.keyed import keyed_noise, keyed_points, keyed_times
 from specs.schemas.held_out import LOG_SNRS, ValidationSpec
-from specs.schemas.recipe import LossSpec
 
 __all__ = ["HeldOut"]
 
@@ -55,23 +54,23 @@ class HeldOut:
         self.part, self.total = part, total
         self.model, self.process, self.data, self.encoder = model, process, data, encoder
         self.spec, self.seed = spec or ValidationSpec(), seed
-        self.device = next(model.parameters()).device
+        self.device, self.kind = next(model.parameters()).device, model.graph.process.prediction
         frames = model.graph.frames
         self.rows, self.most = max(1, batch_size // frames), max(1, self.spec.samples // frames)
 
     @torch.no_grad()
     def v_losses(self) -> dict[str, float]:
         """Return the mean v loss of every level over uniform times, by label, outermost first."""
-        loss, weights = LossSpec(space="v"), snr_weights(self.process, "none")
         sums = torch.zeros(len(self.model.labels) + 1, dtype=torch.float64, device=self.device)
         with self._evaluating():
             for draw, keys, drawn in self._passes(self.spec.draws):
                 times = keyed_times(keys, draw, self.spec.draws, self.seed)
                 batch = self._batch(drawn, (times * self.process.steps).long(), "time", draw)
                 z = self.process.add_noise(batch.images, batch.eps, batch.t)
-                v = self._forward(z, batch)
-                losses = sample_losses(v, batch.images, batch.eps, batch.t, self.process, loss, weights)
-                sums[:-1] += torch.stack([each.double().sum() for each in losses.values()])
+                predictions = self._forward(z, batch)
+                for place, g in enumerate(self.process.alpha_bar(batch.t + 1)):
+                    v = self._v(z[place], predictions[place], g)
+                    sums[place] += v_loss(v, batch.images[place], batch.eps[place], g).double().sum()
                 sums[-1] += len(keys)
         sums = self.total(sums)
         return dict(zip(self.model.labels, (sums[:-1] / sums[-1]).tolist(), strict=True))
@@ -112,16 +111,22 @@ class HeldOut:
         batch = self._batch(drawn, index - 1, "log-SNR", draw)
         shares = [_moved(each.cpu()[index], excess).to(self.device) for each in self.process.schedules]
         z = [add_noise(x, eps, g) for x, eps, g in zip(batch.images, batch.eps, shares, strict=True)]
-        v = self._forward(z, batch)[level]
-        clean = x0_from_v(z[level].float(), v.float(), shares[level])
+        prediction = self._forward(z, batch)[level].float()
+        clean = x0_from(self.kind, z[level], prediction, shares[level])
         each = (clean - batch.images[level]).square().flatten(1).mean(1).double()
         counted, chosen = counted.to(self.device), chosen.to(self.device)
         result = torch.zeros(len(LOG_SNRS), 2, dtype=torch.float64, device=self.device)
         return result.index_add_(0, chosen, torch.stack([each * counted, counted], dim=1))
 
     def _forward(self, z: Sequence[Tensor], batch: Batch) -> list[Tensor]:
-        """Return the predictions of v of every level, outermost first."""
+        """Return the predictions of every level, outermost first."""
         return list(self.model(list(z), batch.t, **batch.conditions(self.encoder)))
+
+    def _v(self, z: Tensor, prediction: Tensor, g: Tensor) -> Tensor:
+        """Return the v that a prediction implies, of eps with its clean images limited to [-1, 1] as in sampling."""
+        if self.kind != "eps":
+            return v_from(self.kind, z, prediction.float(), g)
+        return v_from("x", z, x0_from("eps", z, prediction.float(), g).clamp(-1, 1), g)
 
     def _passes(self, draws: int) -> Iterator[tuple[int, list[str], dict[str, Any]]]:
         """Yield number of the draw, keys and samples of every batch, which is read once for all draws."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from builders.diffusion.predictions import prediction_target, x0_from
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.conditioning import Context
 from builders.sampling.sampler import initial_noise, sample
@@ -267,3 +268,29 @@ def test_modes_are_given_back(failing):
     else:
         sample(model, context(0.3), PROCESS, seeds=[1], num_inference_steps=2)
     assert model.training and not model.child.training and model.other.training
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++"])
+@pytest.mark.parametrize("kind", ["eps", "x", "flow"])
+def test_networks_of_all_predictions_draw_the_same(kind, sampler):
+    """A network that predicts eps, x or flow draws what one of v with the same clean images draws, with guidance."""
+
+    class Other(Gaussian):
+        def forward(self, z, t, context):
+            v = super().forward(z, t, context)
+            clean = [
+                x0_from("v", *each, schedule[t + 1]) for *each, schedule in zip(z, v, PROCESS.schedules, strict=True)
+            ]
+            result = []
+            for x, noisy, schedule in zip(clean, z, PROCESS.schedules, strict=True):
+                g = schedule[t + 1]
+                result.append(prediction_target(kind, x, (noisy - g.sqrt() * x) / (1 - g).sqrt(), g))
+            return result
+
+    graph = plain_entry(8, 4, process=Process(steps=STEPS, prediction=kind))
+    settings = SamplerSettings(sampler, 6, guidance_scale=2.0, clip=False)
+    options = {"seeds": [3, 4], "unconditional": context(0.0)}
+    other = sample(Other(), context(0.2, -0.5), DiffusionProcess(graph), settings, **options)
+    found = sample(Gaussian(), context(0.2, -0.5), PROCESS, settings, **options)
+    for one, same in zip(other, found, strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-3, atol=1e-3)

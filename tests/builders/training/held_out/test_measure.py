@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from builders.diffusion.predictions import prediction_target, x0_from
 from builders.diffusion.process import DiffusionProcess
 from builders.training.held_out.measure import HeldOut
 from builders.training.validation import log_snr_errors, validation_losses
@@ -164,3 +165,28 @@ def test_processes_that_share_the_samples_measure_what_one_does():
     errors = alone.errors()
     for label, found in measured("errors").items():
         assert found == pytest.approx(errors[label], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["eps", "x", "flow"])
+def test_predictions_of_all_kinds_are_measured_alike(kind):
+    """Networks that imply the same images have the same errors; those of eps are limited at the noisiest times."""
+
+    class Other(Best):
+        def forward(self, z: list[Tensor], t: Tensor) -> list[Tensor]:
+            result = []
+            for noisy, v, schedule in zip(z, super().forward(z, t), self.process.schedules, strict=True):
+                g = schedule[t + 1]
+                x = x0_from("v", noisy, v, g)
+                wide = g.view(-1, 1, 1, 1)
+                result.append(prediction_target(kind, x, (noisy - wide.sqrt() * x) / (1 - wide).sqrt(), g))
+            return result
+
+    model = network(8, 4)[0]
+    graph = plain_entry(8, 4, process=Process(prediction=kind))
+    other, spec, split = Other(graph, DiffusionProcess(graph)), ValidationSpec(log_snr_draws=6), Split(30, 8)
+    split.images.clamp_(-0.9, 0.9)
+    found = [HeldOut(each, each.process, split, spec) for each in (model, other)]
+    assert found[1].v_losses() == pytest.approx(found[0].v_losses(), rel=2e-2)
+    errors = [each.errors() for each in found]
+    for label in ("r8", "r4"):
+        assert errors[1][label] == pytest.approx(errors[0][label], rel=1e-3)

@@ -1,0 +1,46 @@
+"""``process.prediction`` in entries, and what it allows in the loss of a recipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from specs.default_recipe import default_recipe
+from specs.errors import SpecError
+from specs.expanded_yaml import expanded_yaml
+from specs.load import load_entry
+from specs.recipe import load_recipe
+
+
+def test_a_prediction_is_part_of_the_process_and_its_hash():
+    plain = load_entry("mdm-micro").graph
+    assert load_entry("mdm-micro", overrides=["process.prediction=v"]).graph.hash == plain.hash
+    found = {kind: load_entry("mdm-micro", overrides=[f"process.prediction={kind}"]).graph for kind in
+             ("eps", "x", "flow")}  # fmt: skip
+    assert len({plain.hash, *(graph.hash for graph in found.values())}) == 4
+    assert all(graph.graph_hash == plain.graph_hash for graph in found.values())
+    assert "prediction: flow" in expanded_yaml(found["flow"])
+    with pytest.raises(SpecError, match="prediction"):
+        load_entry("mdm-micro", overrides=["process.prediction=score"])
+
+
+@pytest.fixture
+def entry(tmp_path):
+    """The path of an entry that predicts eps."""
+    path = tmp_path / "noisy.yaml"
+    path.write_text("name: noisy\nextends: mdm-micro\nprocess: {prediction: eps}\n")
+    return path
+
+
+def test_the_error_of_eps_is_bounded_in_eps_alone(entry):
+    for space in ("v", "flow"):
+        with pytest.raises(SpecError, match=rf"noisy predicts eps: .* error in {space} has no bound; set 'space: eps'"):
+            load_recipe("micro-test", [f"entry={entry}", f"loss={{space: {space}, weighting: none}}"])
+    load_recipe("micro-test", [f"entry={entry}", "loss={space: eps, weighting: min_snr}"])
+    assert default_recipe(str(entry), "noto-emoji-64").loss.space == "eps"
+    assert default_recipe("mdm-micro", "noto-emoji-64").loss.space == "v"
+
+
+@pytest.mark.parametrize("space", ["v", "flow"])
+def test_weightings_are_for_the_eps_space(space):
+    with pytest.raises(SpecError, match="weighting 'min_snr' is defined for the eps space"):
+        load_recipe("micro-test", [f"loss={{space: {space}, weighting: min_snr}}"])
