@@ -95,8 +95,8 @@ USED = ("entry", "precision", "rows", "train ms", "TFLOP/s", "used", "sample ms"
 def _used(result: Utilization) -> list[str]:
     shares = ["-" if share is None else f"{100 * share:.1f} %" for share in result.used]
     sizes = [f"{size / GIB:.2f}" for size in (result.memory, result.rule, result.state, result.saved)]
-    training = [f"{1e3 * result.training:.1f}", f"{3 * result.flops / result.training / 1e12:.2f}", shares[0]]
-    sampling = [f"{1e3 * result.sampling:.1f}", f"{result.flops / result.sampling / 1e12:.2f}", shares[1]]
+    training = [f"{1e3 * result.training:.1f}", _number(3 * result.flops / result.training / 1e12), shares[0]]
+    sampling = [f"{1e3 * result.sampling:.1f}", _number(result.flops / result.sampling / 1e12), shares[1]]
     return [result.entry, result.precision, str(result.rows), *training, *sampling, *sizes]
 
 
