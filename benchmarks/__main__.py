@@ -17,8 +17,7 @@ import difflib
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
     torch.set_num_threads(options.threads)
-    rounds = options.rounds or (1 if options.quick else 7)
+    rounds = options.rounds or (1 if options.quick else 5)
     how = Options(options.device, options.quick, rounds, tuple(options.cases or ()), options.picture)
     run(
         options.names or list(BENCHMARKS),
@@ -74,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--list", action="store_true", help="Names of the benchmarks and of the other scripts, without running any.")
     add("--quick", action="store_true", help="One round of the smallest entry, to see that everything works.")
     add("--device", default="cpu", choices=("cpu", "cuda"), help="Device to measure.")
-    add("--rounds", type=int, help="Number of rounds. Default: 7.")
+    add("--rounds", type=int, help="Number of rounds. Default: 5.")
     add("--cases", nargs="+", metavar="ENTRY:ROWS", help="Entries and rows, such as mdm-s64:1.")
     add("--threads", type=int, default=1, help="Threads of PyTorch. Default: 1, so that CPU times can be compared.")
     add("--json", type=Path, metavar="FILE", help="File for the results, written after each of them.")
@@ -121,8 +120,20 @@ def measure_of(name: str) -> Callable[[Options], Any]:
     return found
 
 
-def run(names: Sequence[str], options: Options, path: Path | None, command: str) -> list[Any]:
-    """Run benchmarks, print their tables, and write the file of results.
+def results_of(name: str, options: Options) -> Iterator[Any]:
+    """Yield the results of a benchmark, as far as they fit into memory."""
+    import torch
+
+    try:
+        for result in measure_of(name)(options):
+            print(f"  {name}: {getattr(result, 'case', getattr(result, 'entry', ''))}", file=sys.stderr, flush=True)
+            yield result
+    except torch.OutOfMemoryError:
+        print(f"  {name}: out of memory; choose fewer rows with --cases", file=sys.stderr, flush=True)
+
+
+def run(names: Sequence[str], options: Options, path: Path | None, command: str) -> None:
+    """Run benchmarks, print their tables, and write the files.
 
     Args:
         names: Names of benchmarks.
@@ -135,22 +146,20 @@ def run(names: Sequence[str], options: Options, path: Path | None, command: str)
     from benchmarks.suite.tables import machine, table
     from builders.files import write_text
 
-    results: list[Any] = []
     about = {"machine": machine(options.device), "command": f"python -m benchmarks {command}".strip()}
     print(f"{about['machine']}\n{about['command']}", flush=True)
+    results: list[Any] = []
     for name in names:
-        for result in measure_of(name)(options):
+        for result in results_of(name, options):
             results.append(result)
-            print(f"  {name}: {getattr(result, 'case', getattr(result, 'entry', ''))}", file=sys.stderr, flush=True)
             if path is not None:
                 records = [each.record() for each in results]
                 write_text(path, json.dumps({**about, "results": records}, indent=2) + "\n")
-    for _, group in groupby(results, key=type):
-        print(f"\n{table(list(group))}")
+    for kind in dict.fromkeys(map(type, results)):
+        print(f"\n{table([each for each in results if type(each) is kind])}")
     rungs = [each for each in results if isinstance(each, Rung)]
     if rungs and options.picture is not None:
         draw_ladder(rungs, options.picture, about["machine"])
-    return results
 
 
 def listing() -> str:

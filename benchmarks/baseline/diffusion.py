@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Predict", "add_noise", "ddim", "guided", "image_sized", "level_loss"]
+__all__ = ["Predict", "add_noise", "ddim", "even_times", "guided", "image_sized", "level_loss"]
 
 #: Function of the noisy images of every level and a time index to the predictions of every level.
 Predict = Callable[[list[Tensor], int], list[Tensor]]
@@ -51,6 +51,11 @@ def guided(
         return [without + scale * (with_ - without) for with_, without in pairs]
 
     return predict
+
+
+def even_times(steps: int, count: int) -> list[int]:
+    """Return indices of a schedule, evenly spaced from ``steps`` down to 0."""
+    return [round(steps * (count - index) / count) for index in range(count + 1)]
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ class Options:
 
     device: str = "cpu"
     quick: bool = False
-    rounds: int = 7
+    rounds: int = 5
     cases: tuple[str, ...] = ()
     picture: Path | None = None
 
@@ -53,7 +53,7 @@ class Options:
     @property
     def least(self) -> float:
         """Least seconds of a measurement."""
-        return 0.0 if self.quick else 0.2
+        return 0.0 if self.quick else 0.1
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,7 @@ def alternate(
 
     if warm:
         for name in names:
-            calls[name]()
-            once = measured(name)[1 if gpu else 0] if least else 0.0
+            once = measured(name)[1 if gpu else 0]
             repeats[name] = max(1, math.ceil(least / max(once, 1e-6)))
     for number in range(rounds):
         start = number % len(names)

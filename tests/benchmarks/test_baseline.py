@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.baseline.diffusion import ddim, guided
+from benchmarks.baseline.diffusion import ddim, even_times, guided
 from benchmarks.baseline.layers import einsum_attention, fused_attention
 from benchmarks.baseline.loading import PlainImages
 from benchmarks.baseline.network import PlainUNet, load_from
@@ -16,7 +16,7 @@ from builders.data.packing.pack import PackSettings, pack
 from builders.data.packing.sources import find_sources
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import build_model
-from builders.sampling.sampler import SamplerSettings, sample, time_indices
+from builders.sampling.sampler import SamplerSettings, sample
 from specs.load import load_text
 from tests.helpers.networks import noise
 
@@ -82,7 +82,7 @@ def test_samples_are_equal():
     expected = sample(zoo, process=process, settings=settings, seeds=[0, 1], **contexts)
     hook.remove()
     start = [level[:2] for level in seen[0]]  # of the half with conditions
-    found = ddim(guided(plain, given, none, 2.0), start, process.schedules, time_indices(1000, 4))
+    found = ddim(guided(plain, given, none, 2.0), start, process.schedules, even_times(1000, 4))
     for x, y in zip(expected, found, strict=True):
         torch.testing.assert_close(y, x, rtol=1e-5, atol=1e-5)
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from benchmarks.__main__ import BENCHMARKS, main
-from benchmarks.suite.comparing import ROOT
+from benchmarks.suite.comparing import ROOT, Comparison
 from benchmarks.suite.ladder import RUNGS
+from benchmarks.suite.measuring import Ratio
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,19 @@ def test_results_are_printed_and_written(capsys, tmp_path):
     assert all(each["ratio"]["median"] > 0 for each in found["results"])
     saved, checkpointed = (each["zoo"] for each in found["results"][1:])
     assert checkpointed < saved < found["results"][1]["plain"]
+
+
+def test_a_benchmark_out_of_memory_leaves_the_others(capsys, monkeypatch):
+    def measure_of(name):
+        if name == "step":
+            raise torch.OutOfMemoryError("no memory")
+        return lambda options: iter([Comparison(name, "a case", "ms", 3.0, 2.0, Ratio(1.5, 1.5, 1.5), None, 1)])
+
+    monkeypatch.setattr("benchmarks.__main__.measure_of", measure_of)
+    assert main(["step", "forward", "--quick"]) == 0
+    found = capsys.readouterr()
+    assert "step: out of memory; choose fewer rows with --cases" in found.err
+    assert re.search(r"^\| forward +\| a case +\| +ms \| +3 \| +2 \| +1.50 \|", found.out, re.M)
 
 
 @pytest.mark.slow
