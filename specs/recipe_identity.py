@@ -14,6 +14,7 @@ from specs.library import SUFFIXES
 from specs.schemas.held_out import ValidationSpec
 from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import Recipe
+from specs.schemas.times import UNIFORM
 
 __all__ = [
     "FREE", "facts", "fingerprint", "fingerprint_of_earlier_versions", "portable_data", "portable_path", "public",
@@ -57,8 +58,12 @@ def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, portab
 
 def unset(recipe: Recipe) -> dict[str, Any]:
     """Return the keys that are written only if they are set, as :meth:`Recipe.model_dump` excludes them."""
-    phases = {name: {"memory"} for name, phase in recipe.phases.items() if phase.memory is None}
-    usual = {"memory": MemorySpec(), "validation": ValidationSpec()}
+    absent = {
+        name: {key for key in ("memory", "times") if getattr(phase, key) is None}
+        for name, phase in recipe.phases.items()
+    }
+    phases = {name: keys for name, keys in absent.items() if keys}
+    usual = {"memory": MemorySpec(), "validation": ValidationSpec(), "times": UNIFORM}
     keys = {"images": recipe.images is None, "phases": phases}
     keys |= {key: getattr(recipe, key) == value for key, value in usual.items()}
     return {key: value for key, value in keys.items() if value}

@@ -26,6 +26,7 @@ from builders.training.reading.sources import Streams
 from specs.blocks.size import Size
 from specs.graph import EntryGraph
 from specs.schemas.recipe import DropSpec
+from specs.schemas.times import UNIFORM, TimesSpec
 
 __all__ = ["Batch", "BatchPlan", "joined", "make_batch", "read_batches"]
 
@@ -189,6 +190,7 @@ class BatchPlan:
             of ``data``.
         noise: Source of the random numbers: "rows" (one generator per row), or "batch" (one for all rows, as in runs of
             earlier versions).
+        spread: Distribution of the times.
     """
 
     graph: EntryGraph
@@ -202,6 +204,7 @@ class BatchPlan:
     part: tuple[int, int] = (0, 1)
     first_image: int | None = None
     noise: str = "batch"
+    spread: TimesSpec = UNIFORM
 
     @property
     def kinds(self) -> RowKinds:
@@ -211,7 +214,7 @@ class BatchPlan:
     @property
     def shape(self) -> BatchShape:
         """Rows of the batch, and which of them are this process's."""
-        return BatchShape(self.graph, self.rows, self.part)
+        return BatchShape(self.graph, self.rows, self.part, self.spread)
 
     def draw(self, step: int, data: Any) -> Batch:
         """Return this process's part of the batch of a step, on the CPU.

@@ -107,6 +107,7 @@ class Phase:
             graph, settings.name, recipe.seed, settings.rows, self.process.steps, self.progress.samples_before,
             recipe.drop, recipe.flip, part=(processes.index, processes.count),
             first_image=self.progress.images_before if settings.apart else None, noise=self.progress.noise,
+            spread=settings.times,
         )  # fmt: skip
         self.prepared, self.stepper = processes.prepare(self.model, self.optimizer)
 

@@ -12,6 +12,7 @@ from specs.graph import EntryGraph
 from specs.printable import printable
 from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import CarrySpec, LossSpec, Recipe, ScheduleSpec
+from specs.schemas.times import TimesSpec
 
 __all__ = ["PhaseSettings", "phase_settings"]
 
@@ -32,6 +33,7 @@ class PhaseSettings:
         learning_rate: Learning rate before warm-up and decay.
         schedule: Warm-up and decay.
         loss: Space, weighting and weights per level of the loss.
+        times: Distribution of the noise times.
         memory: Levels to checkpoint, and rows to compute at once.
         recipe: The recipe, for the settings that all phases share.
     """
@@ -47,6 +49,7 @@ class PhaseSettings:
     learning_rate: float
     schedule: ScheduleSpec
     loss: LossSpec
+    times: TimesSpec
     memory: MemorySpec
     recipe: Recipe
 
@@ -131,6 +134,7 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         learning_rate=phase.learning_rate or recipe.optimizer.learning_rate,
         schedule=recipe.schedule_of(phase),
         loss=recipe.loss_of(phase),
+        times=recipe.times_of(phase),
         memory=recipe.memory_of(phase),
         recipe=recipe,
     )

@@ -18,6 +18,7 @@ from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.held_out import ValidationSpec
 from specs.schemas.memory import MAX_ROWS, MemorySpec
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
+from specs.schemas.times import UNIFORM, Times, TimesSpec
 from specs.schemas.weighting import Weighting, WeightingSpec
 
 __all__ = [
@@ -148,6 +149,7 @@ class PhaseSpec(Model):
     learning_rate: float | None = Field(default=None, gt=0, le=10, description="instead of the optimizer's")
     schedule: ScheduleSpec | None = Field(default=None, description="changes to the recipe's schedule")
     loss: LossSpec | None = Field(default=None, description="changes to the recipe's loss")
+    times: Times | None = Field(default=None, description="instead of the recipe's times")
     initialise: str | None = Field(
         default=None,
         description="'before' (the phase before, the default), 'fresh', a weights file, or an entry with weights",
@@ -225,6 +227,10 @@ class Recipe(Model):
     schedule: ScheduleSpec = ScheduleSpec()
     ema: float = Field(default=0.9999, ge=0, lt=1, description="decay of the EMA of the weights")
     loss: LossSpec = LossSpec()
+    times: Times = Field(
+        default=UNIFORM,
+        description="noise times of training: uniform, stratified, logit_normal, logsnr, or with mean and std",
+    )
     drop: DropSpec = DropSpec()
     clip: float = Field(default=2.0, gt=0, description="maximum gradient norm")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -284,6 +290,10 @@ class Recipe(Model):
     def loss_of(self, phase: PhaseSpec) -> LossSpec:
         """Return the recipe's loss with the changes of a phase."""
         return _changed(self.loss, phase.loss)
+
+    def times_of(self, phase: PhaseSpec) -> TimesSpec:
+        """Return the distribution of the times of a phase."""
+        return phase.times or self.times
 
     def carry_of(self, phase: PhaseSpec) -> CarrySpec:
         """Return the recipe's ``carry`` with the changes of a phase."""

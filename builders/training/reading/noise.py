@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from builders.diffusion.process import DiffusionProcess
+from builders.diffusion.times import time_indices_of
 from builders.seeds import derived_seed, hashed_generator
 from specs.graph import EntryGraph
 from specs.schemas.recipe import DropSpec
+from specs.schemas.times import UNIFORM, TimesSpec
 
 __all__ = ["KINDS", "BatchShape", "Draws", "conditions", "draw_by_batch", "draw_by_row", "own_rows", "times_of"]
 
@@ -23,11 +27,13 @@ class BatchShape:
         graph: Part of the entry that is trained.
         rows: Rows per level, outermost first; no level has more than the level inside it.
         part: Index of this process, and number of processes.
+        spread: Distribution of the times.
     """
 
     graph: EntryGraph
     rows: tuple[int, ...]
     part: tuple[int, int] = (0, 1)
+    spread: TimesSpec = UNIFORM
 
     def own(self, level: int = -1) -> range:
         """Return this process's rows of a level: every ``count``-th one, as in a :meth:`Batch.part` of the batch."""
@@ -76,6 +82,20 @@ def times_of(u: Tensor, times: int) -> Tensor:
     return (u * times).long()
 
 
+def _times(shape: BatchShape, u: Tensor, times: int, rows: Sequence[int], key: tuple[object, ...]) -> Tensor:
+    """Return the time index of each row in the distribution of the recipe; arguments as in :func:`draw_by_row`."""
+    if shape.spread.distribution == "uniform":
+        return times_of(u, times)
+    start = derived_seed("times", *key) / 2**63
+    return time_indices_of(u, shape.spread, _outer_schedule(shape.graph), rows, start)
+
+
+@cache
+def _outer_schedule(graph: EntryGraph) -> Tensor:
+    """Return the noise schedule of the outermost level."""
+    return DiffusionProcess(graph).schedules[0]
+
+
 def draw_by_row(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> Draws:
     """Draw the numbers of this process's rows. Those of a row depend on the key and the row alone.
 
@@ -101,7 +121,7 @@ def draw_by_row(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> 
                 noise[index].normal_(generator=generator)
     t, *chances = numbers.unbind(1)
     found = {name: chance < getattr(drop, name) for name, chance in zip(("classes", "text"), chances, strict=True)}
-    return Draws(times_of(t, times), eps, {name: found[name] for name in conditions(shape.graph)})
+    return Draws(_times(shape, t, times, own, key), eps, {name: found[name] for name in conditions(shape.graph)})
 
 
 def draw_by_batch(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> Draws:
@@ -117,6 +137,7 @@ def draw_by_batch(shape: BatchShape, times: int, drop: DropSpec, *key: object) -
     generator = hashed_generator(seed, "noise", *others)
     total, (index, count) = shape.rows[-1], shape.part
     t = torch.randint(0, times, (total,), generator=generator)
+    t = _times(shape, (t + 0.5).double() / times, times, range(total), key)
     levels = enumerate(shape.rows)
     eps = [
         torch.randn(rows, *shape.sides(level), generator=generator)[index::count].contiguous() for level, rows in levels

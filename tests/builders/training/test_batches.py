@@ -11,6 +11,8 @@ import torch
 
 from builders.data.open import open_dataset
 from builders.data.sample_reader import SampleReader
+from builders.diffusion.log_snr import log_snr
+from builders.diffusion.process import DiffusionProcess
 from builders.training.batches import Batch, BatchPlan, joined, read_batches
 from builders.training.reading.noise import times_of
 from builders.training.reading.sources import Need, Needs, Sources, Streams, needs_of
@@ -18,6 +20,7 @@ from builders.training.settings import phase_settings
 from specs.blocks.size import Size
 from specs.recipe import load_recipe_and_graph
 from specs.schemas.recipe import DropSpec
+from specs.schemas.times import TimesSpec
 from tests.helpers.graphs import clip_entry
 from tests.helpers.made_up import MadeUp
 
@@ -180,6 +183,25 @@ def test_random_numbers_are_distributed_as_they_should_be():
 def test_times_are_spread_over_all_indices():
     u = torch.tensor([0.0, 0.00099, 0.001, 0.5, 1 - 2**-53], dtype=torch.float64)
     assert times_of(u, 1000).tolist() == [0, 0, 1, 500, 999]
+
+
+@pytest.mark.parametrize("noise", ["rows", "batch"])
+def test_times_have_the_distribution_of_the_recipe_in_all_processes(noise):
+    plan = replace(plan_of(rows=(16, 16, 32), noise=noise), spread=TimesSpec(distribution="stratified"))
+    streams = streams_of(plan)
+    whole = plan.draw(3, streams)
+    for rows in (16, 32):  # one in each part of this size
+        assert (whole.t[:rows].sort().values.diff() - 1000 / rows).abs().max() <= 1
+    assert not torch.equal(plan.draw(4, streams).t, whole.t)
+    for index in range(2):
+        part = replace(plan, part=(index, 2)).draw(3, streams)
+        assert torch.equal(part.t, whole.t[index::2])
+    # The noise and the dropped conditions are those of uniform times.
+    uniform = plan_of(rows=(16, 16, 32), noise=noise).draw(3, streams)
+    assert all(torch.equal(x, y) for x, y in zip(uniform.eps, whole.eps, strict=True))
+    likely = replace(plan, spread=TimesSpec(distribution="logsnr", mean=6.0, std=0.1)).draw(3, streams)
+    ratios = log_snr(DiffusionProcess(GRAPH).schedules[0])[likely.t + 1]
+    assert ratios.min() > 5.5 and ratios.max() < 6.5
 
 
 def test_pixels_travel_as_bytes():
