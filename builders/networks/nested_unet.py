@@ -14,6 +14,7 @@ from builders.networks.inputs import Values, as_input, check_classes
 from builders.networks.layers import pad_rows
 from builders.networks.level import build_level, input_names, split_level
 from builders.networks.level_inputs import check_levels, level_inputs
+from builders.networks.uninitialized import uninitialized
 from specs.graph import EntryGraph
 from specs.html_table import html_table
 
@@ -291,9 +292,6 @@ def build_model(graph: EntryGraph, device: torch.device | str = "cpu", initializ
         device = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"no device {device!r}: {str(error).partition(chr(10))[0]}") from None
-    if initialize:
-        with torch.device(device):
-            return NestedUNet(graph)
-    with torch.device("meta"):
-        model = NestedUNet(graph)
-    return model if torch.device(device).type == "meta" else model.to_empty(device=device)
+    drawn = initialize and device.type != "meta"
+    with torch.device(device) if drawn else uninitialized(device):
+        return NestedUNet(graph)
