@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -25,6 +26,15 @@ def decoded_emoji(request: pytest.FixtureRequest) -> Iterator[None]:
     from tests.helpers.emoji_cache import emoji_cache
 
     with emoji_cache():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Cache indexes of shards and features of images outside the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "ZOO_CACHE" not in os.environ:
+            patch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

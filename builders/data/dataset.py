@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,12 +13,13 @@ from builders.data.dataset_card import DatasetCard
 from builders.data.error_budget import ErrorBudget
 from builders.data.errors import DataError, EmptySplitError, MemoryLimitError
 from builders.data.images import Images
+from builders.data.index.cache import open_index
+from builders.data.index.members import Members
+from builders.data.index.table import ShardIndex
 from builders.data.lazy import LazyImages
-from builders.data.memory import Decoder, MemoryImages
+from builders.data.memory import Decoder, MemoryImages, check_memory
 from builders.data.moving.images import MovingImages
-from builders.data.sample_reader import check_kind
-from builders.data.shard_index import Member, index_shard
-from builders.data.splits import is_held_out
+from builders.data.sample_reader import check_kinds
 from specs.html_table import html_table
 from specs.printable import printable
 from specs.schemas.evaluation import split_name
@@ -107,12 +108,12 @@ class Dataset:
         shards, _ = self._shards(split)
         errors = ErrorBudget(self.card.name, len(shards))
         decoder = Decoder(self.card, resolution or self.card.resolution, frames)
-        tried = others = 0
-        for member, wanted in self._members(split, errors):
-            if not wanted:
-                others += 1
-                continue
-            tried += 1
+        indexes = list(self._indexes(split, errors))
+        members = self._chosen(split, indexes)
+        tried, others = len(members), sum(map(len, indexes)) - len(members)
+        if side := resolution or self.card.resolution:  # not after a GiB of them is decoded
+            check_memory(self.card, tried, side, frames)
+        for member in members:
             try:
                 decoder.add(member)
             except MemoryLimitError:
@@ -128,26 +129,31 @@ class Dataset:
     def _load_lazily(self, resolution: int | None, split: str, seed: int, crop: str, frames: int) -> LazyImages:
         shards, _ = self._shards(split)
         errors = ErrorBudget(self.card.name, len(shards))
-        members, others = [], 0
-        for member, wanted in self._members(split, errors):
-            if wanted:
-                members.append(member)
-            else:
-                others += 1
+        indexes = list(self._indexes(split, errors))
+        members = self._chosen(split, indexes)
+        others = sum(map(len, indexes)) - len(members)
         errors.check(len(members) + others)
         if not members:
             raise self._empty(split, errors)
         side, unreadable = resolution or self.card.resolution, tuple(errors.sample_errors)
-        return LazyImages(self.card, shards, split, tuple(members), side, seed, crop, unreadable, others, frames)
+        return LazyImages(self.card, shards, split, members, side, seed, crop, unreadable, others, frames)
 
-    def _members(self, split: str, errors: ErrorBudget) -> Iterator[tuple[Member, bool]]:
-        """Yield the images or clips of the shards of a split, and whether they are in the split."""
-        shards, whole = self._shards(split)
-        for shard in shards:
+    def _indexes(self, split: str, errors: ErrorBudget) -> Iterator[ShardIndex]:
+        """Yield the indexes of the shards of a split, of broken ones as far as they can be read."""
+        for shard in self._shards(split)[0]:
             with errors.skip_shard():
-                for member in index_shard(shard, errors.add_sample, left_out=errors.left_out):
-                    check_kind(self.card, member)
-                    yield member, whole or is_held_out(member.group) == (split == "val")
+                index = open_index(shard)
+                errors.sample_errors += index.errors
+                errors.left_out.update(index.left_out)
+                check_kinds(self.card, index)
+                yield index
+                if index.error is not None:
+                    raise index.error
+
+    def _chosen(self, split: str, indexes: Sequence[ShardIndex]) -> Members:
+        """Return the samples of the shards of a split that are in the split."""
+        whole = self._shards(split)[1]
+        return Members(indexes) if whole else Members.of_split(indexes, held_out=split == "val")
 
     def _empty(self, split: str, errors: ErrorBudget) -> EmptySplitError:
         found = "".join(f"; left out {line}" for line in errors.left_out.lines())

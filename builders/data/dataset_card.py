@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import warnings
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from builders.data.clips.kind import Kind
 from builders.data.errors import DataError, EmptySplitError, HostileShardError, MixedKindsError
+from builders.data.index.cache import open_index
 from builders.data.recognition.file_kinds import PACKABLE, describe_file
 from builders.data.recognition.folder_kind import folder_kind
 from builders.data.recognition.formats import MEDIA, SHARDS, VIDEOS, extension_of
@@ -23,7 +23,6 @@ from builders.data.recognition.left_out import LeftOut
 from builders.data.recognition.media import CLIP_OPTIONS
 from builders.data.recognition.split_folders import splits_of_shards
 from builders.data.recognition.walk import first_file
-from builders.data.shards import contents, read_samples, sample_facts
 from builders.data.urls import expand_braces, is_address, local_shard
 from specs.addresses import shown_address
 from specs.errors import did_you_mean, quote
@@ -227,12 +226,14 @@ def _card_of(path: Path, shards: tuple[Path, ...], strict: bool) -> DatasetCard:
     samples = 0
     for shard in shards:
         try:
-            for key, parts in read_samples(shard, left_out=left_out):
-                samples += 1
-                sample = contents(key, parts)
-                with contextlib.suppress(DataError):
-                    found.add(sample_facts(sample)["category"])
-                kind.add(shard, key, next(name for name in MEDIA if name in parts), sample)
+            index = open_index(shard)
+            samples += len(index) + len(index.errors)
+            left_out.update(index.left_out)
+            found |= index.categories()
+            for member in index.kinds():
+                kind.add(member)
+            if index.error is not None:
+                raise index.error
         except DataError as error:
             errors.append(error)
     if not samples:

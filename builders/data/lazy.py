@@ -7,7 +7,7 @@ has no random access: the bytes of its images are held in memory, undecoded.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from builders.data.dataset_card import DatasetCard
 from builders.data.error_budget import BrokenDataWarning, check_budget
 from builders.data.errors import DataError
 from builders.data.images import IndexedImages
+from builders.data.index.members import Members
 from builders.data.sample_order import SampleOrder
 from builders.data.sample_reader import Sample, SampleReader
 from builders.data.shard_index import Member
@@ -59,7 +60,7 @@ class LazyImages(IndexedImages):
         card: DatasetCard,
         shards: tuple[Path, ...],
         split: str,
-        members: tuple[Member, ...],
+        members: Sequence[Member],
         resolution: int | None,
         seed: int,
         crop: str,
@@ -76,7 +77,10 @@ class LazyImages(IndexedImages):
         self.unreadable, self.others, self.frames = unreadable, others, frames
         self._reader = SampleReader(card, resolution, frames)
         self.resolution = resolution or self._decode(0)[0].side
-        self.classes = class_indices(card, (member.category for member in members))
+        if isinstance(members, Members):
+            self.classes = members.classes(card)
+        else:
+            self.classes = class_indices(card, (member.category for member in members))
 
     @property
     def fractional(self) -> bool:
@@ -86,8 +90,15 @@ class LazyImages(IndexedImages):
         drawn = self._read(torch.arange(min(count, len(self))))
         return drawn["image"], tuple(drawn["caption"])
 
+    @property
+    def captions(self) -> Iterator[str]:
+        """Captions in the order stored."""
+        if isinstance(self.members, Members):
+            return self.members.captions()
+        return (member.caption for member in self.members)
+
     def _read(self, index: Tensor, places: Sequence[int] | None = None) -> dict[str, Any]:
-        samples, found = [], []
+        samples, found, members = [], [], []
         for row, wanted in enumerate(index.tolist()):
             corner = None
             if self.crop == "random" and places is not None:
@@ -97,14 +108,15 @@ class LazyImages(IndexedImages):
             self._fractional |= is_fractional(sample.side, sample.side, (self.resolution, self.resolution))
             samples.append(sample)
             found.append(good)
+            members.append(self.members[good])
         rows = torch.tensor(found)
         return {
             "image": stacked([sample.pixels for sample in samples]),
             "index": rows,
             "classes": self.classes[rows],
             "scale": torch.tensor([float(sample.scale) for sample in samples]),
-            "caption": [self.members[row].caption for row in found],
-            "key": [self.members[row].key for row in found],
+            "caption": [member.caption for member in members],
+            "key": [member.key for member in members],
         }
 
     def _decode(self, index: int, corner: tuple[float, float] | None = None) -> tuple[Sample, int]:

@@ -13,11 +13,12 @@ from builders.data.clips.facts import ClipFacts
 from builders.data.dataset_card import DatasetCard
 from builders.data.decoding import decode_image, fit, fit_random
 from builders.data.errors import DataError, MixedKindsError
+from builders.data.index.table import ShardIndex
 from builders.data.shard_index import Member
 from builders.video.clip import VideoError, VideoUnavailableError
 from builders.video.pyav import decode_clip, pyav_version
 
-__all__ = ["Sample", "SampleReader", "check_kind"]
+__all__ = ["Sample", "SampleReader", "check_kind", "check_kinds"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,3 +125,14 @@ def check_kind(card: DatasetCard, member: Member) -> None:
         raise MixedKindsError(
             f"{member.origin} is a video, but {card.name} holds images; the dataset.yaml of clips says {says!r}"
         )
+
+
+def check_kinds(card: DatasetCard, index: ShardIndex) -> None:
+    """Check the samples of a shard; see :func:`check_kind`.
+
+    Raises:
+        MixedKindsError: One is of another kind.
+    """
+    first = index.first_image() if card.frames > 1 else index.first_clip()
+    if first is not None:
+        check_kind(card, first)

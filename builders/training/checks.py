@@ -13,7 +13,6 @@ from builders.checkpoints.shipped import file_facts
 from builders.checkpoints.tensor_file import CheckpointError
 from builders.data.classes import ClassNames, sorted_as_text
 from builders.data.images import Images
-from builders.data.lazy import LazyImages
 from builders.data.mixture import MixtureImages
 from builders.text.encoder import is_empty
 from builders.training.errors import OldStateWarning, OtherClassesWarning, OtherProcessWarning, TrainingError
@@ -191,8 +190,6 @@ def captions(data: Images) -> Iterator[str]:
     if isinstance(data, MixtureImages):
         for part in data.parts:
             yield from captions(part)
-    elif isinstance(data, LazyImages):
-        yield from (member.caption for member in data.members)
     elif hasattr(data, "captions"):
         yield from data.captions
     else:

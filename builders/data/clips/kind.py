@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from builders.data.clips.facts import ClipFacts
-from builders.data.errors import DataError, MixedKindsError
-from builders.data.recognition.formats import VIDEOS
-from builders.data.shards import clip_facts
+from builders.data.errors import MixedKindsError
+from builders.data.shard_index import Member
 
 __all__ = ["Kind"]
 
@@ -19,30 +15,22 @@ class Kind:
     def __init__(self) -> None:
         self._first: tuple[str, ClipFacts | None] | None = None
 
-    def add(self, shard: Path, key: str, extension: str, sample: Mapping[str, bytes | str]) -> None:
+    def add(self, member: Member) -> None:
         """Check a sample.
 
         Args:
-            shard: Path of its shard.
-            key: Key of the sample.
-            extension: Extension of its image or video.
-            sample: Its texts by extension, and ``__key__``.
+            member: Image or clip in a shard.
 
         Raises:
             MixedKindsError: It is an image and the first sample is a clip, or the reverse; or it is a video of which
                 nothing is known.
         """
-        origin, clip = f"{shard}: {key}.{extension}", None
-        if extension in VIDEOS:
-            try:
-                clip = clip_facts(sample)
-            except DataError:
-                return  # reported when samples are read
-            if not clip.frames:
-                raise MixedKindsError(
-                    f"{origin} is a video, and no .json says how many 'frames' it has; pack clips of it: zoo data pack "
-                    f"{shard} FOLDER --frames 16 --rate 8 --resolution 64"
-                )
+        origin, clip = member.origin, member.clip
+        if clip is not None and not clip.frames:
+            raise MixedKindsError(
+                f"{origin} is a video, and no .json says how many 'frames' it has; pack clips of it: zoo data pack "
+                f"{member.shard} FOLDER --frames 16 --rate 8 --resolution 64"
+            )
         self._first = self._first or (origin, clip)
         if (self._first[1] is None) != (clip is None):
             image, video = (origin, self._first[0]) if clip is None else (self._first[0], origin)

@@ -1,0 +1,115 @@
+"""The samples of a split over all of its shards, as a sequence that holds no Python objects."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from builders.data.dataset_card import DatasetCard
+from builders.data.errors import DataError
+from builders.data.index.cache import open_index
+from builders.data.index.table import ShardIndex, member_of
+from builders.data.shard_index import Member
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["Members"]
+
+
+class Members(Sequence[Member]):
+    """The samples of a split.
+
+    Sent to another process, it is opened there again if its shards are in the cache.
+
+    Args:
+        indexes: Indexes of the shards.
+        rows: Which samples are in the split, counted over all shards. Default: all.
+    """
+
+    def __init__(self, indexes: Sequence[ShardIndex], rows: np.ndarray | None = None) -> None:
+        import pyarrow
+
+        self.paths = [index.path for index in indexes]
+        self._ends = list(accumulate(map(len, indexes)))
+        self._cached = all(index.cached for index in indexes)
+        self._table: pyarrow.Table = pyarrow.concat_tables([index.table for index in indexes])
+        self._rows = rows
+
+    @classmethod
+    def of_split(cls, indexes: Sequence[ShardIndex], held_out: bool) -> Members:
+        """Return the samples that are held out by the hash of their group, or those that are not."""
+        masks = [chunk.to_numpy(zero_copy_only=False) for each in indexes for chunk in each.table["held_out"].chunks]
+        rows = np.flatnonzero(np.concatenate([*masks, np.zeros(0, bool)]) == held_out)
+        return cls(indexes, rows.astype(np.int32) if sum(map(len, indexes)) < 2**31 else rows)
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows) if self._rows is None else len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Member: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Member, ...]: ...
+    def __getitem__(self, index: int | slice) -> Member | tuple[Member, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are {len(self)} samples, not {index}")
+        row = range(len(self))[index] if self._rows is None else int(self._rows[index])
+        path = self.paths[bisect_right(self._ends, row)]
+        return member_of(path, {name: self._table[name][row].as_py() for name in self._table.column_names})
+
+    def captions(self) -> Iterator[str]:
+        """Yield the captions in order, which is faster than reading the samples."""
+        for chunk in self._chunks("caption"):
+            yield from (text.decode("utf-8", "surrogatepass") for text in chunk.to_pylist())
+
+    def classes(self, card: DatasetCard) -> Tensor:
+        """Return the indices of the classes (N,) int64; see :func:`builders.data.classes.class_indices`."""
+        import pyarrow
+        import pyarrow.compute
+
+        names = pyarrow.array([name.encode("utf-8", "surrogatepass") for name in card.classes], pyarrow.binary())
+        found = [
+            pyarrow.compute.index_in(chunk, value_set=names).fill_null(len(names)).to_numpy().astype(np.int64)
+            for chunk in self._chunks("category")
+        ]
+        return torch.from_numpy(np.concatenate(found))
+
+    def _chunks(self, name: str) -> Iterator[pyarrow.Array]:
+        """Yield a column of the samples in parts."""
+        import pyarrow
+
+        start = 0
+        for chunk in self._table[name].chunks:
+            if self._rows is None:
+                yield chunk
+            else:
+                first, last = np.searchsorted(self._rows, (start, start + len(chunk)))
+                yield chunk.take(pyarrow.array(self._rows[first:last] - start))
+            start += len(chunk)
+
+    def __reduce__(self) -> Any:
+        if self._cached:
+            return _opened, (self.paths, self._rows, self._table.num_rows)
+        return _restored, (self.__dict__,)
+
+
+def _opened(paths: Sequence[Path], rows: np.ndarray | None, count: int) -> Members:
+    members = Members([open_index(path) for path in paths], rows)
+    if members._table.num_rows != count:
+        raise DataError(f"{paths[0]}: the shards have changed since they were opened")
+    return members
+
+
+def _restored(state: dict[str, Any]) -> Members:
+    members = Members.__new__(Members)
+    members.__dict__.update(state)
+    return members
