@@ -100,7 +100,7 @@ def complete(cli, monkeypatch):
         ("zoo train nano-p", ["nano-progressive"]),
         ("zoo train mdm-mi", ["mdm-micro"]),
         ("zoo study n", ["n32"]),
-        ("zoo sample mdm-", ["mdm-nano", "mdm-nano.text"]),
+        ("zoo sample mdm-", ["mdm-nano", "mdm-nano-v", "mdm-nano.text"]),
         ("zoo data inspect noto", ["noto-emoji-64"]),
         ("zoo sample mdm-nano --samp", ["--sampler"]),
         ("zoo compare mdm-nano mdm-s1", ["mdm-s1024", "mdm-s1024.in1k"]),

@@ -107,12 +107,12 @@ def test_other_tables_cut_no_number(at_width, width):
 
 
 def test_weights(cli):
-    assert cli("list", "--weights", "--plain")[1].split() == ["mdm-nano", "mdm-nano.text"]
+    assert cli("list", "--weights", "--plain")[1].split() == ["mdm-nano", "mdm-nano-v", "mdm-nano.text"]
     rows = {row["name"]: row["weights"] for row in json.loads(cli("list", "mdm-*", "--json")[1])}
     assert rows["mdm-nano"] is True and rows["mdm-s64"] is False
     table = cli("list", "mdm-nano*")[1]
     assert table.splitlines()[0].split()[:6] == ["name", "pixels", "parameters", "MACs", "FLOPs", "weights"]
-    assert table.count("  yes  ") == 2
+    assert table.count("  yes  ") == 3
     assert " 32f8/16f8/16 " in table and " 64/32/16 " in table
     assert "no entry matches 'mdm-s*', with weights" in cli("list", "mdm-s*", "--weights")[2]
 
