@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 __all__ = [
     "TEMPORARY", "cache_folder", "check_writable", "file_lock", "open_regular", "read_json", "read_regular",
-    "remove_temporaries", "replacing", "write_text",
+    "remove_temporaries", "rename_synced", "replacing", "write_text",
 ]  # fmt: skip
 
 #: Largest size of a JSON file in bytes.
@@ -62,6 +62,18 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def rename_synced(source: str | Path, target: str | Path) -> None:
+    """Give a complete file or folder its name, so that it survives a power failure. Its files are flushed already.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    if Path(source).is_dir():
+        _sync(Path(source))
+    os.replace(source, target)
+    _sync(Path(target).parent)
 
 
 def remove_temporaries(folder: str | Path, name: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -151,6 +152,10 @@ class NestedUNet(nn.Module):
             ValueError: The entry has no such input, or the shapes do not fit.
         """
         named = {"text": text, "text_mask": text_mask, "classes": classes, "scale": scale, **micro}
+        return self._encode(named, batch_size)
+
+    def _encode(self, named: Mapping[str, Values | None], batch_size: int | None) -> Context:
+        """Compute the context; both :meth:`encode` and :meth:`forward` gather the weights of a sharded network first."""
         given = {name: as_input(name, value, self.device) for name, value in named.items() if value is not None}
         self._check_inputs(given)
         if batch_size is not None and batch_size < 0:
@@ -195,14 +200,16 @@ class NestedUNet(nn.Module):
     def _shared_inputs(self, given: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
         """Return the inputs of the encoders by name: condition, tokens, text_mask and the micro inputs."""
         weight = next(self.parameters())
+        # Not weight.new_zeros, which would be distributed if the weight is.
+        zeros = partial(torch.zeros, dtype=weight.dtype, device=weight.device)
         values = {}
-        condition = weight.new_zeros(rows, self.graph.time_width)
+        condition = zeros(rows, self.graph.time_width)
         if self.graph.text is not None:
             text = given.get("text")
             if text is None or text.shape[1] == 0:
                 # Without text there is one padding token, so that all shapes are valid.
-                text = weight.new_zeros(rows, 1, self.graph.text.width)
-                mask = weight.new_zeros(rows, 1)
+                text = zeros(rows, 1, self.graph.text.width)
+                mask = zeros(rows, 1)
             else:
                 mask = given.get("text_mask", text.new_ones(text.shape[:2]))
             values["text_mask"] = mask.to(weight.dtype)
@@ -240,7 +247,7 @@ class NestedUNet(nn.Module):
         z = self._check_z(z)
         rows = z[-1].shape[0]
         if context is None:
-            context = self.encode(**inputs, batch_size=rows)  # type: ignore[arg-type]
+            context = self._encode(inputs, rows)
         elif not isinstance(context, Context) or list(context.levels) != list(self.labels):
             levels = list(context.levels) if isinstance(context, Context) else type(context).__name__
             raise ValueError(f"the context has levels {levels}, not those of {self.graph.name}: use its own encode")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from builders.networks.nested_unet import NestedUNet
 from builders.networks.parameters import level_of, load_inner
+from builders.training.sharding.tensors import local
 
 __all__ = ["EMA", "ema_decay"]
 
@@ -31,15 +32,17 @@ class EMA:
     Args:
         model: Network that is trained. Its frozen parameters are not averaged.
         decay: Final decay per update, see :func:`ema_decay`.
+        average: Network for the averages, with the same weights. Default: a copy of ``model``.
 
     Attributes:
         model: Network with the averaged weights.
         ages: Updates of each level's average before this phase, by label.
     """
 
-    def __init__(self, model: NestedUNet, decay: float) -> None:
+    def __init__(self, model: NestedUNet, decay: float, average: NestedUNet | None = None) -> None:
         self.decay = decay
-        self.model = copy.deepcopy(model).requires_grad_(False)
+        self.model = copy.deepcopy(model) if average is None else average
+        self.model.requires_grad_(False)
         self.ages = dict.fromkeys(model.labels, 0)
         self._source = model
         averages = dict(self.model.named_parameters())
@@ -59,6 +62,7 @@ class EMA:
         with torch.no_grad():
             for label, (averages, weights) in self._pairs.items():
                 if weights:
+                    averages, weights = [local(each) for each in averages], [local(each) for each in weights]
                     torch._foreach_lerp_(averages, weights, 1 - ema_decay(self.decay, self.ages[label] + step))
 
     def restart(self) -> None:

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from builders.checkpoints.tensor_file import CheckpointError
 from builders.data.errors import EmptySplitError
@@ -254,48 +255,61 @@ class TrainingLoop:
     def _measure_and_save(self, phase: Phase, result: StepResult, last: bool) -> None:
         """Do what is due after a step: validation, samples, a checkpoint."""
         progress, every = phase.progress, self.recipe.every
-        count, main = progress.steps_done, self.processes.main
+        count = progress.steps_done
 
         def due(cadence: int) -> bool:
             return bool(cadence) and progress.step % cadence == 0
 
-        if main and self.val is not None and (last or due(every.evaluate)):
+        if self.val is not None and (last or due(every.evaluate)):
             self._validate(phase, self.val, last)
         permanent = self.recipe.checkpoints.every
         if result.numbers.stop or last or due(every.checkpoint) or (permanent and count % permanent == 0):
             self._save(phase)
-        if main and (last or due(every.samples)):  # after the state, which no picture may cost
+        if last or due(every.samples):  # after the state, which no picture may cost
             self._draw(phase)
 
     def _validate(self, phase: Phase, val: Images, last: bool) -> None:
         """Measure the validation losses, and retain the weights if they are among the best; a failure is a warning.
 
-        At the end of a phase, the errors at fixed log-SNRs are measured too.
+        At the end of a phase, the errors at fixed log-SNRs are measured too. Each process measures a share of the
+        samples.
         """
-        count, spec = phase.progress.steps_done, self.recipe.validation
+        count, processes = phase.progress.steps_done, self.processes
+        what = phase.ema.model, phase.process, val
+        how: dict[str, Any] = {"encoder": self.encoder, "spec": self.recipe.validation}
+        how["part"] = (processes.index, processes.count)
         try:
-            losses = validation_losses(phase.ema.model, phase.process, val, encoder=self.encoder, spec=spec)
-            errors = (
-                log_snr_errors(phase.ema.model, phase.process, val, encoder=self.encoder, spec=spec) if last else {}
-            )
+            losses = processes.measure(lambda total: validation_losses(*what, **how, total=total))
+            errors = processes.measure(lambda total: log_snr_errors(*what, **how, total=total)) if last else {}
         except Exception as error:  # of the images, the text encoder or the memory
-            warn(f"step {count}: no validation loss was measured ({describe(error)})")
+            self._warn(f"step {count}: no validation loss was measured ({describe(error)})")
+            return
+        averages = phase.averages() if processes.main or processes.sharded else {}
+        if not processes.main:
             return
         self.observer.on_evaluate(count, losses)
         if errors:
             self.observer.on_errors(count, errors)
         # The best weights are those with the lowest loss of the outermost level, which the phase adds.
-        self.folder.keep_if_best(phase, losses[phase.settings.graph.labels[0]])
+        self.folder.keep_if_best(phase, losses[phase.settings.graph.labels[0]], averages)
+
+    def _warn(self, text: str) -> None:
+        """Warn once for all processes."""
+        if self.processes.main:
+            warn(text)
 
     def _draw(self, phase: Phase) -> None:
         """Draw and write samples; a failure is a warning."""
         progress = phase.progress
+        options: dict[str, Any] = {"encoder": self.encoder, "drop": self.recipe.drop}
         try:
             self._read_data(phase.settings)
-            grid = draw_samples(phase.ema.model, self.data.first, encoder=self.encoder, drop=self.recipe.drop)
+            grid = draw_samples(phase.ema.model, self.data.first, processes=self.processes, **options)
+            if grid is None:  # the main process has it
+                return
             paths = self.folder.write_grid(grid, progress)
         except Exception as error:  # of a caption, a font, the sampler, the memory or the disk
-            warn(f"step {progress.steps_done}: no samples were drawn ({describe(error)})")
+            self._warn(f"step {progress.steps_done}: no samples were drawn ({describe(error)})")
             return
         for path in paths:
             self.observer.on_grid(progress.steps_done, progress.phase, grid.sheet, path)
@@ -305,20 +319,20 @@ class TrainingLoop:
 
         A run may be killed after its state is saved and before its samples are drawn.
         """
-        if not self.processes.main:
-            return
-        if not self.folder.weights.is_file():
-            self.folder.write_weights(self.folder.weights, phase)
-        progress, cadence = phase.progress, self.recipe.every.samples
+        progress, cadence, folder = phase.progress, self.recipe.every.samples, self.folder
+        weights, grid = self.processes.on_main(lambda: (folder.weights.is_file(), folder.grid_path(progress).is_file()))
+        if not weights:
+            averages = phase.averages()
+            self.processes.on_main(lambda: folder.write_weights(folder.weights, phase, averages))
         due = progress.finished or (cadence and progress.step % cadence == 0)
-        if due and progress.step and not self.folder.grid_path(progress).is_file():
+        if due and progress.step and not grid:
             self._draw(phase)
 
     def _save(self, phase: Phase) -> None:
         counted = self.monitor.state(self.processes.sum)  # by all processes together
-        if not self.processes.main:
-            return
-        tensors, facts = phase.tensors()
-        tensors |= {f"monitor/{name}": value for name, value in counted.items()}
-        facts |= {"alarm": self.alarm.state(), "data": json.dumps(self.data_facts)}
-        self.observer.on_checkpoint(phase.progress.steps_done, self.folder.write_state(phase, tensors, facts))
+        if self.processes.main or self.processes.sharded:
+            tensors, facts = phase.tensors()
+            tensors |= {f"monitor/{name}": value for name, value in counted.items()}
+            facts |= {"alarm": self.alarm.state(), "data": json.dumps(self.data_facts)}
+            self.folder.write_state(phase, tensors, facts)
+        self.observer.on_checkpoint(phase.progress.steps_done, self.folder.state_path)

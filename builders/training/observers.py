@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from builders.text.encoder import TextEncoder
+    from builders.training.distributed import Processes
     from specs.graph import EntryGraph
     from specs.recipe import Recipe
 
@@ -77,6 +78,13 @@ class StepReport:
 class Observer:
     """Base class of observers, whose methods do nothing."""
 
+    def on_processes(self, processes: Processes) -> bool:
+        """Return whether to call this observer in this process. Default: in the main process alone.
+
+        Called first, in every process. An observer that measures with all processes keeps them and returns True.
+        """
+        return processes.main
+
     def on_start(self, run: RunInfo) -> None:
         """Training starts or resumes."""
 
@@ -117,6 +125,10 @@ class Observers(Observer):
     def __init__(self, members: Sequence[Observer]) -> None:
         self.members = tuple(members)
         self._reported: set[tuple[int, str]] = set()
+
+    def on_processes(self, processes: Processes) -> bool:
+        self.members = tuple(member for member in self.members if member.on_processes(processes))
+        return bool(self.members)
 
     def on_start(self, run: RunInfo) -> None:
         # Nothing is lost yet, so an error ends training: features or folders that are missing are reported now.

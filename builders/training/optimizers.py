@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from builders.training.sharding.tensors import placed_like
 from specs.schemas.optimizers import TORCH_OPTIMIZERS
 from specs.schemas.recipe import OptimizerSpec
 
@@ -158,4 +159,4 @@ def _placed(value: Tensor, key: str, parameter: nn.Parameter, optimizer: torch.o
     fused = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
     if key == "step" and value.dim() == 0 and not fused:
         return value.clone()
-    return value.clone().to(parameter.device)
+    return placed_like(value.clone().to(parameter.device), parameter)

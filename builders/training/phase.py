@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from builders.training.ema import EMA
 from builders.training.initialize import load_shared, weights_file
 from builders.training.optimizers import build_optimizer, optimizer_state, restore_optimizer
 from builders.training.settings import PhaseSettings
+from builders.training.sharding.tensors import local, whole
 from builders.training.state import RunProgress, TrainingState
 
 __all__ = ["Phase", "Reduced", "StepResult"]
@@ -89,12 +91,15 @@ class Phase:
         self.progress = progress or RunProgress(settings.name)
         recipe, graph, device = settings.recipe, settings.graph, processes.device
         torch.manual_seed(derived_seed(recipe.seed, "weights", settings.name))
-        self.model: NestedUNet = build_model(graph).to(device)
+        self.model: NestedUNet = build_model(graph)
         for label in settings.freeze:
             self.model.levels[label].requires_grad_(False)
         if graph.labels[-1] in settings.freeze:
             self.model.inputs.requires_grad_(False)
-        self.ema = EMA(self.model, recipe.ema)
+        average = copy.deepcopy(self.model).requires_grad_(False)
+        for network in (self.model, average):
+            processes.place(network)
+        self.ema = EMA(self.model, recipe.ema, average)
         self.model.checkpoint(settings.checkpointed)
         self.passes = settings.passes(processes.count)
         self.by_level = parameters_by_level(self.model)
@@ -137,10 +142,11 @@ class Phase:
 
     def restore(self, state: TrainingState) -> None:
         """Load a saved state of this phase."""
-        self.model.load_state_dict(state.part("model"))
-        self.ema.model.load_state_dict(state.part("ema"))
+        self.model.load_state_dict(state.part("model", self.model.state_dict()))
+        self.ema.model.load_state_dict(state.part("ema", self.ema.model.state_dict()))
         self.ema.ages |= json.loads(state.facts.get("ema_ages", "{}"))
-        restore_optimizer(self.optimizer, self.trained, state.part("optimizer"), state.facts["optimizer"])
+        tensors = state.part("optimizer", dict(self.trained))
+        restore_optimizer(self.optimizer, self.trained, tensors, state.facts["optimizer"])
         if self.processes.scaler is not None and state.facts.get("scaler"):
             self.processes.scaler.load_state_dict(json.loads(state.facts["scaler"]))
 
@@ -211,10 +217,10 @@ class Phase:
         """Return the norm of the gradient by level, before clipping, without levels that have no gradient."""
         norms = {}
         for label, parameters in self.by_level.items():
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            gradients = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
             if gradients:
                 norms[label] = torch.stack(torch._foreach_norm(gradients)).norm().float()
-        return norms
+        return self.processes.norms(norms)
 
     def reduce(self, losses: Mapping[str, Tensor], norm: Tensor, stop: bool, seconds: float) -> Reduced:
         """Sum the losses over processes, and read all numbers of a step in one transfer from the device."""
@@ -227,10 +233,14 @@ class Phase:
     @torch.no_grad()
     def update(self, step: int, norm: Tensor) -> None:
         """Clip the gradient, and update the weights and their moving average."""
-        gradients = [value.grad for _, value in self.trained if value.grad is not None]
+        gradients = [local(value.grad) for _, value in self.trained if value.grad is not None]
         torch._foreach_mul_(gradients, (self.settings.recipe.clip / (norm + 1e-6)).clamp(max=1.0))
         self.stepper.step()
         self.ema.update(step)
+
+    def averages(self) -> dict[str, Tensor]:
+        """Return the averaged weights by name, in the main process; in others nothing. All processes must call this."""
+        return whole(self.ema.model.state_dict(), keep=self.processes.main)
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return everything that :meth:`restore` needs: tensors, and facts as text."""

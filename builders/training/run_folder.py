@@ -22,6 +22,9 @@ from builders.files import file_lock, read_regular, remove_temporaries, write_te
 from builders.sampling.grid import Grid
 from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, retain_state, states
+from builders.training.sharding.states import FACT as SHARDS
+from builders.training.sharding.states import ShardFolder, remove_unused_shards, write_shards
+from builders.training.sharding.tensors import local
 from builders.training.starting.changes import (
     extension_problem,
     is_extended,
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder"]
 
+#: Start of the names of tensors that are divided among the processes of a sharded training.
+_SHARDED = ("model/", "ema/", "optimizer/")
 #: Temporary names of versions before 0.2.
 _EARLIER = re.compile(r"\.(state|ema)\.safetensors\.\d+\.tmp")
 
@@ -52,7 +57,8 @@ class RunFolder:
         folder: Path of the folder. It is created if it does not exist.
         recipe: Recipe of the run.
         entry: Graph of the whole entry.
-        main: Whether this is the process that writes. The others only read.
+        main: Whether this is the process that writes. The others only read, and write their shards.
+        part: Index of this process, and number of processes.
 
     Attributes:
         state_path: Path of the newest state.
@@ -63,8 +69,10 @@ class RunFolder:
         CheckpointError: On entering, the folder is locked by another process or cannot be written.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, entry: EntryGraph, *, main: bool = True) -> None:
-        self.folder, self.recipe, self.entry, self.main = folder, recipe, entry, main
+    def __init__(
+        self, folder: Path, recipe: Recipe, entry: EntryGraph, *, main: bool = True, part: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.folder, self.recipe, self.entry, self.main, self.part = folder, recipe, entry, main, part
         self.state_path = folder / "state.safetensors"
         self.weights = folder / "ema.safetensors"
         self.classes: tuple[str, ...] = ()
@@ -90,6 +98,7 @@ class RunFolder:
         for stale in self.folder.glob(".*.safetensors.*.tmp"):
             if _EARLIER.fullmatch(stale.name):
                 stale.unlink(missing_ok=True)
+        remove_unused_shards(self.folder)
         return self
 
     def _check_places(self) -> None:
@@ -115,6 +124,9 @@ class RunFolder:
             return None
         try:
             tensors, facts = read_tensors(self.state_path)
+            shards = ShardFolder.of_state(self.state_path, facts)
+            if shards is not None:
+                shards.check(self.part)
         except CheckpointError as error:
             raise CheckpointError(f"{error}\n{self._advice()}") from None
         if facts.get("kind") != "state":
@@ -130,7 +142,7 @@ class RunFolder:
         if self.main:  # it may be missing if the run was killed after writing the state
             with contextlib.suppress(OSError):
                 retain_state(self.folder, self.state_path, progress.steps_done, self.recipe.checkpoints)
-        return TrainingState(progress, tensors, facts)
+        return TrainingState(progress, tensors, facts, shards)
 
     def _check_same_run(self, facts: Mapping[str, str]) -> RunProgress:
         """Return the progress to resume at; raise if a state is of another recipe or entry.
@@ -223,6 +235,8 @@ class RunFolder:
     def write_state(self, phase: Phase, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Path:
         """Write the EMA weights and then the state, and return the path of the state.
 
+        Under sharding all processes must call this. Each writes its shards, and the state names them.
+
         Args:
             phase: Phase to save.
             tensors: Tensors of the state.
@@ -231,14 +245,33 @@ class RunFolder:
         Raises:
             CheckpointError: A weight is not finite, or a file cannot be written; earlier files are unchanged.
         """
-        bad = _bad_weights(tensors)
+        processes = phase.processes
+        if not processes.sharded:
+            self._check_finite(phase, _bad_weights(tensors))
+            return self._write_whole(phase, tensors, facts, phase.averages())
+        bad = processes.gather(_bad_weights({name: local(value) for name, value in tensors.items()}))
+        self._check_finite(phase, next((name for name in bad if name is not None), None))
+        averages = phase.averages()
+        apart = {name: value for name, value in tensors.items() if name.startswith(_SHARDED)}
+        shards = write_shards(self.folder, phase.progress.steps_done, apart, processes)
+        rest = {name: value for name, value in tensors.items() if name not in apart}
+        facts = {**facts, SHARDS: shards.facts()}
+        return processes.on_main(lambda: self._write_whole(phase, rest, facts, averages))
+
+    def _check_finite(self, phase: Phase, bad: str | None) -> None:
+        """Refuse to save a weight that is not finite, which would replace a good one."""
         if bad is not None:
             raise CheckpointError(
                 f"{self.folder}: nothing is saved: {bad} holds NaN or infinity after step {phase.progress.step} of "
                 f"phase {printable(phase.progress.phase)}; the last checkpoint, if any, is intact. A lower "
                 "learning_rate or a longer warmup may help, in another --output"
             )
-        self.write_weights(self.weights, phase)
+
+    def _write_whole(
+        self, phase: Phase, tensors: Mapping[str, Tensor], facts: Mapping[str, str], averages: Mapping[str, Tensor]
+    ) -> Path:
+        """Write the weights and the file of the state, and delete what the policy no longer keeps."""
+        self.write_weights(self.weights, phase, averages)
         progress, tracking = phase.progress, self.folder / "mlflow.json"
         metadata = {
             "kind": "state",
@@ -256,22 +289,30 @@ class RunFolder:
         write_tensors(self.state_path, tensors, metadata)
         with _clear_errors(self.folder / CHECKPOINTS, "the state itself is written"):
             keep_state(self.folder, self.state_path, progress.steps_done, self.recipe.checkpoints)
+            remove_unused_shards(self.folder)
         return self.state_path
 
-    def write_weights(self, path: Path, phase: Phase, **facts: str) -> None:
-        """Write EMA weights with recipe, phase, steps of the phase and of all phases, and data as metadata."""
+    def write_weights(self, path: Path, phase: Phase, averages: Mapping[str, Tensor], **facts: str) -> None:
+        """Write EMA weights with recipe, phase, steps of the phase and of all phases, and data as metadata.
+
+        Args:
+            path: Path of the file.
+            phase: Phase of the weights.
+            averages: Weights, see :meth:`builders.training.phase.Phase.averages`.
+            facts: Further metadata.
+        """
         recipe, progress = written(self.recipe, self.entry.conditions, portable=True), phase.progress
         steps = {"phase": progress.phase, "step": str(progress.step), "total_steps": str(progress.steps_done)}
         data = recipe["data"]
         about = {"recipe": recipe, **steps, "data": data if isinstance(data, str) else "+".join(data)}
         if self.classes:
             about["classes"] = list(self.classes)
-        save_weights(path, phase.settings.graph, phase.ema.model.state_dict(), {**about, **facts})
+        save_weights(path, phase.settings.graph, averages, {**about, **facts})
 
-    def keep_if_best(self, phase: Phase, loss: float) -> None:
+    def keep_if_best(self, phase: Phase, loss: float, averages: Mapping[str, Tensor]) -> None:
         """Keep the EMA weights if their validation loss is among the lowest of the phase."""
         protocol = self.recipe.validation.protocol
-        write = partial(self.write_weights, phase=phase, val_v_loss=repr(loss), validation=protocol)
+        write = partial(self.write_weights, phase=phase, averages=averages, val_v_loss=repr(loss), validation=protocol)
         progress, count = phase.progress, self.recipe.checkpoints.best
         keep_best(self.folder, self._file_name(progress.phase), progress.steps_done, loss, count, write, protocol)
 
@@ -307,8 +348,12 @@ class RunFolder:
             if older.samefile(self.state_path):  # another name of the damaged file
                 continue
             with contextlib.suppress(CheckpointError):
-                if _bad_weights(read_tensors(older)[0]) is not None:
+                tensors, facts = read_tensors(older)
+                if _bad_weights(tensors) is not None:
                     continue
+                shards = ShardFolder.of_state(older, facts)
+                if shards is not None:
+                    shards.check()
                 return f"to resume from the state before it, copy {older} over {self.state_path.name}"
         return "nothing was loaded; to start from scratch, choose another --output or remove the file"
 

@@ -23,6 +23,7 @@ from builders.training.reading.checks import check_clips
 from builders.training.reading.sources import Sources
 from builders.training.run_folder import RunFolder
 from builders.training.settings import phase_settings
+from builders.training.starting.lost import lost_process
 from specs.graph import EntryGraph
 from specs.recipe import recipe_graph
 from specs.schemas.recipe import Recipe
@@ -69,14 +70,16 @@ def train(
     check_clips(phases, Sources(dataset), recipe.data_name)
     check_entry(graph, len(dataset.classes), recipe.data_name)
     unused = any(phase.labels_with_loss != phase.graph.labels for phase in phases)
-    processes = Processes(device, recipe.precision, unused=unused)
-    observer = Observers([observer] if observer is not None and processes.main else [])
+    sharded = any(phase.memory.shard for phase in phases)
+    processes = Processes(device, recipe.precision, unused=unused, sharded=sharded)
+    observer = Observers([observer] if observer is not None and observer.on_processes(processes) else [])
     # Each step seeds the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
-    with RunFolder(Path(folder), recipe, graph, main=processes.main) as run, generators, _clear_errors():
+    part, where = (processes.index, processes.count), Path(folder)
+    with RunFolder(where, recipe, graph, main=processes.main, part=part) as run, generators, _clear_errors(part, where):
         check_rows(phases, processes.count)
         processes.wait()
-        state = run.read_state()
+        state = processes.agree(run.read_state)
         dataset = classes_as_trained(dataset, state)
         sources = Sources(dataset, images, recipe.seed, recipe.crop)
         run.classes = dataset.classes if graph.classes is not None else ()
@@ -96,8 +99,13 @@ def train(
 
 
 @contextlib.contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Turn torch's errors of lost memory and workers into a TrainingError with advice."""
+def _clear_errors(part: tuple[int, int], folder: Path) -> Iterator[None]:
+    """Turn torch's errors of lost memory, workers and processes into a TrainingError with advice.
+
+    Args:
+        part: Index of this process, and number of processes.
+        folder: Folder of the run.
+    """
     smaller = "use a smaller batch for the phase, with another --output, or train with more processes"
     try:
         yield
@@ -111,6 +119,12 @@ def _clear_errors() -> Iterator[None]:
             raise TrainingError(
                 f"a data-loading worker died ({reason}), often because the system ran out of memory. Use fewer workers "
                 "(--set workers=N); run the same command again to resume from the last checkpoint"
+            ) from None
+        lost = lost_process(error) if part[1] > 1 else ""
+        if lost:
+            raise TrainingError(
+                f"rank {part[0]} lost another of the {part[1]} processes ({lost}): it has failed, was killed or cannot "
+                f"be reached. See its output; run the same command again to resume from the last checkpoint in {folder}"
             ) from None
         raise
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from builders.training.reading.noise import KINDS
+from builders.training.sharding.states import ShardFolder
 
 #: Source of the random numbers of runs whose state does not name it.
 EARLIER_NOISE = "batch"
@@ -78,13 +79,31 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A saved state: progress, tensors and facts as text."""
+    """A saved state: progress, tensors and facts as text.
+
+    Attributes:
+        progress: Progress of the run.
+        tensors: Tensors by name, without those in shards.
+        facts: Facts as text.
+        shards: Folder with the tensors of a sharded training, or None.
+    """
 
     progress: RunProgress
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, str]
+    shards: ShardFolder | None = None
 
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """Return the tensors under ``prefix/``, without the prefix."""
+    def part(self, prefix: str, placed: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return the tensors under ``prefix/``, without the prefix.
+
+        Args:
+            prefix: First part of the names.
+            placed: Parameters by name. What is read from shards is divided among processes as they are.
+
+        Raises:
+            CheckpointError: The shards cannot be read.
+        """
         start = f"{prefix}/"
+        if self.shards is not None and not any(name.startswith(start) for name in self.tensors):
+            return self.shards.read(prefix, placed or {})
         return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}

@@ -13,11 +13,15 @@ from builders.sampling.grid import Grid, grid_of_samples
 from builders.sampling.nearest import most_compared
 from builders.text.encoder import TextEncoder, is_empty
 from builders.training.held_out.measure import HeldOut
+from builders.training.sharding.drawing import draw_together
 from specs.schemas.held_out import ValidationSpec
 from specs.schemas.recipe import DropSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+    from builders.training.distributed import Processes
 
 __all__ = ["draw_grid", "draw_samples", "log_snr_errors", "most_compared", "validation_losses"]
 
@@ -83,7 +87,8 @@ def draw_samples(
     drop: DropSpec | None = None,
     seed: int = 0,
     encoder: TextEncoder | None = None,
-) -> Grid:
+    processes: Processes | None = None,
+) -> Grid | None:
     """Draw a grid of samples at every level, each with the training image or clip nearest to it.
 
     Samples cycle through the classes, or through the different captions of the first training images or clips.
@@ -97,6 +102,10 @@ def draw_samples(
         drop: Probabilities of dropping the conditions in training. Default: not known.
         seed: Seed of the first sample. Each sample has its own.
         encoder: Text encoder, for a network that reads text.
+        processes: Processes that draw together, each a share of the samples. Default: this one alone.
+
+    Returns:
+        The grid; None in processes that are not the main one.
     """
     captions, classes, prompts = [f"seed {seed + row}" for row in range(count)], None, None
     if model.graph.classes is not None:
@@ -114,13 +123,21 @@ def draw_samples(
     settings = fit_settings(
         SamplerSettings(num_inference_steps=steps, **chosen), model.graph, shares, guidance=GUIDANCE, warn=False
     )
-    levels = draw_all(model, request, settings, encoder=encoder)
+    if processes is None:
+        levels = draw_all(model, request, settings, encoder=encoder)
+    else:
+        batches = [images for _, images in draw_together(model, request, settings, processes=processes, encoder=encoder)]
+        if not processes.main:
+            return None
+        levels = [torch.cat(level) for level in zip(*batches, strict=True)]
     return grid_of_samples(levels, captions, data.first(most_compared(model.graph.resolution, model.graph.frames)))
 
 
 def draw_grid(model: NestedUNet, data: Images, **options: Any) -> Image:
     """Draw the contact sheet of :func:`draw_samples`, which has the same arguments."""
-    return draw_samples(model, data, **options).sheet
+    grid = draw_samples(model, data, **options)
+    assert grid is not None
+    return grid.sheet
 
 
 def _captions(data: Images) -> list[str]:

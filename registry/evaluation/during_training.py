@@ -11,6 +11,8 @@ from builders.training.observers import Observer, RunInfo
 from registry.evaluation.results import best_value, keyed, measurements, save
 
 if TYPE_CHECKING:
+    from builders.networks.nested_unet import NestedUNet
+    from builders.training.distributed import Processes
     from registry.evaluation.clip_sets import ClipSet
     from registry.evaluation.image_sets import ImageSet
     from registry.evaluation.results import Measurement
@@ -26,7 +28,8 @@ class DistanceObserver(Observer):
     ``fd_changes_efficientnet_lite0-KEY/r64f16``. The key is needed
     because a recipe's ``evaluation`` may change between two parts of a run; ``registry.tracking.sender`` drops it if
     all numbers in the store have the same one. The best value so far is logged too, as ``..._best``. Measurements
-    with their protocols are written to ``evaluations/`` in the run's folder.
+    with their protocols are written to ``evaluations/`` in the run's folder. If several processes train, each draws a
+    share of the samples.
 
     Args:
         log: Called with the values and the step, such as ``MLflowObserver.log_metrics``.
@@ -54,9 +57,22 @@ class DistanceObserver(Observer):
         self.report, self.progress = report, progress
         self.log, self.device, self.warn = log, device, warn or _print
         self.best: dict[str, float] = {}
+        self.processes: Processes | None = None
         self._references: dict[str, ImageSet | ClipSet] = {}
 
+    def on_processes(self, processes: Processes) -> bool:
+        self.processes = processes if processes.count > 1 else None
+        return True  # all draw samples; the main process measures them
+
+    @property
+    def _follows(self) -> bool:
+        """Whether this process only draws samples for the main one."""
+        return self.processes is not None and not self.processes.main
+
     def on_start(self, run: RunInfo) -> None:
+        if self._follows:
+            self.run = run
+            return
         from builders.sampling.defaults import fit_settings
         from registry.evaluation.features import open_features
 
@@ -82,27 +98,56 @@ class DistanceObserver(Observer):
         if step < self.next:
             return
         self.next = (step // every + 1) * every
+        weights = path.with_name("ema.safetensors")
         try:
-            self._measure(step, path.with_name("ema.safetensors"))
+            if self.processes is None:
+                self._measure(step, *self._load(weights))
+            else:
+                self._measure_together(step, weights, self.processes)
         except (ValueError, OSError) as error:  # such as collapsed samples or a full disk
             self.warn(f"step {step}: the distance of {self.label} was not measured: {error}")
 
-    def _measure(self, step: int, weights: Path) -> None:
+    def _load(self, weights: Path) -> tuple[NestedUNet, Mapping[str, str]]:
+        from registry.weights import load_weights
+
+        return load_weights(str(weights), self.device)
+
+    def _measure_together(self, step: int, weights: Path, processes: Processes) -> None:
+        """Let every process draw a share of the samples; the main process measures all of them."""
+        from builders.training.sharding.drawing import SharedDrawing
+
+        processes.gather(None)  # the main process has written the weights
+        try:
+            model, metadata = processes.agree(lambda: self._load(weights))
+            if len(set(processes.gather(metadata.get("content")))) > 1:
+                raise ValueError(f"{weights} is not the same file on all machines; share the folder of the run")
+            shared = SharedDrawing(processes)
+            if not processes.main:
+                shared.follow(model, self.run.encoder)
+                return
+            try:
+                self._measure(step, model, metadata, shared.draw)
+            finally:
+                shared.end()
+        except (ValueError, OSError):
+            if processes.main:  # which reports it for all
+                raise
+
+    def _measure(self, step: int, model: NestedUNet, metadata: Mapping[str, str], drawing: Any = None) -> None:
         from registry.evaluation.evaluate import evaluate_model
         from registry.evaluation.image_sets import open_reference
-        from registry.weights import load_weights
 
         recipe = self.run.recipe
         spec = recipe.evaluation
-        model, metadata = load_weights(str(weights), self.device)
         if self.label not in self._references:
             # What the phase reads: images of their own, if the recipe has them and the level has one frame.
             data = recipe.data if recipe.images is None or self.size.frames > 1 else recipe.images
             self._references[self.label] = open_reference(data, self.size, spec.split)
         reference = self._references[self.label]
-        found, _ = evaluate_model(
-            model, metadata, reference, self._extractor, spec, encoder=self.run.encoder, progress=self.progress
-        )
+        options: Any = {"encoder": self.run.encoder, "progress": self.progress}
+        if drawing is not None:
+            options["drawing"] = drawing
+        found, _ = evaluate_model(model, metadata, reference, self._extractor, spec, **options)
         save(found.model_copy(update={"training_step": step}), self.folder)
         values = _named(found, self.label)
         self._improve(values)

@@ -156,14 +156,15 @@ def evaluate_model(
     *,
     encoder: TextEncoder | None = None,
     progress: Progress = silent,
+    drawing: Any = None,
 ) -> tuple[Measurement, ImageSet | ClipSet]:
     """Draw samples of a trained network and measure its outermost level; return the measurement and the samples.
 
     Arguments and errors are those of :func:`evaluate_levels`.
     """
     references = {model.labels[0]: reference}
-    found = evaluate_levels(model, metadata, references, extractor, spec, encoder=encoder, progress=progress)
-    return found[0]
+    options: Any = {"encoder": encoder, "progress": progress, "drawing": drawing}
+    return evaluate_levels(model, metadata, references, extractor, spec, **options)[0]
 
 
 def evaluate_levels(
@@ -175,6 +176,7 @@ def evaluate_levels(
     *,
     encoder: TextEncoder | None = None,
     progress: Progress = silent,
+    drawing: Any = None,
 ) -> list[tuple[Measurement, ImageSet | ClipSet]]:
     """Draw samples of a trained network once, and measure some of its levels; return measurements and samples.
 
@@ -187,6 +189,8 @@ def evaluate_levels(
         spec: Number of samples and sampler settings.
         encoder: Text encoder. Default: the one that the network was trained with.
         progress: Called with the name of the current phase, the amount done and the total amount.
+        drawing: Function to draw with, with the arguments of :func:`builders.sampling.generation.draw`. Default: that
+            function.
 
     Raises:
         EvaluationError: The sets cannot be compared.
@@ -195,7 +199,8 @@ def evaluate_levels(
     encoder = encoder or text_encoder(model, metadata)
     spec, note = fitted_spec(spec, model.graph, metadata)
     first = classes_as_known(next(iter(references.values())), metadata)
-    drawn = draw_levels(model, first, spec, tuple(references), encoder=encoder, progress=progress)
+    how: Any = {"encoder": encoder, "progress": progress, "drawing": drawing}
+    drawn = draw_levels(model, first, spec, tuple(references), **how)
     settings = spec.drawn
     if encoder is not None:
         settings["text_encoder"] = encoder.fingerprint[:16]
@@ -276,6 +281,7 @@ def draw_levels(
     *,
     encoder: TextEncoder | None = None,
     progress: Progress = silent,
+    drawing: Any = None,
 ) -> dict[str, ImageSet | ClipSet]:
     """Draw samples of some levels as 8-bit images or clips.
 
@@ -286,6 +292,7 @@ def draw_levels(
         labels: Labels of the levels.
         encoder: Text encoder of the captions.
         progress: Called with ``"sampling"``, the number of row steps done and their total.
+        drawing: Function to draw with, as for :func:`evaluate_levels`.
 
     Raises:
         EvaluationError: The network needs prompts, and the reference has no captions.
@@ -302,7 +309,7 @@ def draw_levels(
     was_training = model.training
     model.eval()
     parts: dict[str, list[Tensor]] = {label: [] for label in labels}
-    for _, levels in draw(model, request, spec, encoder=encoder, progress=advance):
+    for _, levels in (drawing or draw)(model, request, spec, encoder=encoder, progress=advance):
         for label, level in zip(model.labels, levels, strict=True):
             if label in parts:
                 parts[label].append(to_bytes(level.clamp(-1, 1)))

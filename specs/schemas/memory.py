@@ -42,6 +42,11 @@ class MemorySpec(Model):
         le=MAX_ROWS,
         description="rows of the innermost level that a process computes at once; default: all its rows of the batch",
     )
+    shard: bool = Field(
+        default=False,
+        description="whether processes divide weights, gradients, averages and optimizer state among them (FSDP2), as "
+        "under accelerate launch --use_fsdp; no effect with one process",
+    )
 
     def passes(self, rows: int, processes: int = 1) -> int:
         """Return the number of passes in which each process computes its rows; none has a pass without rows.

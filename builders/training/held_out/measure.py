@@ -63,15 +63,15 @@ class HeldOut:
         """Return the mean v loss of every level over uniform times, by label, outermost first."""
         sums = torch.zeros(len(self.model.labels) + 1, dtype=torch.float64, device=self.device)
         with self._evaluating():
-            for draw, keys, drawn in self._passes(self.spec.draws):
+            for draw, keys, drawn, share in self._passes(self.spec.draws):
                 times = keyed_times(keys, draw, self.spec.draws, self.seed)
                 batch = self._batch(drawn, (times * self.process.steps).long(), "time", draw)
                 z = self.process.add_noise(batch.images, batch.eps, batch.t)
                 predictions = self._forward(z, batch)
                 for place, g in enumerate(self.process.alpha_bar(batch.t + 1)):
                     v = self._v(z[place], predictions[place], g)
-                    sums[place] += v_loss(v, batch.images[place], batch.eps[place], g).double().sum()
-                sums[-1] += len(keys)
+                    sums[place] += share * v_loss(v, batch.images[place], batch.eps[place], g).double().sum()
+                sums[-1] += share * len(keys)
         sums = self.total(sums)
         return dict(zip(self.model.labels, (sums[:-1] / sums[-1]).tolist(), strict=True))
 
@@ -86,10 +86,10 @@ class HeldOut:
         labels, points = self.model.labels, len(LOG_SNRS)
         sums = torch.zeros(len(labels), points, 2, dtype=torch.float64, device=self.device)
         with self._evaluating():
-            for draw, keys, drawn in self._passes(self.spec.log_snr_draws):
+            for draw, keys, drawn, share in self._passes(self.spec.log_snr_draws):
                 chosen = torch.tensor(keyed_points(keys, draw))
                 for level in range(len(labels)):
-                    sums[level] += self._errors_of(level, drawn, chosen, draw)
+                    sums[level] += share * self._errors_of(level, drawn, chosen, draw)
         sums = self.total(sums)
         return {
             label: {
@@ -128,12 +128,18 @@ class HeldOut:
             return v_from(self.kind, z, prediction.float(), g)
         return v_from("x", z, x0_from("eps", z, prediction.float(), g).clamp(-1, 1), g)
 
-    def _passes(self, draws: int) -> Iterator[tuple[int, list[str], dict[str, Any]]]:
-        """Yield number of the draw, keys and samples of every batch, which is read once for all draws."""
+    def _passes(self, draws: int) -> Iterator[tuple[int, list[str], dict[str, Any], int]]:
+        """Yield number of the draw, keys and samples of every batch, which is read once for all draws, and 1.
+
+        If a batch has fewer samples than there are processes, the last ones get its first sample, and 0: it is computed,
+        because a sharded network runs in all processes, and not counted.
+        """
+        index, count = self.part
         for drawn in self.data.in_order(self.rows, most=self.most) if draws else ():
-            own = _part(drawn, *self.part)
+            share = int(index < len(drawn["key"]))
+            own = _part(drawn, index if share else 0, count)
             for draw in range(draws):
-                yield draw, list(own["key"]), own
+                yield draw, list(own["key"]), own, share
 
     def _batch(self, drawn: dict[str, Any], t: Tensor, kind: str, draw: int) -> Batch:
         """Return a batch whose noise depends on the keys of its samples."""

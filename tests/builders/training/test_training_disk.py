@@ -333,15 +333,6 @@ def test_a_file_system_without_locks_works(recipe: Recipe, tmp_path: Path, monke
     train(recipe, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("variable", "name"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
-)
-def test_launchers_that_shard_are_refused(variable: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, "true")
-    with pytest.raises(TrainingError, match=f"training does not run under {name}.*Use torchrun, or accelerate launch"):
-        Processes("cpu")
-
-
 def test_gradient_accumulation_of_a_launcher_does_not_divide_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     weight = torch.nn.Parameter(torch.ones(1))
