@@ -155,7 +155,7 @@ class NestedUNet(nn.Module):
         return self._encode(named, batch_size)
 
     def _encode(self, named: Mapping[str, Values | None], batch_size: int | None) -> Context:
-        """Compute the context; both :meth:`encode` and :meth:`forward` gather the weights of a sharded network first."""
+        """Compute the context. :meth:`encode` and :meth:`forward` gather the weights of a sharded network for it."""
         given = {name: as_input(name, value, self.device) for name, value in named.items() if value is not None}
         self._check_inputs(given)
         if batch_size is not None and batch_size < 0:

@@ -183,8 +183,8 @@ class Processes:
         """Let every process measure a share, and return the result of all.
 
         Args:
-            measured: Function that measures this process's share and calls its argument once, with a tensor, for the sum
-                over processes.
+            measured: Function that measures this process's share, and calls its argument once with a tensor, for the
+                sum over processes.
 
         Raises:
             Exception: It failed in one of them: the first error by rank, in all processes. If the network is sharded,
@@ -224,6 +224,7 @@ class Processes:
 
 #: Timeout of collectives: the other processes wait while the main process validates, samples and saves.
 _PATIENCE = timedelta(hours=4)
+
 
 def is_main() -> bool:
     """Return whether this is the main process, or the only one."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from builders.data.images import Images
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import NestedUNet
@@ -19,7 +21,6 @@ from specs.schemas.recipe import DropSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
 
     from builders.training.distributed import Processes
 
@@ -126,7 +127,8 @@ def draw_samples(
     if processes is None:
         levels = draw_all(model, request, settings, encoder=encoder)
     else:
-        batches = [images for _, images in draw_together(model, request, settings, processes=processes, encoder=encoder)]
+        parts = draw_together(model, request, settings, processes=processes, encoder=encoder)
+        batches = [images for _, images in parts]
         if not processes.main:
             return None
         levels = [torch.cat(level) for level in zip(*batches, strict=True)]

@@ -131,8 +131,8 @@ class HeldOut:
     def _passes(self, draws: int) -> Iterator[tuple[int, list[str], dict[str, Any], int]]:
         """Yield number of the draw, keys and samples of every batch, which is read once for all draws, and 1.
 
-        If a batch has fewer samples than there are processes, the last ones get its first sample, and 0: it is computed,
-        because a sharded network runs in all processes, and not counted.
+        If a batch has fewer samples than there are processes, the last ones get its first sample, and 0: it is
+        computed, because a sharded network runs in all processes, and not counted.
         """
         index, count = self.part
         for drawn in self.data.in_order(self.rows, most=self.most) if draws else ():

@@ -112,7 +112,7 @@ class SharedDrawing:
 
 
 def _rows(request: Request, rows: list[int]) -> Request:
-    def taken(values: tuple | None) -> tuple | None:  # type: ignore[type-arg]
+    def taken(values: tuple | None) -> tuple | None:
         return None if values is None else tuple(values[row] for row in rows)
 
     return Request(taken(request.seeds) or (), taken(request.classes), taken(request.prompts))

@@ -106,7 +106,7 @@ class ShardFolder:
         Raises:
             CheckpointError: The files cannot be read.
         """
-        from torch.distributed.checkpoint import load
+        from torch.distributed.checkpoint import TensorStorageMetadata, load
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
         together = any(is_sharded(each) for each in placed.values())
@@ -115,7 +115,7 @@ class ShardFolder:
             found: dict[str, Any] = {
                 name: _empty(about.size, about.properties.dtype, placed.get(name.rpartition("/")[2]))
                 for name, about in reader.read_metadata().state_dict_metadata.items()
-                if name.startswith(f"{prefix}/")
+                if name.startswith(f"{prefix}/") and isinstance(about, TensorStorageMetadata)
             }
             if found:
                 load(found, storage_reader=reader, no_dist=not together)

@@ -16,16 +16,20 @@ FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "does not run under DeepSpeed. To divide .* --use_fsdp --fsdp_version 2"),
+        (
+            {"ACCELERATE_USE_DEEPSPEED": "true"},
+            "does not run under DeepSpeed. To divide .* --use_fsdp --fsdp_version 2",
+        ),
         ({"ACCELERATE_USE_MEGATRON_LM": "1"}, "does not run under Megatron-LM"),
-        ({"ACCELERATE_USE_FSDP": "true"}, "runs under FSDP 2, not 1: use accelerate launch --use_fsdp --fsdp_version 2"),
+        (
+            {"ACCELERATE_USE_FSDP": "true"},
+            "runs under FSDP 2, not 1: use accelerate launch --use_fsdp --fsdp_version 2",
+        ),
         (FSDP | {"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "random states of dropout. Set memory.checkpoint"),
         (FSDP | {"FSDP_OFFLOAD_PARAMS": "true"}, "does not support --fsdp_offload_params"),
     ],
 )
-def test_what_is_not_supported_is_refused(
-    values: dict[str, str], match: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_supported_is_refused(values: dict[str, str], match: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(TrainingError, match=match):
