@@ -1,0 +1,92 @@
+"""Trainings of several processes on this machine, each started as a launcher starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.helpers.paths import ROOT
+
+__all__ = ["SCRIPT", "records", "start", "wait"]
+
+#: Runs jobs: name of the folder, and changes of micro-test, with what happens in which rank at which call of ``stop``.
+SCRIPT = """
+import json, math, os, signal, sys
+import torch
+from builders.training import phase
+from builders.training.errors import Interrupted, TrainingError
+from builders.training.json_log import JsonLog
+from builders.training.start import train
+from specs.recipe import load_recipe
+
+rank = int(os.environ["RANK"])
+honest = phase.sample_losses
+for folder, job in json.loads(sys.argv[1]).items():
+    calls = 0
+
+    def stop():
+        global calls
+        calls += 1
+        if job.get("kill") == [rank, calls]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return job.get("stop") == calls
+
+    def spoiled(*args):
+        losses = honest(*args)
+        if rank == job["nan"][0] and calls in job["nan"][1:]:
+            losses = {label: each * math.nan for label, each in losses.items()}
+        return losses
+
+    phase.sample_losses = spoiled if "nan" in job else honest
+    torch.set_default_dtype(getattr(torch, job.get("dtype", "float32")))
+    try:
+        train(load_recipe("micro-test", job["changes"]), folder, observer=JsonLog(), stop=stop)
+    except Interrupted:
+        print(f"{folder}: interrupted")
+    except TrainingError as error:
+        print(f"{folder}: {error}", file=sys.stderr, flush=True)
+        if not job.get("fails"):
+            sys.exit(2)
+"""
+
+
+def start(jobs: Mapping[str, Any], count: int = 2, **environment: str) -> list[subprocess.Popen[str]]:
+    """Start processes that train jobs one after the other; see ``SCRIPT``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(count)}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **environment}
+    shared.pop("TORCHELASTIC_USE_AGENT_STORE", None)
+    command = [sys.executable, "-c", SCRIPT, json.dumps(jobs)]
+    return [
+        subprocess.Popen(
+            command,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+def wait(processes: list[subprocess.Popen[str]], seconds: float = 900) -> list[tuple[int, str]]:
+    """Return exit status and stderr of each process."""
+    try:
+        return [(each.wait(seconds), each.communicate(timeout=seconds)[1]) for each in processes]
+    finally:
+        for each in processes:
+            each.kill()
+
+
+def records(folder: Path, key: str) -> list[dict[str, Any]]:
+    """Return the records of a run's log that have a key."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [record for record in lines if key in record]
