@@ -14,13 +14,16 @@ from specs.blocks.base import (
     Complaint,
     Costs,
     Scene,
+    Use,
     convolution,
     divisible,
     linear,
     norm,
+    record_feed_forward,
     same_width,
 )
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
 
 class AttentionArguments(Arguments):
@@ -87,3 +90,27 @@ class Attention(Block):
             saved += 2 * one + 8 * one + 2 * args.groups * size.frames
             workspace = 9 * one
         return Activations(saved, workspace)
+
+    @classmethod
+    def record_text(cls, tape: Tape, tokens: Value, use: Use) -> Value:
+        assert use.scene.text_width is not None
+        normed = tape.norm(tokens, 2 * use.scene.tokens)
+        both = tape.linear(normed, 2 * use.width * use.scene.tokens, use.scene.text_width, 2 * use.width)
+        return tape.copy(both)  # with the heads outermost
+
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        frames, items, heads, width = use.size.frames, use.size.positions, use.args.heads, use.width
+        statistics = 2 * use.args.groups * frames
+        joined = tape.copy(tape.linear(tape.norm(x, statistics), 3 * width * items, width, 3 * width))
+        queries, keys, values = (tape.view(joined, width * items) for _ in range(3))
+        h = tape.attend(queries, keys, values, items=items, heads=heads, tokens=use.size.pixels)
+        if use.text is not None:
+            text = use.text if frames == 1 else tape.copy(use.text, frames * use.text.elements)
+            keys, values = (tape.view(text, text.elements // 2) for _ in range(2))
+            read = tape.attend(queries, keys, values, items=items, heads=heads, tokens=use.scene.tokens)
+            h = tape.add(h, read)
+        if heads > 1:
+            h = tape.copy(h)  # with the heads joined
+        x = tape.add(x, tape.linear(h, width * items, width, width))
+        return record_feed_forward(tape, x, width, items, statistics) if use.args.feed_forward else x

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
-__all__ = ["Activations", "Arguments", "Block", "Complaint", "Costs", "Scene"]
+__all__ = ["Activations", "Arguments", "Block", "Complaint", "Costs", "Scene", "Use"]
 
 #: Groups of group norms, where a spec names none.
 DEFAULT_GROUPS = 32
@@ -71,6 +72,29 @@ class Activations:
     keeps_input: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A use of a block: its arguments, widths and inputs.
+
+    Attributes:
+        args: Validated arguments.
+        in_channels: Channels of the input.
+        width: Channels of the output.
+        size: Size of the input.
+        scene: Inputs that blocks share.
+        time: Time embedding, if the block reads it.
+        text: What :meth:`Block.record_text` returned, if the block reads text.
+    """
+
+    args: Any
+    in_channels: int
+    width: int
+    size: Size
+    scene: Scene
+    time: Value | None = None
+    text: Value | None = None
+
+
 @lru_cache(maxsize=4096)
 def _validated(model: type[Arguments], args: tuple[tuple[str, Any], ...]) -> Any:
     return model(**dict(args))
@@ -120,6 +144,29 @@ class Block:
         """Return the activations of one sample of ``in_channels`` and ``size``."""
         return Activations()
 
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        """Record the block's operations in a training step on a tape, and return its output.
+
+        The default counts what :meth:`activations` and :meth:`costs` say, in float32. The blocks of this package record
+        every operation, so that precision and frozen weights are counted exactly.
+
+        Args:
+            tape: Tape.
+            x: Input.
+            use: Arguments and widths.
+        """
+        arguments = (use.args, use.in_channels, use.width, use.size, use.scene)
+        costs, rule = cls.costs(*arguments), cls.activations(*arguments)
+        elements = use.width * cls.output_size(use.args, use.size).positions
+        macs, saved = costs.total_macs, rule.saved
+        return tape.opaque(x, elements, saved, macs, costs.parameters, keeps_input=rule.keeps_input)
+
+    @classmethod
+    def record_text(cls, tape: Tape, tokens: Value, use: Use) -> Value:
+        """Record what the block computes of the text once per prompt; the default reads the tokens themselves."""
+        return tokens
+
 
 def convolution(in_channels: int, width: int, kernel: int, positions: int) -> Costs:
     """Return the costs of a square convolution with bias and ``positions`` output pixels, of all frames."""
@@ -158,3 +205,15 @@ def same_width(block: str, in_channels: int, width: int) -> list[Complaint]:
         return []
     message = f"{block} does not change the width, but it reads {in_channels} channels and has width {width}"
     return [("bad-width", message)]
+
+
+def record_convolution(tape: Tape, x: Value, in_channels: int, width: int, kernel: int, positions: int) -> Value:
+    """Record a convolution with bias and a kernel of ``kernel`` elements, with ``positions`` output pixels."""
+    weights = in_channels * width * kernel
+    return tape.product(x, width * positions, weights * positions, weights, biases=width)
+
+
+def record_feed_forward(tape: Tape, x: Value, width: int, items: int, statistics: int) -> Value:
+    """Record a norm, a linear layer to four times the width, GELU and a linear layer back, plus the input."""
+    wide = tape.activation(tape.linear(tape.norm(x, statistics), 4 * width * items, width, 4 * width))
+    return tape.add(x, tape.linear(wide, width * items, 4 * width, width))

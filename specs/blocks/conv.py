@@ -6,8 +6,17 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from specs.blocks.base import Arguments, Block, Costs, Scene, convolution
+from specs.blocks.base import (
+    Arguments,
+    Block,
+    Costs,
+    Scene,
+    Use,
+    convolution,
+    record_convolution,
+)
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
 
 class ConvArguments(Arguments):
@@ -35,3 +44,8 @@ class Conv(Block):
     @classmethod
     def costs(cls, args: ConvArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
         return convolution(in_channels, width, args.kernel, size.positions)
+
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        kernel = use.args.kernel
+        return record_convolution(tape, x, use.in_channels, use.width, kernel * kernel, use.size.positions)

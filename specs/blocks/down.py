@@ -6,8 +6,18 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Arguments, Block, Complaint, Costs, Scene, convolution
+from specs.blocks.base import (
+    Arguments,
+    Block,
+    Complaint,
+    Costs,
+    Scene,
+    Use,
+    convolution,
+    record_convolution,
+)
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
 
 class DownArguments(Arguments):
@@ -38,3 +48,8 @@ class Down(Block):
     @classmethod
     def costs(cls, args: DownArguments, in_channels: int, width: int, size: Size, scene: Scene) -> Costs:
         return convolution(in_channels, width, 3, cls.output_size(args, size).positions)
+
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        positions = cls.output_size(use.args, use.size).positions
+        return record_convolution(tape, x, use.in_channels, use.width, 9, positions)

@@ -14,12 +14,15 @@ from specs.blocks.base import (
     Complaint,
     Costs,
     Scene,
+    Use,
     convolution,
     divisible,
     linear,
     norm,
+    record_convolution,
 )
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
 
 class ResnetArguments(Arguments):
@@ -66,3 +69,20 @@ class Resnet(Block):
         shortcut = width * pixels if in_channels != width else 0
         workspace = max(2 * in_channels * pixels, 2 * width * pixels + shortcut)
         return Activations(saved, workspace)
+
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        assert use.time is not None
+        groups, positions, frames = use.args.groups, use.size.positions, use.size.frames
+        h = tape.activation(tape.norm(x, 2 * groups * frames))
+        h = record_convolution(tape, h, use.in_channels, use.width, 9, positions)
+        modulation = tape.linear(use.time, 2 * use.width, use.scene.time_width, 2 * use.width)
+        if frames > 1:
+            modulation = tape.copy(modulation, 2 * use.width * frames)
+        scale, shift = (tape.view(modulation, use.width * frames) for _ in range(2))
+        h = tape.activation(tape.scale_and_shift(tape.norm(h, 2 * groups * frames), scale, shift))
+        if use.in_channels != use.width:
+            x = record_convolution(tape, x, use.in_channels, use.width, 1, positions)
+        if use.args.dropout:
+            h = tape.dropout(h)
+        return tape.add(x, record_convolution(tape, h, use.width, use.width, 9, positions))

@@ -13,13 +13,17 @@ from specs.blocks.base import (
     Complaint,
     Costs,
     Scene,
+    Use,
     convolution,
     divisible,
     linear,
     norm,
+    record_convolution,
+    record_feed_forward,
     same_width,
 )
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
 
 class TemporalAttentionArguments(Arguments):
@@ -90,7 +94,32 @@ class TemporalAttention(Block):
         # the feed-forward are never more.
         return Activations(saved + whole, workspace=2 * whole + one)
 
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        if use.args.factor == 1:
+            return _record_over_frames(tape, x, use, use.size.positions)
+        grid, width = _grid(use.args, use.size), use.width
+        small = record_convolution(tape, x, width, width, 9, grid.positions)
+        repeated = tape.copy(_record_over_frames(tape, small, use, grid.positions), width * use.size.positions)
+        return tape.copy(tape.add(x, record_convolution(tape, repeated, width, width, 9, use.size.positions)))
+
 
 def _grid(args: TemporalAttentionArguments, size: Size) -> Size:
     """Return the size on which the frames attend."""
     return size.with_side(size.side // args.factor)
+
+
+def _record_over_frames(tape: Tape, x: Value, use: Use, positions: int) -> Value:
+    """Record the attention of a grid of ``positions`` over its frames."""
+    width, heads = use.width, use.args.heads
+    u = tape.copy(x)  # as sequences
+    joined = tape.linear(tape.norm(u, 2 * positions), 3 * width * positions, width, 3 * width)
+    parts = [tape.view(joined, width * positions) for _ in range(3)]
+    if use.args.positions == "rotary":
+        parts = [tape.copy(part) for part in parts]
+    queries, keys, values = parts
+    h = tape.attend(queries, keys, values, items=positions, heads=heads, tokens=use.size.frames)
+    u = tape.add(u, tape.linear(h, width * positions, width, width))
+    if use.args.feed_forward:
+        u = record_feed_forward(tape, u, width, positions, 2 * positions)
+    return tape.copy(u)

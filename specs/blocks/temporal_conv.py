@@ -14,12 +14,15 @@ from specs.blocks.base import (
     Complaint,
     Costs,
     Scene,
+    Use,
     convolution_over_time,
     divisible,
     norm,
+    record_convolution,
     same_width,
 )
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
 
 class TemporalConvArguments(Arguments):
@@ -61,3 +64,9 @@ class TemporalConv(Block):
         one = width * size.positions
         # Norm, SiLU; statistics of the norm.
         return Activations(saved=2 * one + 2 * args.groups * size.frames, workspace=2 * one)
+
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        h = tape.activation(tape.norm(x, 2 * use.args.groups * use.size.frames))
+        y = record_convolution(tape, h, use.width, use.width, use.args.kernel, use.size.positions)
+        return tape.copy(tape.add(x, y))

@@ -6,8 +6,19 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Activations, Arguments, Block, Complaint, Costs, Scene, convolution_over_time
+from specs.blocks.base import (
+    Activations,
+    Arguments,
+    Block,
+    Complaint,
+    Costs,
+    Scene,
+    Use,
+    convolution_over_time,
+    record_convolution,
+)
 from specs.blocks.size import Size, frames_of
+from specs.blocks.tape import Tape, Value
 
 
 class TimeDownArguments(Arguments):
@@ -52,3 +63,8 @@ class TimeDown(Block):
         output = cls.output_size(args, size)
         # The result of the convolution, before its frames are put outermost in memory.
         return Activations(workspace=width * output.positions if output.frames > 1 else 0)
+
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        positions = cls.output_size(use.args, use.size).positions
+        return tape.copy(record_convolution(tape, x, use.in_channels, use.width, use.args.kernel, positions))

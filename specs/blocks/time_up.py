@@ -6,8 +6,18 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Activations, Arguments, Block, Costs, Scene, convolution_over_time
+from specs.blocks.base import (
+    Activations,
+    Arguments,
+    Block,
+    Costs,
+    Scene,
+    Use,
+    convolution_over_time,
+    record_convolution,
+)
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
 #: Length of the kernel in frames.
 KERNEL = 3
@@ -43,3 +53,9 @@ class TimeUp(Block):
         positions = cls.output_size(args, size).positions
         repeated = in_channels * positions
         return Activations(saved=repeated, workspace=max(repeated, width * positions), keeps_input=False)
+
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        positions = cls.output_size(use.args, use.size).positions
+        repeated = tape.copy(x, use.in_channels * positions)
+        return tape.copy(record_convolution(tape, repeated, use.in_channels, use.width, KERNEL, positions))

@@ -6,8 +6,18 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from specs.blocks.base import Activations, Arguments, Block, Costs, Scene, convolution
+from specs.blocks.base import (
+    Activations,
+    Arguments,
+    Block,
+    Costs,
+    Scene,
+    Use,
+    convolution,
+    record_convolution,
+)
 from specs.blocks.size import Size
+from specs.blocks.tape import Tape, Value
 
 
 class UpArguments(Arguments):
@@ -38,3 +48,9 @@ class Up(Block):
         # The convolution reads the upsampled input, not the input itself.
         repeated = in_channels * cls.output_size(args, size).positions
         return Activations(saved=repeated, workspace=repeated, keeps_input=False)
+
+    @classmethod
+    def record(cls, tape: Tape, x: Value, use: Use) -> Value:
+        positions = cls.output_size(use.args, use.size).positions
+        repeated = tape.copy(x, use.in_channels * positions)
+        return record_convolution(tape, repeated, use.in_channels, use.width, 9, positions)
