@@ -13,7 +13,7 @@ _MARKS = {
     "recipe": {"phases", "entry", "optimizer"},
     "study": {"entries", "budget"},
 }
-_ARTICLES = {"entry": "an entry", "recipe": "a recipe", "study": "a study"}
+_ARTICLES = {"entry": "an entry", "recipe": "a recipe", "study": "a study", "accelerator": "an accelerator"}
 
 
 def refuse_other_kind(tree: Tree, wanted: str) -> None:
@@ -21,7 +21,7 @@ def refuse_other_kind(tree: Tree, wanted: str) -> None:
 
     Args:
         tree: Tree of the file.
-        wanted: Kind that is needed: "entry", "recipe" or "study".
+        wanted: Kind that is needed: "entry", "recipe", "study" or "accelerator".
 
     Raises:
         SpecError: The file is of another kind; the message says what to do.
