@@ -66,12 +66,13 @@ def check_training(recipe: Recipe, graph: EntryGraph, device: Any) -> None:
             found = phase_memory(recipe, graph, name, **shared)
         except (ValueError, KeyError):  # levels that do not exist are reported by the training
             continue
-        if found.total <= size:
+        if found.peak <= size:
             continue
         advice = _advice(recipe, graph, name, found, size, shared)
-        state, activations = short_bytes(found.state), short_bytes(found.activations)
+        batch = found.total - found.state
+        state, activations = short_bytes(found.peak - batch), short_bytes(batch)
         raise MemoryRefusal(
-            f"{graph.name}, phase {printable(name)}: training takes at least {short_bytes(found.total)} ({state} for "
+            f"{graph.name}, phase {printable(name)}: training takes at least {short_bytes(found.peak)} ({state} for "
             f"weights, EMA, gradients and optimizer, {activations} for activations of {found.what}), but "
             f"{_where(device)} has {short_bytes(size)}. {advice}; {OVERRIDE}, or add --no-memory-check"
         )
@@ -83,10 +84,10 @@ def decided(recipe: Recipe, graph: EntryGraph, device: Any) -> Recipe:
 
 
 def _shared(recipe: Recipe, device: Any) -> dict[str, Any]:
-    """Return the number of processes, and whether activations have two bytes per number."""
+    """Return the number of processes, whether autocast is used, and whether on a GPU."""
     processes = max(1, int(os.environ.get("WORLD_SIZE") or 1))
     half = recipe.precision in ("bfloat16", "float16") or (recipe.precision == "auto" and "cpu" not in str(device))
-    return {"processes": processes, "half": half}
+    return {"processes": processes, "half": half, "gpu": str(device).partition(":")[0] not in ("cpu", "mps")}
 
 
 def _advice(recipe: Recipe, graph: EntryGraph, name: str, found: PhaseMemory, size: int, shared: dict[str, Any]) -> str:
@@ -97,7 +98,7 @@ def _advice(recipe: Recipe, graph: EntryGraph, name: str, found: PhaseMemory, si
     smaller = f"Use a smaller batch: {set_option('phases', name, 'batch', value=str(fits))}" if fits else ""
     for setting in settings:
         tried = with_memory(recipe, name, **setting)
-        if phase_memory(tried, graph, name, **shared).total <= size:
+        if phase_memory(tried, graph, name, **shared).peak <= size:
             options = [set_option("phases", name, "memory", key, value=str(value)) for key, value in setting.items()]
             same = f"for the same batch {' '.join(options)}"
             return f"{smaller}, or {same}" if smaller else f"Use less memory {same}"

@@ -1,7 +1,8 @@
 """Activation memory, by the blocks' own rules: nothing is built, nothing allocated.
 
-All results are bytes for one sample in float32; bfloat16 and float16 take about half. Weights, gradients, optimizer
-state and the workspace of libraries such as cuDNN are not counted.
+All results are bytes for one sample in float32. Under autocast, what is saved depends on the device, which
+:mod:`registry.costs.steps` counts. Weights, gradients, optimizer state and the workspace of libraries such as cuDNN are
+not counted.
 """
 
 from __future__ import annotations

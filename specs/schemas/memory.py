@@ -48,6 +48,11 @@ class MemorySpec(Model):
         "under accelerate launch --use_fsdp; no effect with one process",
     )
 
+    shard: bool = Field(
+        default=False,
+        description="whether processes divide weights, gradients, optimizer state and EMA among them (FSDP)",
+    )
+
     def passes(self, rows: int, processes: int = 1) -> int:
         """Return the number of passes in which each process computes its rows; none has a pass without rows.
 

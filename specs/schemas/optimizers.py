@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["TIMM_OPTIMIZERS", "TORCH_OPTIMIZERS"]
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["TIMM_OPTIMIZERS", "TORCH_OPTIMIZERS", "state_copies"]
 
 TORCH_OPTIMIZERS = tuple("adadelta adafactor adagrad adam adamax adamw asgd nadam radam rmsprop rprop sgd".split())
 #: Those of timm 1.0, except those that need second derivatives, other packages or matrices, or draw random numbers.
@@ -11,3 +14,25 @@ TIMM_OPTIMIZERS = tuple(
     lambw larc lars lion madgrad madgradw mars momentum nadam nadamw nesterov nesterovw nlarc nlars novograd novogradw
     radabelief radam radamw rmsprop rmsproptf rmsproptfw sgd sgdp sgdw""".split()
 )
+
+#: Numbers that an optimizer keeps for each weight; others keep two, as Adam. Those of factored ones are far fewer.
+_COPIES = dict.fromkeys("sgd adafactor timm:adafactor".split(), 0) | {"adan": 4, "adanw": 4}
+_COPIES |= dict.fromkeys("madgrad madgradw mars".split(), 3)
+_COPIES |= dict.fromkeys(
+    """adafactorbv adagrad timm:adagrad asgd larc lars lion momentum nesterov nesterovw nlarc nlars novograd novogradw
+    rmsprop sgdp sgdw timm:sgd""".split(),
+    1,
+)
+
+
+def state_copies(name: str, options: Mapping[str, Any]) -> int:
+    """Return how many numbers an optimizer keeps for each weight.
+
+    Args:
+        name: Name of the optimizer in a recipe.
+        options: Further arguments of the optimizer.
+    """
+    copies = _COPIES.get(name, 2)
+    if name in ("sgd", "rmsprop") and options.get("momentum"):
+        copies += 1
+    return copies + bool(options.get("amsgrad")) + bool(name == "rmsprop" and options.get("centered"))
