@@ -9,6 +9,7 @@
 
     model = zoo.load("mdm-nano")           # with weights; also the folder of a run, or a file
     zoo.sample(model, classes=["flags"])   # PIL images by level
+    zoo.plan("micro-test")                 # memory, FLOPs and time of a training
     zoo.train("micro-test")                # the weights' path
     zoo.evaluate(model, samples=100)       # FID, KID and similar metrics
 
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from registry.entry import Entry
     from zoo.api.evaluate import evaluate
     from zoo.api.model import Model, load
+    from zoo.api.plan import plan
     from zoo.api.sample import sample
     from zoo.api.train import train
 
-__all__ = ["Entry", "Model", "__version__", "build", "evaluate", "get", "list", "load", "sample", "train"]
+__all__ = ["Entry", "Model", "__version__", "build", "evaluate", "get", "list", "load", "plan", "sample", "train"]
 
 __version__ = "0.2.0"
 
@@ -42,6 +44,7 @@ _DEFINED = {
     "get": ("registry.catalogue", "get"),
     "list": ("registry.catalogue", "list_names"),
     "load": ("zoo.api.model", "load"),
+    "plan": ("zoo.api.plan", "plan"),
     "sample": ("zoo.api.sample", "sample"),
     "train": ("zoo.api.train", "train"),
 }

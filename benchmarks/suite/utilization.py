@@ -117,7 +117,7 @@ def measure(entry: str, rows: int, precision: str, options: Options) -> Utilizat
         flops=2 * rows * count(graph).total.macs,
         peak=peak_rate(device, precision),
         memory=memory,
-        rule=phase_memory(recipe, graph, "p", half=precision != "float32").total,
+        rule=phase_memory(recipe, graph, "p", half=precision != "float32", gpu=device.type == "cuda").peak,
         state=before + moments,
         saved=rows * activation_memory(graph)[0].training,
     )

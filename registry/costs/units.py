@@ -17,3 +17,11 @@ def short_bytes(value: int) -> str:
         if value >= 1024**exponent:
             return f"{value / 1024**exponent:.1f} {prefix}"
     return f"{value} B"
+
+
+def short_time(seconds: float) -> str:
+    """Return a duration in the largest unit that it has: ``1.52 s``, ``25.0 minutes``, ``3.2 days``."""
+    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {name}"
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"

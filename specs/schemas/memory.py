@@ -50,7 +50,8 @@ class MemorySpec(Model):
 
     shard: bool = Field(
         default=False,
-        description="whether processes divide weights, gradients, optimizer state and EMA among them (FSDP)",
+        description="whether processes divide weights, gradients, averages and optimizer state among them (FSDP2), as "
+        "under accelerate launch --use_fsdp; no effect with one process",
     )
 
     def passes(self, rows: int, processes: int = 1) -> int:

@@ -21,6 +21,7 @@ from zoo.commands.evaluate import evaluate
 from zoo.commands.expand import expand, schema
 from zoo.commands.listing.entries import list_entries
 from zoo.commands.match import match
+from zoo.commands.plan import plan
 from zoo.commands.results import results
 from zoo.commands.sample import sample
 from zoo.commands.show import show
@@ -75,7 +76,7 @@ data = typer.Typer(
 #: Commands by their heading in the help.
 HEADINGS = {
     "Author": (show, check, expand, draw, schema, match),
-    "Train and sample": (train, sample, demo),
+    "Train and sample": (plan, train, sample, demo),
     "Measure and compare": (evaluate, results, compare, study, track, dashboard),
     "Publish": (card, convert),
     "Other": (version,),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from specs.user_paths import expanded as expand_home
 
 __all__ = [
+    "complete_accelerator",
     "complete_anything",
     "complete_data",
     "complete_entry",
@@ -32,6 +33,17 @@ def complete_recipe(incomplete: str) -> list[str]:
 def complete_study(incomplete: str) -> list[str]:
     """Return studies and YAML files."""
     return _complete(incomplete, lambda: _files("study"), (".yaml", ".yml"))
+
+
+def complete_accelerator(incomplete: str) -> list[str]:
+    """Return accelerators and YAML files."""
+
+    def names() -> Iterable[str]:
+        from specs.accelerators import list_accelerators
+
+        return list_accelerators()
+
+    return _complete(incomplete, names, (".yaml", ".yml"))
 
 
 def complete_anything(incomplete: str) -> list[str]:
