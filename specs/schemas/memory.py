@@ -48,12 +48,6 @@ class MemorySpec(Model):
         "under accelerate launch --use_fsdp; no effect with one process",
     )
 
-    shard: bool = Field(
-        default=False,
-        description="whether processes divide weights, gradients, averages and optimizer state among them (FSDP2), as "
-        "under accelerate launch --use_fsdp; no effect with one process",
-    )
-
     def passes(self, rows: int, processes: int = 1) -> int:
         """Return the number of passes in which each process computes its rows; none has a pass without rows.
 
