@@ -18,12 +18,12 @@ from benchmarks.suite.measuring import Ratio, Times, alternate, ratio
 from builders.networks.nested_unet import NestedUNet, build_model
 from specs.graph import EntryGraph
 
-__all__ = ["ROOT", "Comparison", "Options", "compare", "compared", "run_python", "zoo_model"]
+__all__ = ["ROOT", "Comparison", "Options", "compare", "compared", "counted", "run_python", "zoo_model"]
 
 #: Folder of the project.
 ROOT = Path(__file__).resolve().parents[2]
 #: Entries and rows that are measured, by device.
-CASES = {"quick": ("mdm-micro:2",), "cpu": ("mdm-nano:8", "two-levels:2"), "cuda": ("mdm-nano:64", "mdm-s64:16")}
+CASES = {"quick": ("mdm-micro:2",), "cpu": ("mdm-nano:4", "two-levels:1"), "cuda": ("mdm-nano:64", "mdm-s64:16")}
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,11 @@ def compared(benchmark: str, case: str, times: Mapping[str, Times], device: str,
     medians = [1000 * statistics.median(each.seconds(device)) / parts for each in (plain, zoo)]
     inner = ratio(plain.seconds(device), zoo.seconds(device))
     return Comparison(benchmark, case, "ms", *medians, inner, ratio(plain.wall, zoo.wall), len(plain.wall))
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: "1 row", "2 rows"."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def zoo_model(graph: EntryGraph, device: str) -> NestedUNet:

@@ -13,10 +13,10 @@ from torch import Tensor
 from benchmarks.baseline.diffusion import Predict
 from benchmarks.baseline.layers import fused_attention
 from benchmarks.baseline.network import PlainUNet, load_from
-from benchmarks.suite.comparing import Options, zoo_model
+from benchmarks.suite.comparing import Options, counted, zoo_model
 from benchmarks.suite.inputs import graph_of
 from benchmarks.suite.measuring import Ratio, Times, alternate, peak_bytes, ratio
-from benchmarks.suite.sampling import GUIDANCE, PlainSampler, ZooSampler
+from benchmarks.suite.sampling import GUIDANCE, STEPS, PlainSampler, ZooSampler
 from benchmarks.suite.trainers import plain_step, zoo_step
 from builders.networks.conditioning import Context
 from builders.networks.nested_unet import NestedUNet, build_model
@@ -39,7 +39,7 @@ RUNGS = (
     "compiled blocks",
     "checkpointing",
 )
-CASES = {"quick": "mdm-micro:2", "cpu": "two-levels:2", "cuda": "two-levels:32"}
+CASES = {"quick": "mdm-micro:2", "cpu": "two-levels:1", "cuda": "two-levels:32"}
 #: Names of the two calls that are measured.
 KINDS = ("training step", "sampling step")
 
@@ -149,7 +149,7 @@ def ladder(options: Options) -> Iterator[Rung]:
     """Measure a training step and a sampling step, adding one optimization after the other to the plain ones."""
     case = (options.cases or (CASES["quick" if options.quick else torch.device(options.device).type],))[0]
     name, _, rows = case.partition(":")
-    graph, count = graph_of(name), 2 if options.quick else 10
+    graph, count = graph_of(name), 2 if options.quick else STEPS
     steps = training_rungs(graph, int(rows or 1), options.device)
     draws = sampling_rungs(graph, int(rows or 1), options.device, count)
     times = [alternate(calls, options.rounds, device=options.device, least=options.least) for calls in (steps, draws)]
@@ -161,7 +161,7 @@ def ladder(options: Options) -> Iterator[Rung]:
                 milliseconds[kind] = 1000 * found[rung].median(options.device) / parts
                 gains[kind] = _gain(found, rung, options.device)
         if milliseconds:
-            yield Rung(f"{name}, {rows} rows", rung, milliseconds, gains, memory.get(rung))
+            yield Rung(f"{name}, {counted(int(rows or 1), 'row')}", rung, milliseconds, gains, memory.get(rung))
 
 
 def _gain(found: Mapping[str, Times], rung: str, device: str) -> Ratio:

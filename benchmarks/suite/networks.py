@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.baseline.network import PlainUNet, load_from
-from benchmarks.suite.comparing import Comparison, Options, compare, zoo_model
+from benchmarks.suite.comparing import Comparison, Options, compare, counted, zoo_model
 from benchmarks.suite.inputs import conditions, graph_of, random_batch
 from builders.networks.nested_unet import build_model
 from specs.graph import EntryGraph
@@ -57,7 +57,7 @@ def _forward(name: str, rows: int, options: Options) -> Iterator[Comparison]:
     z, t = random_batch(graph, rows, device).images, torch.full((rows,), 500, device=device)
     given = conditions(graph, rows, device)
     context = zoo.encode(**given)
-    case = f"{name}, {rows} rows"
+    case = f"{name}, {counted(rows, 'row')}"
     yield compare("forward", case, partial(plain, z, t, **given), partial(zoo, z, t, **given), options)
     if graph.text is not None:
         once = partial(zoo, z, t, context)

@@ -27,6 +27,7 @@ def draw_ladder(rungs: Sequence[Rung], path: Path, machine: str) -> None:
 
     figure = Figure(figsize=(12, 0.5 * len(rungs) + 1.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
+    gpu = "CUDA" in machine
     names = [rung.name if index == 0 else f"+ {rung.name}" for index, rung in enumerate(rungs)]
     for panel, kind in zip(panels, KINDS, strict=True):
         for place, rung in enumerate(rungs):
@@ -42,7 +43,7 @@ def draw_ladder(rungs: Sequence[Rung], path: Path, machine: str) -> None:
         most = max(rung.milliseconds.get(kind, 0) for rung in rungs)
         panel.set_xlim(0, most * (1.45 if kind == KINDS[0] else 1.3))
         panel.set_title(kind if kind == KINDS[0] else f"{kind} with guidance", fontsize=11)
-        panel.set_xlabel("milliseconds")
+        panel.set_xlabel("milliseconds" if gpu else "milliseconds of CPU time")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(rungs)), names)
     panels[0].invert_yaxis()

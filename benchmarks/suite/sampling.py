@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.baseline.diffusion import ddim, even_times, guided
 from benchmarks.baseline.network import PlainUNet, load_from
-from benchmarks.suite.comparing import Comparison, Options, compared, zoo_model
+from benchmarks.suite.comparing import Comparison, Options, compared, counted, zoo_model
 from benchmarks.suite.inputs import conditions, graph_of
 from benchmarks.suite.measuring import alternate
 from builders.diffusion.process import DiffusionProcess
@@ -20,9 +20,11 @@ from builders.sampling.sampler import sample
 from registry.weights import load_weights
 from specs.schemas.sampling import SamplerSettings
 
-__all__ = ["PlainSampler", "ZooSampler", "quality", "sampling"]
+__all__ = ["GUIDANCE", "STEPS", "PlainSampler", "ZooSampler", "quality", "sampling"]
 
 GUIDANCE = 2.0
+#: Steps of a measurement.
+STEPS = 5
 
 
 class PlainSampler:
@@ -84,14 +86,14 @@ def first_noise(zoo: NestedUNet, rows: int) -> list[Tensor]:
 
 
 def sampling(options: Options) -> Iterator[Comparison]:
-    """Measure a step of DDIM with guidance, conditions included: the mean of 10 steps."""
-    count = 2 if options.quick else 10
+    """Measure a step of DDIM with guidance, conditions included: the mean of 5 steps."""
+    count = 2 if options.quick else STEPS
     for name, rows in options.entries:
         zoo = zoo_model(graph_of(name), options.device).eval()
         plain, ours = PlainSampler(zoo, rows), ZooSampler(zoo, rows)
         calls = {"plain": partial(plain, count), "zoo": partial(ours, count)}
         times = alternate(calls, options.rounds, device=options.device, least=options.least)
-        yield compared("sampling", f"{name}, {rows} samples", times, options.device, parts=count)
+        yield compared("sampling", f"{name}, {counted(rows, 'sample')}", times, options.device, parts=count)
 
 
 def level_alone(whole: NestedUNet, label: str) -> NestedUNet:

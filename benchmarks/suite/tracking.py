@@ -74,7 +74,7 @@ def run(way: str, folder: Path, steps: int) -> tuple[float, float]:
 
 def tracking(options: Options) -> Iterator[Comparison]:
     """Measure a training step with tracking to a SQLite store, CPU time of the thread that sends included."""
-    steps, ways = (10 if options.quick else 60), ("off", "plain", "zoo")
+    steps, ways = (10 if options.quick else 30), ("off", "plain", "zoo")
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     before = os.environ.get("MLFLOW_TRACKING_URI")
     with tempfile.TemporaryDirectory() as name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.suite.comparing import Comparison, Options, compare, zoo_model
+from benchmarks.suite.comparing import Comparison, Options, compare, counted, zoo_model
 from benchmarks.suite.inputs import graph_of
 from benchmarks.suite.measuring import Ratio, peak_bytes
 from benchmarks.suite.trainers import plain_step, zoo_step
@@ -21,7 +21,7 @@ def step(options: Options) -> Iterator[Comparison]:
         weights = zoo_model(graph, "cpu").state_dict()
         _, plain = plain_step(graph, rows, options.device, weights=weights)
         _, zoo = zoo_step(graph, rows, options.device, weights=weights)
-        yield compare("step", f"{name}, {rows} rows", plain, zoo, options)
+        yield compare("step", f"{name}, {counted(rows, 'row')}", plain, zoo, options)
 
 
 def memory(options: Options) -> Iterator[Comparison]:
@@ -40,6 +40,6 @@ def memory(options: Options) -> Iterator[Comparison]:
             _, zoo = zoo_step(graph, rows, options.device, weights=weights, memory={"checkpoint": list(checkpoint)})
             zoo()
             after = peak_bytes(zoo, options.device)
-            case = f"{name}, {rows} rows{', all levels checkpointed' if checkpoint else ''}"
+            case = f"{name}, {counted(rows, 'row')}{', all levels checkpointed' if checkpoint else ''}"
             ratio = Ratio(*[before / after] * 3)
             yield Comparison("memory", case, "MiB", before / MIB, after / MIB, ratio, None, 1)
