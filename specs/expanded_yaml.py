@@ -24,6 +24,8 @@ def expanded_yaml(graph: EntryGraph) -> str:
     if graph.summary:
         lines.append(f"summary: {_flow(graph.summary)}")
     process = changed_fields(graph.process)
+    if "noise" in process:
+        process["noise"] = {"levels": process["noise"]}
     if process:
         lines.append(f"process: {_flow(process)}")
     for index in range(len(graph.levels)):

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from specs.blocks import BLOCKS, Scene, Size
@@ -133,6 +135,8 @@ class Process:
     shift: float = 1.0
     #: Side in pixels, of one frame, that levels are compared with. None for the size of the innermost level.
     base: int | None = None
+    #: Whether the noise of a level is drawn for itself, or is what it sees of the noise of the level around it.
+    noise: Literal["independent", "shared"] = "independent"
 
 
 @dataclass(frozen=True, repr=False)
@@ -172,6 +176,17 @@ class EntryGraph:
         """Ratio of each level's size to the innermost one, or to ``process.base``, which noise schedules depend on."""
         base = Size(self.process.base) if self.process.base else self.levels[-1].size
         return tuple(level.size.ratio(base) for level in self.levels)
+
+    @property
+    def noise_correlations(self) -> tuple[float, ...]:
+        """Correlation of the noise of each inner level with that of the level around it, averaged, if they share it.
+
+        Its square is how many times lower the signal-to-noise ratio of the inner level is; above 1, they cannot share.
+        """
+        pairs = list(pairwise(level.size for level in self.levels))
+        return tuple(
+            math.sqrt(outer.ratio(inner) ** self.process.shift) * inner.side / outer.side for outer, inner in pairs
+        )
 
     @property
     def is_video(self) -> bool:

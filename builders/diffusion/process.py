@@ -33,6 +33,7 @@ __all__ = [
     "min_snr_weight",
     "noise_schedule",
     "pyramid",
+    "seen_by",
     "shift_schedule",
     "sigmoid_weight",
     "signal_to_noise",
@@ -108,7 +109,7 @@ def pyramid(x: Tensor, graph: EntryGraph, images: Tensor | None = None) -> list[
     """
     _check_frames(x, graph.levels[0])
     _check_side(x, graph.levels[0])
-    levels = [_average(_seen_frames(x, level), level.resolution) for level in graph.levels]
+    levels = [seen_by(x, level) for level in graph.levels]
     if images is None:
         return levels
     still = [level for level in graph.levels if level.frames == 1]
@@ -120,6 +121,11 @@ def pyramid(x: Tensor, graph: EntryGraph, images: Tensor | None = None) -> list[
         torch.cat([seen, _average(images, level.resolution)]) if level in still else seen
         for seen, level in zip(levels, graph.levels, strict=True)
     ]
+
+
+def seen_by(x: Tensor, level: LevelGraph) -> Tensor:
+    """Return what a level sees of larger images or longer clips: see :func:`pyramid`."""
+    return _average(_seen_frames(x, level), level.resolution)
 
 
 def _check_frames(x: Tensor, level: LevelGraph) -> None:
@@ -158,7 +164,7 @@ def _average(x: Tensor, side: int) -> Tensor:
 
 
 class DiffusionProcess:
-    """Process of an entry: one time for all levels, a shifted schedule and independent noise for each.
+    """Process of an entry: one time for all levels, and a shifted schedule for each.
 
     Args:
         graph: Graph of the entry.

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from builders.diffusion.predictions import v_from
 from builders.diffusion.process import DiffusionProcess
+from builders.diffusion.shared_noise import share_z
 from builders.diffusion.steps import ddim_step, ddpm_step, dpm_solver_step
 from builders.networks.conditioning import Context
+from specs.graph import EntryGraph
 from specs.schemas.sampling import SAMPLERS as METHODS
 from specs.schemas.sampling import SamplerSettings, SamplerSpec, time_indices
 
@@ -95,6 +97,8 @@ def sample(
     seeds = _whole(seeds)
     times = time_indices(process.steps, settings.num_inference_steps)
     levels = _start(process, seeds, next(model.parameters()).device)
+    own = [level.z for level in levels]
+    _share(levels, own, times[0], process.graph)
     predict = _Guided(model, context, unconditional, settings.guidance_scale, len(seeds))
     step, kind = STEPS[settings.sampler], process.graph.process.prediction
     with torch.no_grad(), _evaluating(model):
@@ -107,9 +111,20 @@ def sample(
                 level.z, x0 = step(level, v_level, t, s, settings)
                 level.previous = x0, level.alpha_bar[t]
                 clean.append(x0)
+            _share(levels, own, s, process.graph)
             if progress is not None:
                 progress(number, settings.num_inference_steps, clean)
     return [level.z for level in levels]
+
+
+def _share(levels: Sequence[LevelState], own: Sequence[Tensor], index: int, graph: EntryGraph) -> None:
+    """Give inner levels what they see of the noisy image around them, if the levels of the entry share their noise.
+
+    The levels inside add nothing to what the outermost one knows, so its steps alone are those of the reverse process.
+    """
+    z = share_z([level.z for level in levels], own, graph, [level.alpha_bar[index] for level in levels])
+    for level, each in zip(levels, z, strict=True):
+        level.z = each
 
 
 def _whole(seeds: Sequence[int]) -> list[int]:

@@ -80,18 +80,20 @@ def process_difference(graph: EntryGraph, path: Path) -> str:
     )
 
 
-def _noise(graph: EntryGraph, label: str) -> tuple[str, int, str, float]:
-    """Return what the noise of a level depends on: schedule, steps, prediction and the factor of its shift."""
+def _noise(graph: EntryGraph, label: str) -> tuple[str, int, str, float, str]:
+    """Return what the noise of a level depends on: schedule, steps, prediction, factor of its shift, and sharing."""
     process = graph.process
     ratio = graph.noise_ratios[graph.labels.index(label)]
-    return process.schedule, process.steps, process.prediction, ratio**process.shift
+    shared = "" if label == graph.labels[-1] else process.noise
+    return process.schedule, process.steps, process.prediction, ratio**process.shift, shared
 
 
 def _described(graph: EntryGraph) -> str:
     process = graph.process
     base = f", base: {process.base}" if process.base else ""
     text = f"schedule: {process.schedule}, steps: {process.steps}, shift: {process.shift:g}{base}"
-    return "{" + f"{text}, prediction: {process.prediction}" + "}"
+    noise = "" if process.noise == "independent" else f", noise: {process.noise}"
+    return "{" + f"{text}, prediction: {process.prediction}{noise}" + "}"
 
 
 def _read_shared(graph: EntryGraph, path: Path) -> tuple[tuple[str, ...], Mapping[str, Tensor], EntryGraph]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from specs.blocks.size import Size
 from specs.errors import Problems
@@ -75,8 +77,23 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems, *, saved: bool = 
 
 def _process(spec: EntrySpec) -> Process:
     """Return the process; a base that is the innermost size, as it is without one, is left out."""
-    process = Process(**spec.process.model_dump())
+    process = Process(**{**spec.process.model_dump(), "noise": spec.process.noise.levels})
     return replace(process, base=None) if spec.levels[-1].size == Size(process.base or 0) else process
+
+
+def _check_shared(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bool) -> None:
+    """Check that each level's noise is at least as strong as what it sees of the noise of the level around it."""
+    place = locate(tree, "process", "noise")
+    if spec.nest is None and not saved:
+        problems.add("conflict", "'levels: shared' changes nothing in an entry of one level: remove it", place)
+    for outer, inner in pairwise(spec.levels):
+        pixels, ratio = outer.resolution / inner.resolution, outer.size.ratio(inner.size)
+        shift, names = spec.process.shift, (inner.size.label, outer.size.label)
+        if ratio > 1 and shift * math.log(ratio) > 2 * math.log(pixels) + 1e-9:
+            most = math.floor(200 * math.log(pixels) / math.log(ratio)) / 100
+            message = f"{names[0]} cannot share the noise of {names[1]} with a shift of {shift:g}: what it sees is"
+            advice = f"use a shift of at most {most:g}, or 'levels: independent'"
+            problems.add("conflict", f"{message} stronger than its own; {advice}", place)
 
 
 def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bool) -> None:
@@ -90,6 +107,8 @@ def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bo
     found = process_problem(process.schedule, process.steps, ratio, process.shift)
     if found is not None:
         problems.add("out-of-range", found[1], locate(tree, "process", found[0]))
+    if process.noise.levels == "shared":
+        _check_shared(spec, tree, problems, saved)
     if spec.nest is None and ratio == 1 and process.shift != 1 and not saved:
         inner = spec.resolution // 2 if spec.resolution % 2 == 0 else 1
         example = "{" + f"shift: {process.shift:g}, base: {inner}" + "}"

@@ -214,6 +214,15 @@ class HeadSpec(Model):
     groups: int = Field(default=32, ge=1, le=4096, description="groups of the head's norm")
 
 
+class NoiseSpec(Model):
+    """The noise of the levels."""
+
+    levels: Literal["independent", "shared"] = Field(
+        default="independent",
+        description="shared: the noise of a level is what it sees of the noise of the level around it, and some more",
+    )
+
+
 class ProcessSpec(Model):
     """The diffusion process; only that of the outermost level is used."""
 
@@ -228,6 +237,7 @@ class ProcessSpec(Model):
     base: int | None = Field(
         default=None, ge=1, le=MAX_PIXELS, description="side in pixels that levels are compared with; default innermost"
     )
+    noise: NoiseSpec = NoiseSpec()
 
 
 class LevelSpec(Model):

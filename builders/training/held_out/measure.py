@@ -14,6 +14,7 @@ from builders.data.images import Images
 from builders.diffusion.log_snr import index_at
 from builders.diffusion.predictions import v_from, x0_from
 from builders.diffusion.process import DiffusionProcess, add_noise, v_loss
+from builders.diffusion.shared_noise import share_noise
 from builders.networks.nested_unet import NestedUNet
 from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, make_batch
@@ -148,7 +149,7 @@ class HeldOut:
             keyed_noise(batch.keys, level.label, level.channels, level.size.shape, kind, draw, self.seed)
             for level in self.model.graph.levels
         ]
-        return replace(batch, eps=eps).to(self.device)
+        return replace(batch, eps=share_noise(eps, self.model.graph)).to(self.device)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

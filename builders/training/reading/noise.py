@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from builders.diffusion.process import DiffusionProcess
+from builders.diffusion.shared_noise import share_noise
 from builders.diffusion.times import time_indices_of
 from builders.seeds import derived_seed, hashed_generator
 from specs.graph import EntryGraph
@@ -121,6 +122,7 @@ def draw_by_row(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> 
                 noise[index].normal_(generator=generator)
     t, *chances = numbers.unbind(1)
     found = {name: chance < getattr(drop, name) for name, chance in zip(("classes", "text"), chances, strict=True)}
+    eps = share_noise(eps, shape.graph)
     return Draws(_times(shape, t, times, own, key), eps, {name: found[name] for name in conditions(shape.graph)})
 
 
@@ -146,7 +148,7 @@ def draw_by_batch(shape: BatchShape, times: int, drop: DropSpec, *key: object) -
     for name in conditions(shape.graph):
         chances = torch.rand(total, generator=generator)
         found[name] = (chances < getattr(drop, name))[index::count]
-    return Draws(t[index::count], eps, found)
+    return Draws(t[index::count], share_noise(eps, shape.graph), found)
 
 
 def conditions(graph: EntryGraph) -> tuple[str, ...]:

@@ -294,3 +294,24 @@ def test_networks_of_all_predictions_draw_the_same(kind, sampler):
     found = sample(Gaussian(), context(0.2, -0.5), PROCESS, settings, **options)
     for one, same in zip(other, found, strict=True):
         torch.testing.assert_close(one, same, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("shift", [1.0, 2.0])
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++"])
+def test_levels_that_share_noise_see_one_noisy_image(sampler, shift):
+    """In every step, the inner noisy image is what is seen of the outer one, with the same noise of its own added."""
+    graph = plain_entry(8, 4, process=Process(steps=STEPS, shift=shift, noise="shared"))
+    process = DiffusionProcess(graph)
+    rests = []
+
+    class Watched(Gaussian):
+        def forward(self, z, t, context):
+            g, around = process.schedules[1][t + 1], process.schedules[0][t + 1]
+            rests.append((z[1] - (g / around).sqrt() * torch.nn.functional.avg_pool2d(z[0], 2)) / (1 - g).sqrt())
+            return super().forward(z, t, context)
+
+    found = sample(Watched(), context(0.2, -0.5), process, SamplerSettings(sampler, 6, clip=False), seeds=[3, 4])
+    torch.testing.assert_close(found[1], torch.nn.functional.avg_pool2d(found[0], 2), rtol=1e-4, atol=1e-5)
+    own = initial_noise(process, [sources(3), sources(4)], "cpu")[1]
+    for rest in rests:
+        torch.testing.assert_close(rest, own * (1 - 2.0 ** (shift - 2)) ** 0.5, rtol=1e-3, atol=1e-3)

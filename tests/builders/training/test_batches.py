@@ -18,10 +18,11 @@ from builders.training.reading.noise import times_of
 from builders.training.reading.sources import Need, Needs, Sources, Streams, needs_of
 from builders.training.settings import phase_settings
 from specs.blocks.size import Size
+from specs.graph import Process
 from specs.recipe import load_recipe_and_graph
 from specs.schemas.recipe import DropSpec
 from specs.schemas.times import TimesSpec
-from tests.helpers.graphs import clip_entry
+from tests.helpers.graphs import clip_entry, plain_entry
 from tests.helpers.made_up import MadeUp
 
 CLIPS, PHOTOS = MadeUp(), MadeUp("photos", count=30, frames=1, labels=())
@@ -202,6 +203,20 @@ def test_times_have_the_distribution_of_the_recipe_in_all_processes(noise):
     likely = replace(plan, spread=TimesSpec(distribution="logsnr", mean=6.0, std=0.1)).draw(3, streams)
     ratios = log_snr(DiffusionProcess(GRAPH).schedules[0])[likely.t + 1]
     assert ratios.min() > 5.5 and ratios.max() < 6.5
+
+
+@pytest.mark.parametrize("noise", ["rows", "batch"])
+def test_levels_share_noise_if_the_process_says_so(noise):
+    """With shift 2, the noise of a level is the average of that around it, in all processes and for its rows alone."""
+    graph = plain_entry(8, 4, process=Process(noise="shared", shift=2), classes=2)
+    plan = plan_of(rows=(4, 9), graph=graph, noise=noise, first_image=None)
+    photos = Streams(MadeUp("photos", count=30, frames=1).load(8))
+    whole = plan.draw(1, photos)
+    torch.testing.assert_close(whole.eps[1][:4], 2 * torch.nn.functional.avg_pool2d(whole.eps[0], 2))
+    assert abs(float(whole.eps[1][4:].std()) - 1) < 0.1
+    for index in range(2):
+        part = replace(plan, part=(index, 2)).draw(1, photos)
+        assert all(torch.equal(x, y[index::2]) for x, y in zip(part.eps, whole.eps, strict=True))
 
 
 def test_pixels_travel_as_bytes():

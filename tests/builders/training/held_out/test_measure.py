@@ -190,3 +190,13 @@ def test_predictions_of_all_kinds_are_measured_alike(kind):
     errors = [each.errors() for each in found]
     for label in ("r8", "r4"):
         assert errors[1][label] == pytest.approx(errors[0][label], rel=1e-3)
+
+
+def test_shared_noise_is_measured_as_it_is_trained():
+    """With shift 2, the noisy image of the inner level is the average of that around it, at all its ratios."""
+    model, process = network(16, 8, noise="shared", shift=2)
+    HeldOut(model, process, Split(9, 16), ValidationSpec(log_snr_draws=2)).errors()
+    for (outer, inner), _ in model.seen:
+        seen = torch.nn.functional.avg_pool2d(outer, 2)
+        share = (inner * seen).flatten(1).sum(1) / seen.square().flatten(1).sum(1)
+        torch.testing.assert_close(inner, share.view(-1, 1, 1, 1) * seen, rtol=1e-3, atol=1e-3)
