@@ -24,10 +24,8 @@ def test_shared_noise_is_part_of_the_process():
 
 def test_noise_that_is_weaker_than_what_a_level_sees_cannot_be_shared():
     load_entry("mdm-micro", overrides=[SHARED, "process.shift=2"])
-    with pytest.raises(
-        SpecError,
-        match=r"r8 cannot share the noise of r16 with a shift of 2\.1: what it sees is stronger than its own; .* at most 2, or",
-    ):
+    message = r"r8 cannot share the noise of r16 with a shift of 2\.1: what it sees is stronger .* at most 2, or"
+    with pytest.raises(SpecError, match=message):
         load_entry("mdm-micro", overrides=[SHARED, "process.shift=2.1"])
     # 8 frames of 16 pixels around 1 of 16: averaging pixels lowers no noise.
     with pytest.raises(SpecError, match=r"r16 cannot share the noise of r16f8 with a shift of 1: .* at most 0, or"):
