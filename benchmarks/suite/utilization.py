@@ -19,18 +19,12 @@ from benchmarks.suite.trainers import encoder_of, zoo_recipe, zoo_step
 from registry.costs.memory import activation_memory
 from registry.costs.requirements import phase_memory
 from registry.costs.totals import count
+from specs.accelerators import find_accelerator
 
-__all__ = ["PEAKS", "Utilization", "utilization"]
+__all__ = ["Utilization", "peak_rate", "utilization"]
 
 #: Entries and rows on a GPU.
 CASES = ("mdm-nano:64", "mdm-s64:32", "mdm-s256:8")
-#: Peak rates in FLOP/s of dense matrix products, by device and precision (data sheets of the SXM versions). That of
-#: float32 is the rate of TF32, in which cuDNN computes convolutions unless it is forbidden.
-PEAKS = {
-    ("A100", "bfloat16"): 312e12, ("A100", "float32"): 156e12,
-    ("H100", "bfloat16"): 989e12, ("H100", "float32"): 494e12,
-    ("H200", "bfloat16"): 989e12, ("H200", "float32"): 494e12,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,9 +69,9 @@ class Utilization:
 
 
 def peak_rate(device: torch.device, precision: str) -> float | None:
-    """Return the peak rate of a device in FLOP/s, or None if it is unknown."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    return next((rate for (kind, what), rate in PEAKS.items() if kind in name and what == precision), None)
+    """Return the peak rate of a device in FLOP/s by its data sheet, that of TF32 for float32; None if it is unknown."""
+    found = find_accelerator(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    return None if found is None else found[1].rate(precision)
 
 
 def utilization(options: Options) -> Iterator[Utilization]:
