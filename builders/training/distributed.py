@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from builders.networks.nested_unet import NestedUNet
+from builders.precision import pick_precision
 from builders.training.errors import TrainingError
 from builders.training.sharding.launcher import launcher_shards, without_plugin
 from builders.training.sharding.network import process_mesh, shard
@@ -65,7 +66,9 @@ class Processes:
         device = torch.device(device)
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)
-        self.precision = _precision(precision, device)
+        self.precision = pick_precision(precision, device)
+        if self.precision == "float16" and device.type != "cuda":
+            raise TrainingError(f"precision float16 needs a GPU, not {device.type}; use float32 or bfloat16")
         if AcceleratorState._shared_state and not torch.distributed.is_initialized():
             AcceleratorState._reset_state(True)  # an earlier run in this process may have used another precision
         self._meeting = Meeting.of_launcher()
@@ -247,11 +250,3 @@ def _portable(error: Exception | None) -> Exception | None:
         return error
     except Exception:  # whatever a class with arguments of its own raises
         return TrainingError(str(error))
-
-
-def _precision(name: str, device: torch.device) -> str:
-    if name == "auto":
-        return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-    if name == "float16" and device.type != "cuda":
-        raise TrainingError(f"precision float16 needs a GPU, not {device.type}; use float32 or bfloat16")
-    return name

@@ -31,9 +31,12 @@ class JsonLog(Observer):
     def __init__(self, every: int = 1) -> None:
         self.every = every
         self._file: Any = None
+        #: The precision of measurements, unless it is float32.
+        self._stated: dict[str, str] = {}
 
     def on_start(self, run: RunInfo) -> None:
         self._path = run.folder / "log.jsonl"
+        self._stated = {} if run.precision == "float32" else {"precision": run.precision}
         resumed = run.first_step and self._path.is_file()
         lines = self._path.read_text("utf-8", "replace").splitlines() if resumed else []
         with self._clear_errors("; free some space and run the same command again, or choose another --output"):
@@ -75,10 +78,10 @@ class JsonLog(Observer):
         self._write({"step": step, "alarm": message})
 
     def on_evaluate(self, step: int, losses: Mapping[str, float]) -> None:
-        self._write({"step": step, "val_v_loss": _finite(losses)})
+        self._write({"step": step, "val_v_loss": _finite(losses), **self._stated})
 
     def on_errors(self, step: int, errors: Mapping[str, float]) -> None:
-        self._write({"step": step, "val_error_by_log_snr": _finite(errors)})
+        self._write({"step": step, "val_error_by_log_snr": _finite(errors), **self._stated})
 
     def on_distance(self, step: int, distances: Mapping[str, float]) -> None:
         self._write({"step": step, "distance": _finite(distances)})

@@ -35,6 +35,7 @@ class RunInfo:
         data: Name and license of the data, and name of the images if the recipe has ``images``.
         encoder: Text encoder, if the entry reads text.
         finished: Whether the run was finished before, so that nothing is trained.
+        precision: Precision of activations, of losses of the validation split and of samples in grids too.
     """
 
     recipe: Recipe
@@ -46,6 +47,7 @@ class RunInfo:
     data: Mapping[str, Any]
     encoder: TextEncoder | None = None
     finished: bool = False
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)

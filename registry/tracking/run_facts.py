@@ -26,6 +26,7 @@ def training_tags(run: RunInfo) -> dict[str, str]:
         "hash": run.graph.hash,
         "graph_hash": run.graph.graph_hash,
         "device": run.device,
+        "precision": run.precision,
         "data": str(run.data.get("name")),
         "data_licence": str(run.data.get("licence")),
     }

@@ -129,7 +129,8 @@ def _description(run: RunInfo, advise: bool) -> list[str]:
     parameters = short(count(run.graph).total.parameters)
     data, images = (printable(without_secrets(str(run.data.get(key, "")))) for key in ("name", "images"))
     total, images = run.total_steps, f" and images of {images}" if images else ""
-    lines = [f"{run.graph.name} ({parameters} parameters) on {data}{images}, {run.device}"]
+    place = run.device if run.precision == "float32" else f"{run.device} in {run.precision}"
+    lines = [f"{run.graph.name} ({parameters} parameters) on {data}{images}, {place}"]
     hours = any(phase.hours is not None for phase in run.recipe.phases.values())
     length = f"{total:,} step{'s' * (total != 1)}" + (" and more by hours" if hours and total else "")
     if hours and not total:
