@@ -14,6 +14,7 @@ from builders.checkpoints.tensor_file import first_not_finite
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.conditioning import Context
 from builders.networks.nested_unet import NestedUNet
+from builders.precision import autocast, pick_precision
 from builders.sampling.sampler import sample
 from builders.text.encoder import TextEncoder
 from specs.schemas.sampling import SamplerSettings, SamplerSpec
@@ -71,7 +72,7 @@ def draw(
     Args:
         model: Network, on the device to use.
         request: Seeds, and classes or prompts.
-        settings: Sampler, steps and guidance. Default: ``SamplerSettings()``.
+        settings: Sampler, steps, guidance and precision. Default: ``SamplerSettings()``.
         encoder: Text encoder for the prompts.
         progress: Called after every step with the number of samples in the batch.
         preview: Called after every step with the predicted clean images.
@@ -86,12 +87,13 @@ def draw(
     settings = (settings or SamplerSettings()).fitted(model.graph.process.steps)
     if request.classes is None and request.prompts is None:
         settings = settings.model_copy(update={"guidance_scale": 1.0})
+    precision = pick_precision(settings.precision, model.device)
     process = DiffusionProcess(model.graph, model.device)
     size = max(1, BATCH_PIXELS // model.graph.levels[0].size.positions)
     for start in range(0, len(request.seeds), size):
         rows = range(start, min(start + size, len(request.seeds)))
         with torch.no_grad():
-            context, unconditional = _contexts(model, request, rows, encoder)
+            context, unconditional = _contexts(model, request, rows, encoder, precision)
             images = sample(
                 model,
                 context,
@@ -173,18 +175,27 @@ def _report(
         preview(rows, number, images)
 
 
-def _contexts(model: NestedUNet, request: Request, rows: range, encoder: TextEncoder | None) -> tuple[Context, Context]:
+def _contexts(
+    model: NestedUNet, request: Request, rows: range, encoder: TextEncoder | None, precision: str
+) -> tuple[Context, Context]:
     """Return the context of some rows of a request, and the one without conditions."""
+    given, empty = _conditions(model, request, rows, encoder)
+    with autocast(model.device, precision):
+        unconditional = model.encode(**empty)
+        return model.encode(**given) if given else unconditional, unconditional
+
+
+def _conditions(
+    model: NestedUNet, request: Request, rows: range, encoder: TextEncoder | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of :meth:`NestedUNet.encode` for some rows, and those without conditions."""
     if request.prompts is not None:
         if encoder is None:
             raise ValueError("prompts need a text encoder")
         states, mask = encoder(list(request.prompts[rows.start : rows.stop]))
-        states, mask = states.to(model.device), mask.to(model.device)
+        given = {"text": states.to(model.device), "text_mask": mask.to(model.device)}
         # In training, a dropped prompt is zeros with an empty mask.
-        without = model.encode(text=torch.zeros_like(states), text_mask=torch.zeros_like(mask))
-        return model.encode(text=states, text_mask=mask), without
-    unconditional = model.encode()
+        return given, {name: torch.zeros_like(value) for name, value in given.items()}
     if request.classes is None:
-        return unconditional, unconditional
-    indices = torch.tensor(request.classes[rows.start : rows.stop], device=model.device)
-    return model.encode(classes=indices), unconditional
+        return {}, {}
+    return {"classes": torch.tensor(request.classes[rows.start : rows.stop], device=model.device)}, {}

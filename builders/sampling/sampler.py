@@ -17,6 +17,7 @@ from builders.diffusion.process import DiffusionProcess
 from builders.diffusion.shared_noise import share_z
 from builders.diffusion.steps import ddim_step, ddpm_step, dpm_solver_step
 from builders.networks.conditioning import Context
+from builders.precision import autocast, pick_precision
 from specs.graph import EntryGraph
 from specs.schemas.sampling import SAMPLERS as METHODS
 from specs.schemas.sampling import SamplerSettings, SamplerSpec, time_indices
@@ -96,7 +97,9 @@ def sample(
         raise ValueError(f"guidance of {settings.guidance_scale} needs an unconditional context")
     seeds = _whole(seeds)
     times = time_indices(process.steps, settings.num_inference_steps)
-    levels = _start(process, seeds, next(model.parameters()).device)
+    device = next(model.parameters()).device
+    precision = pick_precision(settings.precision, device)
+    levels = _start(process, seeds, device)
     own = [level.z for level in levels]
     _share(levels, own, times[0], process.graph)
     predict = _Guided(model, context, unconditional, settings.guidance_scale, len(seeds))
@@ -104,7 +107,8 @@ def sample(
     with torch.no_grad(), _evaluating(model):
         for number, (t, s) in enumerate(pairwise(times), 1):
             # The network counts time from 0 where the schedule counts from 1.
-            found = predict([level.z for level in levels], t - 1, guided=settings.guides_at(t / process.steps))
+            with autocast(device, precision):
+                found = predict([level.z for level in levels], t - 1, guided=settings.guides_at(t / process.steps))
             v = [v_from(kind, level.z, each, level.alpha_bar[t]) for level, each in zip(levels, found, strict=True)]
             clean = []
             for level, v_level in zip(levels, v, strict=True):

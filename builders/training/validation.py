@@ -54,7 +54,8 @@ def validation_losses(
         seed: Seed of times and noise.
         encoder: Text encoder, for a network that reads text.
         spec: Number of samples and draws. Default: ``ValidationSpec()``.
-        sharing: Arguments ``part`` and ``total`` of :class:`builders.training.held_out.measure.HeldOut`.
+        sharing: Arguments ``part``, ``total`` and ``precision`` of
+            :class:`builders.training.held_out.measure.HeldOut`.
     """
     spec = spec or ValidationSpec()
     if draws is not None:
@@ -89,6 +90,7 @@ def draw_samples(
     seed: int = 0,
     encoder: TextEncoder | None = None,
     processes: Processes | None = None,
+    precision: str = "auto",
 ) -> Grid | None:
     """Draw a grid of samples at every level, each with the training image or clip nearest to it.
 
@@ -104,6 +106,7 @@ def draw_samples(
         seed: Seed of the first sample. Each sample has its own.
         encoder: Text encoder, for a network that reads text.
         processes: Processes that draw together, each a share of the samples. Default: this one alone.
+        precision: Precision of activations: "auto", "float32" or "bfloat16"; "float16" is as "auto".
 
     Returns:
         The grid; None in processes that are not the main one.
@@ -119,7 +122,8 @@ def draw_samples(
         prompts = tuple(captions)
     request = Request(tuple(range(seed, seed + count)), classes, prompts)
     steps = min(num_inference_steps, model.graph.process.steps)
-    chosen = {} if guidance_scale is None else {"guidance_scale": guidance_scale}
+    chosen: dict[str, Any] = {"precision": "auto" if precision == "float16" else precision}
+    chosen |= {} if guidance_scale is None else {"guidance_scale": guidance_scale}
     shares = None if drop is None else drop.model_dump()
     settings = fit_settings(
         SamplerSettings(num_inference_steps=steps, **chosen), model.graph, shares, guidance=GUIDANCE, warn=False

@@ -29,6 +29,10 @@ class EvaluationSpec(SamplerSpec):
         default="train", description="split of the reference data"
     )
 
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="dtype of activations; not auto, because measurements are compared"
+    )
+
     @property
     def drawn(self) -> dict[str, Any]:
         """How samples are drawn, as stored with a measurement."""

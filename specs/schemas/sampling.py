@@ -42,6 +42,9 @@ class SamplerSpec(Model):
     dynamic_threshold: float | None = Field(
         default=None, gt=0, le=1, description="quantile for dynamic thresholding, such as 0.995; off by default"
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="dtype of activations; auto: bfloat16 on a GPU that supports it, else float32"
+    )
 
     @model_validator(mode="after")
     def _goes_together(self) -> SamplerSpec:
@@ -62,7 +65,13 @@ class SamplerSpec(Model):
         settings = self.model_dump(mode="json", include=set(SamplerSpec.model_fields))
         # The others are omitted at their defaults: results from before these settings existed stay comparable.
         always, usual = ("sampler", "num_inference_steps", "guidance_scale"), SamplerSpec().model_dump(mode="json")
+        usual["precision"] = settings["precision"] if settings["precision"] != "bfloat16" else "float32"
         return {name: value for name, value in settings.items() if name in always or value != usual[name]}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All settings, as a folder of samples has them; those that earlier versions lack only if they are set."""
+        return self.model_dump(exclude={"precision"} if self.precision != "bfloat16" else None)
 
     def fitted(self: Spec, steps: int) -> Spec:
         """Return the settings with at most ``steps`` denoising steps, those of the process.

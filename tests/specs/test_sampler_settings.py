@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.sampling import SamplerSettings, time_indices
 
 
@@ -57,7 +58,7 @@ def test_settings_by_place_and_by_name():
         ((), {"eta": 2.0}, "'eta'"),
         ((), {"step": 3}, "SamplerSettings has no field 'step'; it has sampler, num_inference_steps"),
         ((), {"eta": 2.0, "num_inference_steps": 0}, "'num_inference_steps'.*; 'eta'"),
-        (("ddim", 50, 1.0, (0.0, 1.0), 0.0, True, None, 1), {}, "SamplerSettings has 7 fields, but 8 values"),
+        (("ddim", 50, 1.0, (0.0, 1.0), 0.0, True, None, "auto", 1), {}, "has 8 fields, but 9 values"),
         (("ddpm",), {"eta": 0.5}, "'eta' is the noise of ddim; ddpm does not take it"),
         ((), {"guidance_interval": (0.8, 0.2)}, "from 0.8 down to 0.2"),
         ((), {"clip": False, "dynamic_threshold": 0.9}, "'clip' is off"),
@@ -72,3 +73,17 @@ def test_numbers_of_python_and_numpy_are_taken():
     settings = SamplerSettings(num_inference_steps=np.int64(4), guidance_scale=np.float32(2), clip=1)
     assert settings == SamplerSettings("ddim", 4.0, 2)
     assert type(settings.num_inference_steps) is int and settings.clip is True
+
+
+def test_the_precision_is_stored_unless_it_is_float32():
+    assert SamplerSettings().precision == "auto" and EvaluationSpec().precision == "float32"
+    for each in (SamplerSettings(), SamplerSettings(precision="float32"), EvaluationSpec()):
+        assert "precision" not in each.drawn
+        assert "precision" not in each.facts
+    found = SamplerSettings(precision="bfloat16")
+    assert found.drawn["precision"] == found.facts["precision"] == "bfloat16"
+    assert EvaluationSpec(precision="bfloat16").drawn["precision"] == "bfloat16"
+    with pytest.raises(ValueError, match="precision"):
+        EvaluationSpec(precision="auto")
+    with pytest.raises(ValueError, match="'precision'"):
+        SamplerSettings(precision="float16")

@@ -222,10 +222,10 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setattr(generation, "sample", listening)
     words = "--sampler ddim --steps 3 --guidance 4 --guidance-interval 0.1 0.6 --eta 0.5 --dynamic-threshold 0.9"
-    files = ["-o", str(tmp_path / "grid.png"), "--device", "cpu"]
+    files = ["-o", str(tmp_path / "grid.png"), "--device", "cpu", "--precision", "bfloat16"]
     assert run_zoo(["sample", str(checkpoint), "-c", "flags", "-n", "1", "-q", *files, *words.split()]) == 0
     settings, seeds = seen
-    assert settings.model_dump() == SamplerSettings("ddim", 3, 4.0, (0.1, 0.6), 0.5, True, 0.9).model_dump()
+    assert settings.model_dump() == SamplerSettings("ddim", 3, 4.0, (0.1, 0.6), 0.5, True, 0.9, "bfloat16").model_dump()
     assert seeds == (0,)
 
 

@@ -79,6 +79,10 @@ def evaluate(
     eta: Eta = SAMPLING.eta,
     clip: Clip = SAMPLING.clip,
     dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
+    precision: Annotated[
+        str,
+        typer.Option(help="Dtype of activations: float32, or bfloat16 to save time.", rich_help_panel="Sampling"),
+    ] = "float32",
     seed: Seed = 0,
     inception_weights: Annotated[
         Path | None, typer.Option(exists=True, help="File of the Inception weights that FID uses.")
@@ -103,6 +107,7 @@ def evaluate(
         eta=eta,
         clip=clip,
         dynamic_threshold=dynamic_threshold,
+        precision=precision,
         seed=seed,
         features=features,
         resize=resize,

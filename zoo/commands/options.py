@@ -109,6 +109,7 @@ GuidanceInterval = Annotated[tuple[float, float], _setting("guidance_interval", 
 Eta = Annotated[float, _setting("eta")]
 Clip = Annotated[bool, _setting("clip")]
 DynamicThreshold = Annotated[float | None, _setting("dynamic_threshold")]
+Precision = Annotated[str, _setting("precision")]
 
 
 def read_settings(schema: type[Spec], **values: Any) -> Spec:

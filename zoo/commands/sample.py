@@ -18,6 +18,7 @@ from zoo.commands.options import (
     DynamicThreshold,
     Eta,
     GuidanceInterval,
+    Precision,
     Quiet,
     Sampler,
     Seed,
@@ -71,6 +72,7 @@ def sample(
     eta: Eta = SAMPLING.eta,
     clip: Clip = SAMPLING.clip,
     dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
+    precision: Precision = SAMPLING.precision,
     seed: Seed = 0,
     output: Annotated[
         Path | None,
@@ -116,11 +118,13 @@ def sample(
         eta=eta,
         clip=clip,
         dynamic_threshold=dynamic_threshold,
+        precision=precision,
     )
     output = clips.output(check_sampled(entry, classes or (), prompts or (), text_encoder, settings), output)
     _check_writable(output)
 
     from builders.data.open import open_dataset
+    from builders.precision import pick_precision
     from builders.sampling.plan import Plan
     from registry import weights
     from registry.evaluation.results import how_drawn
@@ -128,6 +132,7 @@ def sample(
 
     model, metadata = weights.load_weights(entry, pick_device(device))
     settings = _fitted(settings, model.graph, weights.recipe_of(metadata).get("drop"))
+    settings = settings.model_copy(update={"precision": pick_precision(settings.precision, model.device)})
     known = weights.training_data(metadata) if data is None else open_dataset(data)
     names = weights.class_names(metadata, known)
     plan = Plan.make(model.graph, names, classes or (), prompts or (), count, seed)
@@ -159,7 +164,7 @@ def _to_folder(
     from builders.sampling.folder import SampleFolder
 
     model, encoder = drawing.model, drawing.encoder
-    facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **drawing.settings.model_dump()}
+    facts = {"model": model.graph.name, "weights": metadata.get("content", "")[:16], **drawing.settings.facts}
     if encoder is not None:
         facts["text_encoder"] = encoder.fingerprint[:16]
     sizes = {level.label: level.size for level in model.graph.levels if level.frames > 1}

@@ -16,6 +16,7 @@ from builders.diffusion.predictions import v_from, x0_from
 from builders.diffusion.process import DiffusionProcess, add_noise, v_loss
 from builders.diffusion.shared_noise import share_noise
 from builders.networks.nested_unet import NestedUNet
+from builders.precision import autocast
 from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, make_batch
 from builders.training.held_out.keyed import keyed_noise, keyed_points, keyed_times
@@ -37,6 +38,7 @@ class HeldOut:
         seed: Seed of the times and noise.
         part: Index of this process, and number of processes that share the samples of each batch.
         total: Function that sums a tensor over these processes.
+        precision: Precision of activations: "float32", "bfloat16" or "float16".
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class HeldOut:
         seed: int = 0,
         part: tuple[int, int] = (0, 1),
         total: Callable[[Tensor], Tensor] = lambda sums: sums,
+        precision: str = "float32",
     ) -> None:
-        self.part, self.total = part, total
+        self.part, self.total, self.precision = part, total, precision
         self.model, self.process, self.data, self.encoder = model, process, data, encoder
         self.spec, self.seed = spec or ValidationSpec(), seed
         self.device, self.kind = next(model.parameters()).device, model.graph.process.prediction
@@ -121,7 +124,9 @@ class HeldOut:
 
     def _forward(self, z: Sequence[Tensor], batch: Batch) -> list[Tensor]:
         """Return the predictions of every level, outermost first."""
-        return list(self.model(list(z), batch.t, **batch.conditions(self.encoder)))
+        conditions = batch.conditions(self.encoder)
+        with autocast(self.device, self.precision):
+            return list(self.model(list(z), batch.t, **conditions))
 
     def _v(self, z: Tensor, prediction: Tensor, g: Tensor) -> Tensor:
         """Return the v that a prediction implies, of eps with its clean images limited to [-1, 1] as in sampling."""
