@@ -24,7 +24,7 @@ __all__ = [
 #: Keys that may change during a run, because they do not affect the weights.
 FREE = frozenset(
     {"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation", "memory"}
-    | {"validation"}
+    | {"validation", "compile"}
 )
 #: The same keys, and those of phases, as pydantic excludes them.
 _FREE: dict[str, Any] = dict.fromkeys(FREE, True) | {"phases": {"__all__": {"memory"}}}
@@ -63,8 +63,9 @@ def unset(recipe: Recipe) -> dict[str, Any]:
         for name, phase in recipe.phases.items()
     }
     phases = {name: keys for name, keys in absent.items() if keys}
-    usual = {"memory": MemorySpec(), "validation": ValidationSpec(), "times": UNIFORM}
-    keys = {"images": recipe.images is None, "phases": phases}
+    usual = {"memory": MemorySpec(), "validation": ValidationSpec(), "times": UNIFORM, "compile": False}
+    evaluation = {"precision"} if recipe.evaluation.precision == "float32" else set()
+    keys = {"images": recipe.images is None, "phases": phases, "evaluation": evaluation}
     keys |= {key: getattr(recipe, key) == value for key, value in usual.items()}
     return {key: value for key, value in keys.items() if value}
 

@@ -35,6 +35,7 @@ class PhaseSettings:
         loss: Space, weighting and weights per level of the loss.
         times: Distribution of the noise times.
         memory: Levels to checkpoint, and rows to compute at once.
+        compile: Whether blocks are compiled.
         recipe: The recipe, for the settings that all phases share.
     """
 
@@ -51,6 +52,7 @@ class PhaseSettings:
     loss: LossSpec
     times: TimesSpec
     memory: MemorySpec
+    compile: bool
     recipe: Recipe
 
     @property
@@ -136,5 +138,6 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         loss=recipe.loss_of(phase),
         times=recipe.times_of(phase),
         memory=recipe.memory_of(phase),
+        compile=recipe.compile,
         recipe=recipe,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,8 @@ from builders.data.open import open_dataset
 from builders.text.encoder import TextEncoder
 from builders.training.checks import check_entry, check_rows, classes_as_trained
 from builders.training.distributed import Processes
+from builders.training.engine.compiled import compiles, torch_settings
+from builders.training.engine.precision import run_precision
 from builders.training.errors import Interrupted, TrainingError
 from builders.training.loop import TrainingLoop
 from builders.training.observers import Observer, Observers
@@ -70,13 +73,17 @@ def train(
     check_clips(phases, Sources(dataset), recipe.data_name)
     check_entry(graph, len(dataset.classes), recipe.data_name)
     unused = any(phase.labels_with_loss != phase.graph.labels for phase in phases)
-    sharded = any(phase.memory.shard for phase in phases)
-    processes = Processes(device, recipe.precision, unused=unused, sharded=sharded)
+    sharded, where = any(phase.memory.shard for phase in phases), Path(folder)
+    precision = run_precision(recipe, phases, where / "state.safetensors", torch.device(device))
+    processes = Processes(device, precision, unused=unused, sharded=sharded)
     observer = Observers([observer] if observer is not None and observer.on_processes(processes) else [])
     # Each step seeds the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
-    part, where = (processes.index, processes.count), Path(folder)
-    with RunFolder(where, recipe, graph, main=processes.main, part=part) as run, generators, _clear_errors(part, where):
+    compiling = compiles(recipe.compile, processes.device, main=processes.main)
+    phases = [replace(phase, compile=compiling) for phase in phases]
+    fast, part = torch_settings(processes.device, compiling=compiling), (processes.index, processes.count)
+    running = RunFolder(where, recipe, graph, main=processes.main, part=part)
+    with running as run, generators, fast, _clear_errors(part, where):
         check_rows(phases, processes.count)
         processes.wait()
         state = processes.agree(run.read_state)

@@ -234,8 +234,11 @@ class Recipe(Model):
     drop: DropSpec = DropSpec()
     clip: float = Field(default=2.0, gt=0, description="maximum gradient norm")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="dtype of activations; auto: bfloat16 on a GPU that supports it, else float32"
+        default="auto",
+        description="dtype of activations; auto: bfloat16 on a GPU that supports it, and on a CPU that computes in it "
+        "if all phases have 64 pixels or more; else float32",
     )
+    compile: bool = Field(default=False, description="compile blocks with torch.compile, for GPUs")
     memory: MemorySpec = MemorySpec()
     initialise: str | None = Field(
         default=None, description="initial weights of the first phase: a weights file, or an entry with weights"

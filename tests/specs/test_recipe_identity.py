@@ -122,6 +122,13 @@ def test_memory_settings_are_no_part_of_the_identity() -> None:
     assert MemorySpec(rows_per_pass=1).passes(7, 2) == 3  # the second process has three rows
 
 
+def test_compiling_is_no_part_of_the_identity() -> None:
+    plain, changed = load_recipe("micro-test"), load_recipe("micro-test", ["compile=true"])
+    assert not plain.compile and changed.compile
+    assert fingerprint(changed) == fingerprint(plain) and facts(changed) == facts(plain)
+    assert "compile" not in written(plain) and written(changed)["compile"] is True
+
+
 def test_how_losses_are_measured_is_no_part_of_the_identity() -> None:
     plain = load_recipe("micro-test")
     changed = load_recipe("micro-test", ["validation={samples: 9, draws: 3, log_snr_draws: 0}"])

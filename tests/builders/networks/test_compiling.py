@@ -1,0 +1,125 @@
+"""Blocks that are compiled, once for each kind, and a training with them."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from builders.networks.compiling import block_modules, compile_blocks, compiler_problem, room_for_kinds
+from builders.networks.nested_unet import build_model
+from builders.training.engine import compiled
+from builders.training.errors import TrainingWarning
+from builders.training.observers import Observer, StepReport
+from builders.training.start import train
+from specs.load import load_entry
+from specs.recipe import load_recipe
+from tests.helpers.networks import noise, randomise
+
+SMALL = [
+    "phases.p8.steps=3", "phases.p8.batch=4", "phases.p16.steps=2", "phases.p16.batch={r16: 2, r8: 4}",
+    "every={checkpoint: 0, evaluate: 0, samples: 0}", "ema=0.5",
+]  # fmt: skip
+
+
+class Losses(Observer):
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def on_step(self, report: StepReport) -> None:
+        self.steps.append(dict(report.losses))
+
+
+def trained(folder, *changes):
+    seen = Losses()
+    train(load_recipe("micro-test", [*SMALL, *changes]), folder, observer=seen)
+    return seen.steps
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Have no compiler: blocks run as they are, and what is asked of torch is recorded."""
+    seen = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: seen.append((type(self).__name__, options)))
+    return seen
+
+
+def test_every_block_and_head_is_compiled(called):
+    model = build_model(load_entry("mdm-micro").graph)
+    compile_blocks(model)
+    blocks = sum(node.block != "nest" for level in model.graph.levels for node in level.nodes)
+    assert len(called) == len(block_modules(model)) == blocks + len(model.labels)
+    assert called.count(("Head", {"dynamic": False})) == len(model.labels)
+
+
+def test_the_limit_of_versions_is_raised_for_the_context():
+    from torch._dynamo import config
+
+    with config.patch(cache_size_limit=8):
+        with room_for_kinds():
+            assert config.cache_size_limit == 512
+        assert config.cache_size_limit == 8
+    with config.patch(cache_size_limit=1000), room_for_kinds():
+        assert config.cache_size_limit == 1000
+
+
+def test_a_run_compiles_every_phase(tmp_path, called, monkeypatch):
+    monkeypatch.setattr(compiled, "compiler_problem", lambda device: None)
+    plain = trained(tmp_path / "plain")
+    assert not called
+    assert trained(tmp_path / "compiled", "compile=true") == plain
+    assert {name for name, _ in called} >= {"Resnet", "Head"}
+
+
+def test_no_compiler_is_one_warning(tmp_path, called, monkeypatch):
+    def fail(*_args, **_options):
+        raise RuntimeError("No working C++ compiler found\nin a long text") from FileNotFoundError("no g++ here")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.warns(TrainingWarning) as caught:
+        trained(tmp_path, "compile=true", "phases.p16=null")
+    assert [str(each.message) for each in caught] == [
+        "compile: true has no effect: torch.compile does not work here (no g++ here); training continues"
+    ]
+    assert not called
+
+
+@pytest.mark.slow
+def test_compiled_blocks_compute_the_same(tmp_path):
+    if compiler_problem(torch.device("cpu")) is not None:
+        pytest.skip("no C++ compiler")
+    from torch._dynamo.utils import counters
+
+    plain = randomise(build_model(load_entry("mdm-micro").graph))
+    model = copy.deepcopy(plain)
+    model.checkpoint(["r8"])
+    z = noise(plain.graph, 2)
+    counters.clear()
+    with room_for_kinds():
+        compile_blocks(model)
+        for each in (plain, model):
+            sum(x.square().mean() for x in each(z, [10, 500])).backward()
+        kinds = counters["stats"]["unique_graphs"]
+        # Blocks of a kind share their code: another forward compiles nothing.
+        model(z, [10, 500])
+        assert counters["stats"]["unique_graphs"] == kinds < len(block_modules(model))
+    assert list(model.state_dict()) == list(plain.state_dict())
+    for (name, x), y in zip(plain.named_parameters(), model.parameters(), strict=True):
+        assert (x.grad is None) == (y.grad is None), name
+        if x.grad is not None:
+            torch.testing.assert_close(y.grad, x.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_has_the_same_losses(tmp_path):
+    """With checkpointing and accumulation."""
+    if compiler_problem(torch.device("cpu")) is not None:
+        pytest.skip("no C++ compiler")
+    memory = "memory={checkpoint: [r8], rows_per_pass: 2}"
+    plain, found = trained(tmp_path / "plain"), trained(tmp_path / "compiled", "compile=true", memory)
+    assert len(plain) == len(found) == 5
+    for one, other in zip(plain, found, strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+    # The same process may train again without compiling.
+    assert trained(tmp_path / "again") == plain
