@@ -13,6 +13,9 @@ from builders.training.sharding.tensors import local
 
 __all__ = ["EMA", "ema_decay"]
 
+#: Number of tensors whose differences are in memory at once.
+_AT_ONCE = 16
+
 
 def ema_decay(decay: float, age: int) -> float:
     """Return the decay of one update, which grows from 0.1 to its final value.
@@ -53,17 +56,22 @@ class EMA:
                 pair[0].append(averages[name])
                 pair[1].append(weight)
 
-    def update(self, step: int) -> None:
+    def update(self, step: int, good: Tensor | None = None) -> None:
         """Move the average of the trained levels towards the weights.
 
         Args:
             step: Step of the phase, from 0.
+            good: Whether to move it, as a boolean on the device. Default: yes.
         """
         with torch.no_grad():
             for label, (averages, weights) in self._pairs.items():
                 if weights:
                     averages, weights = [local(each) for each in averages], [local(each) for each in weights]
-                    torch._foreach_lerp_(averages, weights, 1 - ema_decay(self.decay, self.ages[label] + step))
+                    share = 1 - ema_decay(self.decay, self.ages[label] + step)
+                    if good is None:
+                        torch._foreach_lerp_(averages, weights, share)
+                    else:
+                        _move(averages, weights, good * share)
 
     def restart(self) -> None:
         """Set the average to the current weights."""
@@ -89,3 +97,12 @@ class EMA:
     def ages_after(self, steps: int) -> dict[str, int]:
         """Return the age of each level after some steps of this phase; frozen levels do not age."""
         return {label: age + steps if self._pairs[label][1] else age for label, age in self.ages.items()}
+
+
+def _move(averages: list[Tensor], weights: list[Tensor], share: Tensor) -> None:
+    """Move averages towards weights by a share that only the device knows."""
+    for start in range(0, len(weights), _AT_ONCE):
+        part = averages[start : start + _AT_ONCE]
+        change = torch._foreach_sub(weights[start : start + _AT_ONCE], part)
+        torch._foreach_mul_(change, share)
+        torch._foreach_add_(part, change)

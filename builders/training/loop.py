@@ -7,21 +7,23 @@ import itertools
 import json
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from builders.checkpoints.tensor_file import CheckpointError
 from builders.data.errors import EmptySplitError
 from builders.data.images import Images
 from builders.text.encoder import TextEncoder
-from builders.training.batches import read_batches
+from builders.training.batches import Batch, read_batches
 from builders.training.checks import check_conditions, check_same_data, check_sources, check_states, stream_facts
 from builders.training.distributed import Processes
+from builders.training.engine.results import StartedStep, StepResult
 from builders.training.errors import Interrupted, NoValidationDataWarning, TrainingError, warn
 from builders.training.monitor import CollapseAlarm, Monitor, non_finite
 from builders.training.observers import Observer, RunInfo, StepReport, describe
-from builders.training.phase import Phase, StepResult
+from builders.training.phase import Phase
 from builders.training.reading.checks import check_labels
 from builders.training.reading.sources import Needs, Sources, Streams
 from builders.training.run_folder import RunFolder
@@ -33,6 +35,15 @@ from specs.printable import printable
 from specs.schemas.recipe import Recipe
 
 __all__ = ["Interrupted", "TrainingLoop"]
+
+
+class _Pending(NamedTuple):
+    """A step whose numbers are still to be read: its number from 0, when it began, and how long it waited for data."""
+
+    step: int
+    started: StartedStep
+    began: float
+    waited: float
 
 
 @dataclass
@@ -160,7 +171,8 @@ class TrainingLoop:
         total, device = sum(phase.steps or 0 for phase in self.phases), str(self.processes.device)
         folder, done = self.folder.folder, progress.steps_done
         finished = progress.finished and progress.phase == self.phases[-1].name
-        info = RunInfo(self.recipe, self.entry, folder, total, done, device, data, self.encoder, finished)
+        precision = self.processes.precision
+        info = RunInfo(self.recipe, self.entry, folder, total, done, device, data, self.encoder, finished, precision)
         self.observer.on_start(info)
 
     def _run_phase(self, phase: Phase, state: TrainingState | None) -> None:
@@ -178,34 +190,54 @@ class TrainingLoop:
             if self.processes.main:  # the saved sums are those of all processes
                 self.monitor.restore(state.part("monitor"))
             self.alarm.restore(state.facts["alarm"])
-        start = time.monotonic() - progress.seconds
         workers, device = self.recipe.workers, self.processes.device
         batches = read_batches(phase.plan, self.data, progress.step, settings.steps, workers, device)
         with contextlib.closing(batches):
-            for step in itertools.count(progress.step):
-                began = time.perf_counter()
-                batch = next(batches)
-                waited = time.perf_counter() - began
-                stop = self.stop()
-                result = phase.step(step, batch, time.monotonic() - start, stop, self.encoder)
-                last = self._advance(phase, step, result)
-                self._report_step(phase, result, time.perf_counter() - began, waited)
-                self._measure_and_save(phase, result, last)
-                if result.numbers.stop and not (last and settings is self.phases[-1]):
-                    raise Interrupted
-                if last:
-                    return
+            self._take_steps(phase, batches)
 
-    def _advance(self, phase: Phase, step: int, result: StepResult) -> bool:
-        """Update the progress after a step; return whether it was the last one of the phase."""
-        seconds = result.numbers.seconds
-        last = phase.settings.is_last(step, seconds)
+    def _take_steps(self, phase: Phase, batches: Iterator[Batch]) -> None:
+        """Take the steps of a phase. On a GPU the numbers of a step are read when the next one has started."""
+        start, stopped = time.monotonic() - phase.progress.seconds, False
+        pending: deque[_Pending] = deque()
+        for step in itertools.count(phase.progress.step):
+            began = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - began
+            stop = self.stop()
+            started = phase.start(step, batch, time.monotonic() - start, stop, self.encoder)
+            pending.append(_Pending(step, started, began, waited))
+            # The weights must not change before what is due has been measured or saved.
+            last, drain = False, self._is_due(phase, step + 1) or (stop and self.processes.count == 1)
+            while pending and (drain or len(pending) > phase.lag):
+                each = pending.popleft()
+                result = each.started.result()
+                last = phase.settings.is_last(each.step, result.numbers.seconds)
+                stopped = stopped or result.numbers.stop
+                drain = drain or last or stopped
+                self._advance(phase, each.step, result, finished=last and not pending)
+                ended = pending[0].began if pending else time.perf_counter()
+                self._report_step(phase, result, ended - each.began, each.waited)
+                if not pending:
+                    self._measure_and_save(phase, stopped, last)
+            if stopped and not (last and phase.settings is self.phases[-1]):
+                raise Interrupted
+            if last:
+                return
+
+    def _is_due(self, phase: Phase, step: int) -> bool:
+        """Return whether anything is measured, drawn or saved after a step of the phase, from 1."""
+        every, permanent = self.recipe.every, self.recipe.checkpoints.every
+        due = any(cadence and step % cadence == 0 for cadence in (every.evaluate, every.checkpoint, every.samples))
+        count = phase.progress.steps_before + step
+        return due or step == phase.settings.steps or bool(permanent and count % permanent == 0)
+
+    def _advance(self, phase: Phase, step: int, result: StepResult, *, finished: bool) -> None:
+        """Update the progress after a step."""
         # A float16 scale that was too large is not a bad step: the scaler halves it until it fits.
         bad = 0 if result.updated else phase.progress.bad_steps + (0 if result.rescaled else 1)
         # The clock is saved only if the phase is limited by hours, so that states of equal runs are equal.
-        seconds = seconds if phase.settings.hours is not None else 0.0
-        phase.progress = replace(phase.progress, step=step + 1, seconds=seconds, finished=last, bad_steps=bad)
-        return last
+        seconds = result.numbers.seconds if phase.settings.hours is not None else 0.0
+        phase.progress = replace(phase.progress, step=step + 1, seconds=seconds, finished=finished, bad_steps=bad)
 
     def _report_step(self, phase: Phase, result: StepResult, seconds: float, waited: float) -> None:
         """Report a step to the observer; end training if too many steps in a row were not finite."""
@@ -252,7 +284,7 @@ class TrainingLoop:
             "warmup or another precision may help, in another --output"
         )
 
-    def _measure_and_save(self, phase: Phase, result: StepResult, last: bool) -> None:
+    def _measure_and_save(self, phase: Phase, stopped: bool, last: bool) -> None:
         """Do what is due after a step: validation, samples, a checkpoint."""
         progress, every = phase.progress, self.recipe.every
         count = progress.steps_done
@@ -263,7 +295,7 @@ class TrainingLoop:
         if self.val is not None and (last or due(every.evaluate)):
             self._validate(phase, self.val, last)
         permanent = self.recipe.checkpoints.every
-        if result.numbers.stop or last or due(every.checkpoint) or (permanent and count % permanent == 0):
+        if stopped or last or due(every.checkpoint) or (permanent and count % permanent == 0):
             self._save(phase)
         if last or due(every.samples):  # after the state, which no picture may cost
             self._draw(phase)
@@ -277,7 +309,7 @@ class TrainingLoop:
         count, processes = phase.progress.steps_done, self.processes
         what = phase.ema.model, phase.process, val
         how: dict[str, Any] = {"encoder": self.encoder, "spec": self.recipe.validation}
-        how["part"] = (processes.index, processes.count)
+        how |= {"part": (processes.index, processes.count), "precision": processes.precision}
         try:
             losses = processes.measure(lambda total: validation_losses(*what, **how, total=total))
             errors = processes.measure(lambda total: log_snr_errors(*what, **how, total=total)) if last else {}
@@ -302,6 +334,7 @@ class TrainingLoop:
         """Draw and write samples; a failure is a warning."""
         progress = phase.progress
         options: dict[str, Any] = {"encoder": self.encoder, "drop": self.recipe.drop}
+        options["precision"] = self.processes.precision
         try:
             self._read_data(phase.settings)
             grid = draw_samples(phase.ema.model, self.data.first, processes=self.processes, **options)

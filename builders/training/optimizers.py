@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -16,7 +17,9 @@ from builders.training.sharding.tensors import placed_like
 from specs.schemas.optimizers import TORCH_OPTIMIZERS
 from specs.schemas.recipe import OptimizerSpec
 
-__all__ = ["OptimizerError", "build_optimizer", "optimizer_state", "restore_optimizer"]
+__all__ = [
+    "OptimizerError", "build_optimizer", "flags_skip", "optimizer_state", "restore_optimizer", "updating_if",
+]  # fmt: skip
 
 #: Keys of parameter groups that are set from the recipe or at every step, so they are not saved.
 _NOT_STATE = ("params", "lr", "initial_lr", "param_names")
@@ -79,6 +82,36 @@ def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:
         return get_optimizer_class(short, bind_defaults=True)
     except (ValueError, KeyError):
         raise OptimizerError(f"this {library} ({version(library)}) has no optimizer {short}") from None
+
+
+def flags_skip(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether a flag on the device can make an optimizer skip an update: fused Adam and AdamW of plain tensors.
+
+    Fused SGD leaves its momentum without values if it skips its first update.
+    """
+    groups = optimizer.param_groups
+    plain = all(type(value.data) is Tensor for group in groups for value in group["params"])
+    return plain and isinstance(optimizer, torch.optim.Adam) and all(group.get("fused") for group in groups)
+
+
+@contextmanager
+def updating_if(optimizer: torch.optim.Optimizer, good: Tensor | None) -> Iterator[None]:
+    """Let an optimizer update nothing in this context unless a flag on the device is true, see :func:`flags_skip`.
+
+    Args:
+        optimizer: The optimizer.
+        good: Boolean on the device of the parameters. None for an update in any case.
+    """
+    if good is None:
+        yield
+        return
+    # Attributes that torch's gradient scaler sets, for the same purpose.
+    flagged: Any = optimizer
+    flagged.grad_scale, flagged.found_inf = None, (~good).float()
+    try:
+        yield
+    finally:
+        del flagged.grad_scale, flagged.found_inf
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, named: Named) -> tuple[dict[str, Tensor], str]:

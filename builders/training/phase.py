@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from builders.diffusion.losses import sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
+from builders.networks.compiling import compile_blocks
 from builders.networks.nested_unet import NestedUNet, build_model
 from builders.networks.parameters import load_inner, parameters_by_level
 from builders.seeds import derived_seed
@@ -21,57 +19,14 @@ from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, BatchPlan, joined
 from builders.training.distributed import Processes
 from builders.training.ema import EMA
+from builders.training.engine.results import Numbers, Reduced, StartedStep, StepResult, late_steps
 from builders.training.initialize import load_shared, weights_file
-from builders.training.optimizers import build_optimizer, optimizer_state, restore_optimizer
+from builders.training.optimizers import build_optimizer, flags_skip, optimizer_state, restore_optimizer, updating_if
 from builders.training.settings import PhaseSettings
 from builders.training.sharding.tensors import local, whole
 from builders.training.state import RunProgress, TrainingState
 
 __all__ = ["Phase", "Reduced", "StepResult"]
-
-
-class Reduced(NamedTuple):
-    """Numbers of one step, over all processes.
-
-    Attributes:
-        losses: Loss per level.
-        gradient_norm: Norm of the gradient before clipping.
-        stop: Whether any process was asked to stop.
-        seconds: Training time of the phase, by the clock of the main process.
-    """
-
-    losses: dict[str, float]
-    gradient_norm: float
-    stop: bool
-    seconds: float
-
-    @property
-    def losses_are_finite(self) -> bool:
-        """Whether the loss of every level is finite."""
-        return all(math.isfinite(loss) for loss in self.losses.values())
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """Result of one step: numbers over all processes, and what this process measured.
-
-    Attributes:
-        numbers: Losses, gradient norm, stop flag and clock.
-        learning_rate: Learning rate of the step.
-        updated: Whether the weights were updated; False if a loss or the gradient was not finite.
-        rescaled: Whether only the gradient was not finite, and the float16 gradient scaler lowered its scale.
-        t: Time indices, (rows of the innermost level,).
-        row_losses: Loss of every row, (rows,), by level.
-        level_norms: Norm of the gradient by level, without levels that have none.
-    """
-
-    numbers: Reduced
-    learning_rate: float
-    updated: bool
-    rescaled: bool
-    t: Tensor
-    row_losses: Mapping[str, Tensor]
-    level_norms: Mapping[str, Tensor]
 
 
 class Phase:
@@ -101,6 +56,8 @@ class Phase:
             processes.place(network)
         self.ema = EMA(self.model, recipe.ema, average)
         self.model.checkpoint(settings.checkpointed)
+        if settings.compile:
+            compile_blocks(self.model)
         self.passes = settings.passes(processes.count)
         self.by_level = parameters_by_level(self.model)
         self.trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
@@ -115,6 +72,9 @@ class Phase:
             spread=settings.times,
         )  # fmt: skip
         self.prepared, self.stepper = processes.prepare(self.model, self.optimizer)
+        late = processes.scaler is None and flags_skip(self.optimizer)
+        #: Steps that may start before the numbers of a step are read.
+        self.lag = late_steps(processes.device) if late else 0
 
     def initialize(self, before: Phase | None) -> None:
         """Set the initial weights, from the source that the settings name.
@@ -153,7 +113,13 @@ class Phase:
     def step(
         self, step: int, batch: Batch, seconds: float = 0.0, stop: bool = False, encoder: TextEncoder | None = None
     ) -> StepResult:
-        """Take one training step. The weights are updated only if the losses and the gradient are finite.
+        """Take one training step, and wait for its result; arguments as those of :meth:`start`."""
+        return self.start(step, batch, seconds, stop, encoder).result()
+
+    def start(
+        self, step: int, batch: Batch, seconds: float = 0.0, stop: bool = False, encoder: TextEncoder | None = None
+    ) -> StartedStep:
+        """Start one training step. The weights are updated only if the losses and the gradient are finite.
 
         Args:
             step: Step of the phase, from 0.
@@ -167,19 +133,20 @@ class Phase:
             group["lr"] = rate
         batch = batch.to(self.processes.device)
         row_losses = self.accumulate(step, batch, encoder)
-        losses = self.means(row_losses)
         norms = self.gradient_norms()
         norm = torch.stack(list(norms.values())).norm()
-        numbers = self.reduce(losses, norm, stop, seconds)
-        updated = numbers.losses_are_finite and math.isfinite(numbers.gradient_norm)
-        rescaled = False
-        if updated:
+        values = self.reduce(self.means(row_losses), norm, stop, seconds)
+        numbers, rescaled = Numbers(tuple(row_losses), values), False
+        if self.lag:
+            # The device decides, because the numbers are read later.
+            self.update(step, norm, torch.isfinite(values).all())
+        elif numbers.read.are_finite:
             self.update(step, norm)
         elif (scaler := self.processes.scaler) is not None:
-            rescaled = scaler.get_scale() > 1 and numbers.losses_are_finite
+            rescaled = scaler.get_scale() > 1 and numbers.read.losses_are_finite
             self.stepper.step()  # updates no weight and lowers the scale
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(numbers, rate, updated, rescaled, batch.t, row_losses, norms)
+        return StartedStep(numbers, rate, rescaled, batch.t, row_losses, norms)
 
     def accumulate(self, step: int, batch: Batch, encoder: TextEncoder | None) -> dict[str, Tensor]:
         """Compute the gradients in one pass or several, and return the loss of every row of this process, by level."""
@@ -222,21 +189,28 @@ class Phase:
                 norms[label] = torch.stack(torch._foreach_norm(gradients)).norm().float()
         return self.processes.norms(norms)
 
-    def reduce(self, losses: Mapping[str, Tensor], norm: Tensor, stop: bool, seconds: float) -> Reduced:
-        """Sum the losses over processes, and read all numbers of a step in one transfer from the device."""
+    def reduce(self, losses: Mapping[str, Tensor], norm: Tensor, stop: bool, seconds: float) -> Tensor:
+        """Return the numbers of a step over all processes, as one vector on the device, see :class:`Numbers`."""
         main, count = self.processes.main, self.processes.count
-        flags = torch.tensor([float(stop), seconds if main else 0.0], device=norm.device)
-        numbers = torch.cat([torch.stack([*losses.values(), norm / count]).detach().float(), flags])
-        *values, gradient_norm, stops, clock = self.processes.sum(numbers.double()).tolist()
-        return Reduced(dict(zip(losses, values, strict=True)), gradient_norm, stops > 0, clock)
+        values = torch.stack([*losses.values(), norm / count]).detach().float().double()
+        # Filled on the device: a copy from the host would wait for it.
+        flags = [values.new_full((1,), flag) for flag in (float(stop), seconds if main else 0.0)]
+        return self.processes.sum(torch.cat([values, *flags]))
 
     @torch.no_grad()
-    def update(self, step: int, norm: Tensor) -> None:
-        """Clip the gradient, and update the weights and their moving average."""
+    def update(self, step: int, norm: Tensor, good: Tensor | None = None) -> None:
+        """Clip the gradient, and update the weights and their moving average.
+
+        Args:
+            step: Step of the phase, from 0.
+            norm: Norm of the gradient.
+            good: Whether to update anything, as a boolean on the device. Default: yes.
+        """
         gradients = [local(value.grad) for _, value in self.trained if value.grad is not None]
         torch._foreach_mul_(gradients, (self.settings.recipe.clip / (norm + 1e-6)).clamp(max=1.0))
-        self.stepper.step()
-        self.ema.update(step)
+        with updating_if(self.optimizer, good):
+            self.stepper.step()
+        self.ema.update(step, good)
 
     def averages(self) -> dict[str, Tensor]:
         """Return the averaged weights by name, in the main process; in others nothing. All processes must call this."""
@@ -248,7 +222,7 @@ class Phase:
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"ema/{name}": value for name, value in self.ema.model.state_dict().items()}
         tensors |= {f"optimizer/{name}": value for name, value in named.items()}
-        facts = {"optimizer": plain, "ema_ages": json.dumps(self.ema.ages)}
+        facts = {"optimizer": plain, "ema_ages": json.dumps(self.ema.ages), "precision": self.processes.precision}
         if self.processes.scaler is not None:
             facts["scaler"] = json.dumps(self.processes.scaler.state_dict())
         return tensors, facts

@@ -79,7 +79,7 @@ def train(
     observer = Observers([observer] if observer is not None and observer.on_processes(processes) else [])
     # Each step seeds the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
-    compiling = compiles(recipe.compile, processes.device, main=processes.main)
+    compiling = compiles(recipe.compile, processes.device, sharded=processes.sharded, main=processes.main)
     phases = [replace(phase, compile=compiling) for phase in phases]
     fast, part = torch_settings(processes.device, compiling=compiling), (processes.index, processes.count)
     running = RunFolder(where, recipe, graph, main=processes.main, part=part)

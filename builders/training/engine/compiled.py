@@ -14,17 +14,22 @@ from builders.training.errors import warn
 __all__ = ["compiles", "torch_settings"]
 
 
-def compiles(asked: bool, device: torch.device, *, main: bool = True) -> bool:
-    """Return whether blocks are compiled: if that is asked for, and there is a compiler.
+def compiles(asked: bool, device: torch.device, *, sharded: bool = False, main: bool = True) -> bool:
+    """Return whether blocks are compiled: if that is asked for, there is a compiler, and the network is not divided.
 
     Args:
         asked: ``compile`` of the recipe.
         device: Device to train on.
-        main: Whether to warn if there is no compiler.
+        sharded: Whether the network is divided among processes.
+        main: Whether to warn if blocks are not compiled.
     """
-    problem = compiler_problem(device) if asked else None
+    problem = None
+    if asked and sharded:
+        problem = "the network is divided among processes"
+    elif asked and (reason := compiler_problem(device)) is not None:
+        problem = f"torch.compile does not work here ({reason})"
     if problem is not None and main:
-        warn(f"compile: true has no effect: torch.compile does not work here ({problem})")
+        warn(f"compile: true has no effect: {problem}")
     return asked and problem is None
 
 

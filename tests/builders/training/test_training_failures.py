@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,14 @@ import torch
 from torch import Tensor
 
 from builders.checkpoints.tensor_file import read_tensors
-from builders.training import phase as phase_module
 from builders.training.ema import EMA
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
 from builders.training.monitor import CollapseAlarm, Monitor, bin_names
-from builders.training.observers import Observer, Observers, StepReport
+from builders.training.observers import Observers
 from builders.training.start import TrainingError, train
 from specs.recipe import Recipe, load_recipe
+from tests.helpers.bad_steps import Recorder, first_row_is_nan, spoil
 
 SMALL = [
     "phases.p8.steps=6", "phases.p8.batch=4", "phases.p16.steps=4", "phases.p16.batch={r16: 2, r8: 4}",
@@ -32,47 +31,12 @@ def recipe() -> Recipe:
     return load_recipe("micro-test", SMALL)
 
 
-class Recorder(Observer):
-    def __init__(self) -> None:
-        self.steps: list[StepReport] = []
-        self.readings: dict[int, Mapping[str, float]] = {}
-        self.alarms: list[str] = []
-
-    def on_step(self, report: StepReport) -> None:
-        self.steps.append(report)
-
-    def on_monitor(self, step: int, values: Mapping[str, float]) -> None:
-        self.readings[step] = values
-
-    def on_alarm(self, step: int, message: str) -> None:
-        self.alarms.append(message)
-
-
-def spoil(
-    monkeypatch: pytest.MonkeyPatch, bad: Callable[[int], bool], how: Callable[[dict[str, Tensor]], None]
-) -> None:
-    """Change the losses of the steps, from 1, for which ``bad`` is true."""
-    honest, count = phase_module.sample_losses, iter(range(1, 10_000))
-
-    def sample_losses(*args: object) -> dict[str, Tensor]:
-        losses = honest(*args)  # type: ignore[arg-type]
-        if bad(next(count)):
-            how(losses)
-        return losses
-
-    monkeypatch.setattr(phase_module, "sample_losses", sample_losses)
-
-
-def first_row_is_nan(losses: dict[str, Tensor]) -> None:
-    losses["r8"] = losses["r8"] * torch.tensor([math.nan, 1, 1, 1])
-
-
 def test_a_bad_step_updates_nothing_and_is_counted(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updates: list[int] = []
     update = EMA.update
-    monkeypatch.setattr(EMA, "update", lambda self, step: (updates.append(step), update(self, step)))
+    monkeypatch.setattr(EMA, "update", lambda self, step, *flag: (updates.append(step), update(self, step, *flag)))
     spoil(monkeypatch, lambda step: step in (2, 3, 5), first_row_is_nan)
     seen = Recorder()
     train(recipe, tmp_path, observer=Observers([seen, JsonLog()]))
