@@ -86,6 +86,7 @@ def test_no_compiler_is_one_warning(tmp_path, called, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch's compiler hides some of its own
 def test_compiled_blocks_compute_the_same(tmp_path):
     if compiler_problem(torch.device("cpu")) is not None:
         pytest.skip("no C++ compiler")
@@ -112,6 +113,7 @@ def test_compiled_blocks_compute_the_same(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch's compiler hides some of its own
 def test_a_compiled_training_has_the_same_losses(tmp_path):
     """With checkpointing and accumulation."""
     if compiler_problem(torch.device("cpu")) is not None:
