@@ -36,7 +36,15 @@ __all__ = [
 __getattr__ = offer(__name__)
 
 #: Keys whose values are not checked against the entry.
-HARMLESS = frozenset(Recipe.model_fields) - {"entry", "loss", "drop", "phases", "initialise", "classes"}
+HARMLESS = frozenset(Recipe.model_fields) - {
+    "entry",
+    "entry_overrides",
+    "loss",
+    "drop",
+    "phases",
+    "initialise",
+    "classes",
+}
 #: Keys that a recipe does not inherit from the recipe it extends.
 _OWN = ("name", "summary")
 
@@ -113,6 +121,10 @@ def _graph(recipe: Recipe | None, tree: Tree, problems: Problems, search: Sequen
     except NoClasses as error:
         problems.add("conflict", str(error), locate(tree, "classes"))
     except SpecError as error:
+        if all(each.position is not None and each.position.file.startswith("<override") for each in error.problems):
+            for each in error.problems:
+                problems.add(each.code, f"entry_overrides: {each.message}", locate(tree, "entry_overrides"))
+            return None
         if not problems:
             raise  # with the references through which its file was reached
         problems.extend(error.problems)
@@ -133,7 +145,7 @@ class NoClasses(ValueError):
 
 
 def recipe_graph(recipe: Recipe, *, search: Sequence[Path] | None = None) -> EntryGraph:
-    """Return the graph of a recipe's entry, with the recipe's number of classes.
+    """Return the graph of a recipe's entry, with the recipe's changes and number of classes.
 
     Raises:
         UnknownName: No entry has this name.
@@ -155,12 +167,13 @@ def entry_overrides(recipe: Recipe, graph: EntryGraph) -> list[str]:
     Raises:
         NoClasses: The recipe sets the number of classes, and the entry has none.
     """
+    changes = list(recipe.entry_overrides)
     if recipe.classes in (None, graph.classes):
-        return []
+        return changes
     if graph.classes is None:
         raise NoClasses(f"{graph.name} has no classes, so their number cannot be changed")
     path = "nest." * (len(graph.levels) - 1) + "inputs.classes"  # the innermost level has the inputs
-    return [f"{path}={recipe.classes or 'null'}"]
+    return [*changes, f"{path}={recipe.classes or 'null'}"]
 
 
 def _read(path: Path, way: tuple[Path, ...]) -> Mapping:

@@ -66,6 +66,7 @@ def unset(recipe: Recipe) -> dict[str, Any]:
     usual = {"memory": MemorySpec(), "validation": ValidationSpec(), "times": UNIFORM, "compile": False}
     evaluation = {"precision"} if recipe.evaluation.precision == "float32" else set()
     keys = {"images": recipe.images is None, "phases": phases, "evaluation": evaluation}
+    keys |= {"entry_overrides": not recipe.entry_overrides}
     keys |= {key: getattr(recipe, key) == value for key, value in usual.items()}
     return {key: value for key, value in keys.items() if value}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -52,6 +53,19 @@ Weight = Annotated[float, Field(ge=0, le=1e6)]
 #: Settings of the paper, arXiv 2310.15111, for AdamW and Adam. Other optimizers have their own defaults.
 _ADAM = {"betas": (0.9, 0.99), "weight_decay": 0.01, "epsilon": 1e-8}
 Option = float | int | bool | str | Annotated[tuple[float, ...], Field(strict=False)]
+
+
+def _entry_override(value: Any) -> Any:
+    if not isinstance(value, str) or not re.match(r"[^\s=]+=", value):
+        raise PydanticCustomError("wrong-type", "a change to the entry is written PATH=VALUE: stages.r64.width=24")
+    if re.search(r"\b(nest|extends)\s*[=:]", value):
+        raise PydanticCustomError(
+            "bad-value", "'entry_overrides' changes values of the entry; another 'nest' or 'extends' needs an entry"
+        )
+    return value
+
+
+EntryOverride = Annotated[str, BeforeValidator(_entry_override, json_schema_input_type=str)]
 
 
 def _optimizer(value: Any) -> Any:
@@ -213,6 +227,9 @@ class Recipe(Model):
     entry: str = Field(description="name of an entry, or path to one")
     classes: int | None = Field(
         default=None, ge=0, le=1_000_000, description="number of classes of the entry in place of its own; 0 for none"
+    )
+    entry_overrides: Annotated[tuple[EntryOverride, ...], Field(strict=False, max_length=100)] = Field(
+        default=(), description="changes to the entry, such as process.prediction=flow or stages.r64.width=24"
     )
     data: Data = Field(description="name of a packaged dataset, path to shards, or {dataset: weight}")
     images: Images = Field(
