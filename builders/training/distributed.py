@@ -144,8 +144,8 @@ class Processes:
         """Return norms of gradients by name, from those of what this process holds."""
         if not self.sharded or not parts:
             return dict(parts)
-        squares = self.sum(torch.stack(list(parts.values())).double().square())
-        return dict(zip(parts, squares.sqrt().float(), strict=True))
+        values = torch.stack(list(parts.values()))
+        return dict(zip(parts, self.sum(values.double().square()).sqrt().to(values.dtype), strict=True))
 
     def gather(self, value: Any) -> list[Any]:
         """Return the value of each process, by rank. Values are pickled, so this is slow."""

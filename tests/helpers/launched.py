@@ -22,9 +22,14 @@ import torch
 from builders.training import phase
 from builders.training.errors import Interrupted, TrainingError
 from builders.training.json_log import JsonLog
+from builders.training.observers import Observers
 from builders.training.start import train
+from registry.evaluation import features
+from registry.evaluation.during_training import DistanceObserver
 from specs.recipe import load_recipe
+from tests.helpers.measured import extractor
 
+features.open_features = lambda *args, **kwargs: extractor()
 rank = int(os.environ["RANK"])
 honest = phase.sample_losses
 for folder, job in json.loads(sys.argv[1]).items():
@@ -46,7 +51,9 @@ for folder, job in json.loads(sys.argv[1]).items():
     phase.sample_losses = spoiled if "nan" in job else honest
     torch.set_default_dtype(getattr(torch, job.get("dtype", "float32")))
     try:
-        train(load_recipe("micro-test", job["changes"]), folder, observer=JsonLog(), stop=stop)
+        recipe, log = load_recipe("micro-test", job["changes"]), JsonLog()
+        measuring = [DistanceObserver(report=log.on_distance)] if recipe.every.distance else []
+        train(recipe, folder, observer=Observers([log, *measuring]), stop=stop)
     except Interrupted:
         print(f"{folder}: interrupted")
     except TrainingError as error:

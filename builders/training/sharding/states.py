@@ -174,13 +174,18 @@ def write_shards(run: Path, step: int, tensors: Mapping[str, Tensor], processes:
 
 
 def remove_unused_shards(run: Path) -> None:
-    """Delete the folders of shards that no state of a run names, and those that were not finished."""
+    """Delete the folders of shards that no state of a run names, and those that were not finished.
+
+    Nothing is deleted if a state cannot be read.
+    """
     place = run / "checkpoints"
     used = set()
     for state in (run / "state.safetensors", *place.glob("state-*.safetensors")):
-        with contextlib.suppress(CheckpointError, OSError):
-            found = ShardFolder.of_state(state, read_metadata(state))
-            used |= set() if found is None else {found.path.name}
+        try:
+            found = ShardFolder.of_state(state, read_metadata(state)) if state.is_file() else None
+        except (CheckpointError, OSError):
+            return
+        used |= set() if found is None else {found.path.name}
     for folder in [*place.glob("shards-*"), *place.glob(".shards-*.tmp")]:
         name = folder.name.removeprefix(".").removesuffix(".tmp")
         if _NAME.fullmatch(name) and folder.name not in used and folder.is_dir() and not folder.is_symlink():
