@@ -134,6 +134,7 @@ def run(
 
     from builders.training.json_log import JsonLog
     from builders.training.observers import Observers
+    from builders.training.sharding.launcher import launcher_shards
     from builders.training.start import train
     from zoo.device import pick_device
     from zoo.terminal.training_bar import ProgressBar
@@ -143,6 +144,8 @@ def run(
     from specs.recipe import recipe_graph
 
     graph = graph or recipe_graph(recipe)
+    if launcher_shards():  # counted in the memory
+        recipe = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"shard": True})})
     recipe = decided(recipe, graph, where)
     if memory_check:
         check_training(recipe, graph, where)

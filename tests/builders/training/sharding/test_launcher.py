@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,16 @@ def test_one_process_is_not_sharded(monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes("cpu")
     assert not processes.sharded and os.environ["ACCELERATE_USE_FSDP"] == "true"
     assert processes.on_main(lambda: 3) == 3 and processes.together(lambda: 4) == [4]
+
+
+def test_the_memory_check_counts_what_the_launcher_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zoo
+    from specs.recipe import Recipe
+
+    seen: list[Recipe] = []
+    for name, value in FSDP.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("registry.costs.machine.check_training", lambda recipe, *rest: seen.append(recipe))
+    monkeypatch.setattr("builders.training.start.train", lambda recipe, *rest, **options: tmp_path)
+    zoo.train("micro-test", output=tmp_path / "run", device="cpu", track=False, quiet=True)
+    assert [recipe.memory.shard for recipe in seen] == [True]
