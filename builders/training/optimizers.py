@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from builders.training.sharding.tensors import placed_like
+from builders.training.sharding.tensors import is_sharded, placed_like, small_like
 from specs.schemas.optimizers import TORCH_OPTIMIZERS
 from specs.schemas.recipe import OptimizerSpec
 
@@ -56,20 +56,37 @@ def build_optimizer(
     if spec.name not in TORCH_OPTIMIZERS and "momentum" in accepted:
         given.setdefault("momentum", 0.9)  # as timm's own factory does
     if "fused" in accepted and not any(given.get(name) for name in ("fused", "foreach", "differentiable")):
-        given.setdefault("fused", spec.name in ("adamw", "adam", "sgd"))
+        # Fused SGD knows no sharded tensors.
+        fused = ("adamw", "adam") if is_sharded(parameters[0]) else ("adamw", "adam", "sgd")
+        given.setdefault("fused", spec.name in fused)
     try:
-        _try(partial(make, lr=learning_rate, **given), parameters[0].device)
+        _try(partial(make, lr=learning_rate, **given), parameters[0])
         return make(list(parameters), lr=learning_rate, **given)
     except (ValueError, TypeError, AssertionError, IndexError, RuntimeError, AttributeError) as error:
         shown = ", ".join(f"{called[name]} {value}" for name, value in given.items())
+        if is_sharded(parameters[0]):
+            reason = str(error).partition("\n")[0]
+            raise OptimizerError(
+                f"optimizer {spec.name} ({shown}) does not work with sharding: {reason}. Use another one, such as adamw, "
+                "or train without --use_fsdp and memory.shard"
+            ) from None
         raise OptimizerError(f"optimizer {spec.name} rejects its settings ({shown}): {error}") from None
 
 
-def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], device: torch.device) -> None:
-    """Take a step with a dummy parameter, because some settings are only checked there."""
-    parameter = nn.Parameter(torch.ones(2, 2, device=device))
+def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], like: nn.Parameter) -> None:
+    """Take a step with a dummy parameter, because some settings are only checked there.
+
+    Args:
+        make: Function that makes the optimizer.
+        like: Parameter whose device, or division among processes, the dummy has.
+    """
+    parameter = nn.Parameter(small_like(like))
     parameter.grad = torch.ones_like(parameter)
-    make([parameter]).step()
+    optimizer = make([parameter])
+    optimizer.step()
+    for key, value in optimizer.state[parameter].items():
+        if is_sharded(value) and value.shape != parameter.shape:
+            raise ValueError(f"its {key} is not divided like the weights")
 
 
 def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:

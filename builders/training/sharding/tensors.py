@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["is_sharded", "local", "placed_like", "whole"]
+__all__ = ["is_sharded", "local", "placed_like", "small_like", "whole"]
 
 
 def is_sharded(value: Any) -> bool:
@@ -24,6 +24,16 @@ def is_sharded(value: Any) -> bool:
 def local(value: Any) -> Tensor:
     """Return this process's part of a tensor, sharing its memory; the tensor itself if it is not sharded."""
     return value.to_local() if is_sharded(value) else value
+
+
+def small_like(value: Any) -> Tensor:
+    """Return a small matrix of ones on the device of a tensor, divided among processes as it is."""
+    if not is_sharded(value):
+        return torch.ones(2, 2, device=value.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    ones = torch.ones(2 * value.device_mesh.size(), 2, device=value.device)
+    return distribute_tensor(ones, value.device_mesh, value.placements, src_data_rank=None)
 
 
 def placed_like(value: Tensor, like: Any) -> Tensor:

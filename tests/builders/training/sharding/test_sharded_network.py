@@ -12,9 +12,11 @@ from torch import Tensor, distributed, fx
 
 from builders.networks.nested_unet import NestedUNet, build_model
 from builders.training.ema import EMA
+from builders.training.optimizers import OptimizerError, build_optimizer
 from builders.training.sharding.network import process_mesh, shard, units
 from builders.training.sharding.tensors import is_sharded, local, placed_like, whole
 from specs.graph import TextInput
+from specs.schemas.recipe import OptimizerSpec
 from tests.helpers.graphs import rich_entry
 from tests.helpers.networks import randomise
 
@@ -134,6 +136,24 @@ def test_a_tensor_of_another_shape_stays_whole(sharded: NestedUNet) -> None:
     placed = placed_like(torch.zeros(weight.shape), weight)
     assert is_sharded(placed) and placed_like(placed, weight) is placed
     assert local(step) is step and local(placed).shape == weight.shape
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "timm:lion"])
+def test_optimizers_take_the_same_steps(name: str, plain: NestedUNet, sharded: NestedUNet) -> None:
+    ours, theirs = ([*model.inputs.parameters()] for model in (plain, sharded))
+    for parameters in (ours, theirs):
+        optimizer = build_optimizer(OptimizerSpec(name=name, learning_rate=0.1), parameters, 0.1)
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    assert all(torch.equal(one, local(two)) for one, two in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize(("name", "reason"), [("adafactor", "aten.pow_"), ("timm:adafactor", "its RMS is not divided")])
+def test_optimizers_that_need_whole_tensors_are_refused(name: str, reason: str, sharded: NestedUNet) -> None:
+    spec = OptimizerSpec(name=name, learning_rate=0.1)
+    with pytest.raises(OptimizerError, match=f"{name} .*does not work with sharding: {reason}.*Use another one"):
+        build_optimizer(spec, list(sharded.parameters()), 0.1)
 
 
 def test_the_average_of_a_sharded_network_moves(plain: NestedUNet, mesh: Any) -> None:
