@@ -67,8 +67,8 @@ def build_optimizer(
         if is_sharded(parameters[0]):
             reason = str(error).partition("\n")[0]
             raise OptimizerError(
-                f"optimizer {spec.name} ({shown}) does not work with sharding: {reason}. Use another one, such as adamw, "
-                "or train without --use_fsdp and memory.shard"
+                f"optimizer {spec.name} ({shown}) does not work with sharding: {reason}. Use another one, such as "
+                "adamw, or train without --use_fsdp and memory.shard"
             ) from None
         raise OptimizerError(f"optimizer {spec.name} rejects its settings ({shown}): {error}") from None
 
