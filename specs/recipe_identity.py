@@ -64,7 +64,8 @@ def unset(recipe: Recipe) -> dict[str, Any]:
     }
     phases = {name: keys for name, keys in absent.items() if keys}
     usual = {"memory": MemorySpec(), "validation": ValidationSpec(), "times": UNIFORM, "compile": False}
-    evaluation = {"precision"} if recipe.evaluation.precision == "float32" else set()
+    earlier = {"precision": "float32", "spacing": "index"}
+    evaluation = {key for key, value in earlier.items() if getattr(recipe.evaluation, key) == value}
     keys = {"images": recipe.images is None, "phases": phases, "evaluation": evaluation}
     keys |= {"entry_overrides": not recipe.entry_overrides}
     keys |= {key: getattr(recipe, key) == value for key, value in usual.items()}

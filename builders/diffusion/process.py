@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from builders.diffusion.schedules import (
     SCHEDULES,
+    half_log_snr,
     min_snr_weight,
     noise_schedule,
     shift_schedule,
@@ -50,6 +51,8 @@ Number = Tensor | Sequence[float] | float
 def per_row(value: Number, like: Tensor) -> Tensor:
     """Reshape a number or one number per row to broadcast over ``like`` (batch, ...), with at least its precision."""
     dtype = torch.promote_types(like.dtype, torch.float32)
+    if isinstance(value, (int, float)):  # filled in on the device; a copy from the host would wait for it
+        return torch.full((), value, dtype=dtype, device=like.device)
     value = torch.as_tensor(value, dtype=dtype, device=like.device)
     return value if value.dim() == 0 else value.reshape(-1, *[1] * (like.dim() - 1))
 
@@ -176,10 +179,21 @@ class DiffusionProcess:
         self.steps = graph.process.steps
         process = graph.process
         #: ``alpha_bar`` (steps + 1,) of each level, outermost first.
-        self.schedules: tuple[Tensor, ...] = tuple(
-            noise_schedule(process.schedule, ratio, process.shift, process.steps).to(device)
-            for ratio in graph.noise_ratios
-        )
+        schedules = [
+            noise_schedule(process.schedule, ratio, process.shift, process.steps) for ratio in graph.noise_ratios
+        ]
+        self.schedules: tuple[Tensor, ...] = tuple(schedule.to(device) for schedule in schedules)
+        #: The same as numbers of the host, which are read without waiting for the device.
+        self.numbers: tuple[tuple[float, ...], ...] = tuple(tuple(each.numpy().tolist()) for each in schedules)
+        self._innermost = schedules[-1]
+
+    @property
+    def half_log_snr(self) -> list[float]:
+        """Half the log signal-to-noise ratio of the innermost level at indices 0..steps.
+
+        That of the other levels differs from it by a constant.
+        """
+        return half_log_snr(self._innermost).numpy().tolist()
 
     def alpha_bar(self, index: Tensor | Sequence[int] | int) -> list[Tensor]:
         """Return the schedule of every level at indices in 0..steps, outermost first."""

@@ -15,6 +15,7 @@ from specs.schemas.noise import process_problem
 
 __all__ = [
     "SCHEDULES",
+    "half_log_snr",
     "log_snr_slope",
     "min_snr_weight",
     "noise_schedule",
@@ -96,6 +97,15 @@ def shift_schedule(alpha_bar: Tensor, ratio: float, power: float) -> Tensor:
 def signal_to_noise(alpha_bar: Tensor) -> Tensor:
     """Return SNR = g / (1 - g), which is infinite at the clean index."""
     return alpha_bar / (1 - alpha_bar)
+
+
+def half_log_snr(alpha_bar: Tensor) -> Tensor:
+    """Return half the log signal-to-noise ratio, log(sqrt(g) / sqrt(1 - g)), in float64.
+
+    It is finite: 1 - g, which is 0 at index 0, counts as at least half the epsilon of float32, and g as at least 1e-30.
+    """
+    g = alpha_bar.double()
+    return 0.5 * (g.clamp(min=1e-30).log() - (1 - g).clamp(min=torch.finfo(torch.float32).eps / 2).log())
 
 
 def vdm_weight(alpha_bar: Tensor) -> Tensor:

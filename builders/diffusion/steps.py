@@ -6,6 +6,8 @@ height, width).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -112,20 +114,19 @@ def ddpm_step(
 
 
 #: Clean images predicted at an earlier index, and the schedule there.
-Memory = tuple[Tensor, Tensor]
+Memory = tuple[Tensor, Tensor | float]
 
 
-def _half_log_snr(alpha_bar: Tensor) -> Tensor:
-    """Return lambda = log(sqrt(g) / sqrt(1 - g)), in float64 because it is extreme at both ends of a schedule."""
-    g = alpha_bar.double()
-    return 0.5 * (torch.log(g) - torch.log1p(-g))
+def _half_log_snr(g: float) -> float:
+    """Return lambda = log(sqrt(g) / sqrt(1 - g)), which is extreme at both ends of a schedule."""
+    return 0.5 * (math.log(g) - math.log1p(-g)) if g > 0 else -math.inf
 
 
 def dpm_solver_step(
     z: Tensor,
     v: Tensor,
-    alpha_bar_t: Tensor,
-    alpha_bar_s: Tensor,
+    alpha_bar_t: Tensor | float,
+    alpha_bar_s: Tensor | float,
     previous: Memory | None = None,
     *,
     clip: bool = True,
@@ -136,13 +137,14 @@ def dpm_solver_step(
     With lambda half the log signal-to-noise ratio, h = lambda_s - lambda_t and r = h_before / h, the clean image is
     extrapolated, D = (1 + 1 / 2r) x0 - 1 / 2r x0_before, and
     z_s = sigma_s / sigma_t z - sqrt(g_s) (exp(-h) - 1) D. Without an earlier prediction, and in the step to a clean
-    image, D = x0, which is DDIM.
+    image, D = x0, which is DDIM. The factors are computed on the host in float64. A schedule given as tensors of a GPU
+    is read from it, which waits for the GPU; numbers avoid this.
 
     Args:
         z: Noisy images (batch, channels, height, width) at t.
         v: Predictions in the same shape.
-        alpha_bar_t: Schedule at t, a scalar tensor.
-        alpha_bar_s: Schedule at s, a scalar tensor.
+        alpha_bar_t: Schedule at t, a number or a scalar tensor.
+        alpha_bar_s: Schedule at s, likewise.
         previous: Clean images predicted in the step before, and the schedule there.
         clip: Whether to limit x0 to [-1, 1].
         dynamic_threshold: Quantile to limit x0 by instead, as in :func:`limit_x0`.
@@ -150,16 +152,17 @@ def dpm_solver_step(
     Returns:
         Noisy images at s, and the predicted clean images.
     """
+    g_t, g_s = float(alpha_bar_t), float(alpha_bar_s)
     x0 = limit_x0(x0_from_v(z, v, alpha_bar_t), clip, dynamic_threshold)
-    if alpha_bar_s >= 1:
+    if g_s >= 1:
         return x0, x0
-    lambda_t, lambda_s = _half_log_snr(alpha_bar_t), _half_log_snr(alpha_bar_s)
-    h = lambda_s - lambda_t
+    lambda_t = _half_log_snr(g_t)
+    h = _half_log_snr(g_s) - lambda_t
     estimate = x0
     if previous is not None:
-        before, alpha_bar_before = previous
-        ratio = float((lambda_t - _half_log_snr(alpha_bar_before)) / h)
-        estimate = x0 + (x0 - before) / (2 * ratio)
-    shrink = ((1 - alpha_bar_s.double()) / (1 - alpha_bar_t.double())).sqrt()
-    factor = -alpha_bar_s.double().sqrt() * torch.expm1(-h)
-    return (float(shrink) * z + float(factor) * estimate).to(z.dtype), x0
+        before, g_before = previous
+        h_before = lambda_t - _half_log_snr(float(g_before))
+        if h > 0 and h_before > 0:  # rounding can make neighbouring values of a schedule equal
+            estimate = x0 + (x0 - before) / (2 * (h_before / h))
+    shrink, factor = math.sqrt((1 - g_s) / (1 - g_t)), -math.sqrt(g_s) * math.expm1(-h)
+    return (shrink * z + factor * estimate).to(z.dtype), x0

@@ -15,13 +15,14 @@ from builders.diffusion.process import DiffusionProcess
 from builders.networks.conditioning import Context
 from builders.networks.nested_unet import NestedUNet
 from builders.precision import autocast, pick_precision
+from builders.sampling.rows import rows_at_once
 from builders.sampling.sampler import sample
 from builders.text.encoder import TextEncoder
 from specs.schemas.sampling import SamplerSettings, SamplerSpec
 
 __all__ = ["BATCH_PIXELS", "Preview", "Request", "SamplerSettings", "class_shares", "draw", "draw_all"]
 
-#: Pixels of the outermost level, of all frames, that are denoised at once. Bounds memory.
+#: Pixels of the outermost level, of all frames, that are denoised at once on a CPU, where more are not faster.
 BATCH_PIXELS = 2**18
 #: Called after each step with the rows of the batch in the request, the number of the step from 1, and the predicted
 #: clean images by level, outermost first.
@@ -89,7 +90,8 @@ def draw(
         settings = settings.model_copy(update={"guidance_scale": 1.0})
     precision = pick_precision(settings.precision, model.device)
     process = DiffusionProcess(model.graph, model.device)
-    size = max(1, BATCH_PIXELS // model.graph.levels[0].size.positions)
+    guided = settings.guidance_scale not in (0, 1)
+    size = rows_at_once(model.graph, model.device, guided=guided, pixels=BATCH_PIXELS)
     for start in range(0, len(request.seeds), size):
         rows = range(start, min(start + size, len(request.seeds)))
         with torch.no_grad():

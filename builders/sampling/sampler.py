@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from builders.diffusion.predictions import v_from
 from builders.diffusion.process import DiffusionProcess
 from builders.diffusion.shared_noise import share_z
-from builders.diffusion.steps import ddim_step, ddpm_step, dpm_solver_step
+from builders.diffusion.steps import Memory, ddim_step, ddpm_step, dpm_solver_step
 from builders.networks.conditioning import Context
 from builders.precision import autocast, pick_precision
 from specs.graph import EntryGraph
@@ -35,14 +35,16 @@ class LevelState:
     Attributes:
         z: Noisy images (samples, channels, height, width) or clips (samples, channels, frames, height, width).
         alpha_bar: Schedule (steps + 1,) of the level, index 0 clean.
+        numbers: The same as numbers of the host.
         generators: Source of noise of each sample.
-        previous: Clean images predicted in the step before, in the shape of ``z``, and ``alpha_bar`` there.
+        previous: Clean images predicted in the step before, in the shape of ``z``, and the schedule there.
     """
 
     z: Tensor
     alpha_bar: Tensor
+    numbers: Sequence[float]
     generators: Sequence[torch.Generator]
-    previous: tuple[Tensor, Tensor] | None = None
+    previous: Memory | None = None
 
     def noise(self) -> Tensor:
         """Draw standard normal noise in the shape of ``z``."""
@@ -96,7 +98,7 @@ def sample(
     if settings.guidance_scale != 1 and unconditional is None:
         raise ValueError(f"guidance of {settings.guidance_scale} needs an unconditional context")
     seeds = _whole(seeds)
-    times = time_indices(process.steps, settings.num_inference_steps)
+    times = settings.times(process.half_log_snr)
     device = next(model.parameters()).device
     precision = pick_precision(settings.precision, device)
     levels = _start(process, seeds, device)
@@ -113,7 +115,7 @@ def sample(
             clean = []
             for level, v_level in zip(levels, v, strict=True):
                 level.z, x0 = step(level, v_level, t, s, settings)
-                level.previous = x0, level.alpha_bar[t]
+                level.previous = x0, level.numbers[t]
                 clean.append(x0)
             _share(levels, own, s, process.graph)
             if progress is not None:
@@ -174,8 +176,8 @@ def _dpm_solver(level: LevelState, v: Tensor, t: int, s: int, settings: SamplerS
     return dpm_solver_step(
         level.z,
         v,
-        level.alpha_bar[t],
-        level.alpha_bar[s],
+        level.numbers[t],
+        level.numbers[s],
         level.previous,
         clip=settings.clip,
         dynamic_threshold=settings.dynamic_threshold,
@@ -221,8 +223,8 @@ def _start(process: DiffusionProcess, seeds: Sequence[int], device: torch.device
     generators = [_generators(seed, len(process.schedules)) for seed in seeds]
     noise = initial_noise(process, generators, device)
     return [
-        LevelState(z, alpha_bar.to(device), [row[index] for row in generators])
-        for index, (z, alpha_bar) in enumerate(zip(noise, process.schedules, strict=True))
+        LevelState(z, alpha_bar.to(device), numbers, [row[index] for row in generators])
+        for index, (z, alpha_bar, numbers) in enumerate(zip(noise, process.schedules, process.numbers, strict=True))
     ]
 
 

@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 #: Columns of the sampler settings.
 DRAWN = (
     *("sampler", "num_inference_steps", "guidance_scale", "guidance_interval"),
-    *("eta", "clip", "dynamic_threshold", "precision", "seed", "text_encoder"),
+    *("eta", "clip", "dynamic_threshold", "precision", "spacing", "seed", "text_encoder"),
 )
 MEASURED_COLUMNS = (
     *("entry", "hash", "weights", "metric", "value", "low", "high", "spread", "conditions"),

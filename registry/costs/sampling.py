@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.costs.totals import count
 from specs.graph import EntryGraph
-from specs.schemas.sampling import SAMPLERS, SamplerSettings, time_indices
+from specs.schemas.sampling import SAMPLERS, SamplerSettings, SamplerSpec, time_indices
 
 __all__ = ["SAMPLERS", "SamplingCost", "sampling_cost"]
 
@@ -53,12 +53,25 @@ def sampling_cost(graph: EntryGraph, *args: Any, **settings: Any) -> SamplingCos
         ValueError: A setting is out of range.
     """
     chosen = SamplerSettings(*args, **settings).fitted(graph.process.steps)
-    *times, _ = time_indices(graph.process.steps, chosen.num_inference_steps)
     scale = chosen.guidance_scale if graph.conditions else 1.0
-    evaluations, encodings = len(times), 1
+    evaluations, encodings = chosen.num_inference_steps, 1
     if scale not in (0, 1):
-        evaluations += sum(chosen.guides_at(time / graph.process.steps) for time in times)
+        evaluations += _guided(graph, chosen)
         encodings = 2
     total = count(graph).total
     flops = 2 * (evaluations * total.macs + encodings * total.encode_macs)
-    return SamplingCost(chosen.sampler, len(times), scale, evaluations, flops)
+    return SamplingCost(chosen.sampler, chosen.num_inference_steps, scale, evaluations, flops)
+
+
+def _guided(graph: EntryGraph, settings: SamplerSpec) -> int:
+    """Return the number of guided steps."""
+    steps, count = graph.process.steps, settings.num_inference_steps
+    if settings.guidance_interval == (0.0, 1.0):
+        return count
+    if settings.spacing == "index":
+        times = time_indices(steps, count)
+    else:
+        from builders.diffusion.process import DiffusionProcess  # imports torch, for the schedule
+
+        times = settings.times(DiffusionProcess(graph).half_log_snr)
+    return sum(settings.guides_at(time / steps) for time in times[:-1])

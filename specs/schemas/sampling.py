@@ -5,6 +5,8 @@ Recipes, evaluation, costs, the command line and :func:`builders.sampling.sample
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -13,12 +15,15 @@ from pydantic_core import PydanticCustomError
 from specs.schemas.base import Model
 from specs.syntax.validation import explain
 
-__all__ = ["SAMPLERS", "SamplerSettings", "SamplerSpec", "time_indices"]
+__all__ = ["SAMPLERS", "SamplerSettings", "SamplerSpec", "spaced_indices", "time_indices"]
 
 Sampler = Literal["ddim", "ddpm", "dpm++"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+Spacing = Literal["index", "logsnr"]
 Spec = TypeVar("Spec", bound="SamplerSpec")
 Share = Annotated[float, Field(ge=0, le=1)]
+#: Least half log-SNR that counts for the spacing of times; there is hardly a signal below it.
+FLOOR = -4.0
 
 
 class SamplerSpec(Model):
@@ -44,6 +49,10 @@ class SamplerSpec(Model):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="dtype of activations; auto: bfloat16 on a GPU that supports it, else float32"
+    )
+    spacing: Spacing = Field(
+        default="index",
+        description="times of the steps: index for even in the index of the schedule, logsnr for even in log-SNR",
     )
 
     @model_validator(mode="after")
@@ -71,7 +80,8 @@ class SamplerSpec(Model):
     @property
     def facts(self) -> dict[str, Any]:
         """All settings, as a folder of samples has them; those that earlier versions lack only if they are set."""
-        return self.model_dump(exclude={"precision"} if self.precision != "bfloat16" else None)
+        usual = {"precision": self.precision != "bfloat16", "spacing": self.spacing == "index"}
+        return self.model_dump(exclude={name for name, unset in usual.items() if unset})
 
     def fitted(self: Spec, steps: int) -> Spec:
         """Return the settings with at most ``steps`` denoising steps, those of the process.
@@ -84,6 +94,19 @@ class SamplerSpec(Model):
         if "num_inference_steps" in self.model_fields_set:
             raise ValueError(_too_many(steps, self.num_inference_steps))
         return self.model_copy(update={"num_inference_steps": steps})
+
+    def times(self, half_log_snr: Sequence[float]) -> list[int]:
+        """Return the indices of the schedule that the sampler visits, from the noisiest down to 0.
+
+        Args:
+            half_log_snr: Half the log signal-to-noise ratio at the indices 0..steps of the schedule.
+
+        Raises:
+            ValueError: There are more denoising steps than the schedule has.
+        """
+        if self.spacing == "logsnr":
+            return spaced_indices(half_log_snr, self.num_inference_steps)
+        return time_indices(len(half_log_snr) - 1, self.num_inference_steps)
 
     def guides_at(self, time: float) -> bool:
         """Return whether a step at ``time``, from 0 (clean) to 1 (noise), is guided."""
@@ -133,3 +156,39 @@ def time_indices(steps: int, count: int) -> list[int]:
     if not 1 <= count <= steps:
         raise ValueError(_too_many(steps, count))
     return [round(steps * (count - number) / count) for number in range(count + 1)]
+
+
+def spaced_indices(half_log_snr: Sequence[float], count: int, floor: float = FLOOR) -> list[int]:
+    """Return indices of the schedule from the last one down to 0, evenly spaced in half log-SNR.
+
+    DPM-Solver++ is of second order in this variable (arXiv 2211.01095, section 4). Values below ``floor`` count as
+    ``floor``, so that no steps are spent where there is only noise. Index 0, where the ratio is infinite, has the place
+    of index 1. Where the nearest indices are not distinct, the next ones are taken.
+
+    Args:
+        half_log_snr: Half the log signal-to-noise ratio at the indices 0..steps, falling; that at 0 is not read.
+        count: Number of denoising steps; there is one more index.
+        floor: Least half log-SNR that counts.
+
+    Raises:
+        ValueError: ``count`` is not from 1 to ``steps``.
+    """
+    steps = len(half_log_snr) - 1
+    if not 1 <= count <= steps:
+        raise ValueError(_too_many(steps, count))
+    rising = [max(value, floor) for value in reversed(half_log_snr[1:])]
+    step = (rising[-1] - rising[0]) / count
+    if step == 0:  # all is noise
+        return time_indices(steps, count)
+    times = [steps]
+    for number in range(1, count):
+        nearest = steps - _nearest(rising, rising[0] + number * step)
+        # Lower than the one before, with enough indices left below.
+        times.append(min(max(nearest, count - number), times[-1] - 1))
+    return [*times, 0]
+
+
+def _nearest(rising: Sequence[float], value: float) -> int:
+    """Return the place of the number in a rising sequence that is nearest to a value."""
+    place = min(bisect_left(rising, value), len(rising) - 1)
+    return place - (place > 0 and value - rising[place - 1] < rising[place] - value)

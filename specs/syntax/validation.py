@@ -209,7 +209,7 @@ def _fields_hint(name: str, model: type[BaseModel], path: Path) -> str:
     if owner is None:
         return ""
     fields = [field.alias or key for key, field in owner.model_fields.items()]
-    listed = f"; it has {', '.join(fields)}" if 0 < len(fields) <= 8 else ""
+    listed = f"; it has {', '.join(fields)}" if 0 < len(fields) <= 9 else ""
     # References are resolved before the fields are checked, so they are not fields of the model.
     return did_you_mean(name, [*fields, *getattr(owner, "REFERENCES", ())]) or listed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specs.schemas.evaluation import EvaluationSpec
-from specs.schemas.sampling import SamplerSettings, time_indices
+from specs.schemas.sampling import SamplerSettings, spaced_indices, time_indices
 
 
 def test_times_are_rounded_evenly():
@@ -30,10 +31,65 @@ def test_times_fall_evenly_from_noise_to_clean(data, steps):
     assert all(abs(time - steps * (1 - number / count)) <= 0.5 + 1e-6 for number, time in enumerate(times))
 
 
+def log_snr(steps, shift=0.0):
+    """Half the log-SNR of the cosine schedule, without the limit of its last step; that of index 0 is not read."""
+    signals = [math.cos((index / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for index in range(steps)] + [1e-9]
+    return [math.inf, *(math.log(g / (1 - g)) / 2 - shift for g in signals[1:])]
+
+
+def test_times_even_in_log_snr():
+    straight = [99.0, *(4.0 - index / 10 for index in range(1, 101))]  # 3.9 down to -6; those below -4 count as -4
+    assert spaced_indices(straight, 5) == [100, 64, 48, 33, 17, 0]
+    assert spaced_indices(straight, 5, floor=-9) == [100, 80, 60, 41, 21, 0]
+    assert spaced_indices(straight, 1) == [100, 0]
+    assert spaced_indices([0.0, 1.0], 1) == [1, 0]
+    # Each of the few indices is taken once, even if several places are nearest to one of them.
+    assert spaced_indices([9.0, 8.0, -1.0, -2.0, -3.0], 3) == [4, 2, 1, 0]
+    assert spaced_indices([0.0] * 6, 4) == time_indices(5, 4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), steps=st.integers(1, 1500), shift=st.floats(-14, 14), floor=st.floats(-12, 5))
+def test_times_even_in_log_snr_are_distinct_and_fall_to_clean(data, steps, shift, floor):
+    count, levels = data.draw(st.integers(1, steps)), log_snr(steps, shift)
+    times = spaced_indices(levels, count, floor)
+    assert len(times) == count + 1 and times[0] == steps and times[-1] == 0
+    assert all(t > s for t, s in pairwise(times))
+    assert all(type(time) is int for time in times)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), values=st.lists(st.floats(-15, 15), min_size=1, max_size=60))
+def test_any_falling_log_snr_has_distinct_times(data, values):
+    levels = [math.inf, *sorted(values, reverse=True)]
+    count = data.draw(st.integers(1, len(values)))
+    times = spaced_indices(levels, count)
+    assert len(times) == count + 1 and times[0] == len(values) and times[-1] == 0
+    assert all(t > s for t, s in pairwise(times))
+
+
+def test_differences_of_log_snr_are_even_where_the_indices_are_dense():
+    levels = log_snr(100_000)
+    found = [max(levels[time], -4.0) for time in spaced_indices(levels, 40)[:-1]]
+    gaps = [after - before for before, after in pairwise(found)]
+    assert max(gaps) < 1.02 * min(gaps)
+
+
 @pytest.mark.parametrize(("steps", "count"), [(10, 0), (10, 11), (10, -1), (1000, 1001)])
 def test_times_that_cannot_be(steps, count):
-    with pytest.raises(ValueError, match=f"num_inference_steps must be from 1 to {steps:,}, not {count:,}"):
-        time_indices(steps, count)
+    for spacing in ("index", "logsnr"):
+        fitting = SamplerSettings(spacing=spacing).model_copy(update={"num_inference_steps": count})
+        with pytest.raises(ValueError, match=f"num_inference_steps must be from 1 to {steps:,}, not {count:,}"):
+            fitting.times(log_snr(steps))
+
+
+def test_the_spacing_is_stored_only_if_it_is_not_that_of_earlier_versions():
+    """Results and folders of samples from before the setting existed keep their keys."""
+    assert SamplerSettings().times(log_snr(60)) == time_indices(60, 50)
+    for spec in (SamplerSettings(sampler="dpm++"), EvaluationSpec(sampler="dpm++")):
+        assert "spacing" not in spec.drawn and "spacing" not in spec.facts
+        spec = spec.model_copy(update={"spacing": "logsnr"})
+        assert spec.drawn["spacing"] == spec.facts["spacing"] == "logsnr"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +104,7 @@ def test_settings_by_place_and_by_name():
     found = SamplerSettings("dpm++", 20, 3.0, (0.1, 0.9), clip=False)
     assert (found.sampler, found.num_inference_steps, found.guidance_scale) == ("dpm++", 20, 3.0)
     assert found.guidance_interval == (0.1, 0.9) and not found.clip
-    assert SamplerSettings() == SamplerSettings("ddim", 50, 1.0, (0.0, 1.0), 0.0, True, None)
+    assert SamplerSettings() == SamplerSettings("ddim", 50, 1.0, (0.0, 1.0), 0.0, True, None, "auto", "index")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +114,7 @@ def test_settings_by_place_and_by_name():
         ((), {"eta": 2.0}, "'eta'"),
         ((), {"step": 3}, "SamplerSettings has no field 'step'; it has sampler, num_inference_steps"),
         ((), {"eta": 2.0, "num_inference_steps": 0}, "'num_inference_steps'.*; 'eta'"),
-        (("ddim", 50, 1.0, (0.0, 1.0), 0.0, True, None, "auto", 1), {}, "has 8 fields, but 9 values"),
+        (("ddim", 50, 1.0, (0.0, 1.0), 0.0, True, None, "auto", "index", 1), {}, "has 9 fields, but 10 values"),
         (("ddpm",), {"eta": 0.5}, "'eta' is the noise of ddim; ddpm does not take it"),
         ((), {"guidance_interval": (0.8, 0.2)}, "from 0.8 down to 0.2"),
         ((), {"clip": False, "dynamic_threshold": 0.9}, "'clip' is off"),

@@ -222,10 +222,12 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setattr(generation, "sample", listening)
     words = "--sampler ddim --steps 3 --guidance 4 --guidance-interval 0.1 0.6 --eta 0.5 --dynamic-threshold 0.9"
+    words += " --spacing logsnr"
     files = ["-o", str(tmp_path / "grid.png"), "--device", "cpu", "--precision", "bfloat16"]
     assert run_zoo(["sample", str(checkpoint), "-c", "flags", "-n", "1", "-q", *files, *words.split()]) == 0
     settings, seeds = seen
-    assert settings.model_dump() == SamplerSettings("ddim", 3, 4.0, (0.1, 0.6), 0.5, True, 0.9, "bfloat16").model_dump()
+    expected = SamplerSettings("ddim", 3, 4.0, (0.1, 0.6), 0.5, True, 0.9, "bfloat16", "logsnr")
+    assert settings.model_dump() == expected.model_dump()
     assert seeds == (0,)
 
 
@@ -236,6 +238,7 @@ def test_every_setting_reaches_the_sampler(checkpoint, tmp_path, monkeypatch):
         ({"count": 0}, "--count"),
         ({"steps": 1001}, "from 1 to 1,000"),
         ({"sampler": "euler"}, "--sampler euler: must be 'ddim'"),
+        ({"spacing": "even"}, "--spacing even: must be 'index' or 'logsnr'"),
         ({"steps": 0}, "--steps 0: must be at least 1"),
         ({"count": 41}, "410 samples are too many for a grid"),
         ({"output": Path("x.gif")}, "a grid is written as .png; any other name is a folder"),

@@ -49,7 +49,7 @@ def sample(
         **settings: Fields of :class:`specs.schemas.sampling.SamplerSettings`: ``sampler`` ("ddim" by default),
             ``num_inference_steps`` (50, or all steps of a shorter process), ``guidance_scale`` (2, or 1 for a model
             that was not trained for guidance), ``guidance_interval``, ``eta``, ``clip``, ``dynamic_threshold``,
-            ``precision``.
+            ``precision``, ``spacing``.
 
     Returns:
         Samples by the label of the level, outermost first: a list for each level, ordered by class or prompt. Those of

@@ -21,6 +21,7 @@ from zoo.commands.options import (
     Quiet,
     Sampler,
     Seed,
+    Spacing,
     Steps,
     read_settings,
 )
@@ -83,6 +84,7 @@ def evaluate(
         str,
         typer.Option(help="Dtype of activations: float32, or bfloat16 to save time.", rich_help_panel="Sampling"),
     ] = "float32",
+    spacing: Spacing = SAMPLING.spacing,
     seed: Seed = 0,
     inception_weights: Annotated[
         Path | None, typer.Option(exists=True, help="File of the Inception weights that FID uses.")
@@ -108,6 +110,7 @@ def evaluate(
         clip=clip,
         dynamic_threshold=dynamic_threshold,
         precision=precision,
+        spacing=spacing,
         seed=seed,
         features=features,
         resize=resize,

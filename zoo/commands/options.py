@@ -110,6 +110,7 @@ Eta = Annotated[float, _setting("eta")]
 Clip = Annotated[bool, _setting("clip")]
 DynamicThreshold = Annotated[float | None, _setting("dynamic_threshold")]
 Precision = Annotated[str, _setting("precision")]
+Spacing = Annotated[str, _setting("spacing")]
 
 
 def read_settings(schema: type[Spec], **values: Any) -> Spec:

@@ -22,6 +22,7 @@ from zoo.commands.options import (
     Quiet,
     Sampler,
     Seed,
+    Spacing,
     Steps,
     read_settings,
 )
@@ -73,6 +74,7 @@ def sample(
     clip: Clip = SAMPLING.clip,
     dynamic_threshold: DynamicThreshold = SAMPLING.dynamic_threshold,
     precision: Precision = SAMPLING.precision,
+    spacing: Spacing = SAMPLING.spacing,
     seed: Seed = 0,
     output: Annotated[
         Path | None,
@@ -119,6 +121,7 @@ def sample(
         clip=clip,
         dynamic_threshold=dynamic_threshold,
         precision=precision,
+        spacing=spacing,
     )
     output = clips.output(check_sampled(entry, classes or (), prompts or (), text_encoder, settings), output)
     _check_writable(output)

@@ -117,8 +117,8 @@ def test_wrong_seeds_are_value_errors(model, seeds):
 
 
 def test_too_many_settings():
-    with pytest.raises(ValueError, match="has 7 fields, but 8 values"):
-        SamplerSettings("dpm++", 20, 2.0, (0, 1), 0, True, None, 5)
+    with pytest.raises(ValueError, match="has 9 fields, but 10 values"):
+        SamplerSettings("dpm++", 20, 2.0, (0, 1), 0, True, None, "auto", "index", 5)
 
 
 def test_lists_are_taken_by_the_process(model):
