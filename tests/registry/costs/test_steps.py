@@ -108,6 +108,22 @@ def test_memory_of_a_pass_is_what_is_saved_and_the_largest_block():
     assert found.workspace({"r16": 2, "r8": 0}) == 2 * found.gradient["r16"]
 
 
+@pytest.mark.parametrize("block", ["resnet", "conv", "up", "temporal_conv"])
+def test_blocks_without_operations_count_by_their_other_rules(monkeypatch, block):
+    """As blocks of other packages do: the same bytes in float32, and the same products."""
+    step_costs.cache_clear()
+    graph = GRAPHS["clips"]
+    exact = step_costs(graph)
+    monkeypatch.delattr(BLOCKS[block], "record")
+    step_costs.cache_clear()
+    found = step_costs(graph)
+    step_costs.cache_clear()
+    assert found.forward == exact.forward
+    for label in graph.labels:
+        assert found.saved[label] == pytest.approx(exact.saved[label], rel=0.03)
+        assert found.backward[label] == pytest.approx(exact.backward[label], rel=0.01)
+
+
 def recorded(block: str, args: Mapping[str, object], *, gpu: bool) -> int:
     """Return the bytes that one block saves under autocast, by the rules; its input is in low precision."""
     tape = Tape(half=True, gpu=gpu)
