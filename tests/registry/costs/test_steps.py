@@ -48,8 +48,6 @@ CASES = [
     ("micro", {"without_loss": ("r16",)}),
     ("micro", {"frozen": ("r8",), "checkpointed": ("r16",)}),
     ("outer", {"checkpointed": ("r16",)}),
-    ("outer", {"frozen": ("r16",)}),
-    ("text", {}),
     ("text", {"checkpointed": ("r8",)}),
     ("clips", {}),
 ]
