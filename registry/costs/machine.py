@@ -60,7 +60,7 @@ def check_training(recipe: Recipe, graph: EntryGraph, device: Any) -> None:
     size = memory_of(device)
     if size is None:
         return
-    shared = _shared(recipe, device)
+    shared = _shared(recipe, graph, device)
     for name in recipe.phases:
         try:
             found = phase_memory(recipe, graph, name, **shared)
@@ -80,14 +80,20 @@ def check_training(recipe: Recipe, graph: EntryGraph, device: Any) -> None:
 
 def decided(recipe: Recipe, graph: EntryGraph, device: Any) -> Recipe:
     """Return a recipe in which ``memory.checkpoint: auto`` is decided for a device."""
-    return fitted_memory(recipe, graph, memory_of(device), **_shared(recipe, device))
+    return fitted_memory(recipe, graph, memory_of(device), **_shared(recipe, graph, device))
 
 
-def _shared(recipe: Recipe, device: Any) -> dict[str, Any]:
+def _shared(recipe: Recipe, graph: EntryGraph, device: Any) -> dict[str, Any]:
     """Return the number of processes, whether autocast is used, and whether on a GPU."""
+    import torch
+
+    from builders.precision import pick_precision
+
     processes = max(1, int(os.environ.get("WORLD_SIZE") or 1))
-    half = recipe.precision in ("bfloat16", "float16") or (recipe.precision == "auto" and "cpu" not in str(device))
-    return {"processes": processes, "half": half, "gpu": str(device).partition(":")[0] not in ("cpu", "mps")}
+    trained = [graph.inner(phase.train) for phase in recipe.phases.values() if phase.train in graph.labels]
+    side = min((each.resolution for each in trained), default=0)
+    half = pick_precision(recipe.precision, torch.device(device), side) != "float32"
+    return {"processes": processes, "half": half, "gpu": torch.device(device).type not in ("cpu", "mps")}
 
 
 def _advice(recipe: Recipe, graph: EntryGraph, name: str, found: PhaseMemory, size: int, shared: dict[str, Any]) -> str:

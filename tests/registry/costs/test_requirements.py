@@ -182,3 +182,17 @@ def test_the_memory_of_this_machine(monkeypatch, tmp_path):
     assert memory_of("cpu") != 12345 and memory_of("xla") is None
     monkeypatch.setenv("ZOO_MEMORY_CHECK", "0")
     assert memory_of("cpu") is None
+
+
+def test_precision_is_that_of_the_training(monkeypatch):
+    recipe, graph = load_recipe("micro-test", ["phases.p16.batch=8"]), load_entry("mdm-micro").graph
+    full, half = (phase_memory(recipe, graph, "p16", half=half).peak for half in (False, True))
+    assert half < full
+    monkeypatch.setattr(machine, "memory_of", lambda device: half)
+    with pytest.raises(MemoryRefusal):
+        check_training(recipe, graph, "cpu")  # auto is float32 for small images
+    check_training(load_recipe("micro-test", ["phases.p16.batch=8", "precision=bfloat16"]), graph, "cpu")
+    monkeypatch.setattr(
+        "builders.precision.pick_precision", lambda name, device, side: {16: "bfloat16"}.get(side, name)
+    )
+    check_training(load_recipe("micro-test", ["phases.p16.batch=8", "phases.p8=null"]), graph, "cpu")
