@@ -42,9 +42,8 @@ NEEDED = {
 }
 #: Modules without which one part is left out.
 NEEDED_BY = {"tests": {"pytest": "pytest"}}
-#: Seconds of the whole, and the most that each part may take.
-SECONDS = 470
-PARTS = {"tests": 120, "benchmarks": 240, "training": 150}
+#: Largest share of the whole time that each part may take.
+PARTS = {"tests": 0.25, "benchmarks": 0.55, "training": 0.35}
 #: The benchmarks that compute on the device, the most important first.
 BENCHMARKS = ("utilization", "ladder", "step", "forward", "sampling", "memory", "quality")
 
@@ -154,8 +153,15 @@ def measured(output: Path) -> list[str]:
     return lines
 
 
-def run_all(parts: Sequence[str], device: str, output: Path) -> int:
-    """Run the parts one after the other, and print what became of them; return the exit code."""
+def run_all(parts: Sequence[str], device: str, output: Path, minutes: float) -> int:
+    """Run the parts one after the other, and print what became of them; return the exit code.
+
+    Args:
+        parts: Names of the parts.
+        device: "cpu" or "cuda".
+        output: Folder of the results.
+        minutes: Time of all parts together.
+    """
     began, done = time.monotonic(), []
     for part, arguments in commands(device, output).items():
         if part not in parts:
@@ -164,8 +170,8 @@ def run_all(parts: Sequence[str], device: str, output: Path) -> int:
         if missing:
             done.append(Done(part, "left out", 0.0, f"missing: {', '.join(missing)}"))
             continue
-        left = SECONDS - (time.monotonic() - began)
-        done.append(run_part(part, arguments, min(PARTS[part], left), output))
+        left = 60 * minutes - (time.monotonic() - began)
+        done.append(run_part(part, arguments, min(60 * minutes * PARTS[part], left), output))
     print("\n== summary")
     for each in done:
         print(
@@ -183,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("gpu-results"), help="Folder of the results.")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), help="Parts to run. Default: all.")
     parser.add_argument("--cpu", action="store_true", help="Reduced size on the CPU, also if there is a GPU.")
+    parser.add_argument("--minutes", type=float, default=7.8, help="Time of all parts together. Default: 7.8.")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as target:
         problem = bring(options.wheels, target) if options.wheels else None
@@ -202,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}, PyTorch {torch.__version__}, Python {sys.version.split()[0]}", flush=True)
         output = options.output.absolute()
         output.mkdir(parents=True, exist_ok=True)
-        return run_all(options.only or list(PARTS), "cuda" if gpu else "cpu", output)
+        return run_all(options.only or list(PARTS), "cuda" if gpu else "cpu", output, options.minutes)
 
 
 if __name__ == "__main__":

@@ -67,15 +67,15 @@ def test_a_part_out_of_time_ends(tmp_path):
 def test_parts_that_fail_fail_the_whole(tmp_path, monkeypatch, capsys):
     words = {"tests": ["-c", "print('fine')"], "benchmarks": ["-c", "raise SystemExit(3)"]}
     monkeypatch.setattr(gpu, "commands", lambda device, output: words)
-    assert gpu.run_all(["tests"], "cpu", tmp_path) == 0
-    assert gpu.run_all(["tests", "benchmarks"], "cpu", tmp_path) == 1
+    assert gpu.run_all(["tests"], "cpu", tmp_path, 5) == 0
+    assert gpu.run_all(["tests", "benchmarks"], "cpu", tmp_path, 5) == 1
     assert "benchmarks  failed" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_the_whole_without_a_gpu(tmp_path):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--cpu", "--output", "out"],
+        [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--cpu", "--output", "out", "--minutes", "60"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
