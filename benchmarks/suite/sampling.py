@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,13 +19,15 @@ from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import NestedUNet, build_model
 from builders.sampling.sampler import sample
 from registry.weights import load_weights
-from specs.schemas.sampling import SamplerSettings
+from specs.schemas.sampling import SamplerSettings, SamplerSpec
 
 __all__ = ["GUIDANCE", "STEPS", "PlainSampler", "ZooSampler", "quality", "sampling"]
 
 GUIDANCE = 2.0
 #: Steps of a measurement.
 STEPS = 5
+#: Spacing of the times of DPM-Solver++.
+LOGSNR = {"spacing": "logsnr"} if "spacing" in SamplerSpec.model_fields else {}
 
 
 class PlainSampler:
@@ -56,10 +59,12 @@ class ZooSampler:
         zoo: Network of the zoo.
         rows: Number of samples.
         name: Name of the sampler.
+        **settings: Further fields of :class:`specs.schemas.sampling.SamplerSettings`.
     """
 
-    def __init__(self, zoo: NestedUNet, rows: int, name: str = "ddim") -> None:
-        self.zoo, self.rows, self.name = zoo, rows, name
+    def __init__(self, zoo: NestedUNet, rows: int, name: str = "ddim", **settings: Any) -> None:
+        self.zoo, self.rows = zoo, rows
+        self.settings = {"sampler": name, "guidance_scale": GUIDANCE, "precision": "float32", **settings}
         self.process = DiffusionProcess(zoo.graph, zoo.device)
         self.given, self.none = (conditions(zoo.graph, rows, zoo.device, given=each) for each in (True, False))
 
@@ -70,7 +75,7 @@ class ZooSampler:
             self.zoo,
             self.zoo.encode(**self.given),
             self.process,
-            SamplerSettings(self.name, count, GUIDANCE),
+            SamplerSettings(num_inference_steps=count, **self.settings),
             seeds=range(self.rows),
             unconditional=self.zoo.encode(**self.none),
         )
@@ -124,7 +129,7 @@ def quality(options: Options) -> Iterator[Comparison]:
     zoo = level_alone(load_weights("mdm-nano", options.device)[0], "r16")
     plain, exact = PlainSampler(zoo, rows), ZooSampler(zoo, rows)(many)
     limit = distance(plain(few), exact)
-    solver = ZooSampler(zoo, rows, "dpm++")
+    solver = ZooSampler(zoo, rows, "dpm++", **LOGSNR)
     count = fewest(solver, exact, limit, range(2, few + 1, 2))
     calls = {"plain": partial(plain, few), "zoo": partial(solver, count)}
     times = alternate(calls, options.rounds, device=options.device)

@@ -14,6 +14,8 @@ from benchmarks.suite.inputs import RandomText, random_batch
 from builders.diffusion.process import DiffusionProcess
 from builders.training.batches import Batch
 from builders.training.distributed import Processes
+from builders.training.engine.compiled import torch_settings
+from builders.training.engine.results import StartedStep, StepResult
 from builders.training.phase import Phase
 from builders.training.settings import phase_settings
 from specs.graph import EntryGraph
@@ -39,7 +41,7 @@ def encoder_of(graph: EntryGraph, device: torch.device | str) -> Any:
 
 def zoo_step(
     graph: EntryGraph, rows: int, device: str, *, weights: Any = None, precision: str = "float32", **settings: Any
-) -> tuple[Phase, Callable[[], object]]:
+) -> tuple[Phase, Callable[[], StepResult | None]]:
     """Return a phase of training, and a function that takes one step of it.
 
     Args:
@@ -57,7 +59,15 @@ def zoo_step(
         phase.model.load_state_dict(weights)
         phase.ema.restart()
     batch, encoder, steps = random_batch(graph, rows, processes.device), encoder_of(graph, device), iter(range(10**6))
-    return phase, lambda: phase.step(next(steps), batch, encoder=encoder)
+    started: list[StartedStep] = []
+
+    def step() -> StepResult | None:
+        # As in a training, whose numbers are read one step late on a GPU.
+        with torch_settings(processes.device, compiling=recipe.compile):
+            started.append(phase.start(next(steps), batch, encoder=encoder))
+            return started.pop(0).result() if len(started) > phase.lag else None
+
+    return phase, step
 
 
 def plain_step(
