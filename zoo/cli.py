@@ -11,6 +11,7 @@ from typing import Any
 
 from zoo.exit_codes import BROKEN_PIPE, INTERRUPTED, USER_ERROR
 from zoo.terminal.streams import discard_output, open_streams, safe_streams
+from zoo.threads import spin_briefly
 
 __all__ = ["main", "run"]
 
@@ -30,6 +31,7 @@ _WORDS = {
 def main() -> None:
     """Run ``zoo`` with the arguments of the process, and exit."""
     open_streams()
+    spin_briefly()
     code = run(sys.argv[1:])
     discard_output()
     sys.exit(code)

@@ -15,6 +15,7 @@ from zoo.api.words import python_names
 from zoo.early.data import check_data
 from zoo.early.folder import check_folder
 from zoo.early.weights import check_sources
+from zoo.threads import spin_briefly
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +128,7 @@ def run(
         ValueError: Data or weights do not exist, or as for :func:`builders.training.start.train`.
     """
     # Before torch is imported.
+    spin_briefly()
     check_data(recipe.data)
     check_data(recipe.images)
     check_sources(recipe)
