@@ -1,5 +1,7 @@
 # make demo: train a small model on emoji and look at it. make test: the test suite. Both set everything up first.
+# make install TORCH_INDEX=https://download.pytorch.org/whl/cpu: torch for CPUs only, about 1.8 GB instead of 6.6 GB.
 PYTHON ?= python3
+TORCH_INDEX ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -13,6 +15,7 @@ install: $(STAMP)  ## create .venv with the project and its tools
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) torch torchvision)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
