@@ -23,6 +23,7 @@ from torch import Tensor
 
 from builders.files import read_json, write_text
 from builders.text.encoder import TextEncoderError, check_width, is_empty
+from builders.transfers import to_device
 from specs.graph import TextInput
 
 __all__ = ["FACTS", "EncodedText", "Facts", "caption_hash", "states_hash"]
@@ -169,7 +170,7 @@ class EncodedText:
             found = self._read(*places[row].tolist())
             states[row, : len(found)] = found.float()
             mask[row, : len(found)] = True
-        return states.to(self.device), mask.to(self.device)
+        return to_device(states, self.device), to_device(mask, self.device)
 
     def missing(self, captions: Iterable[str]) -> str | None:
         """Return the first caption without states; None if there is none."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from builders.text.encoder import EMBEDDED, INSTALL, TextEncoderError, check_width, fingerprint
+from builders.transfers import to_device
 from specs.graph import TextInput
 
 __all__ = ["EmbeddedText"]
@@ -87,7 +88,7 @@ class EmbeddedText:
             ids[row, : len(found)] = torch.tensor(found, dtype=torch.int64)
             mask[row, : len(found)] = True
         states = self.table[ids].float() * mask[:, :, None]
-        return states.to(self.device), mask.to(self.device)
+        return to_device(states, self.device), to_device(mask, self.device)
 
 
 def _file(name: str) -> Path:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from builders.text.encoder import EMBEDDED, INSTALL, TextEncoderError, check_width, is_empty
+from builders.transfers import to_device
 from specs.graph import TextInput
 from specs.user_paths import expanded as expand_home
 
@@ -105,11 +106,12 @@ class T5Text:
         for length, members in buckets.items():
             for start in range(0, len(members), ROWS):
                 part = members[start : start + ROWS]
-                rows = torch.tensor([row for row, _ in part], device=device)
+                rows = to_device(torch.tensor([row for row, _ in part]), device)
                 padded = [ids + [self.tokenizer.pad_token_id] * (length - len(ids)) for _, ids in part]
                 is_token = [[place < len(ids) for place in range(length)] for _, ids in part]
-                tokens = torch.tensor(is_token, device=device)
-                output = self.model(input_ids=torch.tensor(padded, device=device), attention_mask=tokens.long())
+                tokens = to_device(torch.tensor(is_token), device)
+                words = to_device(torch.tensor(padded), device)
+                output = self.model(input_ids=words, attention_mask=tokens.long())
                 states[rows, :length] = output.last_hidden_state.float() * tokens[:, :, None]
                 mask[rows, :length] = tokens
         return states, mask

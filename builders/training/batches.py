@@ -23,6 +23,7 @@ from builders.text.encoder import TextEncoder
 from builders.training.reading.noise import KINDS, BatchShape, conditions, own_rows
 from builders.training.reading.rows import RowKinds, row_kinds
 from builders.training.reading.sources import Streams
+from builders.transfers import to_device
 from specs.blocks.size import Size
 from specs.graph import EntryGraph
 from specs.schemas.recipe import DropSpec
@@ -58,7 +59,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
-        return self._map(lambda value: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value)
+        return self._map(lambda value: to_device(value, device) if isinstance(value, Tensor) else value)
 
     def part(self, index: int, count: int) -> Batch:
         """Return every ``count``-th row from ``index``; rows that levels share stay together."""
@@ -286,9 +287,7 @@ def _moved(value: Any, device: torch.device | None) -> Any:
     if device is None:
         return value
     if isinstance(value, Tensor):
-        # A transfer without waiting needs pinned memory. What workers read is pinned by a thread of the loader.
-        pinned = value if device.type != "cuda" or value.is_pinned() else value.pin_memory()
-        return pinned.to(device, non_blocking=True)
+        return to_device(value, device)  # what workers read is pinned by a thread of the loader
     if isinstance(value, dict):
         return {name: _moved(each, device) for name, each in value.items()}
     return [_moved(each, device) for each in value] if isinstance(value, list) else value
