@@ -53,13 +53,13 @@ def straight(
     folder, shapes = tmp_path_factory.mktemp("straight"), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("builders.training.loop.draw_samples", lambda *_, **__: Grid(Image.new("RGB", (4, 4))))
-        step = Phase.step
+        start = Phase.start
 
         def seen(self, number, batch, *rest):
             shapes.append([tuple(x.shape) for x in batch.images])
-            return step(self, number, batch, *rest)
+            return start(self, number, batch, *rest)
 
-        patch.setattr(Phase, "step", seen)
+        patch.setattr(Phase, "start", seen)
         train(load_recipe(path), folder, observer=JsonLog())
     yield folder, shapes
 

@@ -17,6 +17,7 @@ from builders.data.errors import DataError
 from builders.sampling.grid import Grid
 from builders.training import phase, retention
 from builders.training.distributed import Processes
+from builders.training.engine.results import StartedStep, StepResult
 from builders.training.errors import TrainingError, TrainingWarning
 from builders.training.json_log import JsonLog, LogError
 from builders.training.loop import Interrupted
@@ -301,7 +302,7 @@ def test_lost_memory_is_reported(
     def fails(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(phase.Phase, "step", fails)
+    monkeypatch.setattr(phase.Phase, "start", fails)
     with pytest.raises(TrainingError, match=message):
         train(recipe, tmp_path)
 
@@ -312,13 +313,13 @@ def test_a_scale_that_was_too_large_is_not_a_bad_step(
     """The first float16 steps overflow until the scale is low enough; they update nothing and do not end training."""
     from dataclasses import replace
 
-    real, count = phase.Phase.step, iter(range(1000))
+    real, count = StartedStep.result, iter(range(1000))
 
-    def step(self: phase.Phase, *args: object, **options: object) -> phase.StepResult:
-        result = real(self, *args, **options)  # type: ignore[arg-type]
-        return replace(result, updated=False, rescaled=True) if next(count) < 3 else result
+    def result(self: StartedStep) -> StepResult:
+        found = real(self)
+        return replace(found, updated=False, rescaled=True) if next(count) < 3 else found
 
-    monkeypatch.setattr(phase.Phase, "step", step)
+    monkeypatch.setattr(StartedStep, "result", result)
     train(recipe.model_copy(update={"max_bad_steps": 1}), tmp_path)
     assert json.loads(read_tensors(tmp_path / "state.safetensors")[1]["standing"])["bad_steps"] == 0
 
