@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from builders.data.classes import class_index
 from builders.data.clips.arrays import chosen_frames
@@ -24,18 +25,27 @@ from specs.html_table import html_table
 from specs.printable import printable
 from specs.schemas.evaluation import split_name
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "with_reduced"]
 
+Data = TypeVar("Data")
 #: Largest number of shards or classes that a notebook shows.
 SHOWN = 20
 
 
 @dataclass(frozen=True, repr=False)
 class Dataset:
-    """A dataset: its card, and the paths of its shards by split."""
+    """A dataset: its card, and the paths of its shards by split.
+
+    Attributes:
+        card: Card of the dataset.
+        shards: Paths of the shards by split.
+        reduced: Whether large JPEG images are decoded at a smaller size, which is faster and changes their levels by
+            about 1; see :func:`builders.data.decoding.decode_reduced`.
+    """
 
     card: DatasetCard
     shards: dict[str, tuple[Path, ...]]
+    reduced: bool = False
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{split} {len(shards)}" for split, shards in self.shards.items())
@@ -107,7 +117,7 @@ class Dataset:
     def _load_in_memory(self, resolution: int | None, split: str, seed: int, frames: int = 1) -> MemoryImages:
         shards, _ = self._shards(split)
         errors = ErrorBudget(self.card.name, len(shards))
-        decoder = Decoder(self.card, resolution or self.card.resolution, frames)
+        decoder = Decoder(self.card, resolution or self.card.resolution, frames, reduced=self.reduced)
         indexes = list(self._indexes(split, errors))
         members = self._chosen(split, indexes)
         tried, others = len(members), sum(map(len, indexes)) - len(members)
@@ -136,7 +146,9 @@ class Dataset:
         if not members:
             raise self._empty(split, errors)
         side, unreadable = resolution or self.card.resolution, tuple(errors.sample_errors)
-        return LazyImages(self.card, shards, split, members, side, seed, crop, unreadable, others, frames)
+        return LazyImages(
+            self.card, shards, split, members, side, seed, crop, unreadable, others, frames, reduced=self.reduced
+        )
 
     def _indexes(self, split: str, errors: ErrorBudget) -> Iterator[ShardIndex]:
         """Yield the indexes of the shards of a split, of broken ones as far as they can be read."""
@@ -171,3 +183,14 @@ class Dataset:
         if "all" in self.shards:
             return self.shards["all"], False
         raise EmptySplitError(f"{self.card.name} has no split {split!r}; it has {', '.join(self.shards) or 'none'}")
+
+
+def with_reduced(data: Data) -> Data:
+    """Return a dataset or a mixture whose large JPEG images are decoded at a smaller size; see :class:`Dataset`."""
+    changed = copy.copy(data)
+    sets = getattr(data, "sets", None)
+    if sets is not None:
+        object.__setattr__(changed, "sets", {name: with_reduced(each) for name, each in sets.items()})
+    elif isinstance(data, Dataset):
+        object.__setattr__(changed, "reduced", True)
+    return changed

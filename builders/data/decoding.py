@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from builders.data.errors import DataError
 from builders.data.recognition.formats import FORMATS
-from builders.resizing import resize
+from builders.resizing import resize, resize_reduced
 
-__all__ = ["MAX_PIXELS", "decode_image", "fit", "fit_random"]
+__all__ = ["MAX_PIXELS", "Reduced", "decode_image", "decode_reduced", "fit", "fit_random", "fit_reduced"]
 
 #: Largest number of pixels; larger images are refused before they are decoded.
 MAX_PIXELS = 64_000_000
@@ -35,14 +38,66 @@ def decode_image(content: bytes, name: str) -> Image.Image:
     Raises:
         DataError: The image has another format, is broken, or has more than 64 megapixels.
     """
+    with _clear_errors(name):
+        return _plain(_opened(content, name))
+
+
+def decode_reduced(content: bytes, name: str, side: int) -> Reduced:
+    """Decode an image as :func:`decode_image` does, large JPEG images at half, a quarter or an eighth of their size.
+
+    Their shorter side is then at least twice ``side``. Levels of images that are resized to ``side`` differ by about 1
+    from those of images that are decoded whole (docs/measurements.md).
+
+    Args:
+        content: Bytes of the file.
+        name: Name of the image in messages.
+        side: Side in pixels to which the image will be resized.
+
+    Raises:
+        DataError: As for :func:`decode_image`.
+    """
+    with _clear_errors(name):
+        image = _opened(content, name)
+        size, scale = image.size, 1
+        # Other orientations count pixels from the other side, where reduced pixels may lie partly outside.
+        upright = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        if upright and (drafted := image.draft(None, (2 * side, 2 * side))) is not None:
+            scale = round(size[0] / drafted[1][2])
+        plain = _plain(image)
+        return Reduced(plain, size if scale > 1 else plain.size, scale)
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """An image that may have been decoded at a smaller size.
+
+    Attributes:
+        image: RGB image.
+        size: Width and height in pixels as stored.
+        scale: Factor by which the image is smaller: 1, 2, 4 or 8.
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    scale: int
+
+
+def _opened(content: bytes, name: str) -> Image.Image:
+    """Open an image that is small enough, without decoding it."""
+    image: Image.Image = Image.open(io.BytesIO(content), formats=_formats())
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(f"{name}: {image.width}x{image.height} pixels; the limit is {LIMIT}")
+    return image
+
+
+@contextmanager
+def _clear_errors(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises into a DataError that names the image."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of damaged metadata, and of large images, which are refused here.
             warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(io.BytesIO(content), formats=_formats())
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{name}: {image.width}x{image.height} pixels; the limit is {LIMIT}")
-            return _plain(image)
+            yield
     except (DataError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -98,9 +153,35 @@ def fit_random(image: Image.Image, resolution: int, x: float, y: float) -> np.nd
     Returns:
         Pixels (resolution, resolution, 3) uint8.
     """
-    side = min(image.size)
-    left, top = round(x * (image.width - side)), round(y * (image.height - side))
-    return np.asarray(resize(image, (resolution, resolution), (left, top, left + side, top + side)))
+    return np.asarray(resize(image, (resolution, resolution), _square(image.size, (x, y))))
+
+
+def fit_reduced(reduced: Reduced, resolution: int, corner: tuple[float, float] | None = None) -> np.ndarray:
+    """Return a square of an image, resized: :func:`fit`, or :func:`fit_random` if a corner is given.
+
+    Args:
+        reduced: Image that was decoded for this resolution.
+        resolution: Side of the result in pixels.
+        corner: Position of the square, from 0 to 1 in x and y. Default: the center square.
+
+    Returns:
+        Pixels (resolution, resolution, 3) uint8.
+    """
+    if reduced.scale == 1:
+        image = reduced.image
+        return fit(image, resolution) if corner is None else fit_random(image, resolution, *corner)
+    box = _square(reduced.size, corner)
+    return np.asarray(resize_reduced(reduced.image, (resolution, resolution), box, reduced.scale))
+
+
+def _square(size: tuple[int, int], corner: tuple[float, float] | None = None) -> tuple[int, int, int, int]:
+    """Return the largest square of an image: left, top, right and bottom in pixels."""
+    side = min(size)
+    if corner is None:
+        left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    else:
+        left, top = round(corner[0] * (size[0] - side)), round(corner[1] * (size[1] - side))
+    return left, top, left + side, top + side
 
 
 def fit(image: Image.Image, resolution: int, method: str = "area") -> np.ndarray:
@@ -114,6 +195,4 @@ def fit(image: Image.Image, resolution: int, method: str = "area") -> np.ndarray
     Returns:
         Pixels (resolution, resolution, 3) uint8.
     """
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return np.asarray(resize(image, (resolution, resolution), (left, top, left + side, top + side), method))
+    return np.asarray(resize(image, (resolution, resolution), _square(image.size), method))

@@ -48,6 +48,7 @@ class LazyImages(IndexedImages):
         unreadable: Errors of samples that are not in ``members``; they count as broken.
         others: Number of samples in the other split, if a hash divides the dataset. The error budget counts them too.
         frames: Frames that are taken of each clip.
+        reduced: Whether large JPEG images are decoded at a smaller size.
 
     Raises:
         DataError: Too many samples are broken to find a first one.
@@ -67,6 +68,8 @@ class LazyImages(IndexedImages):
         unreadable: tuple[str, ...] = (),
         others: int = 0,
         frames: int = 1,
+        *,
+        reduced: bool = False,
     ) -> None:
         self.card, self.shards, self.split = card, shards, split
         self.members, self.seed, self.crop = members, seed, crop
@@ -75,7 +78,7 @@ class LazyImages(IndexedImages):
         self.broken: dict[int, str] = {}
         self._fractional = False
         self.unreadable, self.others, self.frames = unreadable, others, frames
-        self._reader = SampleReader(card, resolution, frames)
+        self._reader = SampleReader(card, resolution, frames, reduced=reduced)
         self.resolution = resolution or self._decode(0)[0].side
         if isinstance(members, Members):
             self.classes = members.classes(card)

@@ -53,10 +53,11 @@ class Decoder:
         card: Card of the dataset.
         resolution: Side in pixels that they are resized to. Default: the shorter side of the first one.
         frames: Frames that are taken of each clip.
+        reduced: Whether large JPEG images are decoded at a smaller size.
     """
 
-    def __init__(self, card: DatasetCard, resolution: int | None, frames: int = 1) -> None:
-        self.card, self.reader = card, SampleReader(card, resolution, frames)
+    def __init__(self, card: DatasetCard, resolution: int | None, frames: int = 1, *, reduced: bool = False) -> None:
+        self.card, self.reader = card, SampleReader(card, resolution, frames, reduced=reduced)
         self.samples: list[Sample] = []
         self.facts: list[tuple[str, str, str]] = []
 

@@ -11,7 +11,7 @@ from PIL import Image
 from builders.data.clips.arrays import chosen_frames
 from builders.data.clips.facts import ClipFacts
 from builders.data.dataset_card import DatasetCard
-from builders.data.decoding import decode_image, fit, fit_random
+from builders.data.decoding import decode_image, decode_reduced, fit, fit_random, fit_reduced
 from builders.data.errors import DataError, MixedKindsError
 from builders.data.index.table import ShardIndex
 from builders.data.shard_index import Member
@@ -48,13 +48,15 @@ class SampleReader:
         card: Card of the dataset.
         resolution: Side in pixels that samples are resized to. Default: the shorter side of the first one that is read.
         frames: Frames that are taken of each clip.
+        reduced: Whether large JPEG images are decoded at a smaller size, see
+            :func:`builders.data.decoding.decode_reduced`.
 
     Raises:
         DataError: ``frames`` does not fit the clips of the dataset, or they cannot be decoded without PyAV.
     """
 
-    def __init__(self, card: DatasetCard, resolution: int | None, frames: int) -> None:
-        self.card, self.resolution, self.frames = card, resolution, frames
+    def __init__(self, card: DatasetCard, resolution: int | None, frames: int, *, reduced: bool = False) -> None:
+        self.card, self.resolution, self.frames, self.reduced = card, resolution, frames, reduced
         self.chosen = chosen_frames(card, frames)
         if card.frames > 1:
             try:
@@ -74,6 +76,9 @@ class SampleReader:
             DataError: The sample is broken, has other bytes than its ``.json`` says, or is a clip of another number of
                 frames than those of the dataset.
         """
+        if member.clip is None and self.reduced and self.resolution is not None:
+            found = decode_reduced(member.read(), member.origin, self.resolution)
+            return Sample(fit_reduced(found, self.resolution, corner)[None], found.size, min(found.size))
         if member.clip is None:
             image = decode_image(member.read(), member.origin)
             return Sample(self._square(image, corner)[None], image.size, min(image.size))

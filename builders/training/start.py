@@ -88,7 +88,8 @@ def train(
         processes.wait()
         state = processes.agree(run.read_state)
         dataset = classes_as_trained(dataset, state)
-        sources = Sources(dataset, images, recipe.seed, recipe.crop)
+        reduced = state is None or state.progress.reduced
+        sources = Sources(dataset, images, recipe.seed, recipe.crop, reduced=reduced)
         run.classes = dataset.classes if graph.classes is not None else ()
         encoder = _open_encoder(recipe, graph, processes.device)
         loop = TrainingLoop(recipe, graph, phases, sources, encoder, run, observer, processes, stop)

@@ -11,8 +11,8 @@ from torch import Tensor
 from builders.training.reading.noise import KINDS
 from builders.training.sharding.states import ShardFolder
 
-#: Source of the random numbers of runs whose state does not name it.
-EARLIER_NOISE = "batch"
+#: What runs of earlier versions do, whose states do not say it.
+EARLIER: dict[str, Any] = {"noise": "batch", "reduced": False}
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class RunProgress:
         bad_steps: Number of steps without an update since the last good one, because a value was not finite.
         images_before: Samples of ``images`` drawn by all earlier phases; 0 if the recipe has none.
         noise: Source of the random numbers of batches, see :class:`builders.training.batches.BatchPlan`.
+        reduced: Whether large JPEG images are decoded at a smaller size, as in all runs but those of earlier versions.
     """
 
     phase: str
@@ -40,6 +41,7 @@ class RunProgress:
     bad_steps: int = 0
     images_before: int = 0
     noise: str = "rows"
+    reduced: bool = True
 
     @property
     def steps_done(self) -> int:
@@ -56,12 +58,13 @@ class RunProgress:
         """
         samples, images = self.samples_before + self.step * rows, self.images_before + self.step * images
         return RunProgress(
-            name, 0, self.steps_done, samples, bad_steps=self.bad_steps, images_before=images, noise=self.noise
-        )
+            name, 0, self.steps_done, samples, bad_steps=self.bad_steps, images_before=images,
+            noise=self.noise, reduced=self.reduced,
+        )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:
         """Return the progress as plain data, without what runs on images alone, or of earlier versions, lack."""
-        lacking = {"images_before": 0, "noise": EARLIER_NOISE}
+        lacking = {"images_before": 0, **EARLIER}
         return {name: value for name, value in asdict(self).items() if name not in lacking or value != lacking[name]}
 
     @classmethod
@@ -71,7 +74,7 @@ class RunProgress:
         Raises:
             TypeError: It has facts that this version does not know.
         """
-        found = cls(**{"noise": EARLIER_NOISE, **facts})
+        found = cls(**{**EARLIER, **facts})
         if found.noise not in KINDS:
             raise TypeError(f"noise is {found.noise!r}")
         return found

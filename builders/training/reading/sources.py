@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from builders.data.classes import relabelled
+from builders.data.dataset import with_reduced
 from builders.training.reading.rows import RowKinds
 from specs.blocks.size import Size
 
@@ -85,12 +86,15 @@ class Sources:
         images: Dataset under ``images``, or None. Its classes are looked up by name among those of ``data``.
         seed: Seed of the streams.
         crop: Square crop of each image: "center" or "random".
+        reduced: Whether large JPEG images of the training split are decoded at a smaller size, see
+            :class:`builders.data.dataset.Dataset`.
     """
 
     data: Dataset | Mixture
     images: Dataset | Mixture | None = None
     seed: int = 0
     crop: str = "center"
+    reduced: bool = False
 
     def train(self, needs: Needs) -> Streams:
         """Read the training split.
@@ -123,6 +127,8 @@ class Sources:
         if need.key == "images":
             assert self.images is not None
             found = relabelled(self.images, self.data.classes)
+        if self.reduced and split == "train":
+            found = with_reduced(found)
         frames = {} if need.size.frames == 1 else {"frames": need.size.frames}
         loaded: Images = found.load(need.size.side, split, **options, **frames)
         return loaded

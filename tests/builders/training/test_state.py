@@ -16,12 +16,13 @@ from tests.helpers.paths import GOLDEN
 
 def test_progress_of_new_and_of_earlier_runs():
     new = RunProgress("a", step=3)
-    assert new.noise == "rows" and new.facts()["noise"] == "rows"
+    assert new.noise == "rows" and new.facts()["noise"] == "rows" and new.facts()["reduced"] is True
     assert RunProgress.from_facts(new.facts()) == new and new.next_phase("b", 4).noise == "rows"
     old = RunProgress.from_facts({"phase": "a", "step": 3})
     assert old.noise == "batch" and old.next_phase("b", 4).noise == "batch"
+    assert not old.reduced and not old.next_phase("b", 4).reduced and new.next_phase("b", 4).reduced
     # Readable by the version that wrote it.
-    assert not {"noise", "images_before"} & set(old.facts())
+    assert not {"noise", "reduced", "images_before"} & set(old.facts())
 
 
 def test_random_numbers_of_a_newer_version_are_refused(tmp_path, monkeypatch):
