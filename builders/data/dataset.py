@@ -39,8 +39,8 @@ class Dataset:
     Attributes:
         card: Card of the dataset.
         shards: Paths of the shards by split.
-        reduced: Whether large JPEG images are decoded at a smaller size, which is faster and changes their levels by
-            about 1; see :func:`builders.data.decoding.decode_reduced`.
+        reduced: Whether large JPEG images are decoded at a smaller size, which is faster and changes their levels a
+            little; see :func:`builders.data.decoding.decode_reduced`.
     """
 
     card: DatasetCard

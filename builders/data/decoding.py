@@ -45,7 +45,7 @@ def decode_image(content: bytes, name: str) -> Image.Image:
 def decode_reduced(content: bytes, name: str, side: int) -> Reduced:
     """Decode an image as :func:`decode_image` does, large JPEG images at half, a quarter or an eighth of their size.
 
-    Their shorter side is then at least twice ``side``. Levels of images that are resized to ``side`` differ by about 1
+    Their shorter side is then at least twice ``side``. Levels of images that are resized to ``side`` differ a little
     from those of images that are decoded whole (docs/measurements.md).
 
     Args:

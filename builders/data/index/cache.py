@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.data.errors import DataError
-from builders.data.index.table import ShardIndex, read_table, table_of
+from builders.data.index.table import ShardIndex, numbers, read_table, table_of
 from builders.data.recognition.left_out import LeftOut
 from builders.data.shard_index import Member, index_shard
 from builders.files import cache_folder, file_lock, replacing
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["open_index"]
 
 #: Version of the format. Indexes of other versions are not read.
-FORMAT = 1
+FORMAT = 2
 
 
 def open_index(path: Path) -> ShardIndex:
@@ -104,8 +104,7 @@ def _write(index: ShardIndex, place: Path, stamp: bytes) -> ShardIndex:
     """Cache an index and return it as mapped, unless it is of a shard that cannot be cached."""
     import pyarrow
 
-    content = index.table.column("content")
-    if index.error is not None or content.null_count < len(content):
+    if index.error is not None or numbers(index.table["held"]).any():
         return index
     table: pyarrow.Table = index.table.replace_schema_metadata({"stamp": stamp, "facts": index.facts()})
     with replacing(place) as temporary, pyarrow.ipc.new_file(str(temporary), table.schema) as writer:

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from builders.data.classes import class_indices
 from builders.data.dataset_card import DatasetCard
 from builders.data.errors import DataError
 from builders.data.index.cache import open_index
-from builders.data.index.table import ShardIndex, member_of
+from builders.data.index.table import ShardIndex, member_of, numbers
 from builders.data.shard_index import Member
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class Members(Sequence[Member]):
     @classmethod
     def of_split(cls, indexes: Sequence[ShardIndex], held_out: bool) -> Members:
         """Return the samples that are held out by the hash of their group, or those that are not."""
-        masks = [chunk.to_numpy(zero_copy_only=False) for each in indexes for chunk in each.table["held_out"].chunks]
-        rows = np.flatnonzero(np.concatenate([*masks, np.zeros(0, bool)]) == held_out)
+        marks = [np.zeros(0, np.uint8), *(numbers(index.table["held_out"]) for index in indexes)]
+        rows = np.flatnonzero(np.concatenate(marks) == held_out)
         return cls(indexes, rows.astype(np.int32) if sum(map(len, indexes)) < 2**31 else rows)
 
     def __len__(self) -> int:
@@ -68,32 +69,29 @@ class Members(Sequence[Member]):
 
     def captions(self) -> Iterator[str]:
         """Yield the captions in order, which is faster than reading the samples."""
-        for chunk in self._chunks("caption"):
-            yield from (text.decode("utf-8", "surrogatepass") for text in chunk.to_pylist())
+        for chunk, rows in self._chunks("caption"):
+            texts = chunk.to_pylist()
+            yield from (texts[row].decode("utf-8", "surrogatepass") for row in rows)
 
     def classes(self, card: DatasetCard) -> Tensor:
         """Return the indices of the classes (N,) int64; see :func:`builders.data.classes.class_indices`."""
-        import pyarrow
-        import pyarrow.compute
-
-        names = pyarrow.array([name.encode("utf-8", "surrogatepass") for name in card.classes], pyarrow.binary())
-        found = [
-            pyarrow.compute.index_in(chunk, value_set=names).fill_null(len(names)).to_numpy().astype(np.int64)
-            for chunk in self._chunks("category")
-        ]
+        found = [np.zeros(0, np.int64)]
+        for chunk, rows in self._chunks("category"):
+            encoded = chunk.dictionary_encode()
+            names = (name.decode("utf-8", "surrogatepass") for name in encoded.dictionary.to_pylist())
+            codes = np.frombuffer(encoded.indices.buffers()[1], np.int32, len(chunk))
+            found.append(class_indices(card, names).numpy()[codes[rows]])
         return torch.from_numpy(np.concatenate(found))
 
-    def _chunks(self, name: str) -> Iterator[pyarrow.Array]:
-        """Yield a column of the samples in parts."""
-        import pyarrow
-
+    def _chunks(self, name: str) -> Iterator[tuple[pyarrow.Array, np.ndarray]]:
+        """Yield a column in parts, and which of their rows are in the split."""
         start = 0
         for chunk in self._table[name].chunks:
-            if self._rows is None:
-                yield chunk
-            else:
+            rows = np.arange(len(chunk))
+            if self._rows is not None:
                 first, last = np.searchsorted(self._rows, (start, start + len(chunk)))
-                yield chunk.take(pyarrow.array(self._rows[first:last] - start))
+                rows = self._rows[first:last] - start
+            yield chunk, rows
             start += len(chunk)
 
     def __reduce__(self) -> Any:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from builders.data.clips.facts import ClipFacts
 from builders.data.errors import DataError
@@ -18,7 +21,10 @@ from builders.data.splits import is_held_out
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["ShardIndex", "member_of", "read_table", "table_of"]
+__all__ = ["ShardIndex", "member_of", "numbers", "read_table", "table_of"]
+
+#: Number of frames of a sample that is an image, in the column ``frames``.
+IMAGE = -1
 
 #: Rows that are converted at once, to Python and from it.
 AT_ONCE = 2**7
@@ -53,43 +59,36 @@ class ShardIndex:
             for row in self.table.slice(start, AT_ONCE).to_pylist():
                 yield member_of(self.path, row)
 
-    def first_image(self) -> Member | None:
-        """Return the first sample that is an image."""
-        return self._first(self.table["frames"].is_null())
-
-    def first_clip(self) -> Member | None:
-        """Return the first sample that is a clip of several frames, or of an unknown number."""
-        import pyarrow.compute
-
-        return self._first(pyarrow.compute.fill_null(pyarrow.compute.not_equal(self.table["frames"], 1), False))
-
     def categories(self) -> set[str]:
         """Return all names of classes; "" for samples without one."""
         return {_text(name) for name in self.table["category"].unique().to_pylist()}
+
+    def first_image(self) -> Member | None:
+        """Return the first sample that is an image."""
+        return self._first(numbers(self.table["frames"]) == IMAGE)
+
+    def first_clip(self) -> Member | None:
+        """Return the first sample that is a clip of several frames, or of an unknown number."""
+        frames = numbers(self.table["frames"])
+        return self._first((frames != IMAGE) & (frames != 1))
 
     def kinds(self) -> list[Member]:
         """Return the first sample, the first one of another kind, and the first clip of an unknown number of frames.
 
         These tell all that matters of the kinds of the samples.
         """
-        import pyarrow.compute
-
-        if not len(self):
-            return []
-        frames = self.table["frames"]
-        image = pyarrow.compute.is_null(frames)
-        other = pyarrow.compute.not_equal(image, image[0])
-        unknown = pyarrow.compute.fill_null(pyarrow.compute.equal(frames, 0), False)
-        rows = {0, other.index(True).as_py(), unknown.index(True).as_py()} - {-1}
-        return [self.row(row) for row in sorted(rows)]
+        frames = numbers(self.table["frames"])
+        image = frames == IMAGE
+        firsts = (np.flatnonzero(chosen)[:1].tolist() for chosen in (image, ~image, frames == 0))
+        return [self.row(row) for row in sorted({row for first in firsts for row in first})]
 
     def row(self, row: int) -> Member:
         """Return a sample."""
         return member_of(self.path, self.table.slice(row, 1).to_pylist()[0])
 
-    def _first(self, chosen: pyarrow.ChunkedArray) -> Member | None:
-        row = chosen.index(True).as_py()
-        return None if row < 0 else self.row(row)
+    def _first(self, chosen: np.ndarray) -> Member | None:
+        rows = np.flatnonzero(chosen)
+        return self.row(int(rows[0])) if len(rows) else None
 
     def facts(self) -> str:
         """Return errors and left-out members as JSON."""
@@ -106,16 +105,42 @@ class ShardIndex:
 def table_of(members: Iterable[Member]) -> pyarrow.Table:
     """Return a table of samples: texts as UTF-8 bytes, which may hold surrogates, and whether they are held out.
 
-    A group that is the key of its sample is null.
+    Nothing is null. An empty ``group`` is the key of its sample. ``frames`` is -1 for images, and ``rate`` and
+    ``scale`` are NaN if they are unknown.
     """
     import pyarrow
 
-    schema, members = _schema(), iter(members)
+    schema, members = pyarrow.schema(_kinds()), iter(members)
     batches = []
     while chunk := list(islice(members, ROWS)):
         rows = [_row(member) for member in chunk]
-        batches.append(pyarrow.RecordBatch.from_pylist(rows, schema=schema))
+        columns = [_array([row[name] for row in rows], kind) for name, kind in _kinds().items()]
+        batches.append(pyarrow.RecordBatch.from_arrays(columns, schema=schema))
     return pyarrow.Table.from_batches(batches, schema=schema)
+
+
+def _array(values: Sequence[Any], kind: pyarrow.DataType) -> pyarrow.Array:
+    """Return a column. ``pyarrow.array`` would import pandas, which takes longer than most shards."""
+    import pyarrow
+
+    if pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
+        ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
+        offsets = ends if pyarrow.types.is_large_binary(kind) else ends.astype(np.int32)
+        buffers = [pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(values))]
+    else:
+        buffers = [pyarrow.py_buffer(np.array(values, np.dtype(str(kind))))]
+    return pyarrow.Array.from_buffers(kind, len(values), [None, *buffers])
+
+
+def numbers(column: pyarrow.ChunkedArray) -> np.ndarray:
+    """Return the numbers of a column."""
+    kind = np.dtype(str(column.type))
+    parts = [
+        np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * kind.itemsize)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate([np.zeros(0, kind), *parts])
 
 
 def read_table(path: Path) -> pyarrow.Table:
@@ -133,14 +158,13 @@ def read_table(path: Path) -> pyarrow.Table:
 
 def member_of(path: Path, row: Mapping[str, Any]) -> Member:
     """Return the sample that a row of the table of a shard describes."""
-    key = _text(row["key"])
+    key, group = _text(row["key"]), _text(row["group"])
     clip = None
-    if row["frames"] is not None:
-        clip = ClipFacts(row["frames"], row["rate"], row["scale"], _text(row["sha256"]))
-    group = key if row["group"] is None else _text(row["group"])
+    if row["frames"] != IMAGE:
+        clip = ClipFacts(row["frames"], _known(row["rate"]), _known(row["scale"]), _text(row["sha256"]))
     return Member(
-        path, f"{key}.{row['extension']}", key, row["offset"], row["size"], _text(row["category"]),
-        _text(row["caption"]), group, row["content"], clip,
+        path, f"{key}.{_text(row['extension'])}", key, row["offset"], row["size"], _text(row["category"]),
+        _text(row["caption"]), group or key, row["content"] if row["held"] else None, clip,
     )  # fmt: skip
 
 
@@ -148,36 +172,36 @@ def _row(member: Member) -> dict[str, Any]:
     clip = member.clip
     return {
         "key": _bytes(member.key),
-        "extension": member.name[len(member.key) + 1 :],
-        "offset": member.offset,
-        "size": member.size,
+        "extension": _bytes(member.name[len(member.key) + 1 :]),
         "category": _bytes(member.category),
         "caption": _bytes(member.caption),
-        "group": None if member.group == member.key else _bytes(member.group),
+        "group": b"" if member.group == member.key else _bytes(member.group),
+        "sha256": b"" if clip is None else _bytes(clip.sha256),
+        "offset": member.offset,
+        "size": member.size,
         "held_out": is_held_out(member.group),
-        "content": member.content,
-        "frames": clip and clip.frames,
-        "rate": clip and clip.rate,
-        "scale": clip and clip.scale,
-        "sha256": clip and _bytes(clip.sha256),
+        "held": member.content is not None,
+        "content": member.content or b"",
+        "frames": IMAGE if clip is None else clip.frames,
+        "rate": math.nan if clip is None or clip.rate is None else clip.rate,
+        "scale": math.nan if clip is None or clip.scale is None else clip.scale,
     }
 
 
-def _schema() -> pyarrow.Schema:
+def _kinds() -> dict[str, pyarrow.DataType]:
+    """Return the types of the columns by name."""
     import pyarrow
 
-    texts = ("key", "category", "caption", "group", "sha256")
-    kinds = {
-        "extension": pyarrow.string(),
-        "offset": pyarrow.int64(),
-        "size": pyarrow.int64(),
-        "held_out": pyarrow.bool_(),
-        "content": pyarrow.large_binary(),
-        "frames": pyarrow.int32(),
-        "rate": pyarrow.float64(),
-        "scale": pyarrow.float64(),
-    }
-    return pyarrow.schema([*((name, pyarrow.binary()) for name in texts), *kinds.items()])
+    texts = dict.fromkeys(("key", "extension", "category", "caption", "group", "sha256"), pyarrow.binary())
+    flags = dict.fromkeys(("held_out", "held"), pyarrow.uint8())
+    sizes = {"offset": pyarrow.int64(), "size": pyarrow.int64(), "frames": pyarrow.int32()}
+    return texts | flags | sizes | {
+        "content": pyarrow.large_binary(), "rate": pyarrow.float64(), "scale": pyarrow.float64()
+    }  # fmt: skip
+
+
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else number
 
 
 def _bytes(text: str) -> bytes:

@@ -6,6 +6,8 @@ import gzip
 import json
 import os
 import pickle
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -18,6 +20,7 @@ from builders.data.index.cache import open_index
 from builders.data.index.members import Members
 from builders.data.open import open_dataset
 from builders.data.splits import is_held_out
+from tests.helpers.paths import ROOT
 from tests.helpers.shards import encode, samples, write_tar
 
 BROKEN = [("bad.json", b"{"), ("bad.png", b"x"), ("draft.psd", b"")]
@@ -81,6 +84,20 @@ def test_a_split_takes_rows_of_all_shards(tmp_path):
         card = open_dataset(paths[0]).card.model_copy(update={"classes": ("b", "c")})
         assert members.classes(card).tolist() == [{"b": 0}.get(each.category, 2) for each in expected]
         assert list(pickle.loads(pickle.dumps(members))) == expected
+
+
+def test_pandas_is_not_imported(tmp_path):
+    """It takes longer than most shards."""
+    code = """
+import sys
+from pathlib import Path
+from builders.data.index.cache import open_index
+for _ in range(2):
+    assert len(open_index(Path(sys.argv[1]))) == 3
+assert "pyarrow" in sys.modules and not {"pandas", "torch"} & set(sys.modules)
+"""
+    path = shard(tmp_path / "x.tar", 3)
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=300, cwd=ROOT)
 
 
 def test_a_shard_is_read_again_when_it_changes(tmp_path, read, folder):
