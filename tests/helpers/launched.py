@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -13,23 +14,28 @@ from typing import Any
 
 from tests.helpers.paths import ROOT
 
-__all__ = ["SCRIPT", "records", "start", "wait"]
+__all__ = ["SCRIPT", "ended", "records", "start"]
 
 #: Runs jobs: name of the folder, and changes of micro-test, with what happens in which rank at which call of ``stop``.
 SCRIPT = """
 import json, math, os, signal, sys
+from functools import partial
 import torch
-from builders.training import phase
+from builders.training import loop, phase
 from builders.training.errors import Interrupted, TrainingError
 from builders.training.json_log import JsonLog
 from builders.training.observers import Observers
 from builders.training.start import train
-from registry.evaluation import features
-from registry.evaluation.during_training import DistanceObserver
 from specs.recipe import load_recipe
-from tests.helpers.measured import extractor
 
-features.open_features = lambda *args, **kwargs: extractor()
+def distances(log):
+    from registry.evaluation import features
+    from registry.evaluation.during_training import DistanceObserver
+    from tests.helpers.measured import extractor
+    features.open_features = lambda *args, **kwargs: extractor()
+    return DistanceObserver(report=log.on_distance)
+
+loop.draw_samples = partial(loop.draw_samples, num_inference_steps=2)
 rank = int(os.environ["RANK"])
 honest = phase.sample_losses
 for folder, job in json.loads(sys.argv[1]).items():
@@ -52,7 +58,7 @@ for folder, job in json.loads(sys.argv[1]).items():
     torch.set_default_dtype(getattr(torch, job.get("dtype", "float32")))
     try:
         recipe, log = load_recipe("micro-test", job["changes"]), JsonLog()
-        measuring = [DistanceObserver(report=log.on_distance)] if recipe.every.distance else []
+        measuring = [distances(log)] if recipe.every.distance else []
         train(recipe, folder, observer=Observers([log, *measuring]), stop=stop)
     except Interrupted:
         print(f"{folder}: interrupted")
@@ -84,13 +90,14 @@ def start(jobs: Mapping[str, Any], count: int = 2, **environment: str) -> list[s
     ]
 
 
-def wait(processes: list[subprocess.Popen[str]], seconds: float = 900) -> list[tuple[int, str]]:
-    """Return exit status and stderr of each process."""
-    try:
-        return [(each.wait(seconds), each.communicate(timeout=seconds)[1]) for each in processes]
-    finally:
+def ended(processes: list[subprocess.Popen[str]], seconds: float = 900) -> list[tuple[int, str]]:
+    """Wait for processes; return exit status and stderr of each. Those that still run after the time are killed."""
+    with contextlib.ExitStack() as stack:
         for each in processes:
-            each.kill()
+            stack.enter_context(each)
+            stack.callback(each.kill)
+        texts = [each.communicate(timeout=seconds)[1] for each in processes]
+        return [(each.returncode, text) for each, text in zip(processes, texts, strict=True)]
 
 
 def records(folder: Path, key: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
 """Sharded training: weights, gradients, averages and optimizer state divided among the processes (FSDP2).
 
-Imports `builders.checkpoints`, `builders.files`, `builders.networks`, and `builders.training.errors`.
+Imports `builders.training.errors`, `builders.training.batches`, and the rooms of `builders` below training.
 """

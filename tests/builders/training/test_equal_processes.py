@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import pytest
 import torch
 
 from builders.checkpoints.tensor_file import read_tensors
+from builders.training import loop
 from builders.training.json_log import JsonLog
 from builders.training.observers import Observers
 from builders.training.start import train
 from registry.evaluation import features
 from registry.evaluation.during_training import DistanceObserver
 from specs.recipe import load_recipe
-from tests.helpers.launched import records, start, wait
+from tests.helpers.launched import ended, records, start
 from tests.helpers.measured import extractor
 
 STEPS = [
@@ -40,6 +42,7 @@ def worst(one: Path, two: Path) -> float:
 
 @pytest.mark.slow
 def test_twenty_steps_of_two_processes_equal_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "draw_samples", partial(loop.draw_samples, num_inference_steps=2))
     monkeypatch.setattr(features, "open_features", lambda *args, **kwargs: extractor())
     jobs: dict[str, Any] = {"adamw": {"changes": ADAMW, "dtype": "float64"}, "sgd": {"changes": SGD}}
     processes = start({str(tmp_path / "two" / name): job for name, job in jobs.items()})
@@ -49,8 +52,8 @@ def test_twenty_steps_of_two_processes_equal_those_of_one(tmp_path: Path, monkey
         alone(tmp_path / "one" / "adamw", ADAMW)
     finally:
         torch.set_default_dtype(torch.float32)
-    ended = wait(processes)
-    assert [status for status, _ in ended] == [0, 0], ended
+    found = ended(processes)
+    assert [status for status, _ in found] == [0, 0], found
     for name, most in (("adamw", 1e-9), ("sgd", 1e-6)):
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
         assert worst(one, two) < most
@@ -58,5 +61,5 @@ def test_twenty_steps_of_two_processes_equal_those_of_one(tmp_path: Path, monkey
         assert theirs["distance"] == pytest.approx(mine["distance"], rel=0.02)
         (mine,), (theirs,) = records(one, "val_v_loss"), records(two, "val_v_loss")
         assert theirs["val_v_loss"] == pytest.approx(mine["val_v_loss"], rel=1e-5)
-        found = [{path.name for path in (folder / "grids").iterdir()} for folder in (one, two)]
-        assert found[0] == found[1] != set()
+        grids = [{path.name for path in (folder / "grids").iterdir()} for folder in (one, two)]
+        assert grids[0] == grids[1] != set()

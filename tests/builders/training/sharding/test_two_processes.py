@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +12,35 @@ import pytest
 import torch
 
 from builders.checkpoints.tensor_file import read_tensors
+from builders.training import loop
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
 from builders.training.start import train
 from specs.recipe import load_recipe
-from tests.helpers.launched import records, start, wait
+from tests.helpers.launched import ended, records, start
 
 pytestmark = pytest.mark.slow
 
+#: Rows that two processes cannot share evenly.
 SMALL = [
     "phases.p8.steps=3", "phases.p8.batch=6", "phases.p16.steps=4", "phases.p16.batch={r16: 3, r8: 7}",
     "every={checkpoint: 2, evaluate: 4, samples: 0, monitor: 2}", "validation={samples: 65}",
 ]  # fmt: skip
-#: Rows that the processes cannot share evenly, a level without a loss, mirrored images.
-ODD = [*SMALL, "phases.p16.loss={levels: {r16: 2, r8: 0}}", "flip=true"]
-FROZEN = [*SMALL, "phases.p16.freeze=[r8]"]
-TEXT = [*SMALL, "entry=mdm-micro.text", "drop={classes: 0, text: 0.1}", "memory={checkpoint: [r8], rows_per_pass: 2}"]
+SHORT = [*SMALL, "phases.p8=null", "phases.p16.steps=3"]
+#: A level without a loss, mirrored images.
+ODD = [*SHORT, "phases.p16.loss={levels: {r16: 2, r8: 0}}", "flip=true"]
+FROZEN = [*SMALL, "phases.p8.steps=1", "phases.p16.steps=2", "phases.p16.freeze=[r8]"]
+TEXT = [*SHORT, "entry=mdm-micro.text", "drop={classes: 0, text: 0.1}", "memory={checkpoint: [r8], rows_per_pass: 2}"]
 SHARD = "memory.shard=true"
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_steps() -> Iterator[None]:
+    """Draw grids in few steps, as the launched processes do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "draw_samples", partial(loop.draw_samples, num_inference_steps=2))
+        yield
 
 
 def alone(folder: Path, changes: list[str], stop_at: int = 0) -> Path:
@@ -69,9 +82,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jobs: dict[str, Any] = {name: {"changes": changes} for name, changes in kinds.items()}
     jobs |= {"begun-alone": {"changes": SMALL}, "begun-sharded": {"changes": SMALL, "stop": 5}}
     jobs["nan"] = {"changes": [*SMALL, "max_bad_steps=2"], "nan": [1, 2, 5, 6], "fails": True}
-    ended = wait(start({str(root / "two" / name): job for name, job in jobs.items()}, **FSDP))
-    assert [status for status, _ in ended] == [0, 0], ended
-    (root / "errors.txt").write_text("\n".join(text for _, text in ended))
+    found = ended(start({str(root / "two" / name): job for name, job in jobs.items()}, **FSDP))
+    assert [status for status, _ in found] == [0, 0], found
+    (root / "errors.txt").write_text("\n".join(text for _, text in found))
     return root
 
 
@@ -113,18 +126,18 @@ def killed(folder: Path, changes: list[str], rank: int) -> str:
     """Kill a process of two in its sixth step; return what the other one says."""
     processes: list[subprocess.Popen[str]] = start({str(folder): {"changes": changes, "kill": [rank, 6]}})
     try:
-        assert processes[rank].wait(240) == -9
+        assert processes[rank].wait(600) == -9
         assert processes[1 - rank].wait(60) == 2
-        return processes[1 - rank].communicate()[1]
     finally:
-        wait(processes)
+        found = ended(processes, 1)
+    return found[1 - rank][1]
 
 
 @pytest.mark.parametrize(("rank", "changes"), [(1, [*SMALL, SHARD]), (0, SMALL)])
-def test_a_process_that_is_killed_ends_the_other(rank: int, changes: list[str], runs: Path, tmp_path: Path) -> None:
+def test_a_process_that_is_killed_ends_the_other(rank: int, changes: list[str], tmp_path: Path) -> None:
     text = killed(tmp_path / "run", changes, rank)
     assert f"rank {1 - rank} lost another of the 2 processes" in text
     assert f"resume from the last checkpoint in {tmp_path / 'run'}" in text
     alone(tmp_path / "run", SMALL)
-    losses = {record["step"]: record["loss"] for record in records(tmp_path / "run", "loss")}
-    assert_close({record["step"]: record["loss"] for record in records(runs / "one" / "plain", "loss")}, losses)
+    found = records(tmp_path / "run", "loss")
+    assert [record["step"] for record in found] == [1, 2, 3, 4, 5, 6, 7]
