@@ -22,16 +22,17 @@ from tests.helpers.measured import extractor
 
 STEPS = [
     "phases.p8=null", "phases.p16.steps=20", "phases.p16.batch={r16: 2, r8: 4}",
-    "every={checkpoint: 20, evaluate: 0, samples: 0, distance: 20}", "validation={samples: 9}",
-    "evaluation={samples: 5, num_inference_steps: 2}",
+    "every={checkpoint: 20, evaluate: 0, samples: 0}", "validation={samples: 9}",
 ]  # fmt: skip
 ADAMW = [*STEPS, "optimizer.options={fused: false}"]
 SGD = [*STEPS, "optimizer={name: sgd, learning_rate: 0.05}"]
+DISTANCE = ["every.distance=20", "evaluation={samples: 5, num_inference_steps: 2}"]
 
 
 def alone(folder: Path, changes: list[str]) -> None:
     recipe, log = load_recipe("micro-test", changes), JsonLog()
-    train(recipe, folder, observer=Observers([log, DistanceObserver(report=log.on_distance)]))
+    distances = [DistanceObserver(report=log.on_distance)] if recipe.every.distance else []
+    train(recipe, folder, observer=Observers([log, *distances]))
 
 
 def worst(one: Path, two: Path) -> float:
@@ -44,9 +45,9 @@ def worst(one: Path, two: Path) -> float:
 def test_twenty_steps_of_two_processes_equal_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "draw_samples", partial(loop.draw_samples, num_inference_steps=2))
     monkeypatch.setattr(features, "open_features", lambda *args, **kwargs: extractor())
-    jobs: dict[str, Any] = {"adamw": {"changes": ADAMW, "dtype": "float64"}, "sgd": {"changes": SGD}}
+    jobs: dict[str, Any] = {"adamw": {"changes": ADAMW, "dtype": "float64"}, "sgd": {"changes": [*SGD, *DISTANCE]}}
     processes = start({str(tmp_path / "two" / name): job for name, job in jobs.items()})
-    alone(tmp_path / "one" / "sgd", SGD)
+    alone(tmp_path / "one" / "sgd", [*SGD, *DISTANCE])
     torch.set_default_dtype(torch.float64)
     try:
         alone(tmp_path / "one" / "adamw", ADAMW)
@@ -57,9 +58,9 @@ def test_twenty_steps_of_two_processes_equal_those_of_one(tmp_path: Path, monkey
     for name, most in (("adamw", 1e-9), ("sgd", 1e-6)):
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
         assert worst(one, two) < most
-        (mine,), (theirs,) = records(one, "distance"), records(two, "distance")
-        assert theirs["distance"] == pytest.approx(mine["distance"], rel=0.02)
         (mine,), (theirs,) = records(one, "val_v_loss"), records(two, "val_v_loss")
         assert theirs["val_v_loss"] == pytest.approx(mine["val_v_loss"], rel=1e-5)
         grids = [{path.name for path in (folder / "grids").iterdir()} for folder in (one, two)]
         assert grids[0] == grids[1] != set()
+    (mine,), (theirs,) = (records(tmp_path / how / "sgd", "distance") for how in ("one", "two"))
+    assert theirs["distance"] == pytest.approx(mine["distance"], rel=0.02)
