@@ -39,6 +39,7 @@ __getattr__ = offer(__name__)
 HARMLESS = frozenset(Recipe.model_fields) - {
     "entry",
     "entry_overrides",
+    "learning_rates",
     "loss",
     "drop",
     "phases",
@@ -239,6 +240,8 @@ class _Checker:
         if self.recipe.images is not None and not self.graph.is_video:
             message = f"{self.graph.name} has no level of more than one frame: name the images under 'data'"
             self.error("conflict", message, "images", key=True)
+        for label in self.recipe.learning_rates:
+            self.is_level(label, "learning_rates", label, key=True)
         self.check_evaluation()
         self.check_memory(self.recipe.memory, "memory")
         before: str | None = None
@@ -284,6 +287,7 @@ class _Checker:
         if not self.is_level(phase.train, *at, "train"):
             return
         inside = self.graph.inner(phase.train).labels
+        self.check_rates(name, phase, inside)
         for label in known:
             if label not in inside:
                 message = f"phase {quote(name)} does not train {label}, which is outside {phase.train}"
@@ -296,6 +300,17 @@ class _Checker:
             self.error("bad-value", message, *at, "initialise")
         self.check_rows(name, phase, inside)
         self.check_trained(name, phase, inside)
+
+    def check_rates(self, name: str, phase: PhaseSpec, labels: Sequence[str]) -> None:
+        """Check that a phase trains the levels that it has learning rates for."""
+        for label in phase.learning_rates or ():
+            at = ("phases", name, "learning_rates", label)
+            known = self.is_in(
+                label, labels, f"phase {quote(name)} does not train a level {quote(label)}", *at, key=True
+            )
+            if known and label in phase.freeze:
+                message = f"phase {quote(name)} freezes {label}, so it has no learning rate"
+                self.error("conflict", message, *at, key=True)
 
     def check_weighting(self, name: str, phase: PhaseSpec) -> None:
         """Check that space and weighting of the loss are defined for what the network predicts."""

@@ -59,7 +59,7 @@ def written(recipe: Recipe, conditions: Collection[str] = _CONDITIONS, *, portab
 def unset(recipe: Recipe) -> dict[str, Any]:
     """Return the keys that are written only if they are set, as :meth:`Recipe.model_dump` excludes them."""
     absent = {
-        name: {key for key in ("memory", "times") if getattr(phase, key) is None}
+        name: {key for key in ("memory", "times", "learning_rates") if getattr(phase, key) is None}
         for name, phase in recipe.phases.items()
     }
     phases = {name: keys for name, keys in absent.items() if keys}
@@ -67,7 +67,7 @@ def unset(recipe: Recipe) -> dict[str, Any]:
     earlier = {"precision": "float32", "spacing": "index"}
     evaluation = {key for key, value in earlier.items() if getattr(recipe.evaluation, key) == value}
     keys = {"images": recipe.images is None, "phases": phases, "evaluation": evaluation}
-    keys |= {"entry_overrides": not recipe.entry_overrides}
+    keys |= {key: not getattr(recipe, key) for key in ("entry_overrides", "learning_rates")}
     keys |= {key: getattr(recipe, key) == value for key, value in usual.items()}
     return {key: value for key, value in keys.items() if value}
 

@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: Keys of parameter groups that are set from the recipe or at every step, so they are not saved.
-_NOT_STATE = ("params", "lr", "initial_lr", "param_names")
+_NOT_STATE = ("params", "lr", "initial_lr", "param_names", "factor")
 Named = Sequence[tuple[str, nn.Parameter]]
 
 
@@ -31,7 +31,10 @@ class OptimizerError(ValueError):
 
 
 def build_optimizer(
-    spec: OptimizerSpec, parameters: Sequence[nn.Parameter], learning_rate: float
+    spec: OptimizerSpec,
+    parameters: Sequence[nn.Parameter],
+    learning_rate: float,
+    factors: Sequence[float] = (),
 ) -> torch.optim.Optimizer:
     """Build an optimizer.
 
@@ -39,6 +42,8 @@ def build_optimizer(
         spec: Name and settings. Settings that are None keep the optimizer's own defaults.
         parameters: Parameters to optimize.
         learning_rate: Initial learning rate.
+        factors: Factor of the learning rate of each parameter. Unless all are 1, parameters of one factor are a group,
+            which has it as ``factor``.
 
     Raises:
         OptimizerError: The optimizer has no such setting, or rejects a value.
@@ -61,7 +66,7 @@ def build_optimizer(
         given.setdefault("fused", spec.name in fused)
     try:
         _try(partial(make, lr=learning_rate, **given), parameters[0])
-        return make(list(parameters), lr=learning_rate, **given)
+        return make(_grouped(parameters, factors, learning_rate), lr=learning_rate, **given)
     except (ValueError, TypeError, AssertionError, IndexError, RuntimeError, AttributeError) as error:
         shown = ", ".join(f"{called[name]} {value}" for name, value in given.items())
         if is_sharded(parameters[0]):
@@ -71,6 +76,16 @@ def build_optimizer(
                 "adamw, or train without --use_fsdp and memory.shard"
             ) from None
         raise OptimizerError(f"optimizer {spec.name} rejects its settings ({shown}): {error}") from None
+
+
+def _grouped(parameters: Sequence[nn.Parameter], factors: Sequence[float], learning_rate: float) -> list[Any]:
+    """Return the parameters, or groups of them if their learning rates differ."""
+    if all(factor == 1 for factor in factors):
+        return list(parameters)
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter, factor in zip(parameters, factors, strict=True):
+        groups.setdefault(factor, []).append(parameter)
+    return [{"params": group, "lr": learning_rate * factor, "factor": factor} for factor, group in groups.items()]
 
 
 def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], like: nn.Parameter) -> None:

@@ -13,7 +13,7 @@ from builders.diffusion.losses import sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.compiling import compile_blocks
 from builders.networks.nested_unet import NestedUNet, build_model
-from builders.networks.parameters import load_inner, parameters_by_level
+from builders.networks.parameters import level_of, load_inner, parameters_by_level
 from builders.seeds import derived_seed
 from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, BatchPlan, joined
@@ -62,7 +62,8 @@ class Phase:
         self.by_level = parameters_by_level(self.model)
         self.trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
         parameters = [value for _, value in self.trained]
-        self.optimizer = build_optimizer(recipe.optimizer, parameters, settings.learning_rate)
+        factors = [settings.rate_factors.get(level_of(name, graph.labels), 1.0) for name, _ in self.trained]
+        self.optimizer = build_optimizer(recipe.optimizer, parameters, settings.learning_rate, factors)
         self.process = DiffusionProcess(graph, device)
         self.weights = snr_weights(self.process, settings.loss.weighting)
         self.plan = BatchPlan(
@@ -130,7 +131,7 @@ class Phase:
         """
         rate = self.settings.learning_rate_at(step, self.progress.seconds)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         batch = batch.to(self.processes.device)
         row_losses = self.accumulate(step, batch, encoder)
         norms = self.gradient_norms()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builders.training.errors import TrainingError
@@ -31,6 +32,7 @@ class PhaseSettings:
         carry: What is taken from the previous phase besides the weights.
         freeze: Labels of the levels that are not trained.
         learning_rate: Learning rate before warm-up and decay.
+        rate_factors: Factors of the learning rate by label; levels that are not there have 1.
         schedule: Warm-up and decay.
         loss: Space, weighting and weights per level of the loss.
         times: Distribution of the noise times.
@@ -48,6 +50,7 @@ class PhaseSettings:
     carry: CarrySpec
     freeze: tuple[str, ...]
     learning_rate: float
+    rate_factors: Mapping[str, float]
     schedule: ScheduleSpec
     loss: LossSpec
     times: TimesSpec
@@ -134,6 +137,7 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         carry=recipe.carry_of(phase),
         freeze=phase.freeze,
         learning_rate=phase.learning_rate or recipe.optimizer.learning_rate,
+        rate_factors=recipe.rates_of(phase),
         schedule=recipe.schedule_of(phase),
         loss=recipe.loss_of(phase),
         times=recipe.times_of(phase),

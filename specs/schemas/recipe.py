@@ -19,6 +19,7 @@ from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.held_out import ValidationSpec
 from specs.schemas.memory import MAX_ROWS, MemorySpec
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
+from specs.schemas.rates import LevelRates, rate_factors
 from specs.schemas.times import UNIFORM, Times, TimesSpec
 from specs.schemas.weighting import Weighting, WeightingSpec
 
@@ -161,6 +162,7 @@ class PhaseSpec(Model):
     hours: float | None = Field(default=None, gt=0, le=100_000, description="hours of training, instead of steps")
     batch: Batch = Field(description="rows, or rows per level; no level has more than the level inside it")
     learning_rate: float | None = Field(default=None, gt=0, le=10, description="instead of the optimizer's")
+    learning_rates: LevelRates | None = Field(default=None, description="changes to the recipe's rates by level")
     schedule: ScheduleSpec | None = Field(default=None, description="changes to the recipe's schedule")
     loss: LossSpec | None = Field(default=None, description="changes to the recipe's loss")
     times: Times | None = Field(default=None, description="instead of the recipe's times")
@@ -241,6 +243,7 @@ class Recipe(Model):
     flip: bool = Field(default=False, description="random horizontal flip; not for images with text")
     text_encoder: str = Field(default="embedded", description="text encoder: embedded, a T5 model, or a folder")
     optimizer: OptimizerSpec = OptimizerSpec()
+    learning_rates: LevelRates = Field(default={}, description="rate by level: a number, or a multiple such as 0.1x")
     schedule: ScheduleSpec = ScheduleSpec()
     ema: float = Field(default=0.9999, ge=0, lt=1, description="decay of the EMA of the weights")
     loss: LossSpec = LossSpec()
@@ -310,6 +313,11 @@ class Recipe(Model):
     def loss_of(self, phase: PhaseSpec) -> LossSpec:
         """Return the recipe's loss with the changes of a phase."""
         return _changed(self.loss, phase.loss)
+
+    def rates_of(self, phase: PhaseSpec) -> dict[str, float]:
+        """Return the factors of the learning rate by level, with the changes of a phase."""
+        rates = self.learning_rates | (phase.learning_rates or {})
+        return rate_factors(rates, phase.learning_rate or self.optimizer.learning_rate)
 
     def times_of(self, phase: PhaseSpec) -> TimesSpec:
         """Return the distribution of the times of a phase."""
