@@ -25,7 +25,7 @@ __all__ = ["GUIDANCE", "STEPS", "PlainSampler", "ZooSampler", "quality", "sampli
 
 GUIDANCE = 2.0
 #: Steps of a measurement.
-STEPS = 5
+STEPS = 3
 #: Spacing of the times of DPM-Solver++.
 LOGSNR = {"spacing": "logsnr"} if "spacing" in SamplerSpec.model_fields else {}
 
@@ -91,7 +91,7 @@ def first_noise(zoo: NestedUNet, rows: int) -> list[Tensor]:
 
 
 def sampling(options: Options) -> Iterator[Comparison]:
-    """Measure a step of DDIM with guidance, conditions included: the mean of 5 steps."""
+    """Measure a step of DDIM with guidance, conditions included: the mean of 3 steps."""
     count = 2 if options.quick else STEPS
     for name, rows in options.entries:
         zoo = zoo_model(graph_of(name), options.device).eval()
