@@ -77,7 +77,7 @@ def test_samples_are_equal():
     given, none = (conditions(graph, 2, "cpu", given=each) for each in (True, False))
     process, seen = DiffusionProcess(graph), []
     hook = zoo.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    settings = SamplerSettings("ddim", 4, guidance_scale=2.0)
+    settings = SamplerSettings("ddim", 4, guidance_scale=2.0, spacing="index", precision="float32")
     contexts = {"context": zoo.encode(**given), "unconditional": zoo.encode(**none)}
     expected = sample(zoo, process=process, settings=settings, seeds=[0, 1], **contexts)
     hook.remove()
