@@ -33,7 +33,7 @@ RUNGS = (
     "schedules broadcast",
     "fused AdamW",
     "moving average in one call",
-    "one transfer of all losses",
+    "losses by row, norms by level, read in one transfer",
     "bfloat16",
     "compiled blocks",
     "checkpointing",

@@ -12,6 +12,8 @@ from PIL import Image
 
 from benchmarks.baseline.loading import PlainImages
 from benchmarks.suite.comparing import Comparison, Options, compare
+from builders.data.dataset import Dataset, with_reduced
+from builders.data.images import Images
 from builders.data.open import open_dataset
 from builders.data.packing.pack import PackSettings, pack
 from builders.data.packing.sources import find_sources
@@ -39,17 +41,24 @@ def photographs(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def loading(options: Options) -> Iterator[Comparison]:
-    """Measure batches of JPEG images of 256 pixels, and of 512 pixels made smaller to 256, from files in the cache."""
+    """Measure batches of JPEG images of 256 pixels, and of 1,024 pixels made smaller to 256, from cached files."""
     count, shrink = (ROWS, 4) if options.quick else (4 * ROWS, 1)
-    for stored in (256, 512):
+    for stored in (256, 1024):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             paths = photographs(folder / "images", count, stored // shrink)
             pack(find_sources(folder / "images"), folder / "set", "photographs", PackSettings(val=False))
             side = 256 // shrink
-            plain, zoo = PlainImages(paths, side), open_dataset(folder / "set").load(side, memory=False)
-            case = f"JPEG of {stored // shrink} px at {side} px, {ROWS} images"
+            plain, zoo = PlainImages(paths, side), _trained_on(folder / "set", side)
+            case = f"JPEG of {stored // shrink:,} px at {side} px, {ROWS} images"
             yield compare("loading", case, _turns(plain), _turns(zoo), options, device="cpu")
+
+
+def _trained_on(folder: Path, side: int) -> Images:
+    """Return the images of a data set as trainings read them."""
+    data = open_dataset(folder)
+    assert isinstance(data, Dataset)
+    return with_reduced(data).load(side, memory=False)
 
 
 def _turns(images: Any) -> Callable[[], object]:
