@@ -19,37 +19,10 @@ from builders.training.errors import OldStateWarning, OtherClassesWarning, Other
 from builders.training.initialize import process_difference, weights_file
 from builders.training.reading.sources import Needs, Streams
 from builders.training.settings import PhaseSettings
+from builders.training.starting.entry import check_entry as check_entry
 from builders.training.state import TrainingState
 from specs.graph import EntryGraph
 from specs.printable import printable
-
-
-def check_entry(entry: EntryGraph, classes: int, name: str) -> None:
-    """Check that an entry is for RGB images, and has as many classes as the data.
-
-    Args:
-        entry: Graph of the entry.
-        classes: Number of classes of the data.
-        name: Name of the data.
-
-    Raises:
-        TrainingError: It does not fit.
-    """
-    if entry.levels[0].channels != 3:
-        raise TrainingError(f"{entry.name} is for images of {entry.levels[0].channels} channels; data has 3, RGB")
-    if entry.classes not in (None, classes):
-        advice = (
-            "label its samples (zoo data pack uses the names of subfolders), train it without classes "
-            "(--classes auto, in a recipe classes: 0), or train an entry without classes"
-        )
-        if classes:
-            advice = (
-                f"train it with the classes of the data (--classes auto, or in a recipe classes: {classes}), or train "
-                f"an entry that extends it with 'inputs: {{classes: {classes}}}' in its innermost level, or one that "
-                "reads text"
-            )
-        counts = f"{entry.name} has {entry.classes} classes, but the data {name} has {classes or 'none'}"
-        raise TrainingError(f"{counts}; {advice}")
 
 
 def check_rows(phases: Sequence[PhaseSettings], processes: int) -> None:

@@ -7,44 +7,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from builders.checkpoints.shipped import WEIGHTS, shipped_weights
 from builders.checkpoints.tensor_file import CheckpointError
 from builders.checkpoints.weights import read_weights
 from builders.networks.nested_unet import NestedUNet
-from builders.training.errors import TrainingError
-from specs import library
-from specs.errors import did_you_mean
+from builders.training.starting.weights import shared_levels, weights_file
 from specs.graph import EntryGraph
-from specs.user_paths import expanded as expand_home
 
 __all__ = ["check_shared", "load_shared", "process_difference", "weights_file"]
 
 #: The name before version 0.2.
 sub_entry = EntryGraph.inner
-
-
-def weights_file(source: str) -> Path:
-    """Return the file that ``initialise`` in a recipe names.
-
-    Args:
-        source: Path of a weights file, folder of a run, or name of an entry with weights in the package.
-
-    Raises:
-        TrainingError: There is no such file, or no such weights.
-    """
-    if library.is_path(source) or source.endswith(".safetensors"):
-        path = expand_home(source)
-        path = path / "ema.safetensors" if path.is_dir() else path
-        if not path.is_file():
-            raise TrainingError(f"initialise: {path}: no such weights file")
-        return path
-    shipped = shipped_weights(source)
-    if shipped is None:
-        names = sorted(each.stem for each in WEIGHTS.glob("*.safetensors"))
-        hint = did_you_mean(source, names)
-        has = f"entries with weights: {', '.join(names)}; or give the path of a .safetensors file"
-        raise TrainingError(f"initialise: the package has no weights of an entry {source!r}{hint} ({has})")
-    return shipped
 
 
 def check_shared(graph: EntryGraph, path: Path) -> tuple[str, ...]:
@@ -99,13 +71,7 @@ def _described(graph: EntryGraph) -> str:
 def _read_shared(graph: EntryGraph, path: Path) -> tuple[tuple[str, ...], Mapping[str, Tensor], EntryGraph]:
     """Read a weights file; return the labels of :func:`check_shared`, all tensors of the file, and its graph."""
     tensors, theirs, _ = read_weights(path)
-    for index, label in enumerate(graph.labels):
-        if theirs.graph_hashes.get(label) == graph.graph_hashes[label]:
-            return graph.labels[index:], tensors, theirs
-    raise TrainingError(
-        f"initialise: {path} holds {theirs.name} ({', '.join(theirs.labels)}), which has no level in common with "
-        f"{graph.name} ({', '.join(graph.labels)}): levels must be equal in structure, with all levels inside them"
-    )
+    return shared_levels(graph, theirs, path), tensors, theirs
 
 
 def load_shared(model: NestedUNet, path: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import torch
 
 from builders.data.open import open_dataset
 from builders.text.encoder import TextEncoder
-from builders.training.checks import check_entry, check_rows, classes_as_trained
+from builders.training.checks import check_rows, classes_as_trained
 from builders.training.distributed import Processes
 from builders.training.engine.compiled import compiles, torch_settings
 from builders.training.engine.precision import run_precision
@@ -26,6 +26,7 @@ from builders.training.reading.checks import check_clips
 from builders.training.reading.sources import Sources
 from builders.training.run_folder import RunFolder
 from builders.training.settings import phase_settings
+from builders.training.starting.entry import check_entry
 from builders.training.starting.lost import lost_process
 from specs.graph import EntryGraph
 from specs.recipe import recipe_graph

@@ -13,7 +13,7 @@ from registry.evaluation.evaluate import evaluate_images, evaluate_levels
 from registry.evaluation.evaluate_clips import evaluate_clips
 from registry.evaluation.features import EvaluationError, Extractor, open_features
 from registry.evaluation.image_sets import ImageSet, names_images, open_images, open_reference
-from registry.evaluation.levels import level_sizes
+from registry.evaluation.levels import check_resolution, level_sizes
 from registry.evaluation.phases import Progress, silent
 from registry.evaluation.results import MEASURED, Measurement, save
 from registry.provenance import may_open, named_data
@@ -98,8 +98,7 @@ def measure_levels(
             found = evaluate_images(images, real, features(), **options)
         return [(found, save(found, folder))]
     model, metadata = load_weights(what, device)
-    if resolution not in (None, model.graph.resolution):
-        raise EvaluationError(f"{what} draws at {model.graph.resolution} pixels; --resolution is for folders of images")
+    check_resolution(what, model.graph, resolution)
     sizes = level_sizes(model.graph, levels)
     data = _data(what, metadata, reference)
     references = {

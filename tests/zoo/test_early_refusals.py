@@ -57,6 +57,17 @@ REFUSED = {
     "sample mdm-nanu": "did you mean 'mdm-nano'",
     "sample mdm-nano -o x.jpg": "a grid is written as .png",
     "sample mdm-nano -o file": "file: this is a file; name another folder",
+    "sample mdm-nano -c 99": "no class",
+    "sample mdm-nano --steps 2000": "the process has 1,000 steps",
+    "sample mdm-nano --precision float23": "did you mean 'float32'",
+    "sample mdm-nano --data nosuch": "no dataset 'nosuch'",
+    "sample mdm-nano -n 50": "500 samples are too many for a grid (at most 400)",
+    "sample mdm-nano -c flags -n 401": "401 samples are too many for a grid",
+    "sample mdm-nano-v -n 500 -o x.png": "too many for a grid (at most 100)",
+    "sample damaged.safetensors": "damaged.safetensors",
+    "sample mdm-nano --frames 0": "--frames 0: write a number of frames",
+    "sample mdm-nano --lossless": "remove --lossless",
+    "sample mdm-nano --dynamic-threshold 2": "--dynamic-threshold 2",
     "show mdm-nano --sampler ddmi": "--sampler ddmi",
     "show mdm-nano --steps 0": "--steps 0",
     "evaluate mdm-nano --sampler x": "--sampler x",
@@ -70,6 +81,31 @@ REFUSED = {
     "evaluate mdm-nano --device teapot": "--device teapot",
     "evaluate folder": "--reference NAME_OR_FOLDER",
     "evaluate mdm-s64": "mdm-s64 has no pretrained weights",
+    "evaluate mdm-nano --level r99": "mdm-nano has no level 'r99'",
+    "evaluate mdm-nano --steps 5000": "the process has 1,000 steps",
+    "evaluate mdm-nano --guidance nan": "--guidance nan",
+    "evaluate mdm-nano --precision float23": "did you mean 'float32'",
+    "evaluate mdm-nano --resolution 32": "mdm-nano draws at 64 pixels; --resolution is for folders of images",
+    "evaluate mdm-nano --text-encoder ./nosuch": "no such folder",
+    "evaluate mdm-nano --text-encoder embedded": "mdm-nano does not read text: remove --text-encoder",
+    "evaluate damaged.safetensors": "damaged.safetensors",
+    "train nosuch": "nosuch",
+    "train nano-progressive --set entry=mdm-nanu": "did you mean 'mdm-nano'",
+    "train nano-progressive --set batch=0": "batch",
+    "train nano-progressive --set precision=float23": "did you mean 'float32'",
+    "train nano-progressive --set optimizer.name=adamv": "no optimizer is called 'adamv'",
+    "train nano-progressive --set phases.p16.train=r99": "r99",
+    "train nano-progressive --set memory.checkpoint=[r99]": "r99",
+    "train nano-progressive --set nosuch=1": "nosuch",
+    "train nano-progressive --set nosuch": "nosuch",
+    "train nano-progressive --set initialise=damaged.safetensors": "damaged.safetensors",
+    "train nano-progressive --set initialise=mdm-nanu": "no weights of an entry 'mdm-nanu'; did you mean 'mdm-nano'",
+    "train nano-progressive --set initialise=mdm-nano-v": "has no level in common with mdm-nano",
+    "train nano-progressive --set initialise=./folder": "no such weights file",
+    "train nano-progressive --classes 12": "mdm-nano has 12 classes, but the data noto-emoji-64 has 10",
+    "train mdm-nano --data noto-emoji-64 --classes foo": "--classes 'foo': write auto, or the number of classes",
+    "train nano-progressive --steps 5": "--steps needs --data",
+    "plan nano-progressive --accelerator h1000": "did you mean",
     "train nano-progressive --device teapot": "--device teapot",
     "train nano-progressive --set data=nosuch": "no dataset 'nosuch'",
     "train moving-emoji --set images=nosuch": "no dataset 'nosuch'",
@@ -110,11 +146,13 @@ def results(tmp_path_factory) -> dict[str, tuple[object, str]]:
     folder = tmp_path_factory.mktemp("early")
     (folder / "folder").mkdir()
     (folder / "file").write_text("")
+    (folder / "damaged.safetensors").write_bytes(b"damaged")
     requests = json.dumps([words.split() for words in REFUSED])
     command = [sys.executable, "-c", GUARD]
-    done = subprocess.run(command, input=requests, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, input=requests, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in Path(folder).iterdir() if path.name not in ("results", "out")) == [
+        "damaged.safetensors",
         "file",
         "folder",
     ]

@@ -66,7 +66,7 @@ def evaluate(
     where = None if reference is None else os.fspath(reference)
     with python_names():
         name = _name(what)
-        check_measured(name, spec, where, Path(output), () if level is None else (level,))
+        check_measured(name, spec, where, Path(output), () if level is None else (level,), text_encoder, resolution)
 
         from registry.evaluation.measure import measure
         from zoo.device import pick_device

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.api.recipes import requested_recipe
 from zoo.api.words import python_names
-from zoo.early.data import check_data
+from zoo.early.data import check_classes, check_data
 from zoo.early.folder import check_folder
 from zoo.early.weights import check_sources
 from zoo.threads import spin_briefly
@@ -131,8 +131,13 @@ def run(
     spin_briefly()
     check_data(recipe.data)
     check_data(recipe.images)
-    check_sources(recipe)
     check_folder(folder)
+
+    from specs.recipe import recipe_graph
+
+    graph = graph or recipe_graph(recipe)
+    check_classes(graph, recipe)
+    check_sources(recipe, None if (folder / "state.safetensors").exists() else graph)
 
     from builders.training.json_log import JsonLog
     from builders.training.observers import Observers
@@ -143,9 +148,7 @@ def run(
 
     where = str(pick_device(device))
     from registry.costs.machine import check_training, decided
-    from specs.recipe import recipe_graph
 
-    graph = graph or recipe_graph(recipe)
     if launcher_shards():  # counted in the memory
         recipe = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"shard": True})})
     recipe = decided(recipe, graph, where)

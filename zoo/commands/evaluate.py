@@ -117,7 +117,7 @@ def evaluate(
         split=split,
     )
     levels = tuple(dict.fromkeys(level or ()))
-    check_measured(what, spec, reference, output, levels)
+    check_measured(what, spec, reference, output, levels, text_encoder, resolution)
 
     from registry.evaluation.measure import measure_levels
     from zoo.device import pick_device

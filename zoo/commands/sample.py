@@ -27,7 +27,8 @@ from zoo.commands.options import (
     read_settings,
 )
 from zoo.commands.sampling.clips import ClipOptions
-from zoo.commands.sampling.drawing import Drawing, draw_folder, draw_grid
+from zoo.commands.sampling.drawing import Drawing, check_grid, draw_folder, draw_grid
+from zoo.early.data import check_data
 from zoo.early.folder import check_folder, local_output
 from zoo.early.weights import check_sampled
 from zoo.terminal.completion import complete_trained
@@ -123,8 +124,12 @@ def sample(
         precision=precision,
         spacing=spacing,
     )
-    output = clips.output(check_sampled(entry, classes or (), prompts or (), text_encoder, settings), output)
+    graph = check_sampled(entry, classes or (), prompts or (), text_encoder, settings)
+    output = clips.output(graph, output)
     _check_writable(output)
+    check_data(data)
+    if graph is not None and output.suffix.lower() == ".png":
+        check_grid(graph, count * len(prompts or classes or range(graph.classes or 1)))
 
     from builders.data.open import open_dataset
     from builders.precision import pick_precision

@@ -9,8 +9,10 @@ from specs.user_paths import expanded as expand_home
 
 if TYPE_CHECKING:
     from builders.data.dataset_card import DatasetCard
+    from specs.graph import EntryGraph
+    from specs.schemas.recipe import Recipe
 
-__all__ = ["check_data", "known_card"]
+__all__ = ["check_classes", "check_data", "known_card"]
 
 
 def check_data(data: str | Mapping[str, float] | None) -> None:
@@ -34,6 +36,19 @@ def check_data(data: str | Mapping[str, float] | None) -> None:
         table = path.is_file() and extension_of(path.name) in PACKABLE
         if not is_address(name) and known_card(name) is None and (missing or table):
             find_dataset(name)  # raises with the names that there are
+
+
+def check_classes(graph: EntryGraph, recipe: Recipe) -> None:
+    """Check that an entry has as many classes as the data of a recipe, if the number is known without its shards.
+
+    Raises:
+        TrainingError: It has another number.
+    """
+    from builders.training.starting.entry import check_entry
+
+    card = known_card(recipe.data) if isinstance(recipe.data, str) else None
+    if card is not None and card.classes:
+        check_entry(graph, len(card.classes), recipe.data_name)
 
 
 def known_card(name: str) -> DatasetCard | None:

@@ -11,7 +11,13 @@ __all__ = ["check_measured"]
 
 
 def check_measured(
-    what: str, spec: EvaluationSpec, reference: str | None, folder: Path, levels: Sequence[str] = ()
+    what: str,
+    spec: EvaluationSpec,
+    reference: str | None,
+    folder: Path,
+    levels: Sequence[str] = (),
+    text_encoder: str | None = None,
+    resolution: int | None = None,
 ) -> None:
     """Check what can be checked of a measurement without importing torch.
 
@@ -21,6 +27,8 @@ def check_measured(
         reference: Dataset or folder of images to compare with, or None for the training data.
         folder: Folder of results.
         levels: Labels of the levels to measure.
+        text_encoder: Name or path of a text encoder.
+        resolution: Side in pixels of a folder's images.
 
     Raises:
         LookupError: No entry has this name.
@@ -31,10 +39,10 @@ def check_measured(
     from builders.files import check_writable
     from registry.evaluation.features import EvaluationError, check_features
     from registry.evaluation.image_sets import names_images
-    from registry.evaluation.levels import level_sizes
+    from registry.evaluation.levels import check_resolution, level_sizes
     from registry.weights import find_weights
     from zoo.early.data import check_data
-    from zoo.early.weights import facts_of
+    from zoo.early.weights import check_text_encoder, facts_of
 
     check_features(spec.features)
     if names_images(what):
@@ -45,5 +53,7 @@ def check_measured(
         if graph is not None:
             spec.fitted(graph.process.steps)
             level_sizes(graph, levels)
+            check_resolution(what, graph, resolution)
+        check_text_encoder(text_encoder, graph)
     check_data(reference)
     check_writable(folder)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from specs.schemas.recipe import Recipe
     from specs.schemas.sampling import SamplerSpec
 
-__all__ = ["check_sampled", "check_sources", "facts_of"]
+__all__ = ["check_sampled", "check_sources", "check_text_encoder", "facts_of"]
 
 
 def check_sampled(
@@ -46,8 +46,7 @@ def check_sampled(
     from registry.weights import find_weights
 
     path = find_weights(what)
-    if text_encoder is not None and _is_missing(text_encoder, text_encoder.startswith((".", "/", "~"))):
-        raise ValueError(f"--text-encoder {text_encoder}: no such folder")
+    check_text_encoder(text_encoder)
     graph, known = facts_of(path)
     if graph is None:
         return None
@@ -56,23 +55,53 @@ def check_sampled(
     if known is None and graph.classes is not None:
         classes = ()
     Plan.make(graph, known, classes, prompts, 1, 0)
-    if text_encoder is not None and graph.text is None:
-        raise ValueError(f"{graph.name} does not read text: remove --text-encoder")
+    check_text_encoder(text_encoder, graph)
     return graph
 
 
-def check_sources(recipe: Recipe) -> None:
-    """Check that the weights from which the phases of a recipe start exist.
+def check_text_encoder(text_encoder: str | None, graph: EntryGraph | None = None) -> None:
+    """Check that a text encoder is not a folder that does not exist, and that a network reads text.
+
+    Args:
+        text_encoder: Name or path of a text encoder; None for that of the weights.
+        graph: Graph of the network; None if it is unknown.
 
     Raises:
-        ValueError: A file does not exist.
+        ValueError: There is no such folder, or the network reads no text.
     """
+    if text_encoder is None:
+        return
+    if _is_missing(text_encoder, text_encoder.startswith((".", "/", "~"))):
+        raise ValueError(f"--text-encoder {text_encoder}: no such folder")
+    if graph is not None and graph.text is None:
+        raise ValueError(f"{graph.name} does not read text: remove --text-encoder")
+
+
+def check_sources(recipe: Recipe, graph: EntryGraph | None = None) -> None:
+    """Check that the weights from which the phases of a recipe start exist, and that they have a level of the phase.
+
+    Args:
+        recipe: Recipe.
+        graph: Graph of its entry. None if the weights need only exist, because a run is resumed.
+
+    Raises:
+        ValueError: A file does not exist, is damaged or does not fit.
+    """
+    from builders.checkpoints.header import read_header
+    from builders.training.starting.weights import shared_levels, weights_file
     from specs.library import is_path
 
-    for name in recipe.phases:
+    for name, phase in recipe.phases.items():
         source = recipe.source_of(name)
         if _is_missing(source, is_path(source) or source.endswith(".safetensors")):
             raise ValueError(f"initialise: {source}: no such weights file")
+        if graph is None or source in ("before", "fresh"):
+            continue
+        path = weights_file(source)
+        read_header(path)
+        theirs, _ = facts_of(path)
+        if theirs is not None:
+            shared_levels(graph.inner(phase.train), theirs, path)
 
 
 def _is_missing(text: str, path: bool) -> bool:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from builders.sampling.grid import Grid
     from builders.sampling.plan import Plan
     from builders.text.encoder import TextEncoder
+    from specs.graph import EntryGraph
 
-__all__ = ["Drawing", "draw_folder", "draw_grid"]
+__all__ = ["Drawing", "check_grid", "draw_folder", "draw_grid"]
 
 Data: TypeAlias = "Dataset | Mixture | None"
 #: Largest number of samples in a grid, of images and of clips.
@@ -62,6 +63,17 @@ class Drawing:
             save_image(preview_sheet(previews, captions), self.previews)
 
 
+def check_grid(graph: EntryGraph, count: int) -> None:
+    """Check that a picture can show the samples of an entry.
+
+    Raises:
+        ValueError: There are too many.
+    """
+    most = MOST_CLIPS_IN_GRID if graph.is_video else MOST_IN_GRID
+    if count > most:
+        raise ValueError(f"{count:,} samples are too many for a grid (at most {most}); use --output FOLDER")
+
+
 def draw_grid(drawing: Drawing, output: Path, data: Data, title: str, clips: ClipOptions) -> list[Path]:
     """Draw all samples into one picture, and for clips an animation beside it; return their paths.
 
@@ -79,9 +91,7 @@ def draw_grid(drawing: Drawing, output: Path, data: Data, title: str, clips: Cli
     import torch
 
     count = len(drawing.plan)
-    most = MOST_CLIPS_IN_GRID if drawing.model.graph.is_video else MOST_IN_GRID
-    if count > most:
-        raise ValueError(f"{count:,} samples are too many for a grid (at most {most}); use --output FOLDER")
+    check_grid(drawing.model.graph, count)
     batches = [levels for _, levels in drawing.batches(range(count))]
     levels = [torch.cat(level) for level in zip(*batches, strict=True)]
     return _grid(levels, drawing.plan.captions, data, title, clips).save(output, clips.rate)
