@@ -230,7 +230,7 @@ def write_shards(folder: Path, shards: int, samples: int) -> None:
                     info = tarfile.TarInfo(f"{key}.{extension}")
                     info.size = len(content)
                     tar.addfile(info, io.BytesIO(content))
-    (folder / "dataset.yaml").write_text("name: many\nlicence: CC0\nresolution: 64\n")
+    (folder / "dataset.yaml").write_text("name: many\nlicence: CC0\nresolution: 64\n", encoding="utf-8")
 
 
 def open_many(folder: Path) -> tuple[int, float, float]:
@@ -248,7 +248,7 @@ def _open_many(folder: Path) -> tuple[int, float, float]:
 
 def _own_memory() -> float:
     """Return the MiB of memory of this process that no file and no other process holds."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1024
 
 
