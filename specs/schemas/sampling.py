@@ -23,7 +23,7 @@ Spacing = Literal["index", "logsnr"]
 Spec = TypeVar("Spec", bound="SamplerSpec")
 Share = Annotated[float, Field(ge=0, le=1)]
 #: Least half log-SNR that counts for the spacing of times; there is hardly a signal below it.
-FLOOR = -4.0
+FLOOR = -5.0
 
 
 class SamplerSpec(Model):
@@ -161,9 +161,11 @@ def time_indices(steps: int, count: int) -> list[int]:
 def spaced_indices(half_log_snr: Sequence[float], count: int, floor: float = FLOOR) -> list[int]:
     """Return indices of the schedule from the last one down to 0, evenly spaced in half log-SNR.
 
-    DPM-Solver++ is of second order in this variable (arXiv 2211.01095, section 4). Values below ``floor`` count as
-    ``floor``, so that no steps are spent where there is only noise. Index 0, where the ratio is infinite, has the place
-    of index 1. Where the nearest indices are not distinct, the next ones are taken.
+    DPM-Solver++ is of second order in this variable (arXiv 2211.01095, section 4). At both ends, the steps are those of
+    twice as many steps that are even in the index: of n steps, the first counts as at ``steps - steps / 2n``, and the
+    last one starts at ``steps / 2n``. Values below ``floor`` count as ``floor``. Otherwise, most steps would be spent
+    where there is only noise, or where there is hardly any. Where the nearest indices are not distinct, the next ones
+    are taken.
 
     Args:
         half_log_snr: Half the log signal-to-noise ratio at the indices 0..steps, falling; that at 0 is not read.
@@ -177,12 +179,13 @@ def spaced_indices(half_log_snr: Sequence[float], count: int, floor: float = FLO
     if not 1 <= count <= steps:
         raise ValueError(_too_many(steps, count))
     rising = [max(value, floor) for value in reversed(half_log_snr[1:])]
-    step = (rising[-1] - rising[0]) / count
-    if step == 0:  # all is noise
+    end = max(1, round(steps / (2 * count)))
+    first, last = rising[min(end, steps - end)], rising[steps - end]
+    if first == last:  # all is noise, or there are one or two indices
         return time_indices(steps, count)
     times = [steps]
     for number in range(1, count):
-        nearest = steps - _nearest(rising, rising[0] + number * step)
+        nearest = steps - _nearest(rising, first + (last - first) * number / (count - 1))
         # Lower than the one before, with enough indices left below.
         times.append(min(max(nearest, count - number), times[-1] - 1))
     return [*times, 0]

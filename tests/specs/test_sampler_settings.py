@@ -38,9 +38,10 @@ def log_snr(steps, shift=0.0):
 
 
 def test_times_even_in_log_snr():
-    straight = [99.0, *(4.0 - index / 10 for index in range(1, 101))]  # 3.9 down to -6; those below -4 count as -4
-    assert spaced_indices(straight, 5) == [100, 64, 48, 33, 17, 0]
-    assert spaced_indices(straight, 5, floor=-9) == [100, 80, 60, 41, 21, 0]
+    straight = [99.0, *(4.0 - index / 10 for index in range(1, 101))]  # 3.9 down to -6
+    # Between those of index 90, where twice as many even steps have their second time, and index 10, where their last.
+    assert spaced_indices(straight, 5) == [100, 70, 50, 30, 10, 0]
+    assert spaced_indices(straight, 5, floor=-3) == [100, 55, 40, 25, 10, 0]
     assert spaced_indices(straight, 1) == [100, 0]
     assert spaced_indices([0.0, 1.0], 1) == [1, 0]
     # Each of the few indices is taken once, even if several places are nearest to one of them.
@@ -70,7 +71,7 @@ def test_any_falling_log_snr_has_distinct_times(data, values):
 
 def test_differences_of_log_snr_are_even_where_the_indices_are_dense():
     levels = log_snr(100_000)
-    found = [max(levels[time], -4.0) for time in spaced_indices(levels, 40)[:-1]]
+    found = [levels[time] for time in spaced_indices(levels, 40)[1:-1]]
     gaps = [after - before for before, after in pairwise(found)]
     assert max(gaps) < 1.02 * min(gaps)
 

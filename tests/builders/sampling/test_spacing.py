@@ -54,7 +54,7 @@ def error(process, steps, spacing, sampler="dpm++"):
 def test_the_solver_is_nearer_to_the_exact_solution(clips, shift):
     changes = {"process": Process(shift=shift)}
     process = DiffusionProcess(clip_entry(*SIZES, **changes) if clips else plain_entry(8, 4, **changes))
-    for steps, share in ((5, 0.5), (10, 0.4)):
+    for steps, share in ((5, 0.6), (10, 0.4), (20, 0.4)):
         assert error(process, steps, "logsnr") < share * error(process, steps, "index")
 
 
