@@ -22,8 +22,8 @@ from specs.schemas.sampling import SamplerSettings, SamplerSpec
 
 __all__ = ["BATCH_PIXELS", "Preview", "Request", "SamplerSettings", "class_shares", "draw", "draw_all"]
 
-#: Pixels of the outermost level, of all frames, that are denoised at once on a CPU, where more are not faster.
-BATCH_PIXELS = 2**18
+#: Pixels of the outermost level, of all frames, that are denoised at once on a CPU: about what its caches hold.
+BATCH_PIXELS = 2**16
 #: Called after each step with the rows of the batch in the request, the number of the step from 1, and the predicted
 #: clean images by level, outermost first.
 Preview = Callable[[range, int, list[Tensor]], object]
