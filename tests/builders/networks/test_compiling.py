@@ -85,14 +85,20 @@ def test_no_compiler_is_one_warning(tmp_path, called, monkeypatch):
     assert not called
 
 
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache of compiled code for this test: a killed process may leave damaged files in the common one."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "code"))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch's compiler hides some of its own
-def test_compiled_blocks_compute_the_same(tmp_path):
-    if compiler_problem(torch.device("cpu")) is not None:
-        pytest.skip("no C++ compiler")
+def test_compiled_blocks_compute_the_same(own_cache):
+    if (problem := compiler_problem(torch.device("cpu"))) is not None:
+        pytest.skip(problem)
     from torch._dynamo.utils import counters
 
-    plain = randomise(build_model(load_entry("mdm-micro").graph))
+    plain = randomise(build_model(load_entry("mdm-micro").graph.inner("r8")))
     model = copy.deepcopy(plain)
     z = noise(plain.graph, 2)
     counters.clear()
@@ -113,14 +119,14 @@ def test_compiled_blocks_compute_the_same(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch's compiler hides some of its own
-def test_a_compiled_training_has_the_same_losses(tmp_path):
+def test_a_compiled_training_has_the_same_losses(tmp_path, own_cache):
     """With checkpointing and accumulation."""
-    if compiler_problem(torch.device("cpu")) is not None:
-        pytest.skip("no C++ compiler")
-    memory = "memory={checkpoint: [r8], rows_per_pass: 2}"
-    plain, found = trained(tmp_path / "plain"), trained(tmp_path / "compiled", "compile=true", memory)
-    assert len(plain) == len(found) == 5
-    for one, other in zip(plain, found, strict=True):
-        assert other == pytest.approx(one, rel=1e-5)
+    if (problem := compiler_problem(torch.device("cpu"))) is not None:
+        pytest.skip(problem)
+    one, memory = "phases.p16=null", "memory={checkpoint: [r8], rows_per_pass: 2}"
+    plain, found = trained(tmp_path / "plain", one), trained(tmp_path / "compiled", one, "compile=true", memory)
+    assert len(plain) == len(found) == 3
+    for losses, others in zip(plain, found, strict=True):
+        assert others == pytest.approx(losses, rel=1e-5)
     # The same process may train again without compiling.
-    assert trained(tmp_path / "again") == plain
+    assert trained(tmp_path / "again", one) == plain
