@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks.gpu import random_batch
+from benchmarks.suite.inputs import random_batch
 from builders.networks.compiling import block_modules, compiler_problem, room_for_kinds
 from builders.training.distributed import Processes
 from builders.training.phase import Phase

@@ -15,7 +15,7 @@ import time
 
 import torch
 
-from benchmarks.gpu import RandomText, random_batch
+from benchmarks.suite.inputs import RandomText, random_batch
 from builders.training.distributed import Processes
 from builders.training.phase import Phase
 from builders.training.settings import phase_settings
