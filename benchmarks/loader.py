@@ -29,7 +29,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ from specs.load import load_entry
 from specs.recipe import load_recipe
 from specs.schemas.recipe import DropSpec
 
+#: Entry, data, and plain loop over the same files, by name of the case.
+Ways = dict[str, tuple[str, Images, PlainImages]]
 #: Rows of a batch that processes share, and numbers of processes.
 SHARED, PROCESSES = 64, (1, 2, 4, 8)
 ROWS = 16
@@ -153,26 +155,31 @@ def plain_rate(images: PlainImages, batches: int) -> float:
     return batches * SHARED / (time.process_time() - start)
 
 
-def measure_rows(rounds: int, batches: int, folder: Path) -> None:
-    """Print the rows per CPU second of each process."""
+def emoji_ways(folder: Path) -> Ways:
+    """Return the packaged emoji, decoded once or when drawn."""
     emoji, files = open_dataset("noto-emoji-64"), emoji_files(folder / "emoji")
-    small, large = packed(folder, 128, 256), packed(folder, 24, 1024)
-    ways: dict[str, tuple[str, Images, PlainImages]] = {
-        "emoji at 64 px, in memory": ("mdm-nano", emoji.load(64), PlainImages(files, 64)),
+    return {
         "emoji at 64 px": ("mdm-nano", emoji.load(64, memory=False), PlainImages(files, 64)),
-        "JPEG of 256 px at 64": ("mdm-nano", small[1].load(64, memory=False), PlainImages(small[0], 64)),
-        "JPEG of 256 px at 64, reduced": (
-            "mdm-nano",
-            with_reduced(small[1]).load(64, memory=False),
-            PlainImages(small[0], 64),
-        ),
-        "JPEG of 1024 px at 256": ("mdm-s256", large[1].load(256, memory=False), PlainImages(large[0], 256)),
-        "JPEG of 1024 px at 256, reduced": (
-            "mdm-s256",
-            with_reduced(large[1]).load(256, memory=False),
-            PlainImages(large[0], 256),
-        ),
+        "emoji at 64 px, in memory": ("mdm-nano", emoji.load(64), PlainImages(files, 64)),
     }
+
+
+def jpeg_ways(folder: Path) -> Ways:
+    """Return JPEG images, decoded whole or reduced."""
+    found: Ways = {}
+    for stored, side, count, entry in ((256, 64, 128, "mdm-nano"), (1024, 256, 24, "mdm-s256")):
+        paths, dataset = packed(folder, count, stored)
+        for how, data in (("", dataset), (", reduced", with_reduced(dataset))):
+            way = f"JPEG of {stored} px at {side}{how}"
+            found[way] = (entry, data.load(side, memory=False), PlainImages(paths, side))
+    return found
+
+
+def measure_rows(rounds: int, batches: int, folder: Path, cases: Sequence[str]) -> None:
+    """Print the rows per CPU second of each process."""
+    ways: Ways = {}
+    for case in cases:
+        ways |= {"emoji": emoji_ways, "jpeg": jpeg_ways}[case](folder)
     found: dict[tuple[str, int], list[float]] = {(way, count): [] for way in ways for count in (0, *PROCESSES)}
     for _ in range(rounds):
         for way, count in found:
@@ -307,6 +314,9 @@ def main() -> None:
     names = ("rows", "reduced", "index", "rates", "waits")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", default=names, choices=names, help="Measurements. Default: all.")
+    parser.add_argument(
+        "--cases", nargs="+", default=("emoji", "jpeg"), choices=("emoji", "jpeg"), help="Data of rows."
+    )
     parser.add_argument("--rounds", type=int, default=3, help="Repetitions of every case.")
     parser.add_argument("--batches", type=int, default=30, help="Batches per round without training.")
     parser.add_argument("--steps", type=int, default=40, help="Training steps per round.")
@@ -317,7 +327,7 @@ def main() -> None:
         folder = Path(name)
         os.environ["ZOO_CACHE"] = str(folder / "cache")
         measures: dict[str, Callable[[], None]] = {
-            "rows": lambda: measure_rows(options.rounds, options.batches, folder),
+            "rows": lambda: measure_rows(options.rounds, options.batches, folder, options.cases),
             "reduced": lambda: measure_reduced(options.rounds, folder),
             "index": lambda: measure_index(options.samples, folder),
             "rates": lambda: measure_rates(options.rounds, options.batches, folder),
