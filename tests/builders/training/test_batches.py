@@ -232,10 +232,10 @@ def test_batches_for_a_gpu_are_pinned_and_sent_as_bytes(monkeypatch):
     sent: list[torch.dtype] = []
     to = torch.Tensor.to
 
-    def without_gpu(self, target, non_blocking=False):
+    def without_gpu(self, target, **options):
         if target != torch.device("cuda"):
-            return to(self, target)
-        assert non_blocking
+            return to(self, target, **options)
+        assert options == {"non_blocking": True}
         sent.append(self.dtype)
         return self
 
