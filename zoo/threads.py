@@ -10,7 +10,7 @@ __all__ = ["SPINS", "spin_briefly"]
 #: Rounds for which a thread of OpenMP polls before it sleeps. The default of libgomp, 300,000, takes milliseconds:
 #: beside other programs, threads poll instead of leaving the core to the thread that they wait for. Without any
 #: polling, small steps are slower on an idle machine. docs/measurements.md has the times for other values.
-SPINS = 3000
+SPINS = 10_000
 
 
 def spin_briefly() -> None:
