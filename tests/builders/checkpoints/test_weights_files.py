@@ -183,7 +183,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
 def test_a_state_that_is_not_finite_is_not_written(tmp_path):
     recipe, graph = load_recipe_and_graph("micro-test")
     run = RunFolder(tmp_path, recipe, graph)
-    phase = SimpleNamespace(progress=RunProgress("p32", 7))
+    phase = SimpleNamespace(progress=RunProgress("p32", 7), processes=SimpleNamespace(sharded=False))
     for name in ("model/a", "ema/b"):
         with pytest.raises(
             CheckpointError, match=f"nothing is saved: {name} holds NaN or infinity after step 7 of phase"

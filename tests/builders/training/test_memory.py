@@ -103,7 +103,7 @@ def test_a_run_is_stopped_and_resumed_with_other_settings(path: Path, tmp_path: 
         one, two = (read_tensors(tmp_path / run / name)[0] for run in ("straight", "stopped"))
         assert set(one) == set(two) and all(one[key].equal(two[key]) for key in one)
     written = json.loads((tmp_path / "stopped" / "recipe.json").read_text())
-    assert written["memory"] == {"checkpoint": ["r16f4", "r8f4"], "rows_per_pass": 2}
+    assert written["memory"] == {"checkpoint": ["r16f4", "r8f4"], "rows_per_pass": 2, "shard": False}
     assert written["phases"]["p8v"]["memory"]["checkpoint"] == "auto" and "memory" not in written["phases"]["p8"]
 
 
