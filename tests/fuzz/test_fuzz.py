@@ -9,7 +9,7 @@ from tests.fuzz.targets import TARGETS, Target
 
 #: Those that need no torch, and the others.
 GROUPS = (["specs", "overrides", "recipes", "studies", "names"], ["configs", "metadata", "cards"], ["tables", "shards"])
-SECONDS = 10.0
+SECONDS = 5.0
 
 
 def test_every_target_is_in_a_group():

@@ -141,6 +141,7 @@ def test_measurements_of_earlier_versions_are_found(tmp_path):
     assert save(found, tmp_path) == path and path.read_text() == stored
 
 
+@pytest.mark.slow
 def test_command_evaluates_against_either_name(cli, tmp_path):
     images = open_data("noto-emoji-64", 16, "val").images[:4]
     (tmp_path / "work" / "drawn").mkdir()

@@ -64,6 +64,7 @@ def test_the_limit_of_versions_is_raised_for_the_context():
         assert config.cache_size_limit == 1000
 
 
+@pytest.mark.slow
 def test_a_run_compiles_every_phase(tmp_path, called, monkeypatch):
     monkeypatch.setattr(compiled, "compiler_problem", lambda device: None)
     plain = trained(tmp_path / "plain")

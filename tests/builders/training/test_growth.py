@@ -240,9 +240,7 @@ def test_precision(tmp_path: Path) -> None:
         train(recipe_with("precision=float16"), tmp_path / "none")
 
 
-@pytest.mark.parametrize(
-    "name", ["sgd", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lion", "timm:adamw"))]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "lion", "timm:adamw")])
 def test_optimizers_train_and_resume(name: str, tmp_path: Path) -> None:
     recipe = recipe_with(f"optimizer={{name: {name}, learning_rate: 1e-3}}")
     train(recipe, tmp_path / "straight")

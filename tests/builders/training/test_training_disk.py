@@ -245,6 +245,7 @@ def test_files_in_place_of_folders_are_reported(name: str, recipe: Recipe, tmp_p
         train(recipe, tmp_path)
 
 
+@pytest.mark.slow
 def test_phases_of_any_name_stay_in_the_folder(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builders.training.loop.draw_samples", lambda *_, **__: Grid(Image.new("RGB", (4, 4))))
     changes = {"steps": 1, "batch": 2, "train": "r8", "learning_rate": None, "schedule": None}

@@ -149,7 +149,9 @@ def test_workers_of_a_page_that_was_killed_are_stopped(tmp_path, pages):
     assert stop_server(uri) and not members(pages[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGHUP))]
+)
 def test_signals_end_the_page(number, uri, cli, pages, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setattr("registry.tracking.dashboard_view.store_view", lambda *arguments: "view")
