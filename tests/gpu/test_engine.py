@@ -13,14 +13,13 @@ from builders.sampling.generation import Request, SamplerSettings, draw_all
 from builders.training import phase as phase_module
 from builders.training.batches import make_batch
 from builders.training.distributed import Processes
-from builders.training.observers import Observer, StepReport
 from builders.training.phase import Phase
 from builders.training.settings import phase_settings
-from builders.training.start import train
 from specs.blocks.attention import AttentionArguments
 from specs.load import load_entry
 from specs.recipe import load_recipe
 from tests.helpers.networks import randomise
+from tests.helpers.recorded import recorded_losses
 
 pytestmark = [
     pytest.mark.gpu,
@@ -34,20 +33,8 @@ SMALL = [
 ]  # fmt: skip
 
 
-class Losses(Observer):
-    """Records the losses of every step."""
-
-    def __init__(self) -> None:
-        self.steps: list[dict[str, float]] = []
-
-    def on_step(self, report: StepReport) -> None:
-        self.steps.append(dict(report.losses))
-
-
 def trained(folder, *changes):
-    seen = Losses()
-    train(load_recipe("micro-test", [*SMALL, *changes]), folder, device="cuda", observer=seen)
-    return seen.steps
+    return recorded_losses(folder, [*SMALL, *changes], device="cuda")
 
 
 def test_starting_a_step_does_not_wait_for_the_gpu():

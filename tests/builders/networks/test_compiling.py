@@ -11,11 +11,9 @@ from builders.networks.compiling import block_modules, compile_blocks, compiler_
 from builders.networks.nested_unet import build_model
 from builders.training.engine import compiled
 from builders.training.errors import TrainingWarning
-from builders.training.observers import Observer, StepReport
-from builders.training.start import train
 from specs.load import load_entry
-from specs.recipe import load_recipe
 from tests.helpers.networks import noise, randomise
+from tests.helpers.recorded import recorded_losses
 
 SMALL = [
     "phases.p8.steps=3", "phases.p8.batch=4", "phases.p16.steps=2", "phases.p16.batch={r16: 2, r8: 4}",
@@ -23,18 +21,8 @@ SMALL = [
 ]  # fmt: skip
 
 
-class Losses(Observer):
-    def __init__(self) -> None:
-        self.steps: list[dict[str, float]] = []
-
-    def on_step(self, report: StepReport) -> None:
-        self.steps.append(dict(report.losses))
-
-
 def trained(folder, *changes):
-    seen = Losses()
-    train(load_recipe("micro-test", [*SMALL, *changes]), folder, observer=seen)
-    return seen.steps
+    return recorded_losses(folder, [*SMALL, *changes])
 
 
 @pytest.fixture
