@@ -45,8 +45,22 @@ def _recipe(name: str) -> dict[str, Any]:
 
 
 def _study(name: str) -> dict[str, Any]:
-    from specs.study import load_study
+    from specs.arms import load_arm_study
+    from specs.library import find_file
+    from specs.study import has_arms, load_study
+    from specs.syntax.yaml_tree import parse
 
+    if has_arms(parse(find_file("study", name))):
+        loaded = load_arm_study(name)
+        found = loaded.study
+        return {
+            "entries": list(dict.fromkeys(arm.graph.name for arm in loaded.arms)),
+            "arms": [arm.name for arm in loaded.arms],
+            "seeds": len(found.seeds),
+            "data": found.data,
+            "training_flops": found.budget.training_flops,
+            "summary": found.summary,
+        }
     study = load_study(name)
     return {
         "entries": list(study.entries),

@@ -26,6 +26,7 @@ __all__ = [
     "NoClasses",
     "Recipe",
     "entry_overrides",
+    "extended_tree",
     "list_recipes",
     "load_recipe",
     "load_recipe_and_graph",
@@ -183,6 +184,20 @@ def _read(path: Path, way: tuple[Path, ...]) -> Mapping:
     if not isinstance(tree, Mapping):
         raise fail("wrong-type", "a recipe is a mapping of keys to values", tree.position)
     refuse_other_kind(tree, "recipe")
+    return extended_tree(tree, path, way)
+
+
+def extended_tree(tree: Mapping, path: Path, way: tuple[Path, ...] = ()) -> Mapping:
+    """Return the tree of a recipe, or of a part of another file, merged over the recipe that its ``extends`` names.
+
+    Args:
+        tree: The tree.
+        path: File that it was read from.
+        way: Files that extend this one.
+
+    Raises:
+        SpecError: There is no such recipe, or it has errors.
+    """
     extends = tree.get("extends")
     if extends is None:
         return tree

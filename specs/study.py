@@ -16,9 +16,9 @@ from specs.syntax.other_kind import refuse_other_kind
 from specs.syntax.overrides import apply_overrides
 from specs.syntax.references import check_reference
 from specs.syntax.validation import validate
-from specs.syntax.yaml_tree import Mapping, locate, parse
+from specs.syntax.yaml_tree import Mapping, Tree, locate, parse
 
-__all__ = ["Study", "list_studies", "load_study", "load_study_and_graphs"]
+__all__ = ["Study", "has_arms", "list_studies", "load_study", "load_study_and_graphs"]
 
 __getattr__ = offer(__name__)
 
@@ -26,6 +26,11 @@ __getattr__ = offer(__name__)
 def list_studies() -> tuple[str, ...]:
     """Return the names of all studies: those in ``studies/`` of each folder of ``ZOO_PATH``, and the packaged ones."""
     return list_files("study")
+
+
+def has_arms(tree: Tree) -> bool:
+    """Return whether the file of a study compares arms of one recipe (:mod:`specs.arms`) rather than entries."""
+    return isinstance(tree, Mapping) and not tree.entries.keys().isdisjoint(("arms", "base"))
 
 
 def load_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -65,6 +70,8 @@ def _read(name_or_path: str | Path, overrides: Sequence[str]) -> tuple[Study, Ma
     tree = parse(find_file("study", name_or_path))
     if not isinstance(tree, Mapping):
         raise fail("wrong-type", "a study is a mapping of keys to values", tree.position)
+    if has_arms(tree):
+        raise fail("wrong-type", "this study has arms, not entries: load it with load_arm_study", tree.position)
     refuse_other_kind(tree, "study")
     tree = apply_overrides(tree, overrides)
     study = validate(Study, tree, "a study")

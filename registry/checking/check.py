@@ -12,11 +12,12 @@ from registry.catalogue import get, search_path
 from registry.checking.kinds import kind_of
 from registry.entry import Entry
 from specs.addresses import without_secrets
+from specs.arms import LoadedArmStudy, arm_study_of_tree, load_arm_study
 from specs.errors import Position, Problem, SpecError, UnknownName, quote
-from specs.library import SUFFIXES, is_path, list_files
+from specs.library import SUFFIXES, find_file, is_path, list_files
 from specs.load import load_text, load_variant
 from specs.recipe import load_recipe_and_graph
-from specs.study import load_study_and_graphs
+from specs.study import has_arms, load_study_and_graphs
 from specs.syntax.validation import check_name
 from specs.syntax.yaml_tree import Mapping, Tree, parse, parse_text, value_at
 from specs.user_paths import expanded
@@ -211,11 +212,20 @@ def _other(what: str, kind: str, reference: str | Path, overrides: Sequence[str]
         if kind == "recipe":
             recipe, _ = load_recipe_and_graph(reference, overrides, search=search_path())
             return Checked(what, kind, recipe.name, {"entry": recipe.entry, "phases": list(recipe.phases)})
+        path = find_file("study", reference)
+        if has_arms(parse(path)):
+            loaded = load_arm_study(reference, overrides, search=search_path())
+            return Checked(what, kind, loaded.study.name, _arm_facts(loaded))
         study, graphs = load_study_and_graphs(reference, overrides, search=search_path())
         facts = {"entries": [graph.name for graph in graphs], "data": study.data}
         return Checked(what, kind, study.name, facts)
     except SpecError as error:
         return _wrong(what, kind, what, error)
+
+
+def _arm_facts(loaded: LoadedArmStudy) -> dict[str, Any]:
+    entries = dict.fromkeys(arm.graph.name for arm in loaded.arms)
+    return {"entries": list(entries), "arms": [arm.name for arm in loaded.arms], "data": loaded.study.data}
 
 
 def _plain_file(what: str, kind: str, tree: Tree, path: Path | None) -> Checked:
@@ -229,6 +239,9 @@ def _plain_file(what: str, kind: str, tree: Tree, path: Path | None) -> Checked:
         if kind == "recipe" and isinstance(tree, Mapping):
             recipe, _ = recipe_of_tree(tree, search=search_path())
             return Checked(what, kind, recipe.name, {"entry": recipe.entry, "phases": list(recipe.phases)})
+        if kind == "study" and has_arms(tree):
+            loaded = arm_study_of_tree(tree, path or Path(what), search=search_path())
+            return Checked(what, kind, loaded.study.name, _arm_facts(loaded))
         if kind == "study":
             return Checked(what, kind, validate(Study, tree, "a study").name, {})
         if kind == "tag":

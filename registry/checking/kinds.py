@@ -14,7 +14,7 @@ __all__ = ["kind_of"]
 KEYS = {
     "recipe": """phases entry optimizer schedule ema loss drop clip precision initialise carry max_bad_steps every
         checkpoints text_encoder crop flip memory""".split(),
-    "study": ["budget", "recipe"],
+    "study": ["budget", "recipe", "arms", "base", "seeds", "contrasts", "hypotheses", "measures"],
     "entry": """stages graph nest resolution variants process defaults middle head time inputs skip normalize_input
         channels""".split(),
     "names": ["aliases", "renamed"],

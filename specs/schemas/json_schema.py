@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from specs.blocks import BLOCKS
+from specs.schemas.arms import ArmStudy
 from specs.schemas.entry import WAYS, EntrySpec
 from specs.schemas.memory import MAX_ROWS
 from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
@@ -110,7 +111,10 @@ def _recipe() -> Schema:
 def _study() -> Schema:
     schema = Study.model_json_schema()
     schema["$defs"]["OptimizerSpec"]["properties"]["name"]["enum"] = _optimizers()
-    return schema
+    arms = _renamed(ArmStudy.model_json_schema(), "Arms")
+    definitions = {**schema.pop("$defs"), **arms.pop("$defs")}
+    of_arms = {"anyOf": [{"required": ["arms"]}, {"required": ["base"]}]}
+    return {"type": "object", "if": of_arms, "then": arms, "else": schema, "$defs": definitions}
 
 
 def _optimizers() -> list[str]:

@@ -6,8 +6,11 @@ from specs.syntax.yaml_tree import Entry, Mapping, Scalar, Tree
 
 __all__ = ["NOT_ARGUMENTS", "drop", "is_null", "merge", "put"]
 
-#: Alternatives: a child that has one of the two keys drops the other one of its parent.
-_ALTERNATIVES = (("blocks", "attention"), ("blocks", "temporal"), ("stages", "graph"), ("steps", "hours"))
+#: Alternatives: a child that has one of the two keys drops the other one of its parent. Phases of studies have shares.
+_ALTERNATIVES = (
+    ("blocks", "attention"), ("blocks", "temporal"), ("stages", "graph"), ("steps", "hours"), ("steps", "share"),
+    ("hours", "share"),
+)  # fmt: skip
 #: Keys of a node that are not arguments of its block.
 NOT_ARGUMENTS = frozenset({"block", "width", "from", "merge", "repeat"})
 

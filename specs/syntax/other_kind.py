@@ -11,7 +11,7 @@ __all__ = ["refuse_other_kind"]
 _MARKS = {
     "entry": {"stages", "graph", "nest", "resolution", "process", "variants"},
     "recipe": {"phases", "entry", "optimizer"},
-    "study": {"entries", "budget"},
+    "study": {"entries", "budget", "arms", "contrasts"},
 }
 _ARTICLES = {"entry": "an entry", "recipe": "a recipe", "study": "a study", "accelerator": "an accelerator"}
 

@@ -1,0 +1,178 @@
+"""Results of a study of arms: one small JSON file per run. docs/studies.md describes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from builders.files import read_regular, write_text
+
+__all__ = ["FOLDER", "Curve", "RunKey", "RunResult", "read_result", "read_results", "result_path", "save_result"]
+
+#: Folder of the results of a study, by its name, in the current folder.
+FOLDER = Path("results") / "studies"
+#: Largest file of a result in bytes.
+MAX_BYTES = 10_000_000
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunKey(_Frozen):
+    """What tells a run of a study from its other runs.
+
+    Attributes:
+        arm: Name of the arm.
+        seed: Seed.
+        searched: Position of the value that is tried, from 0, in a run of the search; None in any other run.
+    """
+
+    arm: str
+    seed: int
+    searched: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the run, and of its file and folder: ``flat-s0``, or ``flat-v2-s100`` in the search."""
+        return f"{self.arm}-s{self.seed}" if self.searched is None else f"{self.arm}-v{self.searched}-s{self.seed}"
+
+
+class Curve(_Frozen):
+    """A value over training.
+
+    Attributes:
+        steps: Steps over all phases.
+        flops: Training FLOPs until then.
+        seconds: Seconds of training until then.
+        values: The values.
+    """
+
+    steps: tuple[int, ...] = ()
+    flops: tuple[float, ...] = ()
+    seconds: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Curve:
+        if len({len(self.steps), len(self.flops), len(self.seconds), len(self.values)}) > 1:
+            raise ValueError("steps, flops, seconds and values of a curve have one length")
+        return self
+
+
+class RunResult(_Frozen):
+    """One run of a study.
+
+    Attributes:
+        study: Name of the study.
+        arm: Name of the arm.
+        seed: Seed.
+        searched: As in :class:`RunKey`.
+        setting: Value of the searched setting that the run had; None without a search.
+        status: ``finished``, or ``failed`` if training or a measure failed.
+        failure: Why it failed, in one message.
+        exploratory: Whether the study was not registered, or differed from what was registered.
+        registered: SHA-256 of the study's file as registered; empty if exploratory.
+        commit: Commit of the registration.
+        entry: Name of the entry.
+        hash: Hash of the entry.
+        recipe: Fingerprint of the recipe.
+        steps: Steps by phase.
+        training_flops: FLOPs of training, forward and backward.
+        seconds: Seconds of training on ``threads`` threads, without measuring.
+        cpu_seconds: Processor seconds of the same.
+        measuring_seconds: Seconds of all measures.
+        threads: Threads of the run.
+        measures: Scalar values by name.
+        series: Further values of measures by name, as JSON.
+        curves: Values over training by name, such as ``val_v_loss/r32``.
+        samples: Name of the picture of samples beside the file; empty without one.
+        environment: Versions, commit and hardware.
+        date: End of the run, ISO 8601.
+    """
+
+    study: str
+    arm: str
+    seed: int
+    searched: int | None = None
+    setting: float | int | str | bool | None = None
+    status: Literal["finished", "failed"] = "finished"
+    failure: str = ""
+    exploratory: bool = False
+    registered: str = ""
+    commit: str = ""
+    entry: str = ""
+    hash: str = ""
+    recipe: str = ""
+    steps: dict[str, int] = {}
+    training_flops: float = 0.0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    measuring_seconds: float = 0.0
+    threads: int = 1
+    measures: dict[str, float] = {}
+    series: dict[str, Any] = {}
+    curves: dict[str, Curve] = {}
+    samples: str = ""
+    environment: dict[str, str] = {}
+    date: str = ""
+
+    @property
+    def key(self) -> RunKey:
+        """Arm, seed and place in the search."""
+        return RunKey(arm=self.arm, seed=self.seed, searched=self.searched)
+
+
+def result_path(key: RunKey, folder: Path) -> Path:
+    """Return the file of the result of a run in the folder of its study."""
+    return folder / f"{key.name}.json"
+
+
+def save_result(result: RunResult, folder: Path) -> Path:
+    """Write a result to its file, atomically; return the file.
+
+    Raises:
+        ValueError: A value is not finite.
+        OSError: The file cannot be written.
+    """
+    for name, value in result.measures.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is not finite and is not stored")
+    path = result_path(result.key, folder)
+    write_text(path, result.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+    return path
+
+
+def read_results(folder: Path, keys: Iterable[RunKey] | None = None) -> tuple[RunResult, ...]:
+    """Return the results of a study, of the runs ``keys`` in their order, or all in the order of their names.
+
+    Runs without a result are left out.
+
+    Raises:
+        ValueError: A file is not the result of a run.
+    """
+    paths = sorted(folder.glob("*.json")) if keys is None else [result_path(key, folder) for key in keys]
+    return tuple(read_result(path) for path in _results(paths) if path.is_file())
+
+
+def _results(paths: Sequence[Path]) -> list[Path]:
+    """Return files without the registration, which is beside them in some folders."""
+    return [path for path in paths if not path.name.endswith(".registered.json")]
+
+
+def read_result(path: Path) -> RunResult:
+    """Return the result in a file.
+
+    Raises:
+        ValueError: It is not the result of a run.
+    """
+    try:
+        return RunResult.model_validate_json(read_regular(path, MAX_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
+        raise ValueError(f"{path}: not the result of a run: {what}; move it away, and run the study again") from None
