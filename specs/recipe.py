@@ -342,6 +342,9 @@ class _Checker:
         for index, label in enumerate(phase.freeze):
             message = f"phase {quote(name)} has no level {quote(label)} to freeze"
             self.is_in(label, labels, message, "phases", name, "freeze", index)
+        for index, label in enumerate(phase.cut):
+            message = f"phase {quote(name)} has no level {quote(label)} inside another one to cut"
+            self.is_in(label, labels[1:], message, "phases", name, "cut", index)
         if set(labels) <= set(phase.freeze):
             message = f"phase {quote(name)} freezes every level; none is left to train"
             self.error("conflict", message, "phases", name, "freeze", key=True)

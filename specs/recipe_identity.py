@@ -60,6 +60,7 @@ def unset(recipe: Recipe) -> dict[str, Any]:
     """Return the keys that are written only if they are set, as :meth:`Recipe.model_dump` excludes them."""
     absent = {
         name: {key for key in ("memory", "times", "learning_rates") if getattr(phase, key) is None}
+        | ({"cut"} if not phase.cut else set())
         for name, phase in recipe.phases.items()
     }
     phases = {name: keys for name, keys in absent.items() if keys}

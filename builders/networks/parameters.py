@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -26,6 +27,18 @@ def level_of(parameter: str, labels: Sequence[str]) -> str:
         labels: Labels of the levels, outermost first. Inputs belong to the innermost level.
     """
     return parameter.split(".")[1] if parameter.startswith("levels.") else labels[-1]
+
+
+def adapters(model: NestedUNet, labels: Collection[str]) -> list[nn.Module]:
+    """Return the convolutions through which features enter and leave some levels, from and to those around them.
+
+    Args:
+        model: Network.
+        labels: Labels of levels inside another one.
+    """
+    pairs = pairwise(model.labels)
+    nests = [model.levels[around].nest for around, inner in pairs if inner in labels]
+    return [adapter for nest in nests for adapter in (nest.enter, nest.leave)]
 
 
 def load_inner(model: NestedUNet, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:

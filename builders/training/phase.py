@@ -13,7 +13,7 @@ from builders.diffusion.losses import sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.compiling import compile_blocks
 from builders.networks.nested_unet import NestedUNet, build_model
-from builders.networks.parameters import level_of, load_inner, parameters_by_level
+from builders.networks.parameters import adapters, level_of, load_inner, parameters_by_level
 from builders.seeds import derived_seed
 from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, BatchPlan, joined
@@ -51,6 +51,8 @@ class Phase:
             self.model.levels[label].requires_grad_(False)
         if graph.labels[-1] in settings.freeze:
             self.model.inputs.requires_grad_(False)
+        for adapter in adapters(self.model, settings.cut):
+            adapter.requires_grad_(False)
         average = copy.deepcopy(self.model).requires_grad_(False)
         for network in (self.model, average):
             processes.place(network)
@@ -100,6 +102,9 @@ class Phase:
         elif source not in ("before", "fresh"):
             load_shared(self.model, weights_file(source))
             self.ema.restart()
+        for network in (self.model, self.ema.model):
+            for adapter in adapters(network, self.settings.cut):
+                torch._foreach_zero_([local(value.detach()) for value in adapter.parameters()])
 
     def restore(self, state: TrainingState) -> None:
         """Load a saved state of this phase."""

@@ -31,6 +31,7 @@ class PhaseSettings:
         source: Where the weights come from: "before" (the previous phase), "fresh", a weights file, or an entry.
         carry: What is taken from the previous phase besides the weights.
         freeze: Labels of the levels that are not trained.
+        cut: Labels of the levels that share no features with the level around them.
         learning_rate: Learning rate before warm-up and decay.
         rate_factors: Factors of the learning rate by label; levels that are not there have 1.
         schedule: Warm-up and decay.
@@ -49,6 +50,7 @@ class PhaseSettings:
     source: str
     carry: CarrySpec
     freeze: tuple[str, ...]
+    cut: tuple[str, ...]
     learning_rate: float
     rate_factors: Mapping[str, float]
     schedule: ScheduleSpec
@@ -136,6 +138,7 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         source=recipe.source_of(name),
         carry=recipe.carry_of(phase),
         freeze=phase.freeze,
+        cut=phase.cut,
         learning_rate=phase.learning_rate or recipe.optimizer.learning_rate,
         rate_factors=recipe.rates_of(phase),
         schedule=recipe.schedule_of(phase),

@@ -173,6 +173,9 @@ class PhaseSpec(Model):
     freeze: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         default=(), description="labels of levels that are not trained"
     )
+    cut: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(), description="labels of levels that share no features with the level around them"
+    )
     carry: CarrySpec | None = Field(default=None, description="changes to the recipe's carry")
     memory: MemorySpec | None = Field(default=None, description="changes to the recipe's memory")
 
