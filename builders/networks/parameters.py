@@ -37,8 +37,8 @@ def adapters(model: NestedUNet, labels: Collection[str]) -> list[nn.Module]:
         labels: Labels of levels inside another one.
     """
     pairs = pairwise(model.labels)
-    nests = [model.levels[around].nest for around, inner in pairs if inner in labels]
-    return [adapter for nest in nests for adapter in (nest.enter, nest.leave)]
+    names = [f"{around}.nest.{way}" for around, inner in pairs if inner in labels for way in ("enter", "leave")]
+    return [model.levels.get_submodule(name) for name in names]
 
 
 def load_inner(model: NestedUNet, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
