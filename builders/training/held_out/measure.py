@@ -104,6 +104,23 @@ class HeldOut:
             for level, label in enumerate(labels)
         }
 
+    @torch.no_grad()
+    def outermost_errors(self, draws: int) -> dict[float, float]:
+        """Return the mean squared error of the outermost level's clean prediction at all fixed log-SNRs of its own.
+
+        Every sample is measured at each ratio. Ratios that are outside of the level's schedule are left out.
+
+        Args:
+            draws: Draws of noise of each sample, which are the same at all ratios and for all entries.
+        """
+        sums = torch.zeros(len(LOG_SNRS), 2, dtype=torch.float64, device=self.device)
+        with self._evaluating():
+            for draw, keys, drawn, share in self._passes(draws):
+                for point in range(len(LOG_SNRS)):
+                    sums += share * self._errors_of(0, drawn, torch.full((len(keys),), point), draw)
+        totals = zip(LOG_SNRS, self.total(sums).tolist(), strict=True)
+        return {ratio: total / count for ratio, (total, count) in totals if count}
+
     def _errors_of(self, level: int, drawn: dict[str, Any], chosen: Tensor, draw: int) -> Tensor:
         """Return the sums of a level's errors of some samples, and the samples, by log-SNR: (points, 2)."""
         schedule = self.process.schedules[level].cpu()

@@ -138,6 +138,20 @@ def test_at_most_as_many_samples_as_set_or_frames_of_clips():
     assert split.asked == [7] and clips.asked == [1]
 
 
+def test_every_sample_is_measured_at_every_ratio_of_the_outermost_level():
+    nested, process = network(16, 8, base=4)
+    flat, flat_process = network(16, base=4)
+    split = Split(5, 16)
+    found = HeldOut(nested, process, split, batch_size=2).outermost_errors(3)
+    assert list(found) == list(LOG_SNRS)
+    for ratio, error in found.items():
+        assert error == pytest.approx(SPREAD**2 / (1 + SPREAD**2 * math.exp(ratio)), rel=0.1), ratio
+    assert sum(len(t) for _, t in nested.seen) == 5 * 3 * 12
+    assert HeldOut(flat, flat_process, split, batch_size=5).outermost_errors(3) == pytest.approx(found, rel=1e-5)
+    model, process = network(8, schedule="cosine_logsnr")
+    assert max(HeldOut(model, process, Split(2, 8)).outermost_errors(1)) == 5
+
+
 def test_the_mode_of_the_network_is_restored():
     model, process = network(8)
     model.train()
