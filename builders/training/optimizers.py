@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from builders.training.engine.muon import Muon
 from builders.training.sharding.tensors import is_sharded, placed_like, small_like
 from specs.schemas.optimizers import TORCH_OPTIMIZERS
 from specs.schemas.recipe import OptimizerSpec
@@ -35,6 +36,7 @@ def build_optimizer(
     parameters: Sequence[nn.Parameter],
     learning_rate: float,
     factors: Sequence[float] = (),
+    matrices: Sequence[bool] = (),
 ) -> torch.optim.Optimizer:
     """Build an optimizer.
 
@@ -44,6 +46,8 @@ def build_optimizer(
         learning_rate: Initial learning rate.
         factors: Factor of the learning rate of each parameter. Unless all are 1, parameters of one factor are a group,
             which has it as ``factor``.
+        matrices: Whether each parameter is a matrix of a hidden layer, for "muon". Default: it has two dimensions or
+            more.
 
     Raises:
         OptimizerError: The optimizer has no such setting, or rejects a value.
@@ -66,7 +70,8 @@ def build_optimizer(
         given.setdefault("fused", spec.name in fused)
     try:
         _try(partial(make, lr=learning_rate, **given), parameters[0])
-        return make(_grouped(parameters, factors, learning_rate), lr=learning_rate, **given)
+        kinds = {"matrix": matrices or [value.dim() >= 2 for value in parameters]} if make is Muon else {}
+        return make(_grouped(parameters, factors, learning_rate, kinds), lr=learning_rate, **given)
     except (ValueError, TypeError, AssertionError, IndexError, RuntimeError, AttributeError) as error:
         shown = ", ".join(f"{called[name]} {value}" for name, value in given.items())
         if is_sharded(parameters[0]):
@@ -78,14 +83,33 @@ def build_optimizer(
         raise OptimizerError(f"optimizer {spec.name} rejects its settings ({shown}): {error}") from None
 
 
-def _grouped(parameters: Sequence[nn.Parameter], factors: Sequence[float], learning_rate: float) -> list[Any]:
-    """Return the parameters, or groups of them if their learning rates differ."""
-    if all(factor == 1 for factor in factors):
+def _grouped(
+    parameters: Sequence[nn.Parameter],
+    factors: Sequence[float],
+    learning_rate: float,
+    kinds: Mapping[str, Sequence[bool]],
+) -> list[Any]:
+    """Return the parameters, or groups of them if their learning rates or kinds differ.
+
+    Args:
+        parameters: Parameters to optimize.
+        factors: Factor of the learning rate of each, or nothing.
+        learning_rate: Learning rate that the factors multiply.
+        kinds: Keys of groups, with their value of each parameter.
+    """
+    factored = any(factor != 1 for factor in factors)
+    if not factored and not kinds:
         return list(parameters)
-    groups: dict[float, list[nn.Parameter]] = {}
-    for parameter, factor in zip(parameters, factors, strict=True):
-        groups.setdefault(factor, []).append(parameter)
-    return [{"params": group, "lr": learning_rate * factor, "factor": factor} for factor, group in groups.items()]
+    groups: dict[tuple[Any, ...], list[nn.Parameter]] = {}
+    keys = zip(factors or [1.0] * len(parameters), *kinds.values(), strict=True)
+    for key, parameter in zip(keys, parameters, strict=True):
+        groups.setdefault(key, []).append(parameter)
+    return [
+        {"params": group, "lr": learning_rate * factor}
+        | ({"factor": factor} if factored else {})
+        | dict(zip(kinds, values, strict=True))
+        for (factor, *values), group in groups.items()
+    ]
 
 
 def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], like: nn.Parameter) -> None:
@@ -105,6 +129,8 @@ def _try(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], like: nn.P
 
 
 def _maker(name: str) -> Callable[..., torch.optim.Optimizer]:
+    if name == "muon" and hasattr(torch.optim, "Muon"):
+        return Muon
     library, short = ("torch", name) if name in TORCH_OPTIMIZERS else ("timm", name.removeprefix("timm:"))
     try:
         if library == "torch":

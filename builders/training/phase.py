@@ -19,6 +19,7 @@ from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, BatchPlan, joined
 from builders.training.distributed import Processes
 from builders.training.ema import EMA
+from builders.training.engine.muon import hidden_matrices
 from builders.training.engine.results import Numbers, Reduced, StartedStep, StepResult, late_steps
 from builders.training.initialize import load_shared, weights_file
 from builders.training.optimizers import build_optimizer, flags_skip, optimizer_state, restore_optimizer, updating_if
@@ -65,7 +66,8 @@ class Phase:
         self.trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
         parameters = [value for _, value in self.trained]
         factors = [settings.rate_factors.get(level_of(name, graph.labels), 1.0) for name, _ in self.trained]
-        self.optimizer = build_optimizer(recipe.optimizer, parameters, settings.learning_rate, factors)
+        matrices = hidden_matrices([name for name, _ in self.trained], parameters)
+        self.optimizer = build_optimizer(recipe.optimizer, parameters, settings.learning_rate, factors, matrices)
         self.process = DiffusionProcess(graph, device)
         self.weights = snr_weights(self.process, settings.loss.weighting)
         self.plan = BatchPlan(

@@ -7,20 +7,23 @@ from typing import Any
 
 __all__ = ["TIMM_OPTIMIZERS", "TORCH_OPTIMIZERS", "state_copies"]
 
-TORCH_OPTIMIZERS = tuple("adadelta adafactor adagrad adam adamax adamw asgd nadam radam rmsprop rprop sgd".split())
-#: Those of timm 1.0, except those that need second derivatives, other packages or matrices, or draw random numbers.
+TORCH_OPTIMIZERS = tuple("adadelta adafactor adagrad adam adamax adamw asgd muon nadam radam rmsprop rprop sgd".split())
+#: Those of timm 1.0, except those that need second derivatives or other packages, or draw random numbers. Names with a
+#: leading "c" are the cautious variants (arXiv 2411.16085).
 TIMM_OPTIMIZERS = tuple(
-    """adabelief adadelta adafactor adafactorbv adagrad adam adamax adamp adamw adan adanw adopt adoptw laprop lamb
-    lambw larc lars lion madgrad madgradw mars momentum nadam nadamw nesterov nesterovw nlarc nlars novograd novogradw
-    radabelief radam radamw rmsprop rmsproptf rmsproptfw sgd sgdp sgdw""".split()
+    """adabelief adadelta adafactor adafactorbv adagrad adam adamax adamc adamp adamuon adamw adan adanw adopt adoptw
+    cadafactor cadafactorbv cadamp cadamw cadan cadanw cadopt cadoptw clamb clambw claprop clion cmars cnadamw
+    crmsproptf csgdp csgdw laprop lamb lambw larc lars lion madgrad madgradw mars momentum muon nadam nadamuon nadamw
+    nesterov nesterovw nlarc nlars nmuon novograd novogradw radabelief radam radamw rmsprop rmsproptf rmsproptfw sgd sgdp sgdw""".split()
 )
 
 #: Numbers that an optimizer keeps for each weight; others keep two, as Adam. Those of factored ones are far fewer.
-_COPIES = dict.fromkeys("sgd adafactor timm:adafactor".split(), 0) | {"adan": 4, "adanw": 4}
-_COPIES |= dict.fromkeys("madgrad madgradw mars".split(), 3)
+_COPIES = dict.fromkeys("sgd adafactor timm:adafactor".split(), 0) 
+_COPIES |= dict.fromkeys("adan adanw cadan cadanw".split(), 4)
+_COPIES |= dict.fromkeys("cmars madgrad madgradw mars".split(), 3)
 _COPIES |= dict.fromkeys(
-    """adafactorbv adagrad timm:adagrad asgd larc lars lion momentum nesterov nesterovw nlarc nlars novograd novogradw
-    rmsprop sgdp sgdw timm:sgd""".split(),
+    """adafactorbv adagrad timm:adagrad asgd cadafactor cadafactorbv clion csgdp csgdw larc lars lion momentum muon
+    timm:muon nesterov nesterovw nlarc nlars nmuon novograd novogradw rmsprop sgdp sgdw timm:sgd""".split(),
     1,
 )
 

@@ -51,7 +51,7 @@ def _batch(value: Any) -> Any:
 Batch = Annotated[int | dict[str, int], BeforeValidator(_batch, json_schema_input_type=int | dict[str, int])]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
-#: Settings of the paper, arXiv 2310.15111, for AdamW and Adam. Other optimizers have their own defaults.
+#: Settings of the paper, arXiv 2310.15111, for AdamW and Adam, and AdamW beside Muon. Other optimizers have their own defaults.
 _ADAM = {"betas": (0.9, 0.99), "weight_decay": 0.01, "epsilon": 1e-8}
 Option = float | int | bool | str | Annotated[tuple[float, ...], Field(strict=False)]
 
@@ -100,23 +100,23 @@ Images = Annotated[_Sets | None, BeforeValidator(_images, json_schema_input_type
 
 
 class OptimizerSpec(Model):
-    """An optimizer of torch or timm. AdamW and Adam have the settings of the paper as defaults."""
+    """An optimizer of torch or timm. AdamW, Adam and Muon have the settings of the paper as defaults."""
 
     name: Annotated[str, BeforeValidator(_optimizer)] = Field(
         default="adamw", description="name in torch or timm; 'timm:NAME' for timm's if torch has the same name"
     )
     learning_rate: float = Field(default=1e-4, gt=0, le=10)
     betas: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] | None = Field(
-        default=None, description="default (0.9, 0.99) for adamw and adam, else the optimizer's own"
+        default=None, description="default (0.9, 0.99) for adamw, adam and muon, else the optimizer's own"
     )
-    weight_decay: float | None = Field(default=None, ge=0, le=10, description="default 0.01 for adamw and adam")
-    epsilon: float | None = Field(default=None, gt=0, le=1, description="default 1e-8 for adamw and adam")
+    weight_decay: float | None = Field(default=None, ge=0, le=10, description="default 0.01 for adamw, adam and muon")
+    epsilon: float | None = Field(default=None, gt=0, le=1, description="default 1e-8 for adamw, adam and muon")
     options: dict[str, Option] = Field(default={}, description="further arguments, such as momentum")
 
     @model_validator(mode="before")
     @classmethod
     def _with_defaults(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("name", "adamw") in ("adamw", "adam"):
+        if isinstance(data, dict) and data.get("name", "adamw") in ("adamw", "adam", "muon"):
             return {**_ADAM, **data}
         return data
 
