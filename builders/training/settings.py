@@ -122,7 +122,7 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
     Raises:
         TrainingError: The entry has no such level, or the batch names a level that is not trained.
     """
-    phase = recipe.phases[name]
+    phase, whole = recipe.phases[name], graph
     try:
         graph = graph.inner(phase.train)
         if not isinstance(phase.batch, int) and not set(phase.batch) <= set(graph.labels):
@@ -140,7 +140,7 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         freeze=phase.freeze,
         cut=phase.cut,
         learning_rate=phase.learning_rate or recipe.optimizer.learning_rate,
-        rate_factors=recipe.rates_of(phase),
+        rate_factors=_restarted(recipe, whole, name) | recipe.rates_of(phase),
         schedule=recipe.schedule_of(phase),
         loss=recipe.loss_of(phase),
         times=recipe.times_of(phase),
@@ -148,3 +148,22 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         compile=recipe.compile,
         recipe=recipe,
     )
+
+
+def _restarted(recipe: Recipe, graph: EntryGraph, name: str) -> dict[str, float]:
+    """Return the factor of the learning rate of every level that an earlier phase has trained, by label.
+
+    Args:
+        recipe: Recipe of the run.
+        graph: Graph of the recipe's whole entry.
+        name: Name of the phase.
+    """
+    trained: set[str] = set()
+    factor = recipe.schedule_of(recipe.phases[name]).restart
+    for before, phase in recipe.phases.items():
+        if recipe.source_of(before) != "before":
+            trained = set()
+        if before == name:
+            break
+        trained |= set(graph.inner(phase.train).labels) - set(phase.freeze)
+    return dict.fromkeys(sorted(trained), factor) if factor != 1 else {}

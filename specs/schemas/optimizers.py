@@ -14,11 +14,12 @@ TIMM_OPTIMIZERS = tuple(
     """adabelief adadelta adafactor adafactorbv adagrad adam adamax adamc adamp adamuon adamw adan adanw adopt adoptw
     cadafactor cadafactorbv cadamp cadamw cadan cadanw cadopt cadoptw clamb clambw claprop clion cmars cnadamw
     crmsproptf csgdp csgdw laprop lamb lambw larc lars lion madgrad madgradw mars momentum muon nadam nadamuon nadamw
-    nesterov nesterovw nlarc nlars nmuon novograd novogradw radabelief radam radamw rmsprop rmsproptf rmsproptfw sgd sgdp sgdw""".split()
+    nesterov nesterovw nlarc nlars nmuon novograd novogradw radabelief radam radamw rmsprop rmsproptf rmsproptfw sgd
+    sgdp sgdw""".split()
 )
 
 #: Numbers that an optimizer keeps for each weight; others keep two, as Adam. Those of factored ones are far fewer.
-_COPIES = dict.fromkeys("sgd adafactor timm:adafactor".split(), 0) 
+_COPIES = dict.fromkeys("sgd adafactor timm:adafactor".split(), 0)
 _COPIES |= dict.fromkeys("adan adanw cadan cadanw".split(), 4)
 _COPIES |= dict.fromkeys("cmars madgrad madgradw mars".split(), 3)
 _COPIES |= dict.fromkeys(

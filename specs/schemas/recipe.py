@@ -51,7 +51,7 @@ def _batch(value: Any) -> Any:
 Batch = Annotated[int | dict[str, int], BeforeValidator(_batch, json_schema_input_type=int | dict[str, int])]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
-#: Settings of the paper, arXiv 2310.15111, for AdamW and Adam, and AdamW beside Muon. Other optimizers have their own defaults.
+#: Settings of the paper, arXiv 2310.15111, for AdamW (also beside Muon) and Adam. Other optimizers have their own.
 _ADAM = {"betas": (0.9, 0.99), "weight_decay": 0.01, "epsilon": 1e-8}
 Option = float | int | bool | str | Annotated[tuple[float, ...], Field(strict=False)]
 
@@ -126,6 +126,9 @@ class ScheduleSpec(Model):
 
     warmup: int = Field(default=0, ge=0, description="steps of linear warmup")
     decay: Literal["constant", "cosine"] = "constant"
+    restart: float = Field(
+        default=1.0, ge=0.001, le=1, description="factor of the rate of levels that an earlier phase has trained"
+    )
 
 
 class LossSpec(Model):

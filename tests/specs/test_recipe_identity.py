@@ -9,7 +9,7 @@ import pytest
 
 from specs.errors import SpecError
 from specs.recipe import load_recipe
-from specs.recipe_identity import facts, fingerprint, fingerprint_of_earlier_versions, written
+from specs.recipe_identity import facts, fingerprint, fingerprint_of_earlier_versions, saved_recipe, written
 from specs.schemas.memory import MemorySpec
 from specs.schemas.recipe import CarrySpec, Recipe
 from tests.helpers.recipes import BASE, write
@@ -150,3 +150,11 @@ def test_how_losses_are_measured_is_no_part_of_the_identity() -> None:
 def test_memory_settings_that_cannot_be(change: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         load_recipe("micro-test", [change])
+
+
+def test_rate_of_a_restart_is_written_if_it_is_set():
+    plain, lower = load_recipe("micro-test"), load_recipe("micro-test", ["schedule.restart=0.1"])
+    assert written(plain)["schedule"] == {"warmup": 2, "decay": "cosine"}
+    assert written(lower)["schedule"]["restart"] == 0.1
+    again = saved_recipe(json.dumps(written(lower)))
+    assert again == lower and fingerprint(again) == fingerprint(lower) != fingerprint(plain)

@@ -86,7 +86,7 @@ class Muon(torch.optim.Optimizer):
         self._muon = torch.optim.Muon(views, **common, **muon) if views else None
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters that have a gradient."""
         loss = None
         if closure is not None:

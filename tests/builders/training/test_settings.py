@@ -38,6 +38,21 @@ def test_a_phase_changes_what_it_names() -> None:
     assert not found.carry.ema and found.freeze == ("r8",) and found.source == "fresh"
 
 
+def test_levels_of_earlier_phases_restart_at_a_lower_rate() -> None:
+    lower, more = "schedule.restart=0.25", "phases.more={train: r16, steps: 1, batch: 2}"
+    assert settings(lower, phase="p8").rate_factors == {} == settings(more, phase="more").rate_factors
+    assert settings(lower).rate_factors == {"r8": 0.25}
+    assert settings("phases.p16.schedule.restart=0.5", phase="p16").rate_factors == {"r8": 0.5}
+    assert settings(lower, more, phase="more").rate_factors == {"r8": 0.25, "r16": 0.25}
+    # A rate by level is the rate of that level.
+    assert settings(lower, more, "learning_rates={r8: 2x}", phase="more").rate_factors == {"r8": 2.0, "r16": 0.25}
+    # What is frozen is not trained, and other weights are not those of the phases before.
+    frozen = settings(lower, "phases.p16={initialise: fresh, freeze: [r8]}", more, phase="more")
+    assert frozen.rate_factors == {"r16": 0.25}
+    assert settings(lower, "phases.p16.initialise=fresh", more, phase="more").rate_factors == {"r8": 0.25, "r16": 0.25}
+    assert settings(lower, "phases.p16.initialise=fresh").rate_factors == {}
+
+
 def test_learning_rate_and_end_by_steps() -> None:
     found = settings("schedule={warmup: 0, decay: cosine}")
     assert found.learning_rate_at(0, 0.0) == 2e-3 and found.learning_rate_at(3, 1e9) == pytest.approx(1e-3)
