@@ -137,6 +137,8 @@ class Process:
     base: int | None = None
     #: Whether the noise of a level is drawn for itself, or is what it sees of the noise of the level around it.
     noise: Literal["independent", "shared"] = "independent"
+    #: Standard deviation of the residual that a level predicts; None: it predicts the whole image.
+    residual: float | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -16,6 +16,7 @@ from builders.diffusion.process import (
     soft_min_snr_weight,
     vdm_weight,
 )
+from builders.diffusion.residual import add_inner_predictions
 from specs.schemas.recipe import LossSpec
 from specs.schemas.weighting import WeightingSpec
 
@@ -57,8 +58,8 @@ def sample_losses(
     The loss of a row is the mean over all values of its image or clip.
 
     Args:
-        predictions: Predictions (rows, channels, height, width), or (rows, channels, frames, height, width) for clips,
-            by level, outermost first, of the process' kind.
+        predictions: Outputs of the network (rows, channels, height, width), or (rows, channels, frames, height, width)
+            for clips, by level, outermost first, of the process' kind.
         images: Clean images in the same shapes.
         eps: Noise that was added, in the same shapes.
         t: Time indices (batch,) in 0..steps - 1.
@@ -67,6 +68,7 @@ def sample_losses(
         weights: Result of :func:`snr_weights`.
     """
     kind = process.graph.process.prediction
+    predictions = _complete(predictions, images, eps, t, process)
     result = {}
     for label, predicted, x, noise, schedule, weight in zip(
         process.graph.labels, predictions, images, eps, process.schedules, weights, strict=True
@@ -75,6 +77,16 @@ def sample_losses(
         each = prediction_loss(kind, loss.space, predicted, x, noise, schedule[index])
         result[label] = each if weight is None else each * weight[index]
     return result
+
+
+def _complete(
+    outputs: Sequence[Tensor], images: Sequence[Tensor], eps: Sequence[Tensor], t: Tensor, process: DiffusionProcess
+) -> Sequence[Tensor]:
+    """Return the predictions of every level from the outputs of the network."""
+    if process.graph.process.residual is None:
+        return outputs
+    shares = [schedule[t[: len(x)] + 1] for x, schedule in zip(images, process.schedules, strict=True)]
+    return add_inner_predictions(outputs, process.add_noise(images, eps, t), process.graph, shares)
 
 
 def level_losses(*args: Any, **kwargs: Any) -> dict[str, Tensor]:

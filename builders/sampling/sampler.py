@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from builders.diffusion.predictions import v_from
 from builders.diffusion.process import DiffusionProcess
+from builders.diffusion.residual import add_inner_predictions
 from builders.diffusion.shared_noise import share_z
 from builders.diffusion.steps import Memory, ddim_step, ddpm_step, dpm_solver_step
 from builders.networks.conditioning import Context
@@ -111,7 +112,9 @@ def sample(
             # The network counts time from 0 where the schedule counts from 1.
             with autocast(device, precision):
                 found = predict([level.z for level in levels], t - 1, guided=settings.guides_at(t / process.steps))
-            v = [v_from(kind, level.z, each, level.alpha_bar[t]) for level, each in zip(levels, found, strict=True)]
+            z, shares = [level.z for level in levels], [level.alpha_bar[t] for level in levels]
+            found = add_inner_predictions(found, z, process.graph, shares)
+            v = [v_from(kind, *each) for each in zip(z, found, shares, strict=True)]
             clean = []
             for level, v_level in zip(levels, v, strict=True):
                 level.z, x0 = step(level, v_level, t, s, settings)

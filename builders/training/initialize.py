@@ -52,12 +52,13 @@ def process_difference(graph: EntryGraph, path: Path) -> str:
     )
 
 
-def _noise(graph: EntryGraph, label: str) -> tuple[str, int, str, float, str]:
-    """Return what the noise of a level depends on: schedule, steps, prediction, factor of its shift, and sharing."""
+def _noise(graph: EntryGraph, label: str) -> tuple[str | int | float | None, ...]:
+    """Return what a level's noise and prediction depend on: schedule, steps, prediction, shift, sharing, residual."""
     process = graph.process
     ratio = graph.noise_ratios[graph.labels.index(label)]
-    shared = "" if label == graph.labels[-1] else process.noise
-    return process.schedule, process.steps, process.prediction, ratio**process.shift, shared
+    innermost = label == graph.labels[-1]
+    around = () if innermost else (process.noise, process.residual)
+    return process.schedule, process.steps, process.prediction, ratio**process.shift, *around
 
 
 def _described(graph: EntryGraph) -> str:
@@ -65,7 +66,8 @@ def _described(graph: EntryGraph) -> str:
     base = f", base: {process.base}" if process.base else ""
     text = f"schedule: {process.schedule}, steps: {process.steps}, shift: {process.shift:g}{base}"
     noise = "" if process.noise == "independent" else f", noise: {process.noise}"
-    return "{" + f"{text}, prediction: {process.prediction}{noise}" + "}"
+    residual = "" if process.residual is None else f", residual: {process.residual:g}"
+    return "{" + f"{text}, prediction: {process.prediction}{noise}{residual}" + "}"
 
 
 def _read_shared(graph: EntryGraph, path: Path) -> tuple[tuple[str, ...], Mapping[str, Tensor], EntryGraph]:

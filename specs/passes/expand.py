@@ -96,6 +96,16 @@ def _check_shared(spec: EntrySpec, tree: Mapping, problems: Problems, saved: boo
             problems.add("conflict", f"{message} stronger than its own; {advice}", place)
 
 
+def _check_residual(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bool) -> None:
+    """Check that there is a level around another one, and that levels predict v."""
+    place = locate(tree, "process", "residual")
+    if spec.nest is None and not saved:
+        problems.add("conflict", "'residual' changes nothing in an entry of one level: remove it", place)
+    if spec.process.prediction != "v":
+        message = f"'residual' needs 'prediction: v', not '{spec.process.prediction}'"
+        problems.add("conflict", message, place)
+
+
 def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bool) -> None:
     """Check that the noise schedule is possible with these steps, levels, base and shift."""
     process, innermost = spec.process, spec.levels[-1]
@@ -107,6 +117,8 @@ def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bo
     found = process_problem(process.schedule, process.steps, ratio, process.shift)
     if found is not None:
         problems.add("out-of-range", found[1], locate(tree, "process", found[0]))
+    if process.residual is not None:
+        _check_residual(spec, tree, problems, saved)
     if process.noise.levels == "shared":
         _check_shared(spec, tree, problems, saved)
     if spec.nest is None and ratio == 1 and process.shift != 1 and not saved:

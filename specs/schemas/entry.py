@@ -238,6 +238,13 @@ class ProcessSpec(Model):
         default=None, ge=1, le=MAX_PIXELS, description="side in pixels that levels are compared with; default innermost"
     )
     noise: NoiseSpec = NoiseSpec()
+    residual: float | None = Field(
+        default=None,
+        ge=0.001,
+        le=1,
+        description="standard deviation of the residual over the enlarged prediction of the level inside, which outer "
+        "levels then predict; default: they predict the whole image",
+    )
 
 
 class LevelSpec(Model):

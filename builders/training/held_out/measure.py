@@ -14,6 +14,7 @@ from builders.data.images import Images
 from builders.diffusion.log_snr import index_at
 from builders.diffusion.predictions import v_from, x0_from
 from builders.diffusion.process import DiffusionProcess, add_noise, v_loss
+from builders.diffusion.residual import add_inner_predictions
 from builders.diffusion.shared_noise import share_noise
 from builders.networks.nested_unet import NestedUNet
 from builders.precision import autocast
@@ -71,8 +72,9 @@ class HeldOut:
                 times = keyed_times(keys, draw, self.spec.draws, self.seed)
                 batch = self._batch(drawn, (times * self.process.steps).long(), "time", draw)
                 z = self.process.add_noise(batch.images, batch.eps, batch.t)
-                predictions = self._forward(z, batch)
-                for place, g in enumerate(self.process.alpha_bar(batch.t + 1)):
+                shares = self.process.alpha_bar(batch.t + 1)
+                predictions = self._forward(z, batch, shares)
+                for place, g in enumerate(shares):
                     v = self._v(z[place], predictions[place], g)
                     sums[place] += share * v_loss(v, batch.images[place], batch.eps[place], g).double().sum()
                 sums[-1] += share * len(keys)
@@ -132,18 +134,19 @@ class HeldOut:
         batch = self._batch(drawn, index - 1, "log-SNR", draw)
         shares = [_moved(each.cpu()[index], excess).to(self.device) for each in self.process.schedules]
         z = [add_noise(x, eps, g) for x, eps, g in zip(batch.images, batch.eps, shares, strict=True)]
-        prediction = self._forward(z, batch)[level].float()
+        prediction = self._forward(z, batch, shares)[level].float()
         clean = x0_from(self.kind, z[level], prediction, shares[level])
         each = (clean - batch.images[level]).square().flatten(1).mean(1).double()
         counted, chosen = counted.to(self.device), chosen.to(self.device)
         result = torch.zeros(len(LOG_SNRS), 2, dtype=torch.float64, device=self.device)
         return result.index_add_(0, chosen, torch.stack([each * counted, counted], dim=1))
 
-    def _forward(self, z: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+    def _forward(self, z: Sequence[Tensor], batch: Batch, shares: Sequence[Tensor]) -> list[Tensor]:
         """Return the predictions of every level, outermost first."""
         conditions = batch.conditions(self.encoder)
         with autocast(self.device, self.precision):
-            return list(self.model(list(z), batch.t, **conditions))
+            outputs = self.model(list(z), batch.t, **conditions)
+        return add_inner_predictions(outputs, z, self.model.graph, shares)
 
     def _v(self, z: Tensor, prediction: Tensor, g: Tensor) -> Tensor:
         """Return the v that a prediction implies, of eps with its clean images limited to [-1, 1] as in sampling."""
