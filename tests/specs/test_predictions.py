@@ -44,3 +44,24 @@ def test_the_error_of_eps_is_bounded_in_eps_alone(entry):
 def test_weightings_are_for_the_eps_space(space):
     with pytest.raises(SpecError, match="weighting 'min_snr' is defined for the eps space"):
         load_recipe("micro-test", [f"loss={{space: {space}, weighting: min_snr}}"])
+
+
+def test_a_residual_is_part_of_the_process_and_its_hash():
+    plain = load_entry("mdm-micro").graph
+    found = load_entry("mdm-micro", overrides=["process.residual=0.15"]).graph
+    assert found.process.residual == 0.15 and found.graph_hash == plain.graph_hash and found.hash != plain.hash
+    assert "residual: 0.15" in expanded_yaml(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["process={residual: 0.1, prediction: flow}"], "'residual' needs 'prediction: v', not 'flow'"),
+        (["process.residual=0"], "residual"),
+        (["process.residual=1.5"], "residual"),
+        (["nest=null", "process.residual=0.1"], "'residual' changes nothing in an entry of one level: remove it"),
+    ],
+)
+def test_residuals_that_do_not_fit(changes, message):
+    with pytest.raises(SpecError, match=message):
+        load_entry("mdm-micro", overrides=changes)

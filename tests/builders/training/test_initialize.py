@@ -132,6 +132,8 @@ def test_files_of_something_else(tmp_path: Path) -> None:
         (Process(schedule="linear"), "levels r16, r8 were trained with the process {schedule: linear, steps: 1000, "),
         (Process(steps=500), "{schedule: cosine, steps: 500, shift: 1, prediction: v}"),
         (Process(shift=2), "level r16 was trained with the process {schedule: cosine, steps: 1000, shift: 2, pred"),
+        (Process(residual=0.1), "level r16 was trained with the process {schedule: cosine, steps: 1000, shift: 1, "),
+        (Process(residual=0.1), "prediction: v, residual: 0.1}"),
         (Process(noise="shared"), "level r16 was trained with the process {schedule: cosine, steps: 1000, shift: 1, "),
         (
             Process(base=4),
