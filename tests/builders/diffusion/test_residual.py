@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from builders.diffusion.losses import sample_losses, snr_weights
 from builders.diffusion.process import DiffusionProcess, add_noise, v_target, x0_from_v
 from builders.diffusion.residual import add_inner_predictions, enlarge, residual_v
+from builders.networks.conditioning import Context
+from builders.sampling.sampler import sample
+from builders.training.held_out.measure import HeldOut
 from specs.graph import Process
+from specs.schemas.held_out import ValidationSpec
 from specs.schemas.recipe import LossSpec
 from tests.helpers.graphs import clip_entry, plain_entry
+from tests.helpers.held_out import Split
 
 TIMES = [1e-6, 0.01, 0.3, 0.9, 0.999, 1 - 1e-6]
 STD = 0.2
@@ -110,3 +116,44 @@ def test_without_it_predictions_are_the_outputs():
     graph = plain_entry(8, 4)
     outputs = drawn((1, 3, 8, 8), (1, 3, 4, 4))
     assert all(a is b for a, b in zip(add_inner_predictions(outputs, outputs, graph, [0.5, 0.5]), outputs, strict=True))
+
+
+PLAIN = plain_entry(8, 4, process=Process(steps=12))
+RESIDUAL = plain_entry(8, 4, process=Process(steps=12, residual=STD))
+
+
+CONTEXT = Context(dict.fromkeys(PLAIN.labels, (torch.zeros(1),)))
+
+
+class Outputs(nn.Module):
+    """A network of fixed outputs, which are predictions that it makes of them itself if ``completes``."""
+
+    def __init__(self, completes: bool) -> None:
+        super().__init__()
+        self.weight, self.graph = nn.Parameter(torch.zeros(1)), PLAIN if completes else RESIDUAL
+        self.labels, self.completes = self.graph.labels, completes
+
+    def forward(self, z, t, context=None):
+        outputs = [torch.sin(3 * each + place) for place, each in enumerate(z)]
+        shares = DiffusionProcess(PLAIN).alpha_bar(torch.as_tensor(t) + 1)
+        return add_inner_predictions(outputs, z, RESIDUAL, shares) if self.completes else outputs
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+def test_samples_are_those_of_a_network_that_predicts_v(sampler):
+    found, wanted = (
+        sample(model, CONTEXT, process=DiffusionProcess(model.graph), seeds=[1, 2], sampler=sampler,
+               num_inference_steps=4)
+        for model in (Outputs(False), Outputs(True))
+    )  # fmt: skip
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_validation_losses_are_those_of_a_network_that_predicts_v():
+    split = Split(4, 8)
+    found, wanted = (
+        HeldOut(model, DiffusionProcess(model.graph), split, ValidationSpec())
+        for model in (Outputs(False), Outputs(True))
+    )
+    assert found.v_losses() == pytest.approx(wanted.v_losses())
