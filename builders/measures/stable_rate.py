@@ -6,7 +6,17 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-__all__ = ["is_stable", "largest_stable"]
+import torch
+
+from builders.data.images import Images
+from builders.text.encoder import TextEncoder
+from builders.training.distributed import Processes
+from builders.training.phase import Phase
+from builders.training.settings import phase_settings
+from specs.graph import EntryGraph
+from specs.schemas.recipe import Recipe, ScheduleSpec
+
+__all__ = ["is_stable", "largest_stable", "short_losses"]
 
 #: Share of the steps, at the end, whose mean loss decides.
 END = 0.25
@@ -52,3 +62,43 @@ def largest_stable(rates: Sequence[float], stable: Callable[[float], bool]) -> f
         else:
             high = middle
     return rates[low - 1] if low else None
+
+
+def short_losses(
+    recipe: Recipe,
+    graph: EntryGraph,
+    data: Images,
+    rate: float,
+    steps: int,
+    *,
+    warmup: int = 0,
+    device: torch.device | str = "cpu",
+    encoder: TextEncoder | None = None,
+) -> list[float]:
+    """Train the last phase of a recipe from fresh weights for a few steps at a constant rate.
+
+    Args:
+        recipe: Recipe. Its rates by level are multiples of ``rate``.
+        graph: Graph of its entry.
+        data: Training images at the side of the level that the phase trains.
+        rate: Learning rate.
+        steps: Number of steps.
+        warmup: Steps of linear warm-up.
+        device: Device of the network.
+        encoder: Text encoder, for an entry that reads text.
+
+    Returns:
+        Loss of the outermost level at each step; training ends after a step that is not finite.
+    """
+    name, last = list(recipe.phases.items())[-1]
+    schedule = ScheduleSpec(warmup=warmup, decay="constant")
+    changes = {"learning_rate": rate, "schedule": schedule, "steps": steps, "hours": None, "initialise": "fresh"}
+    recipe = recipe.model_copy(update={"phases": {name: last.model_copy(update=changes)}})
+    phase = Phase(phase_settings(recipe, graph, name), Processes(device))
+    losses = []
+    for step in range(steps):
+        result = phase.step(step, phase.plan.draw(step, data), encoder=encoder)
+        losses.append(result.numbers.losses[phase.settings.graph.labels[0]])
+        if not result.updated:
+            break
+    return losses
