@@ -26,6 +26,8 @@ def expanded_yaml(graph: EntryGraph) -> str:
     process = changed_fields(graph.process)
     if "noise" in process:
         process["noise"] = {"levels": process["noise"]}
+    if isinstance(process.get("residual"), tuple):
+        process["residual"] = dict(process["residual"])
     if process:
         lines.append(f"process: {_flow(process)}")
     for index in range(len(graph.levels)):

@@ -137,8 +137,19 @@ class Process:
     base: int | None = None
     #: Whether the noise of a level is drawn for itself, or is what it sees of the noise of the level around it.
     noise: Literal["independent", "shared"] = "independent"
-    #: Standard deviation of the residual that a level predicts; None: it predicts the whole image.
-    residual: float | None = None
+    #: Standard deviation of the residual that outer levels predict, or (label, deviation) of those that predict one.
+    residual: float | tuple[tuple[str, float], ...] | None = None
+
+    def residual_of(self, label: str) -> float | None:
+        """Return the standard deviation of the residual that a level predicts, or None if it predicts the image."""
+        return dict(self.residual).get(label) if isinstance(self.residual, tuple) else self.residual
+
+    @property
+    def shown_residual(self) -> str:
+        """The residual in words: a deviation, or those of levels; empty without one."""
+        if isinstance(self.residual, tuple):
+            return ", ".join(f"{label} {deviation:g}" for label, deviation in self.residual)
+        return "" if self.residual is None else f"{self.residual:g}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -79,11 +79,14 @@ def add_inner_predictions(
         graph: Graph of the entry.
         alpha_bar: Schedule of each level at their times.
     """
-    std = graph.process.residual
-    if std is None:
+    if graph.process.residual is None:
         return list(outputs)
     result = [outputs[-1].float()]
     for place in range(len(outputs) - 2, -1, -1):
+        std = graph.process.residual_of(graph.labels[place])
+        if std is None:
+            result.insert(0, outputs[place].float())
+            continue
         clean = x0_from_v(z[place + 1], result[0].detach(), alpha_bar[place + 1])
         enlarged = enlarge(clean[: len(z[place])], z[place])
         result.insert(0, residual_v(z[place], outputs[place].float(), enlarged, alpha_bar[place], std))

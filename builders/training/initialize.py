@@ -57,7 +57,7 @@ def _noise(graph: EntryGraph, label: str) -> tuple[str | int | float | None, ...
     process = graph.process
     ratio = graph.noise_ratios[graph.labels.index(label)]
     innermost = label == graph.labels[-1]
-    around = () if innermost else (process.noise, process.residual)
+    around = () if innermost else (process.noise, process.residual_of(label))
     return process.schedule, process.steps, process.prediction, ratio**process.shift, *around
 
 
@@ -66,7 +66,7 @@ def _described(graph: EntryGraph) -> str:
     base = f", base: {process.base}" if process.base else ""
     text = f"schedule: {process.schedule}, steps: {process.steps}, shift: {process.shift:g}{base}"
     noise = "" if process.noise == "independent" else f", noise: {process.noise}"
-    residual = "" if process.residual is None else f", residual: {process.residual:g}"
+    residual = "" if process.residual is None else f", residual: {process.shown_residual}"
     return "{" + f"{text}, prediction: {process.prediction}{noise}{residual}" + "}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from specs.blocks.size import Size
-from specs.errors import Problems
+from specs.errors import Problems, quote
 from specs.graph import FRAME_RATE, EntryGraph, LevelGraph, MicroInput, Node, Process, TextInput
 from specs.passes.check import check_input_names, check_level
 from specs.passes.draft import LevelDraft, read_use
@@ -77,8 +77,17 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems, *, saved: bool = 
 
 def _process(spec: EntrySpec) -> Process:
     """Return the process; a base that is the innermost size, as it is without one, is left out."""
-    process = Process(**{**spec.process.model_dump(), "noise": spec.process.noise.levels})
+    process = Process(**{**spec.process.model_dump(), "noise": spec.process.noise.levels, "residual": _residual(spec)})
     return replace(process, base=None) if spec.levels[-1].size == Size(process.base or 0) else process
+
+
+def _residual(spec: EntrySpec) -> float | tuple[tuple[str, float], ...] | None:
+    """Return the residual, by label in the order of the levels if deviations are written by label."""
+    residual = spec.process.residual
+    if not isinstance(residual, dict):
+        return residual
+    order = [level.size.label for level in spec.levels]
+    return tuple(sorted(residual.items(), key=lambda item: order.index(item[0]) if item[0] in order else -1))
 
 
 def _check_shared(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bool) -> None:
@@ -104,6 +113,11 @@ def _check_residual(spec: EntrySpec, tree: Mapping, problems: Problems, saved: b
     if spec.process.prediction != "v":
         message = f"'residual' needs 'prediction: v', not '{spec.process.prediction}'"
         problems.add("conflict", message, place)
+    outer = [level.size.label for level in spec.levels[:-1]]
+    for label in spec.process.residual if isinstance(spec.process.residual, dict) and not saved else ():
+        if label not in outer:
+            message = f"{quote(label)} is no level around another one; those are {', '.join(outer) or 'none'}"
+            problems.add("unknown-key", message, locate(tree, "process", "residual", label))
 
 
 def _check_process(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bool) -> None:

@@ -223,6 +223,10 @@ class NoiseSpec(Model):
     )
 
 
+#: Deviations of residuals of pixels in [-1, 1].
+Deviation = Field(ge=0.001, le=1)
+
+
 class ProcessSpec(Model):
     """The diffusion process; only that of the outermost level is used."""
 
@@ -238,12 +242,10 @@ class ProcessSpec(Model):
         default=None, ge=1, le=MAX_PIXELS, description="side in pixels that levels are compared with; default innermost"
     )
     noise: NoiseSpec = NoiseSpec()
-    residual: float | None = Field(
+    residual: Annotated[float, Deviation] | dict[str, Annotated[float, Deviation]] | None = Field(
         default=None,
-        ge=0.001,
-        le=1,
         description="standard deviation of the residual over the enlarged prediction of the level inside, which outer "
-        "levels then predict; default: they predict the whole image",
+        "levels then predict, or deviations by label of these levels; default: they predict the whole image",
     )
 
 

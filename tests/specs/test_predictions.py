@@ -53,12 +53,26 @@ def test_a_residual_is_part_of_the_process_and_its_hash():
     assert "residual: 0.15" in expanded_yaml(found)
 
 
+def test_residuals_by_level_are_written_in_the_order_of_the_levels():
+    found = load_entry("mdm-nano", overrides=["process.residual={r32: 0.2, r64: 0.1}"]).graph
+    assert found.process.residual == (("r64", 0.1), ("r32", 0.2))
+    assert found.process.shown_residual == "r64 0.1, r32 0.2"
+    assert [found.process.residual_of(label) for label in found.labels] == [0.1, 0.2, None]
+    text = expanded_yaml(found)
+    assert "residual: {r64: 0.1, r32: 0.2}" in text
+    swapped = load_entry("mdm-nano", overrides=["process.residual={r64: 0.1, r32: 0.2}"]).graph
+    assert swapped.hash == found.hash != load_entry("mdm-nano", overrides=["process.residual=0.1"]).graph.hash
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (["process={residual: 0.1, prediction: flow}"], "'residual' needs 'prediction: v', not 'flow'"),
         (["process.residual=0"], "residual"),
         (["process.residual=1.5"], "residual"),
+        (["process.residual={r16: 0.2}", "process.prediction=x"], "'residual' needs 'prediction: v', not 'x'"),
+        (["process.residual={r8: 0.2}"], "'r8' is no level around another one; those are r16"),
+        (["process.residual={r16: 2}"], "residual"),
         (["nest=null", "process.residual=0.1"], "'residual' changes nothing in an entry of one level: remove it"),
     ],
 )

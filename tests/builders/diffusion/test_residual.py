@@ -112,6 +112,15 @@ def test_each_level_builds_on_the_level_inside(graph):
     assert outputs[0].grad is not None and outputs[1].grad is None and outputs[2].grad is None
 
 
+def test_levels_without_a_deviation_predict_the_whole():
+    graph = plain_entry(16, 8, 4, process=Process(residual=(("r16", STD),)))
+    _, z, outputs = parts(graph, (2, 2, 2))
+    found = add_inner_predictions(outputs, z, graph, [0.3, 0.4, 0.5])
+    assert torch.equal(found[1], outputs[1]) and torch.equal(found[2], outputs[2])
+    wanted = residual_v(z[0], outputs[0], enlarge(x0_from_v(z[1], outputs[1], 0.4), z[0]), 0.3, STD)
+    torch.testing.assert_close(found[0], wanted)
+
+
 def test_without_it_predictions_are_the_outputs():
     graph = plain_entry(8, 4)
     outputs = drawn((1, 3, 8, 8), (1, 3, 4, 4))
