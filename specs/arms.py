@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from specs.syntax.yaml_tree import Sequence as TreeSequence
 
 __all__ = [
     "Arm", "ArmSpec", "ArmStudy", "ContrastSpec", "CostSpec", "LoadedArmStudy", "SearchSpec", "arm_study_of_tree",
+    "arm_with_setting",
     "load_arm_study",
 ]  # fmt: skip
 
@@ -49,6 +50,8 @@ class Arm:
     recipe: Recipe
     graph: EntryGraph
     shares: Mapping[str, float]
+    #: Tree of the recipe, for other settings.
+    tree: TreeMapping = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,41 @@ def arm_study_of_tree(
     base = extended_tree(base, path)
     arms = tuple(_arms(study, tree, base, problems, search))
     problems.raise_if_any()
+    _check_search(study, tree, arms, search)
     data = _placed(study.data, locate(tree, "data").file)
     return LoadedArmStudy(study.model_copy(update={"data": data}), arms, path, tuple(overrides))
+
+
+def arm_with_setting(arm: Arm, path: str, value: object, *, search: Sequence[Path] | None = None) -> Arm:
+    """Return an arm with one setting of its recipe changed.
+
+    Args:
+        arm: The arm.
+        path: Setting, such as ``optimizer.learning_rate``.
+        value: Its value.
+        search: As for :func:`load_arm_study`.
+
+    Raises:
+        SpecError: There is no such setting, or the value is wrong.
+    """
+    recipe, graph = recipe_of_tree(arm.tree, [f"{path}={json.dumps(value)}"], search=search)
+    return replace(arm, recipe=recipe, graph=graph)
+
+
+def _check_search(study: ArmStudy, tree: Tree, arms: Sequence[Arm], search: Sequence[Path] | None) -> None:
+    """Check the setting and the values of a search in every arm."""
+    if study.search is None:
+        return
+    problems = Problems()
+    for index, value in enumerate(study.search.values):
+        for arm in arms:
+            try:
+                arm_with_setting(arm, study.search.set, value, search=search)
+            except SpecError as error:
+                message = f"arm {quote(arm.name)} with {study.search.set}={value}: {error.problems[0].message}"
+                problems.add("bad-value", message, locate(tree, "search", "values", index))
+                break
+    problems.raise_if_any()
 
 
 def _check_names(study: ArmStudy, tree: Tree, problems: Problems) -> None:
@@ -168,13 +204,14 @@ def _arms(
             merged = merge(base, changes) if changes is not None else base
             merged = _with_entry_changes(merged, _at(tree, "arms", name, "entry"))
             merged, shares = _without_shares(merged)
-            recipe, graph = recipe_of_tree(_complete(merged, study, name, tree), search=search)
+            merged = _complete(merged, study, name, tree)
+            recipe, graph = recipe_of_tree(merged, search=search)
         except UnknownName as error:
             problems.add("unknown-entry", f"arm {quote(name)}: {error}", where)
         except SpecError as error:
             problems.extend(error.problems)
         else:
-            yield Arm(name, spec, recipe, graph, shares)
+            yield Arm(name, spec, recipe, graph, shares, merged)
 
 
 def _at(tree: TreeMapping, *keys: str) -> TreeMapping | None:
@@ -192,6 +229,8 @@ def _complete(recipe: TreeMapping, study: ArmStudy, arm: str, tree: TreeMapping)
     recipe = put(recipe, "name", Scalar(f"{study.name}-{arm}", where))
     recipe = put(recipe, "summary", Scalar(f"{arm} in the study {study.name}", where))
     recipe = put(recipe, "seed", Scalar(study.seeds[0], where))
+    if "paired" not in recipe.entries:
+        recipe = put(recipe, "paired", Scalar(True, where))
     evaluation = tree.get("evaluation")
     recipe = put(recipe, "evaluation", evaluation) if evaluation is not None else drop(recipe, "evaluation")
     return put(recipe, "data", data)

@@ -64,7 +64,8 @@ def unset(recipe: Recipe) -> dict[str, Any]:
         for name, phase in recipe.phases.items()
     }
     phases = {name: keys for name, keys in absent.items() if keys}
-    usual = {"memory": MemorySpec(), "validation": ValidationSpec(), "times": UNIFORM, "compile": False}
+    usual: dict[str, Any] = {"memory": MemorySpec(), "validation": ValidationSpec(), "times": UNIFORM}
+    usual |= {"compile": False, "paired": False}
     earlier = {"precision": "float32", "spacing": "index"}
     evaluation = {key for key, value in earlier.items() if getattr(recipe.evaluation, key) == value}
     keys = {"images": recipe.images is None, "phases": phases, "evaluation": evaluation}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from builders.networks.nested_unet import NestedUNet
+from builders.seeds import derived_seed
 
 
 def parameters_by_level(model: NestedUNet) -> dict[str, list[nn.Parameter]]:
@@ -61,3 +63,33 @@ def load_inner(model: NestedUNet, state_dict: Mapping[str, Tensor]) -> tuple[str
         parts = [f"unknown {key}" for key in unexpected] + [f"missing {key}" for key in lacking]
         raise ValueError(f"these are not weights of an inner level of {model.graph.name}: {', '.join(parts[:8])}")
     return tuple(label for label in model.labels if label in given)
+
+
+@torch.no_grad()
+def draw_by_name(model: NestedUNet, seed: int) -> None:
+    """Draw the initial weights again, so that those of a module depend on its name, its shape and the seed alone.
+
+    Entries that share a level then begin with the same weights in it, whatever levels are around it or inside.
+    Parameters that are set when they are initialized, such as zeros, keep their values.
+
+    Args:
+        model: Network with fresh weights, on the CPU.
+        seed: Seed. torch's global generator is left where the last module ends.
+    """
+    for name, module in model.named_modules():
+        draw = getattr(module, "reset_parameters", None)
+        own = dict(module.named_parameters(recurse=False))
+        if draw is None or not own:
+            continue
+        before = {key: value.detach().clone() for key, value in own.items()}
+        torch.manual_seed(derived_seed(seed, "weights", name))
+        draw()
+        for key, value in own.items():
+            if _is_set(before[key]):
+                value.copy_(before[key])
+
+
+def _is_set(value: Tensor) -> bool:
+    """Return whether fresh weights were not drawn: all are equal, or they are an identity (a Dirac delta)."""
+    found = set(value.unique().tolist()) if value.numel() > 1 else set()
+    return len(found) == 1 or found == {0.0, 1.0} or (value.numel() == 1 and value.item() in (0.0, 1.0))

@@ -189,8 +189,8 @@ class BatchPlan:
         part: Index of this process, and number of processes.
         first_image: Number of samples of ``images`` drawn by earlier phases; None if images are first frames of clips
             of ``data``.
-        noise: Source of the random numbers: "rows" (one generator per row), or "batch" (one for all rows, as in runs of
-            earlier versions).
+        noise: Source of the random numbers: "rows" (one generator per row), "levels" (one per row and level), or
+            "batch" (one for all rows, as in runs of earlier versions).
         spread: Distribution of the times.
     """
 

@@ -141,7 +141,7 @@ class TrainingLoop:
             TrainingError: Too many steps in a row were not finite.
             CheckpointError: A file cannot be written.
         """
-        progress = state.progress if state else RunProgress(self.phases[0].name)
+        progress = state.progress if state else RunProgress.first(self.phases[0].name, paired=self.recipe.paired)
         if self.processes.main:
             self.folder.write_recipe()
         self._report_start(progress)

@@ -13,7 +13,7 @@ from builders.diffusion.losses import sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.compiling import compile_blocks
 from builders.networks.nested_unet import NestedUNet, build_model
-from builders.networks.parameters import adapters, level_of, load_inner, parameters_by_level
+from builders.networks.parameters import adapters, draw_by_name, level_of, load_inner, parameters_by_level
 from builders.seeds import derived_seed
 from builders.text.encoder import TextEncoder
 from builders.training.batches import Batch, BatchPlan, joined
@@ -44,10 +44,12 @@ class Phase:
 
     def __init__(self, settings: PhaseSettings, processes: Processes, progress: RunProgress | None = None) -> None:
         self.settings, self.processes = settings, processes
-        self.progress = progress or RunProgress(settings.name)
         recipe, graph, device = settings.recipe, settings.graph, processes.device
+        self.progress = progress or RunProgress.first(settings.name, paired=recipe.paired)
         torch.manual_seed(derived_seed(recipe.seed, "weights", settings.name))
         self.model: NestedUNet = build_model(graph)
+        if recipe.paired:
+            draw_by_name(self.model, recipe.seed)
         for label in settings.freeze:
             self.model.levels[label].requires_grad_(False)
         if graph.labels[-1] in settings.freeze:

@@ -48,6 +48,16 @@ class RunProgress:
         """Completed steps of all phases."""
         return self.steps_before + self.step
 
+    @classmethod
+    def first(cls, phase: str, *, paired: bool = False) -> RunProgress:
+        """Return the progress at the start of a run.
+
+        Args:
+            phase: Name of the first phase.
+            paired: Whether the noise of a level does not depend on other levels.
+        """
+        return cls(phase, noise="levels" if paired else "rows")
+
     def next_phase(self, name: str, rows: int, images: int = 0) -> RunProgress:
         """Return the progress at the start of the next phase.
 

@@ -274,6 +274,10 @@ class Recipe(Model):
         default=3, ge=1, le=1_000_000, description="consecutive steps with a non-finite loss after which to stop"
     )
     seed: int = Field(default=0, ge=0, le=2**31)
+    paired: bool = Field(
+        default=False,
+        description="random numbers of a level that do not depend on the levels around it, to compare entries by seed",
+    )
     workers: int = Field(default=0, ge=0, le=256, description="data-loading processes")
     every: CadenceSpec = CadenceSpec()
     checkpoints: CheckpointSpec = CheckpointSpec()

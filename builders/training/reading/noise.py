@@ -17,7 +17,10 @@ from specs.graph import EntryGraph
 from specs.schemas.recipe import DropSpec
 from specs.schemas.times import UNIFORM, TimesSpec
 
-__all__ = ["KINDS", "BatchShape", "Draws", "conditions", "draw_by_batch", "draw_by_row", "own_rows", "times_of"]
+__all__ = [
+    "KINDS", "BatchShape", "Draws", "conditions", "draw_by_batch", "draw_by_level", "draw_by_row", "own_rows",
+    "times_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,45 @@ def draw_by_row(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> 
         for noise in reversed(eps):
             if index < len(noise):
                 noise[index].normal_(generator=generator)
+    return _draws(shape, times, drop, numbers, eps, own, key)
+
+
+def draw_by_level(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> Draws:
+    """Draw the numbers of this process's rows. The noise of a row depends on the key, the row and the level alone.
+
+    So it is the same in all entries that have the level, nested or not, and times and dropped conditions are too. The
+    latter are those of :func:`draw_by_row`.
+
+    Args:
+        shape: Rows of the batch.
+        times: Number of time indices.
+        drop: Probabilities of dropping the conditions.
+        key: Seed, phase and step.
+    """
+    own, levels = shape.own(), shape.graph.levels
+    numbers = torch.empty(len(own), 3, dtype=torch.float64)
+    eps = [torch.empty(len(shape.own(level)), *shape.sides(level)) for level in range(len(shape.rows))]
+    generator = torch.Generator()
+    for index, row in enumerate(own):
+        generator.manual_seed(derived_seed("row", *key, row))
+        numbers[index].uniform_(generator=generator)
+        for level, noise in zip(levels, eps, strict=True):
+            if index < len(noise):
+                generator.manual_seed(derived_seed("row of a level", *key, row, level.label))
+                noise[index].normal_(generator=generator)
+    return _draws(shape, times, drop, numbers, eps, own, key)
+
+
+def _draws(
+    shape: BatchShape,
+    times: int,
+    drop: DropSpec,
+    numbers: Tensor,
+    eps: list[Tensor],
+    own: range,
+    key: tuple[object, ...],
+) -> Draws:
+    """Return draws from three numbers of each row, for its time and its conditions, and from independent noise."""
     t, *chances = numbers.unbind(1)
     found = {name: chance < getattr(drop, name) for name, chance in zip(("classes", "text"), chances, strict=True)}
     eps = share_noise(eps, shape.graph)
@@ -158,4 +200,6 @@ def conditions(graph: EntryGraph) -> tuple[str, ...]:
 
 
 #: How random numbers are drawn, by the name that the state of a run has for it.
-KINDS: dict[str, Callable[..., Draws]] = {"rows": draw_by_row, "batch": draw_by_batch}
+KINDS: dict[str, Callable[..., Draws]] = {
+    "rows": draw_by_row, "batch": draw_by_batch, "levels": draw_by_level,
+}  # fmt: skip
