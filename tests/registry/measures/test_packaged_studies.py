@@ -1,0 +1,57 @@
+"""The packaged studies of arms: their arms differ in what they are about, fit the data, and can be measured."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from registry.costs.card import make_card
+from registry.measures.runs import check_measures
+from specs.arms import LoadedArmStudy, load_arm_study
+
+STUDIES = ("A", "B", "C", "D", "E")
+
+
+@cache
+def study(name: str) -> LoadedArmStudy:
+    return load_arm_study(name)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_arms_have_the_classes_of_the_data_and_can_be_measured(name):
+    loaded = study(name)
+    assert {arm.graph.classes for arm in loaded.arms} == {10}
+    assert all(sum(arm.shares.values()) == pytest.approx(1) for arm in loaded.arms)
+    check_measures(loaded.study.measures, [arm.graph for arm in loaded.arms])
+    assert loaded.study.hypotheses and len(loaded.study.seeds) == 8
+    assert loaded.study.search is None or not set(loaded.study.search.seeds) & set(loaded.study.seeds)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_no_two_arms_are_trained_alike(name):
+    arms = [(arm.graph.hash, arm.recipe.model_copy(update={"name": "x", "summary": ""})) for arm in study(name).arms]
+    assert all(one not in arms[:place] for place, one in enumerate(arms))
+
+
+@pytest.mark.parametrize("name", ["A", "B"])
+def test_networks_have_equal_parameters_and_the_schedule_of_the_nested_one(name):
+    arms = study(name).arms
+    cards = [make_card(arm.graph) for arm in arms]
+    assert all(card.parameters == pytest.approx(cards[0].parameters, rel=0.02) for card in cards)
+    assert all(card.training_flops == pytest.approx(cards[0].training_flops, rel=0.06) for card in cards)
+    assert {arm.graph.noise_ratios[0] ** arm.graph.process.shift for arm in arms} == {2.0}
+
+
+def test_primary_contrasts_are_those_of_the_mechanisms():
+    primary = {name: (*contrast.arms, contrast.measure) for name, contrast in study("A").study.primary.items()}
+    assert primary == {
+        "sharing-flat": ("shared-noise", "flat", "p1"),
+        "sharing-cut": ("shared-noise", "cut", "p1"),
+        "nested-flat": ("nested", "flat", "p2"),
+        "progressive": ("frozen", "nested", "p1"),
+        "inner-loss": ("nested", "without-loss", "p1"),
+    }
+    assert study("A").arm("cut").recipe.phases["p32"].cut == ("r16",)
+    assert study("A").arm("without-loss").recipe.loss.weight("r16") == 0
+    assert study("A").arm("shared-noise").graph.process.noise == "shared"
