@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,15 @@ def decoded_emoji(request: pytest.FixtureRequest) -> Iterator[None]:
     from tests.helpers.emoji_cache import emoji_cache
 
     with emoji_cache():
+        yield
+
+
+@pytest.fixture(scope="module")
+def light_measures() -> Iterator[None]:
+    """Draw no samples and measure few held-out images in the trainings of a module, which asks for it by a mark."""
+    from tests.helpers.light_measures import light_measures
+
+    with light_measures():
         yield
 
 
@@ -67,3 +77,9 @@ def cli(capsys, monkeypatch, tmp_path):
         return code, found.out, found.err
 
     return call
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the test modules imported out of garbage collection, which every phase of a training starts."""
+    gc.collect()
+    gc.freeze()

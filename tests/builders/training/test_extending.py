@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors
-from builders.sampling.grid import Grid
 from builders.training.json_log import JsonLog
 from builders.training.loop import Interrupted
 from builders.training.start import train
 from specs.recipe import Recipe, load_recipe
 from tests.helpers.shards import write_shard
+
+pytestmark = pytest.mark.usefixtures("light_measures")
 
 SMALL = [
     "data=./data", "schedule={warmup: 2, decay: constant}",
@@ -36,7 +36,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(data.parent)
-    monkeypatch.setattr("builders.training.loop.draw_samples", lambda *_, **__: Grid(Image.new("RGB", (4, 4))))
 
 
 def run(which: Recipe, folder: Path, stop_after: int | None = None) -> None:

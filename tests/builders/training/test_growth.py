@@ -29,6 +29,8 @@ from builders.training.start import train
 from specs.load import load_entry
 from specs.recipe import Recipe, load_recipe
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 SMALL = [
     "phases.p8.steps=4", "phases.p8.batch=4", "phases.p16.steps=3", "phases.p16.batch={r16: 2, r8: 4}",
     "every={checkpoint: 2, evaluate: 0, samples: 0}",

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 from builders.checkpoints.tensor_file import read_tensors
-from builders.sampling.grid import Grid
 from builders.training.batches import joined, make_batch
 from builders.training.distributed import Processes
 from builders.training.errors import Interrupted
@@ -24,6 +22,8 @@ from tests.builders.training.test_processes import assert_close, launch, records
 from tests.helpers.clip_runs import write_recipe
 from tests.helpers.networks import randomise
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 SGD = ["optimizer={name: sgd, learning_rate: 0.05}", "ema=0.9", "clip=100"]
 MIXED = {"p16": "{r16: 3, r8: 8}", "p16v": "{r16f4: 2, r8f4: 3, r8: 8}"}
 
@@ -32,11 +32,6 @@ MIXED = {"p16": "{r16: 3, r8: 8}", "p16v": "{r16f4: 2, r8f4: 3, r8: 8}"}
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe of clips and images, with its entry and data."""
     return write_recipe(tmp_path_factory.mktemp("mixed"))
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builders.training.loop.draw_samples", lambda *_, **__: Grid(Image.new("RGB", (4, 4))))
 
 
 def trained(recipe: str | Path, name: str, batch: str, memory: str, steps: int = 10):

@@ -21,6 +21,8 @@ from builders.training.observers import Observer, Observers
 from specs.recipe import Recipe, load_recipe
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 CHANGES = [
     "phases.p8.steps=6", "phases.p16.steps=6", "phases.p8.batch=4", "phases.p16.batch=4", "workers=2",
     "every={checkpoint: 2, evaluate: 0, monitor: 0}", "flip=true",

@@ -16,6 +16,8 @@ from builders.training.start import train
 from specs.recipe import load_recipe, load_recipe_and_graph
 from tests.helpers.paths import GOLDEN
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 EARLIER = GOLDEN / "run-0.1"
 
 

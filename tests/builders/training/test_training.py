@@ -35,6 +35,8 @@ from specs.recipe import Recipe, load_recipe
 from specs.schemas.recipe import LossSpec
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 SMALL = [
     "phases.p8.steps=4", "phases.p8.batch=4", "phases.p16.steps=4", "phases.p16.batch={r16: 2, r8: 4}",
     "every={checkpoint: 3, evaluate: 0, samples: 0}",

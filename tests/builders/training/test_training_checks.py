@@ -28,6 +28,8 @@ from specs.recipe import Recipe, load_recipe
 from specs.recipe_identity import fingerprint_of_earlier_versions
 from tests.helpers.shards import write_shard
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 SMALL = [
     "phases.p8.steps=2", "phases.p8.batch=2", "phases.p16.steps=2", "phases.p16.batch=2",
     "every={checkpoint: 1, evaluate: 0, samples: 0}",

@@ -10,11 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from PIL import Image
 
 from builders.checkpoints.tensor_file import CheckpointError, read_tensors
 from builders.data.errors import DataError
-from builders.sampling.grid import Grid
 from builders.training import phase, retention
 from builders.training.distributed import Processes
 from builders.training.engine.results import StartedStep, StepResult
@@ -25,6 +23,8 @@ from builders.training.observers import Observer, Observers, RunInfo, StepReport
 from builders.training.start import train
 from specs.recipe import Recipe, load_recipe
 from tests.helpers.shards import write_shard
+
+pytestmark = pytest.mark.usefixtures("light_measures")
 
 SMALL = [
     "phases.p8.steps=4", "phases.p8.batch=2", "phases.p16=null", "checkpoints={last: 2, best: 1}",
@@ -247,7 +247,6 @@ def test_files_in_place_of_folders_are_reported(name: str, recipe: Recipe, tmp_p
 
 @pytest.mark.slow
 def test_phases_of_any_name_stay_in_the_folder(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builders.training.loop.draw_samples", lambda *_, **__: Grid(Image.new("RGB", (4, 4))))
     changes = {"steps": 1, "batch": 2, "train": "r8", "learning_rate": None, "schedule": None}
     phase = recipe.phases["p8"].model_copy(update=changes)
     names = ["../../x", "a/b", "", "a\nb", "x" * 300, "Flags", "flags"]

@@ -20,6 +20,8 @@ from builders.training.start import TrainingError, train
 from specs.recipe import Recipe, load_recipe
 from tests.helpers.bad_steps import Recorder, first_row_is_nan, spoil
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 SMALL = [
     "phases.p8.steps=6", "phases.p8.batch=4", "phases.p16.steps=4", "phases.p16.batch={r16: 2, r8: 4}",
     "every={checkpoint: 2, evaluate: 0, samples: 0, monitor: 2}",

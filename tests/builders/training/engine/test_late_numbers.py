@@ -28,6 +28,8 @@ from specs.recipe import load_recipe
 from specs.schemas.recipe import OptimizerSpec
 from tests.helpers.bad_steps import Recorder, first_row_is_nan, spoil
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 SMALL = [
     "phases.p8.steps=6", "phases.p8.batch=4", "phases.p16.steps=4", "phases.p16.batch={r16: 2, r8: 4}",
     "every={checkpoint: 4, evaluate: 0, samples: 0, monitor: 2}",

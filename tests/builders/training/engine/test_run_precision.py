@@ -18,6 +18,8 @@ from builders.training.settings import phase_settings
 from builders.training.start import train
 from specs.recipe import load_recipe, recipe_graph
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 SMALL = ["phases.p8.steps=3", "phases.p8.batch=2", "phases.p16=null", "every={checkpoint: 0, evaluate: 0, samples: 0}"]
 
 
