@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from registry.comparison.compare import Comparison, Row
 from registry.comparison.curves import Curve
-from registry.costs.units import short
+from registry.comparison.drawing import color, few_ticks, log_axis, svg_chart
 from registry.evaluation.results import is_distance
 from registry.facts import label_order
 from specs.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
     from registry.evaluation.results import Metric
 
 __all__ = ["bar_chart", "color", "cost_bars", "scatter_chart", "training_chart", "training_charts"]
 
-COLORS = ("#1f6fb4", "#c8102e", "#2a8f4e", "#a65e00", "#7b3fa0", "#0c8c96", "#b0487a", "#5b6770", "#8a8d00", "#d9541e")
 #: Distance of a cost from the end of its bar in points, behind the label of the level.
 LABEL = 31
 #: Markers of several runs of an entry.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-
-def color(index: int) -> str:
-    """Return the color of an entry by its place in the comparison."""
-    return COLORS[index % len(COLORS)]
 
 
 def scatter_chart(comparison: Comparison, x: Callable[[Row], float], x_title: str, metric: str) -> str:
@@ -57,12 +48,12 @@ def scatter_chart(comparison: Comparison, x: Callable[[Row], float], x_title: st
             axes.errorbar(costs[-1], found.value, yerr=_errors(found), color=color(index), **style)
             place: dict[str, Any] = {"xytext": (8, 5), "textcoords": "offset points"}
             axes.annotate(row.name, (costs[-1], found.value), fontsize=9, **place)
-        _log_axis(axes, costs)
+        log_axis(axes, costs)
         axes.set_xlabel(x_title)
         axes.set_ylabel(metric)
         axes.margins(x=0.18, y=0.12)
 
-    return _svg(f"{x_title} {metric}", draw, 4.2)
+    return svg_chart(f"{x_title} {metric}", draw, 4.2)
 
 
 def bar_chart(comparison: Comparison, metric: str) -> str:
@@ -88,7 +79,7 @@ def bar_chart(comparison: Comparison, metric: str) -> str:
         axes.set_xlabel(f"{metric} ({'lower' if lower else 'higher'} is better)")
         axes.margins(x=0.12)
 
-    return _svg(metric, draw, _bars_height(comparison))
+    return svg_chart(metric, draw, _bars_height(comparison))
 
 
 def cost_bars(
@@ -123,13 +114,13 @@ def cost_bars(
                 _label_bar(axes, place, max(cost, low), shown(cost), LABEL)
                 place -= 1
             place -= 1
-        _log_axis(axes, costs, ticks or shown)
+        log_axis(axes, costs, ticks or shown)
         axes.set_xlim(low, max(costs, default=1.0) * (max(costs, default=1.0) / low) ** 0.35)
         _name_bars(axes, [row.name for row in comparison.rows], centers)
         axes.set_ylim(0.2, count - 0.2)
         axes.set_xlabel(title)
 
-    return _svg(title, draw, 0.7 + 0.24 * count)
+    return svg_chart(title, draw, 0.7 + 0.24 * count)
 
 
 def _bars(row: Row, value: Callable[[Any], float]) -> list[tuple[str, float, float]]:
@@ -178,42 +169,13 @@ def _training_chart(curves: Sequence[tuple[int, Row, Curve]], label: str) -> str
         values = [value for _, _, curve in curves for _, value in curve.points if value > 0]
         if len(values) == sum(len(curve.points) for _, _, curve in curves):
             axes.set_yscale("log")
-            _few_ticks(axes.yaxis, values, lambda value: f"{value:.3g}")
-        _log_axis(axes, [cost for _, _, curve in curves for cost, _ in curve.points])
+            few_ticks(axes.yaxis, values, lambda value: f"{value:.3g}")
+        log_axis(axes, [cost for _, _, curve in curves for cost, _ in curve.points])
         axes.set_xlabel("training FLOPs (forward and backward, all phases)")
         axes.set_ylabel(f"validation v loss of {label}")
         axes.legend(fontsize=8, frameon=False)
 
-    return _svg(f"training {label}", draw, 4.2)
-
-
-def _svg(title: str, draw: Callable[[Axes], object], height: float) -> str:
-    """Return a chart as an ``<svg>`` element.
-
-    Args:
-        title: Text that no other chart of a page has.
-        draw: Function that draws the chart.
-        height: Height in inches.
-    """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    # With the salt, charts in one page have different ids, and equal charts have equal ones.
-    settings: Any = {"svg.hashsalt": title, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the browser draws the text, with a font that has the letter
-        figure = Figure(figsize=(6.4, height), layout="constrained")
-        axes = figure.subplots()
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.set_axisbelow(True)
-        draw(axes)
-        text = io.StringIO()
-        # Without a date, equal charts are equal files.
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    return svg_chart(f"training {label}", draw, 4.2)
 
 
 def _errors(metric: Metric) -> list[list[float]] | None:
@@ -221,23 +183,6 @@ def _errors(metric: Metric) -> list[list[float]] | None:
     if metric.low is None or metric.high is None:
         return None
     return [[metric.value - metric.low], [metric.high - metric.value]]
-
-
-def _log_axis(axes: Axes, values: Sequence[float], shown: Callable[[float], str] | None = None) -> None:
-    """Make the x axis logarithmic, with few enough labels to be readable: ``20 M``."""
-    axes.set_xscale("log")
-    _few_ticks(axes.xaxis, values, shown or (lambda value: short(round(value))))
-
-
-def _few_ticks(axis: Axis, values: Sequence[float], shown: Callable[[float], str]) -> None:
-    """Label a logarithmic axis at few round values."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    decades = math.log10(max(values) / min(values)) if values and min(values) > 0 else 0.0
-    places = (1, 2, 3, 4, 5, 6, 8) if decades < 0.5 else (1, 2, 5) if decades < 1.5 else (1, 3) if decades < 3 else (1,)
-    axis.set_major_locator(LogLocator(subs=places, numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: shown(value).replace(".00", "").replace(".0 ", " ")))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _bars_height(comparison: Comparison) -> float:

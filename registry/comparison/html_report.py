@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from builders.files import read_regular, write_text
+from builders.files import read_regular
 from registry.comparison.charts import bar_chart, color, cost_bars, scatter_chart, training_charts
 from registry.comparison.compare import Comparison, Row
+from registry.comparison.html_page import html_figures, html_page, html_rows, write_page
 from registry.costs.card import STEPS
 from registry.costs.units import short, short_bytes
 from registry.evaluation.results import MOTION_SHARE, Metric, grid_path, how_drawn, is_distance
@@ -28,11 +29,7 @@ def write_report(comparison: Comparison, path: str | Path) -> Path:
         ValueError: The path is not an .html file.
         OSError: The file cannot be written and is unchanged.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{path}: a report is an .html file")
-    write_text(path, report_html(comparison))
-    return path
+    return write_page(path, report_html(comparison))
 
 
 def report_html(comparison: Comparison) -> str:
@@ -54,13 +51,7 @@ def report_html(comparison: Comparison) -> str:
         _diagrams(comparison),
         _origins(comparison),
     ]
-    body = "\n".join(section for section in sections if section)
-    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(names)}</title><style>\n{style}</style></head>\n<body>\n{body}\n</body></html>\n"
-    )
+    return html_page(names, sections)
 
 
 def _row(comparison: Comparison, row: Row, cells: Iterable[str]) -> str:
@@ -68,17 +59,6 @@ def _row(comparison: Comparison, row: Row, cells: Iterable[str]) -> str:
     dot = f'<i class="dot" style="background:{color(comparison.rows.index(row))}"></i>'
     texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     return f"<td>{dot}{html.escape(row.name)}</td>{texts}"
-
-
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
-    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
-
-
-def _figures(kind: str, figures: Sequence[tuple[str, str]]) -> str:
-    """Return titles and pictures as a grid of figures."""
-    texts = (f"<figure><figcaption>{html.escape(title)}</figcaption>{picture}</figure>" for title, picture in figures)
-    return f'<div class="{kind}">{"".join(texts)}</div>'
 
 
 def _main_table(comparison: Comparison) -> str:
@@ -97,7 +77,7 @@ def _main_table(comparison: Comparison) -> str:
         ]
         metrics = (_metric(row.metric(metric), best[metric]) for metric in comparison.metrics)
         rows.append(_row(comparison, row, cells) + "".join(metrics))
-    return _table([*head, *comparison.metrics], rows)
+    return html_rows([*head, *comparison.metrics], rows)
 
 
 def _metric(found: Metric | None, best: float | None) -> str:
@@ -123,7 +103,7 @@ def _charts(comparison: Comparison) -> str:
     charts += [
         (f"{title}: nested entries solid, flat ones dashed", chart) for title, chart in training_charts(comparison)
     ]
-    return "<h2>Charts</h2>" + _figures("charts", charts)
+    return "<h2>Charts</h2>" + html_figures("charts", charts)
 
 
 def _costs(comparison: Comparison) -> list[tuple[str, str]]:
@@ -149,7 +129,7 @@ def _costs(comparison: Comparison) -> list[tuple[str, str]]:
 def _choices(comparison: Comparison) -> str:
     names = comparison.differing
     rows = [_row(comparison, row, [row.params.get(name, "") for name in names]) for row in comparison.rows]
-    return _table(["entry", *names], rows)
+    return html_rows(["entry", *names], rows)
 
 
 def _reported(comparison: Comparison) -> str:
@@ -160,7 +140,7 @@ def _reported(comparison: Comparison) -> str:
     ]
     if not rows:
         return ""
-    return "<h2>Reported by others, under other protocols</h2>" + _table(["entry", "value", "data", "source"], rows)
+    return "<h2>Reported by others, under other protocols</h2>" + html_rows(["entry", "value", "data", "source"], rows)
 
 
 def _samples(comparison: Comparison) -> str:
@@ -173,14 +153,14 @@ def _samples(comparison: Comparison) -> str:
                 title = row.name + (", clips" if measurement is row.clips else "")
                 image = f'<img alt="samples of {html.escape(title)}" src="data:image/png;base64,{content}">'
                 figures.append((title, image))
-    return "<h2>Samples</h2>" + _figures("pictures", figures) if figures else ""
+    return "<h2>Samples</h2>" + html_figures("pictures", figures) if figures else ""
 
 
 def _diagrams(comparison: Comparison) -> str:
     from registry.publishing.diagram import draw_svg
 
     figures = [(row.name, draw_svg(row.entry.architecture)) for row in comparison.rows]
-    return "<h2>Architectures</h2>" + _figures("charts", figures)
+    return "<h2>Architectures</h2>" + html_figures("charts", figures)
 
 
 def _origins(comparison: Comparison) -> str:
@@ -193,4 +173,4 @@ def _origins(comparison: Comparison) -> str:
         ]
         rows += [_row(comparison, row, [*hashes, *cells]) for cells in origins or [[""] * 4]]
     head = ["entry", "hash", "graph hash", "weights", "sampler", "hardware", "measured"]
-    return "<h2>Origin of the numbers</h2>" + f'<div class="scroll">{_table(head, rows)}</div>'
+    return "<h2>Origin of the numbers</h2>" + f'<div class="scroll">{html_rows(head, rows)}</div>'

@@ -131,8 +131,8 @@ def test_costs_by_level_are_on_a_logarithmic_axis():
 
     drawn: list[Axes] = []
     with pytest.MonkeyPatch.context() as patch:
-        real = charts._log_axis
-        patch.setattr(charts, "_log_axis", lambda axes, *more: (drawn.append(axes), real(axes, *more)))
+        real = charts.log_axis
+        patch.setattr(charts, "log_axis", lambda axes, *more: (drawn.append(axes), real(axes, *more)))
         page = report_html(compare_entries(["mdm-micro", "mdm-s64"]))
     assert len(drawn) == 3 and {axes.get_xscale() for axes in drawn} == {"log"}
     levels = zoo.get("mdm-micro").card().levels
