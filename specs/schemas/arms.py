@@ -77,6 +77,9 @@ class ContrastSpec(Model):
     alternative: Literal["two-sided", "less", "greater"] = Field(
         default="two-sided", description="less: the first arm has the lower value"
     )
+    scale: Literal["linear", "log"] = Field(
+        default="linear", description="log: differences of logarithms, for values above 0 such as learning rates"
+    )
     effect: float | None = Field(
         default=None, gt=0, lt=100, description="smallest difference worth finding, relative to the second arm"
     )
