@@ -2,8 +2,8 @@
 
 Percentiles of resampled means are too narrow for few pairs (88 % instead of 95 % at eight). The bootstrap-t takes the
 quantiles of the mean divided by its standard error instead (Efron and Tibshirani 1993, An Introduction to the
-Bootstrap, section 12.5); with eight pairs it covers 93 to 97 % for normal, uniform, heavy-tailed (t with 5 degrees of
-freedom) and moderately skewed (lognormal) differences.
+Bootstrap, section 12.5); with eight pairs it covers 93 to 97 % for normal, heavy-tailed (t with 5 degrees of freedom)
+and skewed (lognormal) differences.
 """
 
 from __future__ import annotations

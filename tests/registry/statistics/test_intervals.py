@@ -12,7 +12,6 @@ DRAWS = {
     "normal": lambda rng: rng.standard_normal(8),
     "skewed": lambda rng: rng.lognormal(0, 0.5, 8) - np.exp(0.125),
     "heavy": lambda rng: rng.standard_t(5, 8),
-    "flat": lambda rng: rng.uniform(-1, 1, 8),
 }
 
 

@@ -1,0 +1,166 @@
+"""Charts of a study of arms: contrasts, values of seeds, and curves with bands. An arm has the same color in all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from registry.comparison.drawing import color, few_ticks, log_axis
+from registry.statistics.intervals import band
+from registry.study_report.analysis import ContrastResult, StudyAnalysis
+from registry.study_report.bands import Bundle, curves_by_arm, gradients_by_arm, numbers_by_arm
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Chart", "charts_of"]
+
+GREY = "#8894a0"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart to be drawn.
+
+    Attributes:
+        key: Name of its file.
+        title: What it shows.
+        draw: Function that draws it.
+        height: Height in inches.
+    """
+
+    key: str
+    title: str
+    draw: Callable[[Axes], object]
+    height: float = 4.2
+
+
+def charts_of(analysis: StudyAnalysis) -> list[Chart]:
+    """Return all charts of a study that its results have values for."""
+    compared = [each for each in analysis.contrasts if each.comparison is not None]
+    charts = []
+    if any(_percent(each) is not None for each in compared):
+        title = "Differences in per cent of the second arm, with 95 % intervals over seeds; primary contrasts are solid"
+        charts.append(Chart("contrasts", title, lambda axes: _draw_contrasts(axes, compared), _height(compared)))
+    for measure in dict.fromkeys(each.spec.measure for each in compared):
+        title = f"{measure} by arm: every seed, and the mean with its 95 % interval"
+        height = _height(analysis.arms)
+        charts.append(Chart(f"values-{_file_name(measure)}", title, _values_of(analysis, measure), height))
+    over = "over training: mean and 95 % band over seeds"
+    for name, arms in curves_by_arm(analysis).items():
+        flops = "training FLOPs (forward and backward, all phases)"
+        charts.append(_bands_chart(analysis, f"curve-{name}", f"{name} {over}", arms, flops, name, by_cost=True))
+        by_time, seconds = curves_by_arm(analysis, "seconds")[name], "seconds of training"
+        charts.append(_bands_chart(analysis, f"seconds-{name}", f"{name} over seconds", by_time, seconds, name))
+    for name, arms in numbers_by_arm(analysis).items():
+        title, x_title = f"{name} at each number: mean and 95 % band over seeds", f"number after '{name}/'"
+        charts.append(
+            _bands_chart(analysis, f"numbers-{name}", title, arms, "log-SNR" if name == "p1" else x_title, name)
+        )
+    for name, arms in gradients_by_arm(analysis).items():
+        charts.append(_bands_chart(analysis, name, f"{name} {over}", arms, "steps", name))
+    return charts
+
+
+def _height(rows: Sequence[object]) -> float:
+    return 0.9 + 0.42 * len(rows)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")
+
+
+def _shown(text: str) -> str:
+    """Return a text for matplotlib, in which a dollar sign would start a formula."""
+    return text.replace("$", r"\$")
+
+
+def _percent(contrast: ContrastResult) -> tuple[float, float, float] | None:
+    """Return the difference in per cent with its interval, or None."""
+    found = contrast.comparison.percent if contrast.comparison is not None else None
+    if found is None:
+        return None
+    low, high = (found.value if end is None else end for end in (found.low, found.high))
+    return found.value, low, high
+
+
+def _draw_contrasts(axes: Axes, contrasts: Sequence[ContrastResult]) -> None:
+    axes.axvline(0, color=GREY, linewidth=1)
+    names = []
+    for place, contrast in enumerate(reversed(contrasts)):
+        spec, found = contrast.spec, _percent(contrast)
+        names.append(_shown(f"{contrast.name}: {spec.arms[0]} - {spec.arms[1]}, {spec.measure}"))
+        if found is None:
+            faint: dict[str, Any] = {"color": GREY, "style": "italic", "fontsize": 8}
+            axes.text(0, place, " no per cent: values at or below 0", va="center", **faint)
+            continue
+        value, low, high = found
+        style: dict[str, Any] = {"color": color(0) if spec.primary else GREY, "fmt": "o", "capsize": 3}
+        style |= {} if spec.primary else {"markerfacecolor": "white"}
+        axes.errorbar(value, place, xerr=[[value - low], [high - value]], **style)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("difference in per cent (first arm below 0: lower)")
+
+
+def _values_of(analysis: StudyAnalysis, measure: str) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        names = [arm.name for arm in analysis.arms]
+        by_arm = {place: arm.values(measure) for place, arm in enumerate(analysis.arms)}
+        for seed in analysis.study.seeds:  # a thin line joins the arms of one seed
+            points = [(values[seed], len(names) - 1 - place) for place, values in by_arm.items() if seed in values]
+            if len(points) > 1:
+                axes.plot(*zip(*points, strict=True), color=GREY, linewidth=0.5, alpha=0.5, zorder=1)
+        for place, arm in enumerate(analysis.arms):
+            height, values, found = len(names) - 1 - place, list(by_arm[place].values()), arm.estimate(measure)
+            if found is None:
+                continue
+            axes.plot(values, [height] * len(values), "o", color=color(place), alpha=0.5, markersize=4, zorder=2)
+            low, high = (found.value if end is None else end for end in (found.low, found.high))
+            style: dict[str, Any] = {"fmt": "D", "color": color(place), "capsize": 4, "markersize": 6, "zorder": 3}
+            axes.errorbar(found.value, height, xerr=[[found.value - low], [high - found.value]], **style)
+        axes.set_yticks(range(len(names)), list(reversed(names)))
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(_shown(measure))
+
+    return draw
+
+
+def _bands_chart(
+    analysis: StudyAnalysis,
+    key: str,
+    title: str,
+    arms: Mapping[str, Bundle],
+    x_title: str,
+    y_title: str,
+    by_cost: bool = False,
+) -> Chart:
+    """Return a chart with the mean of every arm and its band over seeds."""
+
+    def draw(axes: Axes) -> None:
+        for place, arm in enumerate(analysis.arms):
+            bundle = arms.get(arm.name)
+            if bundle is None:
+                continue
+            mean, low, high = band(bundle.rows)
+            label = _shown(f"{arm.name} ({len(bundle.rows)})")
+            axes.plot(bundle.x, mean, color=color(place), linewidth=1.5, label=label)
+            if len(bundle.rows) > 1:
+                axes.fill_between(bundle.x, low, high, color=color(place), alpha=0.15, linewidth=0)
+        values = [value for bundle in arms.values() for row in bundle.rows for value in row]
+        if min(values, default=0) > 0:
+            axes.set_yscale("log")
+            # A band may reach below what was measured, even below 0.
+            axes.set_ylim(min(values) * 0.95, max(values) * 1.05)
+            few_ticks(axes.yaxis, values, lambda value: f"{value:.3g}")
+        if by_cost:
+            log_axis(axes, [cost for bundle in arms.values() for cost in bundle.x if cost > 0])
+        axes.set_xlabel(_shown(x_title))
+        axes.set_ylabel(_shown(y_title))
+        axes.legend(fontsize=8, frameon=False, title="arm (seeds)", title_fontsize=8)
+
+    return Chart(_file_name(key), title, draw)
