@@ -10,7 +10,7 @@ from registry.costs.card import make_card
 from registry.measures.runs import check_measures
 from specs.arms import LoadedArmStudy, load_arm_study
 
-STUDIES = ("A", "B", "C", "D", "E")
+STUDIES = ("A", "A-64", "B", "C", "D", "E")
 
 
 @cache
@@ -34,13 +34,13 @@ def test_no_two_arms_are_trained_alike(name):
     assert all(one not in arms[:place] for place, one in enumerate(arms))
 
 
-@pytest.mark.parametrize("name", ["A", "B"])
+@pytest.mark.parametrize("name", ["A", "A-64", "B"])
 def test_networks_have_equal_parameters_and_the_schedule_of_the_nested_one(name):
     arms = study(name).arms
     cards = [make_card(arm.graph) for arm in arms]
     assert all(card.parameters == pytest.approx(cards[0].parameters, rel=0.02) for card in cards)
     assert all(card.training_flops == pytest.approx(cards[0].training_flops, rel=0.06) for card in cards)
-    assert {arm.graph.noise_ratios[0] ** arm.graph.process.shift for arm in arms} == {2.0}
+    assert {arm.graph.noise_ratios[0] ** arm.graph.process.shift for arm in arms} == {4.0 if name == "A-64" else 2.0}
 
 
 def test_primary_contrasts_are_those_of_the_mechanisms():
