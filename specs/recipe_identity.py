@@ -24,7 +24,7 @@ __all__ = [
 #: Keys that may change during a run, because they do not affect the weights.
 FREE = frozenset(
     {"name", "summary", "every", "checkpoints", "workers", "licence", "max_bad_steps", "evaluation", "memory"}
-    | {"validation", "compile"}
+    | {"validation", "compile", "channels_last"}
 )
 #: The same keys, and those of phases, as pydantic excludes them.
 _FREE: dict[str, Any] = dict.fromkeys(FREE, True) | {"phases": {"__all__": {"memory"}}}
@@ -65,7 +65,7 @@ def unset(recipe: Recipe) -> dict[str, Any]:
     }
     phases = {name: keys for name, keys in absent.items() if keys}
     usual: dict[str, Any] = {"memory": MemorySpec(), "validation": ValidationSpec(), "times": UNIFORM}
-    usual |= {"compile": False, "paired": False}
+    usual |= dict.fromkeys(("compile", "channels_last", "paired"), False)
     earlier = {"precision": "float32", "spacing": "index"}
     evaluation = {key for key, value in earlier.items() if getattr(recipe.evaluation, key) == value}
     keys = {"images": recipe.images is None, "phases": phases, "evaluation": evaluation}

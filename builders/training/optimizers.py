@@ -250,4 +250,7 @@ def _placed(value: Tensor, key: str, parameter: nn.Parameter, optimizer: torch.o
     fused = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
     if key == "step" and value.dim() == 0 and not fused:
         return value.clone()
-    return placed_like(value.clone().to(parameter.device), parameter)
+    if is_sharded(parameter) or value.shape != parameter.shape:
+        return placed_like(value.clone().to(parameter.device), parameter)
+    # Fused optimizers take elements in the order of memory, which must be that of the parameter.
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -12,6 +12,7 @@ from torch import Tensor
 from builders.diffusion.losses import sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.compiling import compile_blocks
+from builders.networks.memory_format import put_channels_last
 from builders.networks.nested_unet import NestedUNet, build_model
 from builders.networks.parameters import adapters, draw_by_name, level_of, load_inner, parameters_by_level
 from builders.seeds import derived_seed
@@ -59,6 +60,8 @@ class Phase:
         average = copy.deepcopy(self.model).requires_grad_(False)
         for network in (self.model, average):
             processes.place(network)
+            if settings.channels_last:
+                put_channels_last(network)
         self.ema = EMA(self.model, recipe.ema, average)
         self.model.checkpoint(settings.checkpointed)
         if settings.compile:

@@ -39,6 +39,7 @@ class PhaseSettings:
         times: Distribution of the noise times.
         memory: Levels to checkpoint, and rows to compute at once.
         compile: Whether blocks are compiled.
+        channels_last: Whether convolutions compute with channels last in memory.
         recipe: The recipe, for the settings that all phases share.
     """
 
@@ -58,6 +59,7 @@ class PhaseSettings:
     times: TimesSpec
     memory: MemorySpec
     compile: bool
+    channels_last: bool
     recipe: Recipe
 
     @property
@@ -146,6 +148,7 @@ def phase_settings(recipe: Recipe, graph: EntryGraph, name: str) -> PhaseSetting
         times=recipe.times_of(phase),
         memory=recipe.memory_of(phase),
         compile=recipe.compile,
+        channels_last=recipe.channels_last,
         recipe=recipe,
     )
 

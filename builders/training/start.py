@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,17 +16,19 @@ from builders.data.open import open_dataset
 from builders.text.encoder import TextEncoder
 from builders.training.checks import check_rows, classes_as_trained
 from builders.training.distributed import Processes
-from builders.training.engine.compiled import compiles, torch_settings
+from builders.training.engine.compiled import as_possible, torch_settings
 from builders.training.engine.precision import run_precision
-from builders.training.errors import Interrupted, TrainingError
+from builders.training.errors import Interrupted, TrainingError, warn
 from builders.training.loop import TrainingLoop
 from builders.training.observers import Observer, Observers
 from builders.training.reading.checks import check_clips
 from builders.training.reading.sources import Sources
 from builders.training.run_folder import RunFolder
 from builders.training.settings import phase_settings
+from builders.training.starting.changes import rounding_changes
 from builders.training.starting.entry import check_entry
 from builders.training.starting.lost import lost_process
+from builders.training.state import TrainingState
 from specs.graph import EntryGraph
 from specs.recipe import recipe_graph
 from specs.schemas.recipe import Recipe
@@ -80,15 +81,17 @@ def train(
     observer = Observers([observer] if observer is not None and observer.on_processes(processes) else [])
     # Each step seeds the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
-    compiling = compiles(recipe.compile, processes.device, sharded=processes.sharded, main=processes.main)
-    phases = [replace(phase, compile=compiling) for phase in phases]
-    fast, part = torch_settings(processes.device, compiling=compiling), (processes.index, processes.count)
+    phases = as_possible(phases, processes)
+    fast = torch_settings(processes.device, compiling=phases[0].compile)
+    part = processes.index, processes.count
     running = RunFolder(where, recipe, graph, main=processes.main, part=part)
     with running as run, generators, fast, _clear_errors(part, where):
         check_rows(phases, processes.count)
         processes.wait()
         state = processes.agree(run.read_state)
         dataset = classes_as_trained(dataset, state)
+        if state is not None and processes.main:
+            _warn_of_rounding(state, recipe, where)
         reduced = state is None or state.progress.reduced
         sources = Sources(dataset, images, recipe.seed, recipe.crop, reduced=reduced)
         run.classes = dataset.classes if graph.classes is not None else ()
@@ -105,6 +108,14 @@ def train(
         finally:
             observer.on_end(status)
         return run.weights
+
+
+def _warn_of_rounding(state: TrainingState, recipe: Recipe, folder: Path) -> None:
+    """Warn of changed settings that are no part of a recipe's identity and change results by rounding."""
+    finished = state.progress.finished and state.progress.phase == [*recipe.phases][-1]
+    changes = "" if finished else rounding_changes(state.facts.get("recipe", ""), recipe)
+    if changes:
+        warn(f"{folder}: resumed with {changes}; its results are those of an uninterrupted run up to rounding only")
 
 
 @contextlib.contextmanager

@@ -265,6 +265,7 @@ class Recipe(Model):
         "if all phases have 64 pixels or more; else float32",
     )
     compile: bool = Field(default=False, description="compile blocks with torch.compile, for GPUs")
+    channels_last: bool = Field(default=False, description="lay out convolutions with channels last, for GPUs")
     memory: MemorySpec = MemorySpec()
     initialise: str | None = Field(
         default=None, description="initial weights of the first phase: a weights file, or an entry with weights"

@@ -122,11 +122,12 @@ def test_memory_settings_are_no_part_of_the_identity() -> None:
     assert MemorySpec(rows_per_pass=1).passes(7, 2) == 3  # the second process has three rows
 
 
-def test_compiling_is_no_part_of_the_identity() -> None:
-    plain, changed = load_recipe("micro-test"), load_recipe("micro-test", ["compile=true"])
-    assert not plain.compile and changed.compile
+@pytest.mark.parametrize("key", ["compile", "channels_last"])
+def test_how_blocks_compute_is_no_part_of_the_identity(key: str) -> None:
+    plain, changed = load_recipe("micro-test"), load_recipe("micro-test", [f"{key}=true"])
+    assert not getattr(plain, key) and getattr(changed, key)
     assert fingerprint(changed) == fingerprint(plain) and facts(changed) == facts(plain)
-    assert "compile" not in written(plain) and written(changed)["compile"] is True
+    assert key not in written(plain) and written(changed)[key] is True
 
 
 def test_how_losses_are_measured_is_no_part_of_the_identity() -> None:

@@ -1,36 +1,41 @@
-"""Settings of torch during a run: fast products of float32 matrices, and compiled blocks."""
+"""Settings of torch during a run: fast products of float32 matrices, compiled blocks, the layout of convolutions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from builders.networks.compiling import compiler_problem, room_for_kinds
 from builders.precision import fast_float32
+from builders.training.distributed import Processes
 from builders.training.errors import warn
+from builders.training.settings import PhaseSettings
 
-__all__ = ["compiles", "torch_settings"]
+__all__ = ["as_possible", "torch_settings"]
 
 
-def compiles(asked: bool, device: torch.device, *, sharded: bool = False, main: bool = True) -> bool:
-    """Return whether blocks are compiled: if that is asked for, there is a compiler, and the network is not divided.
+def as_possible(phases: Sequence[PhaseSettings], processes: Processes) -> list[PhaseSettings]:
+    """Return settings of phases without what does not work here; the main process warns of each.
 
-    Args:
-        asked: ``compile`` of the recipe.
-        device: Device to train on.
-        sharded: Whether the network is divided among processes.
-        main: Whether to warn if blocks are not compiled.
+    Blocks are compiled if there is a compiler, and nothing is compiled or laid out in another way if the network is
+    divided among processes.
     """
-    problem = None
-    if asked and sharded:
-        problem = "the network is divided among processes"
-    elif asked and (reason := compiler_problem(device)) is not None:
-        problem = f"torch.compile does not work here ({reason})"
-    if problem is not None and main:
-        warn(f"compile: true has no effect: {problem}")
-    return asked and problem is None
+    divided = "the network is divided among processes" if processes.sharded else None
+    problems = {"compile": divided, "channels_last": divided}
+    if divided is None and any(phase.compile for phase in phases):
+        reason = compiler_problem(processes.device)
+        problems["compile"] = None if reason is None else f"torch.compile does not work here ({reason})"
+    for key, problem in problems.items():
+        if problem is not None and any(getattr(phase, key) for phase in phases):
+            if processes.main:
+                warn(f"{key}: true has no effect: {problem}")
+            off: dict[str, Any] = {key: False}
+            phases = [replace(phase, **off) for phase in phases]
+    return list(phases)
 
 
 @contextmanager

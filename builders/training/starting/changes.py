@@ -7,7 +7,7 @@ from typing import Any
 
 from builders.training.state import RunProgress
 from specs.printable import printable
-from specs.recipe_identity import facts, renamed_weightings
+from specs.recipe_identity import facts, renamed_weightings, saved_recipe
 from specs.schemas.recipe import PhaseSpec, Recipe
 from specs.syntax.overrides import set_option
 
@@ -17,10 +17,13 @@ __all__ = [
     "is_extended",
     "only_lengths_differ",
     "recipe_changes",
+    "rounding_changes",
     "weighting_advice",
 ]
 
 LENGTH = ("steps", "hours")
+#: Settings that change results by rounding only.
+_ROUNDING = ("channels_last", "compile")
 
 
 def recipe_changes(before: Recipe, now: Recipe, conditions: Collection[str], progress: RunProgress | None) -> str:
@@ -89,6 +92,18 @@ def extension_problem(before: Recipe, now: Recipe, progress: RunProgress) -> str
     if one.steps is not None and other.steps is not None and schedule.warmup > min(one.steps, other.steps):
         return f"{change}; the warmup of {schedule.warmup} steps is longer than the phase, so it would differ{advice}"
     return ""
+
+
+def rounding_changes(before: str, now: Recipe) -> str:
+    """Describe the changed settings with which a resumed run differs from an uninterrupted one by rounding.
+
+    Args:
+        before: Recipe of the run as its checkpoint has it, JSON.
+        now: Recipe to resume it with.
+    """
+    old = saved_recipe(before)
+    then, present = ({key: getattr(each, key) for key in _ROUNDING} for each in (old, now))
+    return ", ".join(differences(then, present))
 
 
 def weighting_advice(before: str, now: Recipe) -> str:
