@@ -11,7 +11,9 @@ from torch import nn
 
 from builders.networks.nested_unet import NestedUNet
 
-__all__ = ["block_modules", "compile_blocks", "compiler_problem", "room_for_kinds"]
+__all__ = [
+    "block_modules", "compile_blocks", "compile_failure", "compiler_problem", "room_for_kinds", "run_uncompiled",
+]  # fmt: skip
 
 #: Most compiled versions of one function. All modules run through the same function of torch, so each kind of block
 #: (class, arguments, shapes, training or not) is a version of it.
@@ -38,6 +40,12 @@ def compile_blocks(model: NestedUNet) -> None:
         block.compile(dynamic=False)
 
 
+def run_uncompiled(model: NestedUNet) -> None:
+    """Undo :func:`compile_blocks`."""
+    for block in block_modules(model):
+        block._compiled_call_impl = None
+
+
 @contextmanager
 def room_for_kinds() -> Iterator[None]:
     """Allow as many compiled versions of a function as a network has kinds of blocks; torch's own limit is 8."""
@@ -55,9 +63,25 @@ def compiler_problem(device: torch.device) -> str | None:
     try:
         torch.compile(_trial)(torch.ones(8, device=device))
     except Exception as error:
-        reason = error.__cause__ or error
-        return (str(reason).strip() or type(reason).__name__).splitlines()[0][:200]
+        return compile_failure(error)
     return None
+
+
+def compile_failure(error: Exception) -> str:
+    """Return the reason of an error of the compiler in one line, and what to do if its cache is damaged."""
+    reason = getattr(error, "inner_exception", None) or error.__cause__ or error
+    text = (str(reason).strip() or type(reason).__name__).splitlines()[0][:300]
+    folder = _cache_folder()
+    return f"{text}; if this file is damaged, remove {folder}" if folder and folder in text else text
+
+
+def _cache_folder() -> str:
+    """Return the folder of compiled code, or nothing if this version of torch does not say where it is."""
+    try:
+        from torch._inductor.runtime.cache_dir_utils import cache_dir
+    except ImportError:
+        return ""
+    return str(cache_dir())
 
 
 def _trial(x: torch.Tensor) -> torch.Tensor:

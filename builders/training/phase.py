@@ -11,7 +11,7 @@ from torch import Tensor
 
 from builders.diffusion.losses import sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
-from builders.networks.compiling import compile_blocks
+from builders.networks.compiling import compile_blocks, compile_failure, run_uncompiled
 from builders.networks.memory_format import put_channels_last
 from builders.networks.nested_unet import NestedUNet, build_model
 from builders.networks.parameters import adapters, draw_by_name, level_of, load_inner, parameters_by_level
@@ -22,6 +22,7 @@ from builders.training.distributed import Processes
 from builders.training.ema import EMA
 from builders.training.engine.muon import hidden_matrices
 from builders.training.engine.results import Numbers, Reduced, StartedStep, StepResult, late_steps
+from builders.training.errors import warn
 from builders.training.initialize import load_shared, weights_file
 from builders.training.optimizers import build_optimizer, flags_skip, optimizer_state, restore_optimizer, updating_if
 from builders.training.settings import PhaseSettings
@@ -64,8 +65,8 @@ class Phase:
                 put_channels_last(network)
         self.ema = EMA(self.model, recipe.ema, average)
         self.model.checkpoint(settings.checkpointed)
-        if settings.compile:
-            compile_blocks(self.model)
+        #: Whether blocks were compiled, which the first step does.
+        self.compiled = False
         self.passes = settings.passes(processes.count)
         self.by_level = parameters_by_level(self.model)
         self.trained = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
@@ -145,7 +146,10 @@ class Phase:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("factor", 1.0)
         batch = batch.to(self.processes.device)
+        if not self.compiled and self.settings.compile:
+            self.compile(step, batch, encoder)
         row_losses = self.accumulate(step, batch, encoder)
+        self.processes.unscale(self.stepper)
         norms = self.gradient_norms()
         norm = torch.stack(list(norms.values())).norm()
         values = self.reduce(self.means(row_losses), norm, stop, seconds)
@@ -161,8 +165,30 @@ class Phase:
         self.optimizer.zero_grad(set_to_none=True)
         return StartedStep(numbers, rate, rescaled, batch.t, row_losses, norms)
 
-    def accumulate(self, step: int, batch: Batch, encoder: TextEncoder | None) -> dict[str, Tensor]:
-        """Compute the gradients in one pass or several, and return the loss of every row of this process, by level."""
+    def compile(self, step: int, batch: Batch, encoder: TextEncoder | None) -> None:
+        """Compile the blocks in a trial of a step, whose gradients are dropped. If that fails, they run as they are."""
+        compile_blocks(self.model)
+        self.compiled, problem = True, None
+        try:
+            self.accumulate(step, batch, encoder, trial=True)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever compilers raise, and files of a damaged cache
+            problem = compile_failure(error)
+        self.optimizer.zero_grad(set_to_none=True)
+        found = [each for each in self.processes.gather(problem) if each is not None]
+        if found:
+            run_uncompiled(self.model)
+            if self.processes.main:
+                warn(f"compile: true has no effect: a block could not be compiled ({found[0]})")
+
+    def accumulate(
+        self, step: int, batch: Batch, encoder: TextEncoder | None, *, trial: bool = False
+    ) -> dict[str, Tensor]:
+        """Compute the gradients in one pass or several, and return the loss of every row of this process, by level.
+
+        Gradients are averaged over the processes, unless it is a trial.
+        """
         index = self.processes.index
         # Dropout draws from the global generator.
         seed, name = self.settings.recipe.seed, self.settings.name
@@ -171,13 +197,12 @@ class Phase:
         found = []
         for number in range(self.passes):
             part = batch if self.passes == 1 else batch.part(number, self.passes)
-            with self.processes.accumulate(self.prepared, last=number == self.passes - 1):
+            with self.processes.accumulate(self.prepared, last=not trial and number == self.passes - 1):
                 row_losses = self.forward(part, encoder)
                 total = total_loss(self.means(row_losses), self.settings.loss)
                 # Gradients are averaged over processes, so the loss is multiplied by their number.
                 self.processes.backward(total * self.processes.count)
             found.append({label: each.detach() for label, each in row_losses.items()})
-        self.processes.unscale(self.stepper)
         return found[0] if self.passes == 1 else {label: joined([each[label] for each in found]) for label in found[0]}
 
     def means(self, row_losses: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,9 +6,11 @@ import copy
 
 import pytest
 import torch
+from PIL import Image
 
-from builders.networks.compiling import block_modules, compile_blocks, compiler_problem, room_for_kinds
+from builders.networks.compiling import block_modules, compile_blocks, compile_failure, compiler_problem, room_for_kinds
 from builders.networks.nested_unet import build_model
+from builders.sampling.grid import Grid
 from builders.training.engine import compiled
 from builders.training.errors import TrainingWarning
 from specs.load import load_entry
@@ -17,8 +19,13 @@ from tests.helpers.recorded import recorded_losses
 
 SMALL = [
     "phases.p8.steps=3", "phases.p8.batch=4", "phases.p16.steps=2", "phases.p16.batch={r16: 2, r8: 4}",
-    "every={checkpoint: 0, evaluate: 0, samples: 0}", "ema=0.5",
+    "every={checkpoint: 0, evaluate: 0, samples: 0}", "ema=0.5", "validation={samples: 2, draws: 1, log_snr_draws: 0}",
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    monkeypatch.setattr("builders.training.loop.draw_samples", lambda *_, **__: Grid(Image.new("RGB", (4, 4))))
 
 
 def trained(folder, *changes):
@@ -72,6 +79,35 @@ def test_no_compiler_is_one_warning(tmp_path, called, monkeypatch):
         "compile: true has no effect: torch.compile does not work here (no g++ here); training continues"
     ]
     assert not called
+
+
+def test_blocks_that_cannot_be_compiled_run_as_they_are(tmp_path, monkeypatch):
+    """As with a damaged cache, which is found when a block first runs."""
+
+    def broken(*_inputs):
+        raise RuntimeError("backend='inductor' raised:") from ImportError("code.so: file too short\nmore")
+
+    compile_ = torch.nn.Module.compile
+    monkeypatch.setattr(compiled, "compiler_problem", lambda device: None)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: setattr(self, "_compiled_call_impl", broken))
+    one = "phases.p16=null"
+    with pytest.warns(TrainingWarning) as caught:
+        found = trained(tmp_path / "broken", "compile=true", "memory={rows_per_pass: 2}", one)
+    assert [str(each.message) for each in caught] == [
+        "compile: true has no effect: a block could not be compiled (code.so: file too short); training continues"
+    ]
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_)
+    assert found == trained(tmp_path / "plain", "memory={rows_per_pass: 2}", one)
+
+
+def test_the_cache_is_named_if_a_file_in_it_is_at_fault(own_cache, tmp_path):
+    error = RuntimeError("a long text")
+    error.inner_exception = ImportError(f"{tmp_path}/code/x.so: file too short")
+    assert (
+        compile_failure(error)
+        == f"{tmp_path}/code/x.so: file too short; if this file is damaged, remove {tmp_path}/code"
+    )
+    assert compile_failure(ValueError("bad\nmore")) == "bad"
 
 
 @pytest.fixture
