@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from builders.networks.nested_unet import NestedUNet
 from builders.precision import pick_precision
-from builders.training.errors import TrainingError
+from builders.training.errors import ProcessLost, TrainingError
 from builders.training.sharding.launcher import launcher_shards, without_plugin
 from builders.training.sharding.network import process_mesh, shard
+from builders.training.starting.lost import first_line, lost_process
 from builders.training.starting.meeting import Meeting
+from builders.training.starting.patience import WAIT, patience
 
 __all__ = ["Processes", "is_main"]
 
@@ -82,7 +84,7 @@ class Processes:
                 gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
                 kwargs_handlers=[
                     DistributedDataParallelKwargs(find_unused_parameters=unused),
-                    InitProcessGroupKwargs(timeout=_PATIENCE),
+                    InitProcessGroupKwargs(timeout=timedelta(seconds=patience(WAIT))),
                 ],
             )
         kind = self.accelerator.distributed_type
@@ -148,12 +150,20 @@ class Processes:
         return dict(zip(parts, self.sum(values.double().square()).sqrt().to(values.dtype), strict=True))
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the value of each process, by rank. Values are pickled, so this is slow."""
+        """Return the value of each process, by rank. Values are pickled, so this is slow.
+
+        Raises:
+            ProcessLost: Another process has failed or does not answer.
+        """
         if self.count == 1:
             return [value]
         from accelerate.utils import gather_object
 
-        return gather_object([value])
+        try:
+            return gather_object([value])
+        except RuntimeError as error:
+            lost = lost_process(error, (self.index, self.count))
+            raise lost or error from None
 
     def agree(self, action: Callable[[], T], *, in_step: bool = False) -> T:
         """Run an action in every process, and return its result in this one.
@@ -165,6 +175,7 @@ class Processes:
 
         Raises:
             Exception: It failed in one of them: the first error by rank, in all processes.
+            ProcessLost: It failed in step.
         """
         if self.count == 1:
             return action()
@@ -172,8 +183,8 @@ class Processes:
         try:
             value = action()
         except Exception as found:
-            if in_step and isinstance(found, (RuntimeError, MemoryError)):
-                raise
+            if in_step:
+                self._end_in_step(found)
             error = found
         _raise_first(self.gather(_portable(error)))
         return value  # type: ignore[return-value]
@@ -190,8 +201,9 @@ class Processes:
                 sum over processes.
 
         Raises:
-            Exception: It failed in one of them: the first error by rank, in all processes. If the network is sharded,
-                errors of the device end the process, because the others wait for its weights.
+            Exception: It failed in one of them: the first error by rank, in all processes.
+            ProcessLost: It failed because of the device or of another process, and the network is sharded: the others
+                wait for weights of this process.
         """
         sums: list[Tensor] = []
 
@@ -205,10 +217,22 @@ class Processes:
             return measured(total)
         except Exception as error:
             if not sums:  # the others are in `total`, or come to it
-                if self.sharded and isinstance(error, (RuntimeError, MemoryError)):
-                    raise
+                if self.sharded:
+                    self._end_in_step(error)
                 _raise_first(self.gather(_portable(error)))
             raise
+
+    def _end_in_step(self, error: Exception) -> None:
+        """Raise a ProcessLost for an error of the device or of another process, while all compute in step."""
+        if not isinstance(error, (RuntimeError, MemoryError)):
+            return
+        lost = lost_process(error, (self.index, self.count))
+        if lost is None:
+            lost = ProcessLost(
+                f"rank {self.index} failed ({first_line(error)}) while the other processes waited for its part of the "
+                "network, and ends, and they with it"
+            )
+        raise lost from None
 
     def on_main(self, action: Callable[[], T]) -> T:
         """Run an action in the main process, and return its result, or raise its error, in all."""
@@ -223,10 +247,6 @@ class Processes:
         if self._meeting is not None:
             self._meeting.join("ready")
         self.accelerator.wait_for_everyone()
-
-
-#: Timeout of collectives: the other processes wait while the main process validates, samples and saves.
-_PATIENCE = timedelta(hours=4)
 
 
 def is_main() -> bool:

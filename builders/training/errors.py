@@ -10,6 +10,10 @@ class TrainingError(ValueError):
     """Training cannot start or continue. The message says why and what to do."""
 
 
+class ProcessLost(RuntimeError):
+    """A process has failed or does not answer, so that the others cannot continue. The message says which and why."""
+
+
 class Interrupted(Exception):
     """Training was asked to stop. Its state has been saved."""
 

@@ -20,7 +20,7 @@ from builders.training.batches import Batch, read_batches
 from builders.training.checks import check_conditions, check_same_data, check_sources, check_states, stream_facts
 from builders.training.distributed import Processes
 from builders.training.engine.results import StartedStep, StepResult
-from builders.training.errors import Interrupted, NoValidationDataWarning, TrainingError, warn
+from builders.training.errors import Interrupted, NoValidationDataWarning, ProcessLost, TrainingError, warn
 from builders.training.monitor import CollapseAlarm, Monitor, non_finite
 from builders.training.observers import Observer, RunInfo, StepReport, describe
 from builders.training.phase import Phase
@@ -313,6 +313,8 @@ class TrainingLoop:
         try:
             losses = processes.measure(lambda total: validation_losses(*what, **how, total=total))
             errors = processes.measure(lambda total: log_snr_errors(*what, **how, total=total)) if last else {}
+        except ProcessLost:
+            raise
         except Exception as error:  # of the images, the text encoder or the memory
             self._warn(f"step {count}: no validation loss was measured ({describe(error)})")
             return
@@ -341,6 +343,8 @@ class TrainingLoop:
             if grid is None:  # the main process has it
                 return
             paths = self.folder.write_grid(grid, progress)
+        except ProcessLost:
+            raise
         except Exception as error:  # of a caption, a font, the sampler, the memory or the disk
             self._warn(f"step {progress.steps_done}: no samples were drawn ({describe(error)})")
             return

@@ -27,7 +27,7 @@ from builders.training.run_folder import RunFolder
 from builders.training.settings import phase_settings
 from builders.training.starting.changes import rounding_changes
 from builders.training.starting.entry import check_entry
-from builders.training.starting.lost import lost_process
+from builders.training.starting.lost import clear_error
 from builders.training.state import TrainingState
 from specs.graph import EntryGraph
 from specs.recipe import recipe_graph
@@ -120,33 +120,19 @@ def _warn_of_rounding(state: TrainingState, recipe: Recipe, folder: Path) -> Non
 
 @contextlib.contextmanager
 def _clear_errors(part: tuple[int, int], folder: Path) -> Iterator[None]:
-    """Turn torch's errors of lost memory, workers and processes into a TrainingError with advice.
+    """Turn torch's errors of lost memory, devices, workers and processes into a TrainingError with advice.
 
     Args:
         part: Index of this process, and number of processes.
         folder: Folder of the run.
     """
-    smaller = "use a smaller batch for the phase, with another --output, or train with more processes"
     try:
         yield
-    except MemoryError:
-        raise TrainingError(f"out of memory; {smaller}") from None
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in reason:
-            raise TrainingError(f"out of memory ({reason}); {smaller}") from None
-        if "DataLoader worker" in reason:
-            raise TrainingError(
-                f"a data-loading worker died ({reason}), often because the system ran out of memory. Use fewer workers "
-                "(--set workers=N); run the same command again to resume from the last checkpoint"
-            ) from None
-        lost = lost_process(error) if part[1] > 1 else ""
-        if lost:
-            raise TrainingError(
-                f"rank {part[0]} lost another of the {part[1]} processes ({lost}): it has failed, was killed or cannot "
-                f"be reached. See its output; run the same command again to resume from the last checkpoint in {folder}"
-            ) from None
-        raise
+    except (RuntimeError, MemoryError) as error:
+        clear = clear_error(error, part, folder)
+        if clear is None:
+            raise
+        raise clear from None
 
 
 def _open_encoder(recipe: Recipe, entry: EntryGraph, device: torch.device) -> TextEncoder | None:

@@ -18,7 +18,7 @@ __all__ = ["SCRIPT", "ended", "records", "start"]
 
 #: Runs jobs: name of the folder, and changes of micro-test, with what happens in which rank at which call of ``stop``.
 SCRIPT = """
-import json, math, os, signal, sys
+import json, math, os, signal, sys, time
 from functools import partial
 import torch
 from builders.training import loop, phase
@@ -37,7 +37,7 @@ def distances(log):
 
 loop.draw_samples = partial(loop.draw_samples, num_inference_steps=2)
 rank = int(os.environ["RANK"])
-honest = phase.sample_losses
+honest, measured = phase.sample_losses, loop.validation_losses
 for folder, job in json.loads(sys.argv[1]).items():
     calls = 0
 
@@ -46,6 +46,8 @@ for folder, job in json.loads(sys.argv[1]).items():
         calls += 1
         if job.get("kill") == [rank, calls]:
             os.kill(os.getpid(), signal.SIGKILL)
+        if job.get("hang") == [rank, calls]:
+            time.sleep(3600)
         return job.get("stop") == calls
 
     def spoiled(*args):
@@ -54,6 +56,12 @@ for folder, job in json.loads(sys.argv[1]).items():
             losses = {label: each * math.nan for label, each in losses.items()}
         return losses
 
+    def broken(*args, **options):
+        if rank == job["broken"]:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return measured(*args, **options)
+
+    loop.validation_losses = broken if "broken" in job else measured
     phase.sample_losses = spoiled if "nan" in job else honest
     torch.set_default_dtype(getattr(torch, job.get("dtype", "float32")))
     try:

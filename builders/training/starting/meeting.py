@@ -7,11 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from builders.training.errors import TrainingError
+from builders.training.starting.patience import JOIN, patience
 
 __all__ = ["Meeting"]
-
-#: Seconds to wait for other processes, and the variable that changes them.
-SECONDS, VARIABLE = 600.0, "ZOO_JOIN_SECONDS"
 
 
 class Meeting:
@@ -40,7 +38,7 @@ class Meeting:
             return None
         if not {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
             return None
-        seconds = _seconds()
+        seconds = patience(JOIN)
         try:
             store, rank, count = next(distributed.rendezvous("env://", timeout=timedelta(seconds=seconds)))
         except (RuntimeError, ValueError, OSError) as error:  # torch's errors of networks are RuntimeErrors
@@ -79,16 +77,5 @@ class Meeting:
             return False
 
 
-def _seconds() -> float:
-    text = os.environ.get(VARIABLE, "")
-    try:
-        seconds = float(text) if text else SECONDS
-    except ValueError:
-        seconds = -1
-    if not 0 < seconds <= 86_400:
-        raise TrainingError(f"{VARIABLE} must be a number of seconds up to 86400, not {text!r}")
-    return seconds
-
-
 def _advice(seconds: float) -> str:
-    return f"See the output of the other processes; to wait longer than {seconds:.0f} s, set {VARIABLE}"
+    return f"See the output of the other processes; to wait longer than {seconds:.0f} s, set {JOIN}"

@@ -141,3 +141,26 @@ def test_a_process_that_is_killed_ends_the_other(rank: int, changes: list[str], 
     alone(tmp_path / "run", SMALL)
     found = records(tmp_path / "run", "loss")
     assert [record["step"] for record in found] == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(("rank", "changes"), [(1, [*SMALL, SHARD]), (0, SMALL)])
+def test_a_process_that_hangs_ends_the_other(rank: int, changes: list[str], tmp_path: Path) -> None:
+    job = {"changes": changes, "hang": [rank, 6]}
+    processes = start({str(tmp_path / "run"): job}, ZOO_WAIT_SECONDS="30")
+    try:
+        assert processes[1 - rank].wait(600) == 2
+    finally:
+        processes[rank].kill()
+        found = ended(processes, 60)
+    text = found[1 - rank][1]
+    assert f"rank {1 - rank} waited 30 s in vain for another of the 2 processes" in text
+    assert "to wait longer, set ZOO_WAIT_SECONDS" in text and "resume from the last checkpoint" in text
+    assert "Traceback" not in text
+
+
+def test_a_device_that_fails_while_measuring_ends_both(tmp_path: Path) -> None:
+    found = ended(start({str(tmp_path / "run"): {"changes": [*SHORT, SHARD], "broken": 1}}))
+    assert [status for status, _ in found] == [2, 2], found
+    assert "rank 1 failed (CUDA error: an illegal memory access was encountered) while the other" in found[1][1]
+    assert "rank 0 lost another of the 2 processes" in found[0][1]
+    assert "Traceback" not in found[0][1] + found[1][1]
