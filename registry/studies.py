@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from registry.costs.card import make_card
 from specs.graph import EntryGraph
 from specs.recipe import Recipe
+from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.study import Study
 
 if TYPE_CHECKING:
     from builders.data.dataset_card import DatasetCard
+    from specs.arms import LoadedArmStudy
 
-__all__ = ["StudyError", "check_study", "study_recipe"]
+__all__ = ["StudyError", "check_arms", "check_study", "study_recipe"]
 
 
 class StudyError(ValueError):
@@ -34,23 +36,41 @@ def check_study(study: Study, graphs: Sequence[EntryGraph]) -> None:
         StudyError: It has no such split, or entries have other channels or classes, read captions that it does not
             have, text of another width than the text encoder's, or clips of other frames.
     """
+    _check(study.name, study.data, study.evaluation, [(graph.name, graph) for graph in graphs])
+
+
+def check_arms(loaded: LoadedArmStudy) -> None:
+    """Check before any training that the data of a study of arms exists, and that the entry of every arm fits it.
+
+    Args:
+        loaded: The study.
+
+    Raises:
+        DataError, StudyError: As for :func:`check_study`.
+    """
+    arms = [(f"arm {arm.name}: {arm.graph.name}", arm.graph) for arm in loaded.arms]
+    _check(loaded.study.name, loaded.study.data, loaded.study.evaluation, arms)
+
+
+def _check(study: str, data: str, evaluation: EvaluationSpec, entries: Sequence[tuple[str, EntryGraph]]) -> None:
+    """Check entries, each with its name in messages."""
     from builders.data.dataset_card import find_dataset
 
-    card, shards = find_dataset(study.data)
+    card, shards = find_dataset(data)
     wrong = []
-    split = study.evaluation.split
+    split = evaluation.split
     if split not in (*shards, "all") and "all" not in shards:
         wrong.append(f"its data {card.name} has no split {split!r} to measure with; it has {', '.join(shards)}")
-    for graph in graphs:
-        wrong += [f"{graph.name}: {reason}" for reason in _misfits(graph, card)]
-    wrong += [f"{graph.name}: evaluation: {reason}" for graph in graphs for reason in _step_misfits(study, graph)]
-    readers = [graph for graph in graphs if graph.text is not None]
+    for name, graph in entries:
+        wrong += [f"{name}: {reason}" for reason in _misfits(graph, card)]
+    wrong += [f"{name}: evaluation: {reason}" for name, graph in entries for reason in _step_misfits(evaluation, graph)]
+    readers = [(name, graph) for name, graph in entries if graph.text is not None]
     if readers and not _has_captions([path for paths in shards.values() for path in paths]):
-        names = ", ".join(graph.name for graph in readers)
+        names = ", ".join(name for name, _ in readers)
         wrong.append(f"{names}: reads text, but no image of {card.name} has a caption")
-    wrong += [f"{graph.name}: {reason}" for graph in readers for reason in _text_misfits(graph)]
+    wrong += [f"{name}: {reason}" for name, graph in readers for reason in _text_misfits(graph)]
     if wrong:
-        raise StudyError("\n  ".join([f"the study {study.name} cannot be trained:", *wrong]))
+        raise StudyError("\n  ".join([f"the study {study} cannot be trained:", *wrong]))
 
 
 def _misfits(graph: EntryGraph, card: DatasetCard) -> Iterator[str]:
@@ -72,9 +92,9 @@ def _class_advice(classes: int) -> str:
     )
 
 
-def _step_misfits(study: Study, graph: EntryGraph) -> Iterator[str]:
+def _step_misfits(evaluation: EvaluationSpec, graph: EntryGraph) -> Iterator[str]:
     try:
-        study.evaluation.fitted(graph.process.steps)
+        evaluation.fitted(graph.process.steps)
     except ValueError as error:
         yield str(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -143,8 +144,22 @@ def save_result(result: RunResult, folder: Path) -> Path:
         if not math.isfinite(value):
             raise ValueError(f"{name} is not finite and is not stored")
     path = result_path(result.key, folder)
-    write_text(path, result.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+    write_text(path, _text(result.model_dump(mode="json", exclude_defaults=True)))
     return path
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """Return JSON with a line for each key, and for each key of the mappings inside."""
+    lines = []
+    for key, value in facts.items():
+        text = json.dumps(value, allow_nan=False)
+        if isinstance(value, dict) and value:
+            inner = ",\n".join(
+                f"  {json.dumps(name)}: {json.dumps(each, allow_nan=False)}" for name, each in value.items()
+            )
+            text = "{\n" + inner + "\n }"
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def read_results(folder: Path, keys: Iterable[RunKey] | None = None) -> tuple[RunResult, ...]:

@@ -53,6 +53,7 @@ class MLflowObserver(Observer):
         parent_run_id: Identifier of the parent MLflow run. The default is the run of the entry, if there is one.
         experiment: Name of the experiment of a new run. Default: ``MLFLOW_EXPERIMENT_NAME`` or
             ``MLFLOW_EXPERIMENT_ID``, or ``matryoshka-zoo``.
+        tags: Further tags of the run.
 
     Raises:
         StoreError: ``MLFLOW_TRACKING_URI`` does not hold the address of a store that can be used.
@@ -64,7 +65,9 @@ class MLflowObserver(Observer):
         patience: float = 30.0,
         parent_run_id: str | None = None,
         experiment: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
+        self.tags = dict(tags or {})
         self.warn, self.patience, self.parent_run_id = warn, patience, parent_run_id
         self.uri, self.experiment = tracking_uri(), chosen_experiment(experiment)
         self.alarms: list[str] = []
@@ -87,6 +90,8 @@ class MLflowObserver(Observer):
         self._writing = SpoolWriter(Spool(run.folder), run.first_step, self.warn)
         self._sending = SenderThread(Spool(run.folder), self.uri, self.warn)
         self._put(_start(run, self.parent_run_id, self.uri, self.experiment))
+        if self.tags:
+            self._put({"kind": "tags", "values": {key: valid_text(value) for key, value in self.tags.items()}})
         self._writing.start()
         self._sending.start()
 

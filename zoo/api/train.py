@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,7 @@ def run(
     memory_check: bool = True,
     advise: bool = True,
     extra: Sequence[Any] = (),
+    tags: Mapping[str, str] | None = None,
 ) -> Path:
     """Train a recipe with the usual observers: terminal, log, MLflow, distances.
 
@@ -119,6 +120,7 @@ def run(
         memory_check: Whether to refuse a training that the memory of the device cannot hold.
         advise: Whether to say how a finished run is trained longer.
         extra: Further observers.
+        tags: Further tags of the run in MLflow.
 
     Returns:
         Path of the trained weights.
@@ -160,7 +162,7 @@ def run(
     if track:
         from registry.tracking.observer import MLflowObserver
 
-        tracker = MLflowObserver(warn=_warn, experiment=experiment)
+        tracker = MLflowObserver(warn=_warn, experiment=experiment, tags=tags)
     if recipe.every.distance:
         from registry.evaluation.during_training import DistanceObserver
         from registry.evaluation.evaluate import silent

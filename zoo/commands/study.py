@@ -1,9 +1,10 @@
-"""``zoo study``: train, measure and track several entries at one budget."""
+"""``zoo study``: train, measure and track several entries, or the arms of a study, at one budget."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from registry.evaluation.features import check_features
 from zoo.commands.compare import compare
-from zoo.commands.options import Device, ExperimentName, Quiet, Track
+from zoo.commands.options import Device, ExperimentName, Json, Quiet, Track
 from zoo.commands.track import track_entries
 from zoo.commands.train import run_recipe
 from zoo.early.data import check_data
@@ -41,14 +42,60 @@ def study(
     quiet: Quiet = False,
     track: Track = True,
     experiment: ExperimentName = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print runs, FLOPs, time on this machine and power; train nothing.")
+    ] = False,
+    register: Annotated[
+        bool, typer.Option("--register", help="Write the registration of the study beside its file; train nothing.")
+    ] = False,
+    exploratory: Annotated[
+        bool, typer.Option("--exploratory", help="Run a study that differs from its registration, or has none.")
+    ] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(callback=local_output, help="Folder of the results. Default: results/studies/NAME."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, max=1024, help="Number of processes that share the runs.")
+    ] = 1,
+    as_json: Json = False,
 ) -> int:
-    """Train several entries with the same budget, measure and track them. Run the same command to resume."""
+    """Train entries or arms of a study with the same budget, measure and track them. The same command resumes."""
+    from specs.library import find_file
+    from specs.study import has_arms
+    from specs.syntax.yaml_tree import parse
+
+    modes = {"--plan": plan, "--register": register, "--exploratory": exploratory, "--results": results is not None}
+    modes |= {"--processes": processes > 1, "--json": as_json}
+    if has_arms(parse(find_file("study", name))):
+        from zoo.commands.studying.command import study_of_arms
+        from zoo.commands.studying.run import StudyOptions
+
+        options = StudyOptions(output, results, device, quiet, track, experiment, exploratory)
+        return study_of_arms(
+            name, overrides or (), options, plan=plan, register=register, as_json=as_json, processes=processes
+        )
+    given = [option for option, there in modes.items() if there]
+    if given:
+        raise ValueError(f"{name} compares entries; {given[0]} is for studies of arms")
+    return _study_of_entries(name, overrides or (), output, device, quiet, track, experiment)
+
+
+def _study_of_entries(
+    name: str,
+    overrides: Sequence[str],
+    output: Path | None,
+    device: str | None,
+    quiet: bool,
+    track: bool,
+    experiment: str | None,
+) -> int:
     from registry.catalogue import search_path
     from registry.studies import check_study, study_recipe
     from specs.library import is_path
     from specs.study import load_study_and_graphs
 
-    loaded, graphs = load_study_and_graphs(name, overrides or (), search=search_path())
+    loaded, graphs = load_study_and_graphs(name, overrides, search=search_path())
     folder = output or Path("runs") / loaded.name
     check_folder(folder)
     check_data(loaded.data)

@@ -1,0 +1,52 @@
+"""Plans of studies: runs, FLOPs, time and power."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry.environment import hardware
+from registry.study_runs.plan import plan_study, step_seconds
+from registry.study_runs.results import RunKey, RunResult
+from registry.study_runs.runs import StudyRuns
+from specs.arms import load_arm_study
+from tests.helpers.arm_studies import write_study
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    path = write_study(tmp_path_factory.mktemp("plan"), ("seeds: 2", "seeds: 8"))
+    return StudyRuns(load_arm_study(path))
+
+
+def test_a_plan_counts_runs_flops_and_power(runs):
+    plan = plan_study(runs, {}, timed=False)
+    assert [(arm.arm, arm.runs, arm.left) for arm in plan.arms] == [("plain", 8, 8), ("fast", 8, 8)]
+    assert plan.flops == 16 * plan.arms[0].flops and plan.seconds_left is None and plan.pairs == 8
+    # An effect of two standard deviations, 8 pairs: found nearly always.
+    assert plan.possible and plan.contrasts[0].power > 0.95 and 1 < plan.smallest < 1.4
+
+
+def test_steps_are_timed(runs):
+    assert 0 < step_seconds(runs.example("fast"), "p8", 1) < 60
+
+
+def test_times_are_those_of_this_hardware_or_of_a_few_steps(runs, monkeypatch):
+    monkeypatch.setattr("registry.study_runs.plan.step_seconds", lambda *_: 0.25)
+    here = {"hardware": hardware()}
+    facts = {"study": "mini", "seconds": 10.0, "measuring_seconds": 4.0}
+    keys = [RunKey(arm="plain", seed=seed) for seed in (0, 1, 2)]
+    results = {
+        keys[0]: RunResult(arm="plain", seed=0, environment=here, **facts),
+        keys[1]: RunResult(arm="plain", seed=1, environment={"hardware": "another"}, **facts | {"seconds": 99.0}),
+        keys[2]: RunResult(arm="plain", seed=2, status="failed", environment=here, **facts | {"seconds": 1.0}),
+    }
+    plan = plan_study(runs, results)
+    plain, fast = plan.arms
+    assert (plain.finished, plain.failed, plain.seconds, plain.measuring, plain.measured) == (3, 1, 10.0, 4.0, True)
+    assert fast.seconds == 0.25 * fast.steps["p8"] and not fast.measured and fast.measuring == 4.0
+    assert plan.seconds_left == pytest.approx(5 * 14.0 + 8 * (fast.seconds + 4.0))
+
+
+def test_too_few_seeds_are_named(tmp_path):
+    plan = plan_study(StudyRuns(load_arm_study(write_study(tmp_path))), {}, timed=False)
+    assert not plan.possible and plan.smallest is None

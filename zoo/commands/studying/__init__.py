@@ -1,0 +1,1 @@
+"""``zoo study`` for studies of arms: plans, registration, runs."""

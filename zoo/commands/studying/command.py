@@ -1,0 +1,76 @@
+"""What ``zoo study`` does with a study of arms."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from zoo.commands.studying.plan import plan_arms
+from zoo.commands.studying.run import StudyOptions, register_study, run_arms
+from zoo.exit_codes import INTERRUPTED, USER_ERROR
+
+__all__ = ["study_of_arms"]
+
+
+def study_of_arms(
+    name: str,
+    overrides: Sequence[str],
+    options: StudyOptions,
+    *,
+    plan: bool = False,
+    register: bool = False,
+    as_json: bool = False,
+    processes: int = 1,
+) -> int:
+    """Plan, register or run a study; return the exit code.
+
+    Args:
+        name: Name of the study, or path of its file.
+        overrides: Changes to it.
+        options: Where and how to run it.
+        plan: Whether to print the plan.
+        register: Whether to register it.
+        as_json: Whether to print the plan as JSON.
+        processes: Number of processes that share the runs.
+
+    Raises:
+        ValueError: The study is wrong, or options do not go together.
+    """
+    from builders.training.errors import Interrupted
+    from registry.catalogue import search_path
+    from specs.arms import load_arm_study
+
+    if plan and register:
+        raise ValueError("--plan and --register do not go together")
+    if as_json and not plan:
+        raise ValueError("--json is for --plan")
+    loaded = load_arm_study(name, overrides, search=search_path())
+    if plan:
+        plan_arms(loaded, options, as_json=as_json)
+        return 0
+    if register:
+        path = register_study(loaded, options)
+        print(f"wrote {path}; commit it with {loaded.path.name} before the first run: zoo study {shlex.quote(name)}")
+        return 0
+    others = [_start_other() for _ in range(processes - 1)]
+    try:
+        run_arms(loaded, options)
+    except (Interrupted, KeyboardInterrupt):
+        again = shlex.join(["zoo", *sys.argv[1:]])
+        print(f"\ninterrupted; finished runs have their results. To resume: {again}", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        codes = [other.wait() for other in others]
+    return USER_ERROR if any(codes) else 0
+
+
+def _start_other() -> subprocess.Popen[bytes]:
+    """Start a process of the same command that shares the runs. Ctrl-C in a terminal reaches it too."""
+    words = list(sys.argv[1:])
+    place = next(index for index, word in enumerate(words) if word.partition("=")[0] == "--processes")
+    del words[place : place + (1 if "=" in words[place] else 2)]
+    command = [sys.executable, "-m", "zoo", *words, "--quiet"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ)

@@ -1,0 +1,181 @@
+"""Register a study of arms, and run what is missing of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.early.data import check_data
+from zoo.early.folder import check_folder
+
+if TYPE_CHECKING:
+    from builders.training.observers import Observer
+    from registry.study_runs.registration import Registration
+    from registry.study_runs.results import RunResult
+    from registry.study_runs.running import Places
+    from registry.study_runs.runs import PlannedRun, StudyRuns
+    from specs.arms import LoadedArmStudy
+
+__all__ = ["StudyOptions", "register_study", "run_arms", "study_places"]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOptions:
+    """Options of ``zoo study``.
+
+    Attributes:
+        output: Folder of the folders of the runs; None for the default.
+        results: Folder of the results; None for the default.
+        device: Name of the device; None for the default.
+        quiet: Whether to show no progress.
+        track: Whether to log to MLflow.
+        experiment: Name of the experiment in MLflow; None for the default.
+        exploratory: Whether to run without registration, with results of their own.
+    """
+
+    output: Path | None = None
+    results: Path | None = None
+    device: str | None = None
+    quiet: bool = False
+    track: bool = True
+    experiment: str | None = None
+    exploratory: bool = False
+
+
+def study_places(loaded: LoadedArmStudy, options: StudyOptions) -> Places:
+    """Return the folders of a study; those of ``--exploratory`` have other names."""
+    from registry.study_runs.results import FOLDER
+    from registry.study_runs.running import Places
+
+    name = loaded.study.name + (".exploratory" if options.exploratory else "")
+    return Places(options.output or Path("runs") / "studies" / name, options.results or FOLDER / name)
+
+
+def register_study(loaded: LoadedArmStudy, options: StudyOptions) -> Path:
+    """Write the registration of a study; return its file.
+
+    Raises:
+        StudyError: The study is wrong, or has results already.
+    """
+    from registry.studies import StudyError
+    from registry.study_runs.registration import register
+    from registry.study_runs.results import read_results
+    from registry.study_runs.runs import StudyRuns
+
+    runs, places = StudyRuns(loaded), study_places(loaded, options)
+    _check(loaded)
+    results = read_results(places.results, runs.all_keys())
+    if results:
+        raise StudyError(
+            f"{loaded.study.name} has {len(results)} results in {places.results}, but a study is registered before its "
+            "first run; move them away, or name another --results"
+        )
+    return register(runs)
+
+
+def _check(loaded: LoadedArmStudy) -> None:
+    """Check data, entries, features and measures before anything is trained."""
+    from registry.evaluation.features import check_features
+    from registry.measures.runs import check_measures
+    from registry.studies import check_arms
+
+    study = loaded.study
+    check_data(study.data)
+    if "p2" in study.measures:
+        check_features(study.evaluation.features)
+    check_arms(loaded)
+    check_measures(study.measures, [arm.graph for arm in loaded.arms])
+
+
+def run_arms(loaded: LoadedArmStudy, options: StudyOptions) -> None:
+    """Run what is missing of a study.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; the state is saved.
+        StudyError: The study is not as registered, is wrong, or its results are of another study.
+    """
+    from registry.study_runs.registration import check_registration
+    from registry.study_runs.running import StudyRunner
+    from registry.study_runs.runs import StudyRuns
+    from zoo.device import pick_device
+    from zoo.terminal.progress import phase_bars
+
+    runs, places = StudyRuns(loaded), study_places(loaded, options)
+    free = options.exploratory or loaded.study.exploratory
+    registration = None if free else check_registration(runs)
+    for folder in (places.runs, places.results):
+        check_folder(folder)
+    _check(loaded)
+    if registration is not None and not registration.commit:
+        _say("warning: the registration is not committed, so results name no commit")
+    where = str(pick_device(options.device))
+    trainer = _Trainer(loaded, options, registration)
+    with phase_bars(options.quiet) as progress:
+        runner = StudyRunner(runs, places, trainer.train, registration, where, progress=progress)
+        if not options.quiet:
+            runner.report, runner.done = _report, _done
+        left = runner.run()
+    if not options.quiet:
+        _summarize(runs, places, left.elsewhere)
+
+
+class _Trainer:
+    """Trains runs of a study with the usual observers, tagged in MLflow."""
+
+    def __init__(self, loaded: LoadedArmStudy, options: StudyOptions, registration: Registration | None) -> None:
+        self.study, self.options, self.registration = loaded.study, options, registration
+
+    def train(self, planned: PlannedRun, folder: Path, clock: Observer) -> None:
+        """Train a run, or resume it."""
+        from zoo.api.train import run
+
+        options = self.options
+        run(
+            planned.recipe.model_copy(update={"name": f"{self.study.name}-{planned.key.name}"}),
+            folder,
+            graph=planned.graph,
+            device=options.device,
+            quiet=options.quiet,
+            track=options.track,
+            experiment=options.experiment,
+            advise=False,
+            extra=[clock],
+            tags=self._tags(planned),
+        )
+
+    def _tags(self, planned: PlannedRun) -> dict[str, str]:
+        key = planned.key
+        tags: dict[str, Any] = {"study": self.study.name, "arm": key.arm, "seed": key.seed}
+        if planned.setting is not None and self.study.search is not None:
+            tags[self.study.search.set] = planned.setting
+        tags["study.part"] = "main" if key.searched is None else "search"
+        tags["exploratory"] = self.registration is None
+        return {name: str(value) for name, value in tags.items()}
+
+
+def _report(planned: PlannedRun, done: int, total: int) -> None:
+    setting = "" if planned.key.searched is None else f", searching with {planned.setting}"
+    _say(f"{planned.key.arm}, seed {planned.key.seed}{setting} ({done + 1} of {total})")
+
+
+def _done(result: RunResult, folder: Path) -> None:
+    if result.status == "failed":
+        _say(f"failed: {result.key.name}: {result.failure}")
+
+
+def _summarize(runs: StudyRuns, places: Places, elsewhere: tuple[Any, ...]) -> None:
+    from registry.study_runs.running import results_by_key
+
+    results = results_by_key(runs, places.results)
+    failed = [key.name for key, result in results.items() if result.status == "failed"]
+    print(f"{len(results)} of {len(runs.all_keys())} runs have a result in {places.results}")
+    if elsewhere:
+        print(f"other processes do {', '.join(key.name for key in elsewhere)}")
+    if failed:
+        print(f"failed: {', '.join(failed)}; delete a file to run it again")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
