@@ -18,7 +18,11 @@ from tests.helpers.clip_specs import CLIPS
 UNCOUNTED = ("aten::group_norm", "aten::layer_norm", "aten::upsample_nearest2d")
 
 
-@pytest.mark.parametrize("name", [*zoo.list(parameters_below=5_000_000), "mdm-s1024", "unetpp-s64"])
+FEW = ("mdm-micro", "mdm-nano.text", "mdm-nano-v", "mdm-s1024", "unetpp-s64")
+OTHERS = [name for name in zoo.list(parameters_below=5_000_000) if name not in FEW]
+
+
+@pytest.mark.parametrize("name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_three_counts_agree(name):
     rules, fvcore, torch_ = verify(zoo.get(name).architecture)
     assert (rules.source, fvcore.source, torch_.source) == ("rules", "fvcore", "torch")
