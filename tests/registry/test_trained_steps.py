@@ -12,6 +12,8 @@ from registry.weights import trained_steps
 from specs.recipe import load_recipe
 from tests.helpers.paths import GOLDEN
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 
 def test_a_finished_run(tmp_path, images):
     changes = ["phases.p8.steps=3", "phases.p16.steps=2", "phases.p8.batch=2", "phases.p16.batch=2"]

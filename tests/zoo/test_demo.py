@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from PIL import Image
 
 import zoo.commands.demo as demo
 from builders.training.loop import Interrupted
 from zoo.cli import run
+
+pytestmark = pytest.mark.usefixtures("light_measures")
 
 
 def interrupted(*args, **kwargs):
@@ -19,6 +22,8 @@ def test_demo_trains_samples_logs_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(demo, "RECIPE", "micro-test")
+    draw = demo.sample
+    monkeypatch.setattr(demo, "sample", lambda *args, **options: draw(*args, **{**options, "steps": 2}))
     assert demo.demo() == 0
     printed = capsys.readouterr().out
     assert "8 pixels (8 steps), then 16 pixels (6 steps)" in printed

@@ -10,6 +10,8 @@ from builders.blocks import MODULES
 from specs.blocks import BLOCKS
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 #: Text that each example prints.
 PRINTED = {
     "add_a_block": "711,523 parameters, 258,371,584 MACs",

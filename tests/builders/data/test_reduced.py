@@ -22,6 +22,8 @@ from specs.blocks.size import Size
 from specs.recipe import load_recipe
 from tests.helpers.shards import write_tar
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 
 def picture(width, height):
     """A smooth picture with an edge, other in each corner."""

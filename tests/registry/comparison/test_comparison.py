@@ -25,6 +25,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave out the charts, which take longest."""
+    monkeypatch.setattr("registry.comparison.charts._svg", lambda *_: "<svg></svg>")
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_missing_distances_are_never_numbers(cli):
     save(measurement("mdm-micro", 3.0))
     save(measurement("doll-n32", 2.0))
@@ -41,6 +48,7 @@ def test_missing_distances_are_never_numbers(cli):
     assert not re.search(r'(src|href)="(?!data:|#)', page.replace("xlink:href", ""))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_command(cli):
     save(measurement("mdm-micro", 3.0))
     code, out, err = cli("compare", "mdm-micro", "mdm-nano", "-o", "report.html")
@@ -81,6 +89,7 @@ def test_the_protocol_of_most_entries_counts():
     assert [row.value("fd_made_up") for row in comparison.rows] == [9.0, 8.0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_of_another_hash_are_not_shown():
     save(measurement("mdm-micro", 31.4159, hash="0" * 16))
     comparison = compare_entries(["mdm-micro"])

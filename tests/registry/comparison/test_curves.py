@@ -12,6 +12,8 @@ from registry.comparison.curves import training_curve, training_curves
 from specs.recipe import load_recipe
 from tests.helpers.runs import write_run
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 
 @pytest.mark.slow
 def test_the_curve_counts_every_row_of_every_level(tmp_path, images):

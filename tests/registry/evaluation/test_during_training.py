@@ -19,6 +19,8 @@ from specs.recipe import load_recipe
 from specs.recipe_identity import fingerprint
 from tests.helpers.measured import PROTOCOL, extractor, measurement
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 
 @pytest.fixture
 def logged(tmp_path, monkeypatch):

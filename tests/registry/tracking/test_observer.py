@@ -15,6 +15,8 @@ from registry.tracking.observer import EXPERIMENT, MLflowObserver
 from specs.recipe import Recipe
 from tests.helpers.tracking_stores import client, run_of
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 pytestmark = pytest.mark.usefixtures("quick")
 
 

@@ -19,6 +19,8 @@ from registry.tracking.stores.addresses import sqlite_uri
 from specs.recipe import Recipe
 from tests.helpers.tracking_stores import client, facts, run_of, steps_of
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 AWAY = "http://127.0.0.1:9"
 pytestmark = pytest.mark.usefixtures("quick")
 

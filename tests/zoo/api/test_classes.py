@@ -18,6 +18,8 @@ from specs.recipe_identity import fingerprint
 from tests.helpers.shards import samples, write_tar
 from zoo.api.recipes import requested_recipe
 
+pytestmark = pytest.mark.usefixtures("light_measures")
+
 #: One step per level, on few rows.
 SMALL = ["phases.p8.steps=1", "phases.p16.steps=1", "phases.p8.batch=2", "phases.p16.batch=2"]
 
