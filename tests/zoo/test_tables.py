@@ -120,7 +120,7 @@ def test_weights(cli):
 @pytest.mark.parametrize(
     ("kind", "name", "facts"),
     [
-        ("recipes", "nano-progressive", {"entry": "mdm-nano", "data": "noto-emoji-64", "steps": 1170}),
+        ("recipes", "nano-progressive", {"entry": "mdm-nano", "data": "noto-emoji-64", "steps": 2200}),
         ("studies", "n32", {"data": "noto-emoji-64", "training_flops": 2.5e13}),
         ("data", "noto-emoji-64", {"classes": 10, "samples": {"train": 1722, "val": 189}, "licence": "Apache-2.0"}),
     ],
