@@ -69,6 +69,7 @@ def unset(recipe: Recipe) -> dict[str, Any]:
     earlier = {"precision": "float32", "spacing": "index"}
     evaluation = {key for key, value in earlier.items() if getattr(recipe.evaluation, key) == value}
     keys = {"images": recipe.images is None, "phases": phases, "evaluation": evaluation}
+    keys["averages"] = recipe.averages is None
     keys["schedule"] = {"restart"} if recipe.schedule.restart == 1 else set()
     keys |= {key: not getattr(recipe, key) for key in ("entry_overrides", "learning_rates")}
     keys |= {key: getattr(recipe, key) == value for key, value in usual.items()}

@@ -23,7 +23,7 @@ from specs.expanded_yaml import expanded_yaml
 from specs.graph import EntryGraph
 from specs.load import load_text
 
-__all__ = ["load_checkpoint", "read_weights", "save_weights", "spec_metadata", "versions"]
+__all__ = ["load_checkpoint", "read_weights", "save_weights", "saved_graph", "spec_metadata", "versions"]
 
 
 def spec_metadata(graph: EntryGraph) -> dict[str, str]:
@@ -95,10 +95,19 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], EntryGraph, dict[
     bad = first_not_finite(tensors)
     if bad is not None:
         raise CheckpointError(f"{path}: {bad} holds NaN or infinity; these weights draw nothing, use earlier ones")
-    return tensors, _graph(path, metadata), metadata
+    return tensors, saved_graph(path, metadata), metadata
 
 
-def _graph(path: str | Path, metadata: Mapping[str, str]) -> EntryGraph:
+def saved_graph(path: str | Path, metadata: Mapping[str, str]) -> EntryGraph:
+    """Return the graph of the network whose spec is among the metadata of a file.
+
+    Args:
+        path: Path of the file, for messages.
+        metadata: Its metadata.
+
+    Raises:
+        CheckpointError: There is no spec, or it is not that of the file.
+    """
     try:
         graph = load_text(metadata["spec"], f"{path} (spec)", saved=True).graph
     except KeyError:

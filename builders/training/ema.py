@@ -56,6 +56,14 @@ class EMA:
                 pair[0].append(averages[name])
                 pair[1].append(weight)
 
+    def decay_at(self, age: int) -> float:
+        """Return the decay of the update after ``age`` others."""
+        return ema_decay(self.decay, age)
+
+    def moves(self, label: str) -> bool:
+        """Return whether the average of a level moves, because the level is trained."""
+        return bool(self._pairs[label][1])
+
     def update(self, step: int, good: Tensor | None = None) -> None:
         """Move the average of the trained levels towards the weights.
 
@@ -67,7 +75,7 @@ class EMA:
             for label, (averages, weights) in self._pairs.items():
                 if weights:
                     averages, weights = [local(each) for each in averages], [local(each) for each in weights]
-                    share = 1 - ema_decay(self.decay, self.ages[label] + step)
+                    share = 1 - self.decay_at(self.ages[label] + step)
                     if good is None:
                         torch._foreach_lerp_(averages, weights, share)
                     else:
@@ -96,7 +104,7 @@ class EMA:
 
     def ages_after(self, steps: int) -> dict[str, int]:
         """Return the age of each level after some steps of this phase; frozen levels do not age."""
-        return {label: age + steps if self._pairs[label][1] else age for label, age in self.ages.items()}
+        return {label: age + steps if self.moves(label) else age for label, age in self.ages.items()}
 
 
 def _move(averages: list[Tensor], weights: list[Tensor], share: Tensor) -> None:

@@ -227,9 +227,15 @@ class TrainingLoop:
     def _is_due(self, phase: Phase, step: int) -> bool:
         """Return whether anything is measured, drawn or saved after a step of the phase, from 1."""
         every, permanent = self.recipe.every, self.recipe.checkpoints.every
-        due = any(cadence and step % cadence == 0 for cadence in (every.evaluate, every.checkpoint, every.samples))
+        cadences = (every.evaluate, every.checkpoint, every.samples, self._averages)
+        due = any(cadence and step % cadence == 0 for cadence in cadences)
         count = phase.progress.steps_before + step
         return due or step == phase.settings.steps or bool(permanent and count % permanent == 0)
+
+    @property
+    def _averages(self) -> int:
+        """Interval in steps at which averages are saved; 0 for none."""
+        return self.recipe.averages.every if self.recipe.averages else 0
 
     def _advance(self, phase: Phase, step: int, result: StepResult, *, finished: bool) -> None:
         """Update the progress after a step."""
@@ -294,6 +300,8 @@ class TrainingLoop:
 
         if self.val is not None and (last or due(every.evaluate)):
             self._validate(phase, self.val, last)
+        if self._averages and (last or due(self._averages)):
+            self.folder.write_averages(phase)
         permanent = self.recipe.checkpoints.every
         if stopped or last or due(every.checkpoint) or (permanent and count % permanent == 0):
             self._save(phase)

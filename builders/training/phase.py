@@ -17,6 +17,7 @@ from builders.networks.nested_unet import NestedUNet, build_model
 from builders.networks.parameters import adapters, draw_by_name, level_of, load_inner, parameters_by_level
 from builders.seeds import derived_seed
 from builders.text.encoder import TextEncoder
+from builders.training.averaging.averages import PowerAverages
 from builders.training.batches import Batch, BatchPlan, joined
 from builders.training.distributed import Processes
 from builders.training.ema import EMA
@@ -58,12 +59,14 @@ class Phase:
             self.model.inputs.requires_grad_(False)
         for adapter in adapters(self.model, settings.cut):
             adapter.requires_grad_(False)
-        average = copy.deepcopy(self.model).requires_grad_(False)
-        for network in (self.model, average):
+        lengths = recipe.averages.lengths if recipe.averages else ()
+        average, *others = [copy.deepcopy(self.model).requires_grad_(False) for _ in (None, *lengths)]
+        for network in (self.model, average, *others):
             processes.place(network)
             if settings.channels_last:
                 put_channels_last(network)
         self.ema = EMA(self.model, recipe.ema, average)
+        self.power = PowerAverages(self.model, dict(zip(lengths, others, strict=True)), self.progress.steps_before)
         self.model.checkpoint(settings.checkpointed)
         #: Whether blocks were compiled, which the first step does.
         self.compiled = False
@@ -104,12 +107,16 @@ class Phase:
             self.ema.restart()
             if carry.ema:
                 self.ema.carry(before.ema, before.progress.step)
+            self.power.restart()
+            if carry.ema:
+                self.power.carry(before.power, before.progress.step)
             if carry.optimizer:
                 tensors, facts = optimizer_state(before.optimizer, before.trained)
                 restore_optimizer(self.optimizer, self.trained, tensors, facts, groups=False)
         elif source not in ("before", "fresh"):
             load_shared(self.model, weights_file(source))
             self.ema.restart()
+            self.power.restart()
         for network in (self.model, self.ema.model):
             for adapter in adapters(network, self.settings.cut):
                 torch._foreach_zero_([local(value.detach()) for value in adapter.parameters()])
@@ -119,6 +126,7 @@ class Phase:
         self.model.load_state_dict(state.part("model", self.model.state_dict()))
         self.ema.model.load_state_dict(state.part("ema", self.ema.model.state_dict()))
         self.ema.ages |= json.loads(state.facts.get("ema_ages", "{}"))
+        self.power.restore(state.part, state.facts)
         tensors = state.part("optimizer", dict(self.trained))
         restore_optimizer(self.optimizer, self.trained, tensors, state.facts["optimizer"])
         if self.processes.scaler is not None and state.facts.get("scaler"):
@@ -249,18 +257,28 @@ class Phase:
         with updating_if(self.optimizer, good):
             self.stepper.step()
         self.ema.update(step, good)
+        self.power.update(step, good)
 
     def averages(self) -> dict[str, Tensor]:
         """Return the averaged weights by name, in the main process; in others nothing. All processes must call this."""
         return whole(self.ema.model.state_dict(), keep=self.processes.main)
 
+    def power_averages(self) -> dict[str, Tensor]:
+        """Return the averages of ``recipe.averages`` as ``LENGTH/NAME``, in the main process; in others nothing.
+
+        All processes must call this.
+        """
+        return whole(self.power.tensors(), keep=self.processes.main)
+
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return everything that :meth:`restore` needs: tensors, and facts as text."""
-        named, plain = optimizer_state(self.optimizer, self.trained)
+        kept, plain = optimizer_state(self.optimizer, self.trained)
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"ema/{name}": value for name, value in self.ema.model.state_dict().items()}
-        tensors |= {f"optimizer/{name}": value for name, value in named.items()}
+        tensors |= {f"optimizer/{name}": value for name, value in kept.items()}
+        tensors |= {f"power/{name}": value for name, value in self.power.tensors().items()}
         facts = {"optimizer": plain, "ema_ages": json.dumps(self.ema.ages), "precision": self.processes.precision}
+        facts |= self.power.facts()
         if self.processes.scaler is not None:
             facts["scaler"] = json.dumps(self.processes.scaler.state_dict())
         return tensors, facts

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -20,6 +20,8 @@ from builders.checkpoints.weights import save_weights, spec_metadata
 from builders.file_names import file_name
 from builders.files import file_lock, read_regular, remove_temporaries, write_text
 from builders.sampling.grid import Grid
+from builders.training.averaging.files import FOLDER as AVERAGES
+from builders.training.averaging.files import write_averages
 from builders.training.retention import FOLDER as CHECKPOINTS
 from builders.training.retention import keep_best, keep_state, retain_state, states
 from builders.training.sharding.states import FACT as SHARDS
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["RunFolder"]
 
 #: Start of the names of tensors that are divided among the processes of a sharded training.
-_SHARDED = ("model/", "ema/", "optimizer/")
+_SHARDED = ("model/", "ema/", "power/", "optimizer/")
 #: Temporary names of versions before 0.2.
 _EARLIER = re.compile(r"\.(state|ema)\.safetensors\.\d+\.tmp")
 
@@ -93,7 +95,7 @@ class RunFolder:
         if not free:
             raise CheckpointError(f"{self.folder}: another process is training here; choose another --output")
         self._check_places()
-        for place in (self.folder, self.folder / "grids", self.folder / CHECKPOINTS):
+        for place in (self.folder, *(self.folder / name for name in ("grids", CHECKPOINTS, AVERAGES))):
             remove_temporaries(place)  # left by a run that was killed while writing
         for stale in self.folder.glob(".*.safetensors.*.tmp"):
             if _EARLIER.fullmatch(stale.name):
@@ -106,7 +108,7 @@ class RunFolder:
         for name in ("state.safetensors", "ema.safetensors", "recipe.json", "log.jsonl"):
             if (self.folder / name).exists() and not (self.folder / name).is_file():
                 raise CheckpointError(f"{self.folder / name}: this is no file; remove it, or choose another --output")
-        for name in ("grids", CHECKPOINTS):
+        for name in ("grids", CHECKPOINTS, AVERAGES):
             if os.path.lexists(self.folder / name) and not (self.folder / name).is_dir():
                 raise CheckpointError(f"{self.folder / name}: this is no folder; remove it, or choose another --output")
 
@@ -301,13 +303,24 @@ class RunFolder:
             averages: Weights, see :meth:`builders.training.phase.Phase.averages`.
             facts: Further metadata.
         """
+        save_weights(path, phase.settings.graph, averages, {**self._about(phase), **facts})
+
+    def _about(self, phase: Phase) -> dict[str, Any]:
+        """Return the metadata of weights: recipe, phase, steps, data and names of the classes."""
         recipe, progress = written(self.recipe, self.entry.conditions, portable=True), phase.progress
         steps = {"phase": progress.phase, "step": str(progress.step), "total_steps": str(progress.steps_done)}
         data = recipe["data"]
         about = {"recipe": recipe, **steps, "data": data if isinstance(data, str) else "+".join(data)}
-        if self.classes:
-            about["classes"] = list(self.classes)
-        save_weights(path, phase.settings.graph, averages, {**about, **facts})
+        return about | ({"classes": list(self.classes)} if self.classes else {})
+
+    def write_averages(self, phase: Phase) -> None:
+        """Save the averages of ``recipe.averages``. All processes must call this.
+
+        Raises:
+            CheckpointError: They cannot be written.
+        """
+        averages, processes = phase.power_averages(), phase.processes
+        processes.on_main(lambda: write_averages(self.folder, phase, averages, self._about(phase)))
 
     def keep_if_best(self, phase: Phase, loss: float, averages: Mapping[str, Tensor]) -> None:
         """Keep the EMA weights if their validation loss is among the lowest of the phase."""

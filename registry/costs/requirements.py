@@ -30,7 +30,7 @@ class PhaseMemory:
     Attributes:
         phase: Name of the phase.
         weights: Weights in float32; with sharding, this process's part and the largest block whole.
-        ema: Their moving average.
+        ema: Their moving averages.
         gradients: Gradients of the trained levels; with sharding, this process's part and the largest block whole.
         optimizer: State of the optimizer, such as the two moments of Adam.
         copies: Copies of the weights in low precision, which autocast makes and holds.
@@ -171,7 +171,8 @@ def _state(recipe: Recipe, trained: EntryGraph, phase: PhaseSpec, parts: int) ->
         return BYTES * -(-int(number) // parts)
 
     weights, gradients = share(everything) + BYTES * whole, share(updated) + BYTES * largest
-    return weights, share(everything), gradients, share(copies * updated)
+    averages = 1 + (len(recipe.averages.lengths) if recipe.averages else 0)
+    return weights, averages * share(everything), gradients, share(copies * updated)
 
 
 def _words(graph: EntryGraph, rows: Mapping[str, int]) -> str:

@@ -10,15 +10,16 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, model_va
 from pydantic_core import PydanticCustomError
 
 from specs.addresses import shown_address
-from specs.errors import did_you_mean, quote
+from specs.errors import quote
 from specs.html_table import html_table
 from specs.printable import printable
 from specs.public_names import moved_method
+from specs.schemas.averages import AveragesSpec
 from specs.schemas.base import EntryName, Model
 from specs.schemas.evaluation import EvaluationSpec
 from specs.schemas.held_out import ValidationSpec
 from specs.schemas.memory import MAX_ROWS, MemorySpec
-from specs.schemas.optimizers import TIMM_OPTIMIZERS, TORCH_OPTIMIZERS
+from specs.schemas.optimizers import OptimizerSpec
 from specs.schemas.rates import LevelRates, rate_factors
 from specs.schemas.times import UNIFORM, Times, TimesSpec
 from specs.schemas.weighting import Weighting, WeightingSpec
@@ -51,10 +52,6 @@ def _batch(value: Any) -> Any:
 Batch = Annotated[int | dict[str, int], BeforeValidator(_batch, json_schema_input_type=int | dict[str, int])]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
-#: Settings of the paper, arXiv 2310.15111, for AdamW (also beside Muon) and Adam. Other optimizers have their own.
-_ADAM = {"betas": (0.9, 0.99), "weight_decay": 0.01, "epsilon": 1e-8}
-Option = float | int | bool | str | Annotated[tuple[float, ...], Field(strict=False)]
-
 
 def _entry_override(value: Any) -> Any:
     if not isinstance(value, str) or not re.match(r"[^\s=]+=", value):
@@ -67,16 +64,6 @@ def _entry_override(value: Any) -> Any:
 
 
 EntryOverride = Annotated[str, BeforeValidator(_entry_override, json_schema_input_type=str)]
-
-
-def _optimizer(value: Any) -> Any:
-    names = sorted({*TORCH_OPTIMIZERS, *TIMM_OPTIMIZERS})
-    if isinstance(value, str) and value.startswith("timm:"):
-        names = [f"timm:{name}" for name in TIMM_OPTIMIZERS]
-    if isinstance(value, str) and value not in names:
-        hint = did_you_mean(value, names) or f"; there are {', '.join(TORCH_OPTIMIZERS)} and timm's"
-        raise PydanticCustomError("bad-value", f"no optimizer is called {quote(value)}{hint}")
-    return value
 
 
 def _data(value: Any, info: ValidationInfo) -> Any:
@@ -97,28 +84,6 @@ def _images(value: Any, info: ValidationInfo) -> Any:
 _Sets = str | dict[str, float]
 Data = Annotated[_Sets, BeforeValidator(_data, json_schema_input_type=_Sets)]
 Images = Annotated[_Sets | None, BeforeValidator(_images, json_schema_input_type=_Sets | None)]
-
-
-class OptimizerSpec(Model):
-    """An optimizer of torch or timm. AdamW, Adam and Muon have the settings of the paper as defaults."""
-
-    name: Annotated[str, BeforeValidator(_optimizer)] = Field(
-        default="adamw", description="name in torch or timm; 'timm:NAME' for timm's if torch has the same name"
-    )
-    learning_rate: float = Field(default=1e-4, gt=0, le=10)
-    betas: Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)] | None = Field(
-        default=None, description="default (0.9, 0.99) for adamw, adam and muon, else the optimizer's own"
-    )
-    weight_decay: float | None = Field(default=None, ge=0, le=10, description="default 0.01 for adamw, adam and muon")
-    epsilon: float | None = Field(default=None, gt=0, le=1, description="default 1e-8 for adamw, adam and muon")
-    options: dict[str, Option] = Field(default={}, description="further arguments, such as momentum")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_defaults(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("name", "adamw") in ("adamw", "adam", "muon"):
-            return {**_ADAM, **data}
-        return data
 
 
 class ScheduleSpec(Model):
@@ -252,6 +217,9 @@ class Recipe(Model):
     learning_rates: LevelRates = Field(default={}, description="rate by level: a number, or a multiple such as 0.1x")
     schedule: ScheduleSpec = ScheduleSpec()
     ema: float = Field(default=0.9999, ge=0, lt=1, description="decay of the EMA of the weights")
+    averages: AveragesSpec | None = Field(
+        default=None, description="averages of which 'zoo average' makes one of any length after training"
+    )
     loss: LossSpec = LossSpec()
     times: Times = Field(
         default=UNIFORM,

@@ -10,7 +10,7 @@ from zoo.commands.app import app
 
 GROUPS = {
     "Author:": ("list", "show", "check", "expand", "draw", "schema", "match"),
-    "Train and sample:": ("plan", "train", "sample", "demo", "data"),
+    "Train and sample:": ("plan", "train", "average", "sample", "demo", "data"),
     "Measure and compare:": ("evaluate", "results", "compare", "study", "track", "dashboard"),
     "Publish:": ("card", "convert"),
 }

@@ -28,6 +28,7 @@ from zoo.commands.show import show
 from zoo.commands.study import study
 from zoo.commands.track import track
 from zoo.commands.train import train
+from zoo.commands.weights.average import average
 from zoo.terminal.help import Command, Group
 
 
@@ -76,7 +77,7 @@ data = typer.Typer(
 #: Commands by their heading in the help.
 HEADINGS = {
     "Author": (show, check, expand, draw, schema, match),
-    "Train and sample": (plan, train, sample, demo),
+    "Train and sample": (plan, train, average, sample, demo),
     "Measure and compare": (evaluate, results, compare, study, track, dashboard),
     "Publish": (card, convert),
     "Other": (version,),
