@@ -24,8 +24,9 @@ def expanded_yaml(graph: EntryGraph) -> str:
     if graph.summary:
         lines.append(f"summary: {_flow(graph.summary)}")
     process = changed_fields(graph.process)
-    if "noise" in process:
-        process["noise"] = {"levels": process["noise"]}
+    noise = {key: process.pop(name) for key, name in (("levels", "noise"), ("offset", "offset")) if name in process}
+    if noise:
+        process["noise"] = noise
     if isinstance(process.get("residual"), tuple):
         process["residual"] = dict(process["residual"])
     if process:

@@ -137,6 +137,8 @@ class Process:
     base: int | None = None
     #: Whether the noise of a level is drawn for itself, or is what it sees of the noise of the level around it.
     noise: Literal["independent", "shared"] = "independent"
+    #: Standard deviation of the constant that is added to the noise of each channel.
+    offset: float = 0.0
     #: Standard deviation of the residual that outer levels predict, or (label, deviation) of those that predict one.
     residual: float | tuple[tuple[str, float], ...] | None = None
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from builders.diffusion.offset_noise import add_offset
 from builders.diffusion.predictions import v_from
 from builders.diffusion.process import DiffusionProcess
 from builders.diffusion.residual import add_inner_predictions
@@ -39,6 +40,7 @@ class LevelState:
         numbers: The same as numbers of the host.
         generators: Source of noise of each sample.
         previous: Clean images predicted in the step before, in the shape of ``z``, and the schedule there.
+        offset: Strength of the offset noise of the process.
     """
 
     z: Tensor
@@ -46,10 +48,11 @@ class LevelState:
     numbers: Sequence[float]
     generators: Sequence[torch.Generator]
     previous: Memory | None = None
+    offset: float = 0.0
 
     def noise(self) -> Tensor:
-        """Draw standard normal noise in the shape of ``z``."""
-        return _noise(self.generators, self.z.shape[1:], self.z.device)
+        """Draw the noise of the process in the shape of ``z``."""
+        return _noise(self.generators, self.z.shape[1:], self.z.device, self.offset)
 
 
 def sample(
@@ -224,9 +227,9 @@ class _Guided:
 def _start(process: DiffusionProcess, seeds: Sequence[int], device: torch.device) -> list[LevelState]:
     """Return the levels, outermost first, at the last index of the schedule: pure noise."""
     generators = [_generators(seed, len(process.schedules)) for seed in seeds]
-    noise = initial_noise(process, generators, device)
+    noise, offset = initial_noise(process, generators, device), process.graph.process.offset
     return [
-        LevelState(z, alpha_bar.to(device), numbers, [row[index] for row in generators])
+        LevelState(z, alpha_bar.to(device), numbers, [row[index] for row in generators], offset=offset)
         for index, (z, alpha_bar, numbers) in enumerate(zip(noise, process.schedules, process.numbers, strict=True))
     ]
 
@@ -234,7 +237,7 @@ def _start(process: DiffusionProcess, seeds: Sequence[int], device: torch.device
 def initial_noise(
     process: DiffusionProcess, generators: Sequence[Sequence[torch.Generator]], device: torch.device | str
 ) -> list[Tensor]:
-    """Draw standard normal noise for every level, outermost first.
+    """Draw the noise of every level, outermost first: standard normal, with the offset of the process.
 
     It has the shape (samples, channels, height, width), or (samples, channels, frames, height, width) for clips.
 
@@ -243,14 +246,18 @@ def initial_noise(
         generators: For each sample, one generator per level.
         device: Device of the result.
     """
+    offset = process.graph.process.offset
     return [
-        _noise([row[index] for row in generators], (level.channels, *level.size.shape), device)
+        _noise([row[index] for row in generators], (level.channels, *level.size.shape), device, offset)
         for index, level in enumerate(process.graph.levels)
     ]
 
 
-def _noise(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str) -> Tensor:
-    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators]).to(device)
+def _noise(
+    generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str, offset: float
+) -> Tensor:
+    rows = [add_offset(torch.randn(tuple(shape), generator=each), offset, each) for each in generators]
+    return torch.stack(rows).to(device)
 
 
 def _generators(seed: int, levels: int) -> list[torch.Generator]:

@@ -53,12 +53,12 @@ def process_difference(graph: EntryGraph, path: Path) -> str:
 
 
 def _noise(graph: EntryGraph, label: str) -> tuple[str | int | float | None, ...]:
-    """Return what a level's noise and prediction depend on: schedule, steps, prediction, shift, sharing, residual."""
+    """Return what a level's noise and prediction depend on: schedule, steps, prediction, shift, offset and so on."""
     process = graph.process
     ratio = graph.noise_ratios[graph.labels.index(label)]
     innermost = label == graph.labels[-1]
     around = () if innermost else (process.noise, process.residual_of(label))
-    return process.schedule, process.steps, process.prediction, ratio**process.shift, *around
+    return process.schedule, process.steps, process.prediction, ratio**process.shift, process.offset, *around
 
 
 def _described(graph: EntryGraph) -> str:
@@ -66,6 +66,7 @@ def _described(graph: EntryGraph) -> str:
     base = f", base: {process.base}" if process.base else ""
     text = f"schedule: {process.schedule}, steps: {process.steps}, shift: {process.shift:g}{base}"
     noise = "" if process.noise == "independent" else f", noise: {process.noise}"
+    noise += f", offset: {process.offset:g}" if process.offset else ""
     residual = "" if process.residual is None else f", residual: {process.shown_residual}"
     return "{" + f"{text}, prediction: {process.prediction}{noise}{residual}" + "}"
 

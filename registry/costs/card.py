@@ -250,5 +250,6 @@ def _process(graph: EntryGraph) -> str:
     shift = f", shift {process.shift:g}" if len(graph.levels) > 1 or process.base else ""
     shift += f" from {process.base} pixels" if process.base else ""
     shift += ", shared noise" if process.noise == "shared" else ""
+    shift += f", offset noise of {process.offset:g}" if process.offset else ""
     residual = "" if process.residual is None else f", residual of deviation {process.shown_residual}"
     return f"{process.schedule}, {process.steps} steps, {process.prediction} prediction{shift}{residual}"

@@ -77,7 +77,8 @@ def expand(spec: EntrySpec, tree: Mapping, problems: Problems, *, saved: bool = 
 
 def _process(spec: EntrySpec) -> Process:
     """Return the process; a base that is the innermost size, as it is without one, is left out."""
-    process = Process(**{**spec.process.model_dump(), "noise": spec.process.noise.levels, "residual": _residual(spec)})
+    noise = {"noise": spec.process.noise.levels, "offset": spec.process.noise.offset}
+    process = Process(**{**spec.process.model_dump(), **noise, "residual": _residual(spec)})
     return replace(process, base=None) if spec.levels[-1].size == Size(process.base or 0) else process
 
 
@@ -93,6 +94,10 @@ def _residual(spec: EntrySpec) -> float | tuple[tuple[str, float], ...] | None:
 def _check_shared(spec: EntrySpec, tree: Mapping, problems: Problems, saved: bool) -> None:
     """Check that each level's noise is at least as strong as what it sees of the noise of the level around it."""
     place = locate(tree, "process", "noise")
+    if spec.process.noise.offset:
+        problems.add(
+            "conflict", "an 'offset' needs 'levels: independent': the levels have constants of their own", place
+        )
     if spec.nest is None and not saved:
         problems.add("conflict", "'levels: shared' changes nothing in an entry of one level: remove it", place)
     for outer, inner in pairwise(spec.levels):

@@ -221,6 +221,9 @@ class NoiseSpec(Model):
         default="independent",
         description="shared: the noise of a level is what it sees of the noise of the level around it, and some more",
     )
+    offset: float = Field(
+        default=0.0, ge=0, le=1, description="standard deviation of a random constant of each channel, beside the noise"
+    )
 
 
 #: Deviations of residuals of pixels in [-1, 1].

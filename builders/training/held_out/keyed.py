@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from builders.diffusion.offset_noise import add_offset
 from builders.seeds import derived_seed, hashed_generator
 from specs.schemas.held_out import LOG_SNRS
 
@@ -16,8 +17,10 @@ __all__ = ["keyed_noise", "keyed_points", "keyed_times"]
 STRIDE = 5
 
 
-def keyed_noise(keys: Sequence[str], label: str, channels: int, shape: Sequence[int], *draw: object) -> Tensor:
-    """Return standard normal noise (samples, channels, ...) of a level, as a function of key, level and draw alone.
+def keyed_noise(
+    keys: Sequence[str], label: str, channels: int, shape: Sequence[int], *draw: object, offset: float = 0.0
+) -> Tensor:
+    """Return the noise (samples, channels, ...) of a level, as a function of key, level and draw alone.
 
     Args:
         keys: Keys of the samples.
@@ -25,10 +28,12 @@ def keyed_noise(keys: Sequence[str], label: str, channels: int, shape: Sequence[
         channels: Channels of the level.
         shape: Shape of one channel, such as (height, width).
         draw: What tells this draw from other ones of the same sample.
+        offset: Strength of the offset noise, which is added to the same noise of the pixels.
     """
     noise = torch.empty(len(keys), channels, *shape)
     for row, key in zip(noise, keys, strict=True):
-        torch.randn(row.shape, generator=hashed_generator("held-out noise", key, label, *draw), out=row)
+        generator = hashed_generator("held-out noise", key, label, *draw)
+        row.copy_(add_offset(torch.randn(row.shape, generator=generator), offset, generator))
     return noise
 
 

@@ -170,11 +170,14 @@ class HeldOut:
     def _batch(self, drawn: dict[str, Any], t: Tensor, kind: str, draw: int) -> Batch:
         """Return a batch whose noise depends on the keys of its samples."""
         batch = make_batch(self.model.graph, drawn, t, torch.Generator())
+        graph, seed = self.model.graph, self.seed
         eps = [
-            keyed_noise(batch.keys, level.label, level.channels, level.size.shape, kind, draw, self.seed)
-            for level in self.model.graph.levels
+            keyed_noise(
+                batch.keys, level.label, level.channels, level.size.shape, kind, draw, seed, offset=graph.process.offset
+            )
+            for level in graph.levels
         ]
-        return replace(batch, eps=share_noise(eps, self.model.graph)).to(self.device)
+        return replace(batch, eps=share_noise(eps, graph)).to(self.device)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

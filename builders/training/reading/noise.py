@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from builders.diffusion.offset_noise import add_offset
 from builders.diffusion.process import DiffusionProcess
 from builders.diffusion.shared_noise import share_noise
 from builders.diffusion.times import time_indices_of
@@ -116,13 +117,15 @@ def draw_by_row(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> 
     own = shape.own()
     numbers = torch.empty(len(own), 3, dtype=torch.float64)
     eps = [torch.empty(len(shape.own(level)), *shape.sides(level)) for level in range(len(shape.rows))]
-    generator = torch.Generator()
+    generator, offset = torch.Generator(), shape.graph.process.offset
     for index, row in enumerate(own):
         generator.manual_seed(derived_seed("row", *key, row))
         numbers[index].uniform_(generator=generator)
         for noise in reversed(eps):
             if index < len(noise):
                 noise[index].normal_(generator=generator)
+                if offset:
+                    noise[index] = add_offset(noise[index], offset, generator)
     return _draws(shape, times, drop, numbers, eps, own, key)
 
 
@@ -141,7 +144,7 @@ def draw_by_level(shape: BatchShape, times: int, drop: DropSpec, *key: object) -
     own, levels = shape.own(), shape.graph.levels
     numbers = torch.empty(len(own), 3, dtype=torch.float64)
     eps = [torch.empty(len(shape.own(level)), *shape.sides(level)) for level in range(len(shape.rows))]
-    generator = torch.Generator()
+    generator, offset = torch.Generator(), shape.graph.process.offset
     for index, row in enumerate(own):
         generator.manual_seed(derived_seed("row", *key, row))
         numbers[index].uniform_(generator=generator)
@@ -149,6 +152,8 @@ def draw_by_level(shape: BatchShape, times: int, drop: DropSpec, *key: object) -
             if index < len(noise):
                 generator.manual_seed(derived_seed("row of a level", *key, row, level.label))
                 noise[index].normal_(generator=generator)
+                if offset:
+                    noise[index] = add_offset(noise[index], offset, generator)
     return _draws(shape, times, drop, numbers, eps, own, key)
 
 
@@ -186,6 +191,9 @@ def draw_by_batch(shape: BatchShape, times: int, drop: DropSpec, *key: object) -
     eps = [
         torch.randn(rows, *shape.sides(level), generator=generator)[index::count].contiguous() for level, rows in levels
     ]
+    # Earlier versions had no offsets, so these may be drawn by row.
+    offset = shape.graph.process.offset
+    eps = [torch.stack([add_offset(row, offset, generator) for row in noise]) if offset else noise for noise in eps]
     found = {}
     for name in conditions(shape.graph):
         chances = torch.rand(total, generator=generator)

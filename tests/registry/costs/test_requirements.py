@@ -28,6 +28,15 @@ def test_the_state_of_a_phase_is_what_training_allocates():
         assert phase_memory(other, graph, "p16").state == 4 * (3 + copies) * parameters
 
 
+def test_each_length_takes_the_memory_of_an_average():
+    graph = load_entry("mdm-micro").graph
+    plain, three = (
+        phase_memory(load_recipe("micro-test", changes), graph, "p16")
+        for changes in ([], ["averages.lengths=[0.03, 0.1, 0.2]"])
+    )
+    assert three.ema == 4 * plain.ema and three.peak - plain.peak == 3 * plain.ema
+
+
 def test_activations_grow_with_the_rows_of_each_level():
     recipe, graph = load_recipe("micro-test", ["phases.p16.batch={r16: 2, r8: 6}"]), load_entry("mdm-micro").graph
     _, levels = activation_memory(graph)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from builders.checkpoints.tensor_file import CheckpointError, read_tensors, writ
 from builders.checkpoints.weights import read_weights
 from builders.networks.parameters import level_of
 from builders.training.averaging.choice import LengthChooser, average_of_length
-from builders.training.averaging.files import saved_averages, write_averages
+from builders.training.averaging.files import saved_averages
 from builders.training.averaging.power import exponent_of
 from builders.training.distributed import Processes
 from builders.training.loop import Interrupted, TrainingLoop
@@ -24,6 +23,7 @@ from builders.training.settings import phase_settings
 from builders.training.start import train
 from specs.load import load_entry
 from specs.recipe import load_recipe
+from tests.helpers.averaged import grown
 
 LABELS = ("r16", "r8")
 SMALL = [
@@ -130,29 +130,6 @@ def test_an_interrupted_run_saves_the_same_averages(whole: Path, tmp_path: Path)
         assert all(torch.equal(value, tensors[name]) for name, value in read_tensors(one.path)[0].items())
 
 
-def grown(*changes: str) -> tuple[Phase, Phase]:
-    """Return both phases of a recipe, with weights that moved in the first and in the second."""
-    recipe = load_recipe("micro-test", [*SMALL, "averages={lengths: [0.1]}", *changes])
-    entry = load_entry(recipe.entry).graph
-    first = Phase(phase_settings(recipe, entry, "p8"), Processes("cpu"))
-    move(first, 3)
-    second = Phase(phase_settings(recipe, entry, "p16"), Processes("cpu"), first.progress.next_phase("p16", 2))
-    second.initialize(first)
-    move(second, 2)
-    return first, second
-
-
-def move(phase: Phase, steps: int) -> None:
-    generator = torch.Generator().manual_seed(steps)
-    for step in range(steps):
-        with torch.no_grad():
-            for _, value in phase.trained:
-                value += torch.randn(value.shape, generator=generator)
-        phase.ema.update(step)
-        phase.power.update(step)
-    phase.progress = replace(phase.progress, step=steps)
-
-
 def test_levels_that_are_trained_on_continue_their_averages() -> None:
     _, second = grown()
     assert second.power.ages_after(2) == {"r16": 2, "r8": 5} and second.power.starts == {"r16": 3, "r8": 0}
@@ -167,9 +144,7 @@ def test_levels_whose_average_is_not_carried_over_begin_again() -> None:
 
 
 def test_frozen_levels_keep_the_weights_that_the_others_were_trained_with(tmp_path: Path) -> None:
-    first, second = grown("phases.p16.freeze=[r8]")
-    for phase in (first, second):
-        write_averages(tmp_path, phase, phase.power_averages(), {})
+    _, second = grown("phases.p16.freeze=[r8]", folder=tmp_path)
     saved, found = saved_averages(tmp_path), average_of_length(tmp_path, 0.2)
     assert saved[-1].ages == {"r16": 2, "r8": 0} and found.errors["r8"] == 0 < found.errors["r16"]
     frozen = [name for name in found.tensors if level_of(name, LABELS) == "r8"]
