@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -26,6 +27,7 @@ def length_of(exponent: float) -> float:
     return math.sqrt((exponent + 1) / ((exponent + 2) ** 2 * (exponent + 3)))
 
 
+@cache
 def exponent_of(length: float) -> float:
     """Return the exponent gamma of the average of a length, the inverse of :func:`length_of`.
 
@@ -34,7 +36,7 @@ def exponent_of(length: float) -> float:
     """
     check_length(length)
     low, high = 0.0, 2 / length
-    for _ in range(200):  # the length falls as the exponent grows
+    for _ in range(100):  # the length falls as the exponent grows
         middle = (low + high) / 2
         low, high = (middle, high) if length_of(middle) > length else (low, middle)
     return (low + high) / 2

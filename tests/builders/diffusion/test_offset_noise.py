@@ -75,7 +75,7 @@ def test_noise_of_pixels_is_that_without_an_offset() -> None:
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
 def test_samplers_reproduce_the_covariance_of_gaussian_data(sampler: str) -> None:
     """With the exact posterior mean in place of a network, from the first noise to the clean image."""
-    rows, pixels, size = 4000, 4, 0.6
+    rows, pixels, size = 2000, 3, 0.6
     schedule = DiffusionProcess(OFFSET).schedules[1].double()
     ones = torch.ones(pixels, pixels, dtype=torch.float64)
     eye = torch.eye(pixels, dtype=torch.float64)
@@ -86,7 +86,7 @@ def test_samplers_reproduce_the_covariance_of_gaussian_data(sampler: str) -> Non
     def fresh() -> torch.Tensor:
         return torch.randn(rows, pixels, generator=generator, dtype=torch.float64) @ root.T
 
-    z, times = fresh(), list(range(1000, 0, -10 if sampler == "ddim" else -4))
+    z, times = fresh(), list(range(1000, 0, -20 if sampler == "ddim" else -10))
     for t, s in zip(times, [*times[1:], 0], strict=True):
         g = schedule[t]
         clean = z @ torch.linalg.solve(g * data + (1 - g) * noise, g.sqrt() * data)
@@ -96,4 +96,4 @@ def test_samplers_reproduce_the_covariance_of_gaussian_data(sampler: str) -> Non
         else:
             z, _ = ddpm_step(z, v, float(g), float(schedule[s]), noise=fresh() if s else None, clip=False)
     found = z.T @ z / rows
-    torch.testing.assert_close(found, data, atol=0.03, rtol=0)
+    torch.testing.assert_close(found, data, atol=0.05, rtol=0)
