@@ -60,9 +60,9 @@ def decode_reduced(content: bytes, name: str, side: int) -> Reduced:
         image = _opened(content, name)
         size, scale = image.size, 1
         # Other orientations count pixels from the other side, where reduced pixels may lie partly outside.
-        upright = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        if upright and (drafted := image.draft(None, (2 * side, 2 * side))) is not None:
-            scale = round(size[0] / drafted[1][2])
+        if image.format == "JPEG" and min(size) >= 4 * side and _is_upright(image):
+            drafted = image.draft(None, (2 * side, 2 * side))
+            scale = 1 if drafted is None else round(size[0] / drafted[1][2])
         plain = _plain(image)
         return Reduced(plain, size if scale > 1 else plain.size, scale)
 
@@ -119,17 +119,21 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
+def _is_upright(image: Image.Image) -> bool:
+    return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
 def _plain(image: Image.Image) -> Image.Image:
-    """Return an image of any mode as RGB."""
+    """Return an image of any mode as RGB; one that is RGB and upright already is not copied."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
         image = _scaled(image)
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _scaled(image: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from builders.data.decoding import decode_image
+from builders.data.decoding import decode_image, decode_reduced
 from builders.data.errors import DataError
 from builders.data.image_folder import find_images
 from builders.data.packing.sources import find_sources
@@ -47,6 +47,14 @@ def test_every_mode_is_turned_alike(form, mode, orientation):
     assert found.shape == right.shape
     ends = [(found[place], right[place]) for place in ((0, 0), (-1, -1), (0, -1), (-1, 0))]
     assert all(abs(a - b) <= 12 for a, b in ends)
+
+
+@pytest.mark.parametrize("decode", [decode_image, lambda content, name: decode_reduced(content, name, 4).image])
+def test_upright_images_of_three_colours_are_not_copied(decode, monkeypatch):
+    content = saved(ramp("RGB"), "JPEG")
+    for name in ("copy", "convert", "transpose"):
+        monkeypatch.delattr(Image.Image, name)
+    assert decode(content, "x").mode == "RGB"
 
 
 def test_pixels_that_are_floats_are_refused():
