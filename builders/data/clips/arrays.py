@@ -44,5 +44,10 @@ def stacked(clips: Sequence[np.ndarray]) -> Tensor:
         Images (N, 3, height, width) if there is one frame, otherwise clips (N, 3, frames, height, width) with the
         frames of a clip one after the other in memory; uint8.
     """
-    rows = torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).contiguous()
+    frames, height, width, channels = clips[0].shape
+    # One copy of each sample, by NumPy, which transposes bytes twice as fast as torch.
+    pixels = np.empty((len(clips), frames, channels, height, width), dtype=np.uint8)
+    for row, clip in zip(pixels, clips, strict=True):
+        row[...] = clip.transpose(0, 3, 1, 2)
+    rows = torch.from_numpy(pixels)
     return rows[:, 0] if rows.shape[1] == 1 else rows.transpose(1, 2)
