@@ -58,7 +58,7 @@ class Member:
         if self.content is not None:
             return self.content
         try:
-            with self.shard.open("rb") as file:
+            with self.shard.open("rb", buffering=0) as file:
                 file.seek(self.offset)
                 return file.read(self.size)
         except OSError as error:
