@@ -107,11 +107,11 @@ class LazyImages(IndexedImages):
             if self.crop == "random" and places is not None:
                 x, y = torch.rand(2, generator=hashed_generator(self.seed, "crop", places[row])).tolist()
                 corner = (x, y)
-            sample, good = self._decode(wanted, corner)
+            sample, good, member = self._decode(wanted, corner)
             self._fractional |= is_fractional(sample.side, sample.side, (self.resolution, self.resolution))
             samples.append(sample)
             found.append(good)
-            members.append(self.members[good])
+            members.append(member)
         rows = torch.tensor(found)
         return {
             "image": stacked([sample.pixels for sample in samples]),
@@ -122,16 +122,17 @@ class LazyImages(IndexedImages):
             "key": [member.key for member in members],
         }
 
-    def _decode(self, index: int, corner: tuple[float, float] | None = None) -> tuple[Sample, int]:
-        """Return a sample and its index. The next good one replaces a broken one, so that the order stays the same.
+    def _decode(self, index: int, corner: tuple[float, float] | None = None) -> tuple[Sample, int, Member]:
+        """Return a sample, its index and its member. The next good one replaces a broken one: the order stays the same.
 
         Raises:
             DataError: Too many samples are broken.
         """
         while True:
             if index not in self.broken:
+                member = self.members[index]
                 try:
-                    return self._reader.read(self.members[index], corner), index
+                    return self._reader.read(member, corner), index, member
                 except DataError as error:
                     self._add_broken(index, str(error))
             # Also for samples known to be broken: a caller that continues after the error would otherwise loop forever.

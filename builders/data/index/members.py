@@ -41,7 +41,13 @@ class Members(Sequence[Member]):
         self.paths = [index.path for index in indexes]
         self._ends = list(accumulate(map(len, indexes)))
         self._cached = all(index.cached for index in indexes)
-        self._table: pyarrow.Table = pyarrow.concat_tables([index.table for index in indexes])
+        table = pyarrow.concat_tables([index.table for index in indexes])
+        #: Columns by name of each batch of the table: looking them up takes longer than reading a row of them.
+        self._batches: list[dict[str, pyarrow.Array]] = [
+            dict(zip(table.column_names, batch.columns, strict=True)) for batch in table.to_batches()
+        ]
+        #: First row of each batch, and the number of rows.
+        self._starts = list(accumulate((len(batch["key"]) for batch in self._batches), initial=0))
         self._rows = rows
 
     @classmethod
@@ -52,7 +58,7 @@ class Members(Sequence[Member]):
         return cls(indexes, rows.astype(np.int32) if sum(map(len, indexes)) < 2**31 else rows)
 
     def __len__(self) -> int:
-        return int(self._table.num_rows) if self._rows is None else len(self._rows)
+        return self._starts[-1] if self._rows is None else len(self._rows)
 
     @overload
     def __getitem__(self, index: int) -> Member: ...
@@ -65,7 +71,9 @@ class Members(Sequence[Member]):
             raise IndexError(f"there are {len(self)} samples, not {index}")
         row = range(len(self))[index] if self._rows is None else int(self._rows[index])
         path = self.paths[bisect_right(self._ends, row)]
-        return member_of(path, {name: self._table[name][row].as_py() for name in self._table.column_names})
+        batch = bisect_right(self._starts, row) - 1
+        row -= self._starts[batch]
+        return member_of(path, {name: column[row].as_py() for name, column in self._batches[batch].items()})
 
     def captions(self) -> Iterator[str]:
         """Yield the captions in order, which is faster than reading the samples."""
@@ -85,24 +93,23 @@ class Members(Sequence[Member]):
 
     def _chunks(self, name: str) -> Iterator[tuple[pyarrow.Array, np.ndarray]]:
         """Yield a column in parts, and which of their rows are in the split."""
-        start = 0
-        for chunk in self._table[name].chunks:
+        for start, batch in zip(self._starts, self._batches, strict=False):
+            chunk = batch[name]
             rows = np.arange(len(chunk))
             if self._rows is not None:
                 first, last = np.searchsorted(self._rows, (start, start + len(chunk)))
                 rows = self._rows[first:last] - start
             yield chunk, rows
-            start += len(chunk)
 
     def __reduce__(self) -> Any:
         if self._cached:
-            return _opened, (self.paths, self._rows, self._table.num_rows)
+            return _opened, (self.paths, self._rows, self._starts[-1])
         return _restored, (self.__dict__,)
 
 
 def _opened(paths: Sequence[Path], rows: np.ndarray | None, count: int) -> Members:
     members = Members([open_index(path) for path in paths], rows)
-    if members._table.num_rows != count:
+    if members._starts[-1] != count:
         raise DataError(f"{paths[0]}: the shards have changed since they were opened")
     return members
 

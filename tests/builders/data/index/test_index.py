@@ -15,7 +15,7 @@ import torch
 
 from builders.data import shard_index
 from builders.data.errors import DataError, MixedKindsError
-from builders.data.index import cache
+from builders.data.index import cache, table
 from builders.data.index.cache import open_index
 from builders.data.index.members import Members
 from builders.data.open import open_dataset
@@ -84,6 +84,15 @@ def test_a_split_takes_rows_of_all_shards(tmp_path):
         card = open_dataset(paths[0]).card.model_copy(update={"classes": ("b", "c")})
         assert members.classes(card).tolist() == [{"b": 0}.get(each.category, 2) for each in expected]
         assert list(pickle.loads(pickle.dumps(members))) == expected
+
+
+def test_tables_of_several_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "ROWS", 4)
+    paths = [shard(tmp_path / f"{n}.tar", count) for n, count in enumerate((10, 0, 5))]
+    expected = [member for path in paths for member in members_of(path)]
+    members = Members([open_index(path) for path in paths])
+    assert list(members) == expected and list(members.captions()) == [each.caption for each in expected]
+    assert list(pickle.loads(pickle.dumps(members))) == expected
 
 
 def test_pandas_is_not_imported(tmp_path):
@@ -172,6 +181,14 @@ def test_lazy_images_are_opened_from_the_cache(tmp_path, read):
         again = pickle.loads(pickle.dumps(data))
         assert len(pickle.dumps(data)) < 10_000 and again.batch(3, 12)["key"] == one["key"]
     assert read == paths
+
+
+def test_a_sample_is_looked_up_once(tmp_path, monkeypatch):
+    data = open_dataset(shard(tmp_path / "x.tar", 12)).load(8, "all", memory=False)
+    looked_up = []
+    members, found = type(data.members), type(data.members).__getitem__
+    monkeypatch.setattr(members, "__getitem__", lambda self, index: looked_up.append(index) or found(self, index))
+    assert data.batch(0, 5)["index"].tolist() == looked_up
 
 
 def test_shards_that_change_between_processes(tmp_path):
