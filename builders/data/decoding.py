@@ -120,6 +120,9 @@ def _formats() -> tuple[str, ...]:
 
 
 def _is_upright(image: Image.Image) -> bool:
+    """Return whether an image need not be turned. A JPEG without these metadata has no orientation."""
+    if image.format == "JPEG" and not {"exif", "xmp", "XML:com.adobe.xmp"} & image.info.keys():
+        return True
     return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
@@ -129,7 +132,9 @@ def _plain(image: Image.Image) -> Image.Image:
         raise ValueError("its pixels are floating-point numbers; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
         image = _scaled(image)
-    ImageOps.exif_transpose(image, in_place=True)
+    image.load()  # PNG may have its orientation behind its pixels
+    if not _is_upright(image):
+        ImageOps.exif_transpose(image, in_place=True)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
