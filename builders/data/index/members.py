@@ -72,8 +72,8 @@ class Members(Sequence[Member]):
         row = range(len(self))[index] if self._rows is None else int(self._rows[index])
         path = self.paths[bisect_right(self._ends, row)]
         batch = bisect_right(self._starts, row) - 1
-        row -= self._starts[batch]
-        return member_of(path, {name: column[row].as_py() for name, column in self._batches[batch].items()})
+        columns, place = self._batches[batch], row - self._starts[batch]
+        return member_of(path, lambda name: columns[name][place].as_py())
 
     def captions(self) -> Iterator[str]:
         """Yield the captions in order, which is faster than reading the samples."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -57,7 +57,7 @@ class ShardIndex:
     def __iter__(self) -> Iterator[Member]:
         for start in range(0, len(self), AT_ONCE):  # a few, because they may hold the bytes of images
             for row in self.table.slice(start, AT_ONCE).to_pylist():
-                yield member_of(self.path, row)
+                yield member_of(self.path, row.__getitem__)
 
     def categories(self) -> set[str]:
         """Return all names of classes; "" for samples without one."""
@@ -84,7 +84,7 @@ class ShardIndex:
 
     def row(self, row: int) -> Member:
         """Return a sample."""
-        return member_of(self.path, self.table.slice(row, 1).to_pylist()[0])
+        return member_of(self.path, self.table.slice(row, 1).to_pylist()[0].__getitem__)
 
     def _first(self, chosen: np.ndarray) -> Member | None:
         rows = np.flatnonzero(chosen)
@@ -156,15 +156,20 @@ def read_table(path: Path) -> pyarrow.Table:
         return pyarrow.ipc.open_file(source).read_all()
 
 
-def member_of(path: Path, row: Mapping[str, Any]) -> Member:
-    """Return the sample that a row of the table of a shard describes."""
-    key, group = _text(row["key"]), _text(row["group"])
+def member_of(path: Path, value: Callable[[str], Any]) -> Member:
+    """Return the sample that a row of the table of a shard describes.
+
+    Args:
+        path: Path of the shard.
+        value: Function that returns the value of a column in this row; only those that are needed are read.
+    """
+    key, group, frames = _text(value("key")), _text(value("group")), value("frames")
     clip = None
-    if row["frames"] != IMAGE:
-        clip = ClipFacts(row["frames"], _known(row["rate"]), _known(row["scale"]), _text(row["sha256"]))
+    if frames != IMAGE:
+        clip = ClipFacts(frames, _known(value("rate")), _known(value("scale")), _text(value("sha256")))
     return Member(
-        path, f"{key}.{_text(row['extension'])}", key, row["offset"], row["size"], _text(row["category"]),
-        _text(row["caption"]), group or key, row["content"] if row["held"] else None, clip,
+        path, f"{key}.{_text(value('extension'))}", key, value("offset"), value("size"), _text(value("category")),
+        _text(value("caption")), group or key, value("content") if value("held") else None, clip,
     )  # fmt: skip
 
 
