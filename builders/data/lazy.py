@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,23 +102,27 @@ class LazyImages(IndexedImages):
         return (member.caption for member in self.members)
 
     def _read(self, index: Tensor, places: Sequence[int] | None = None) -> dict[str, Any]:
-        samples, found, members = [], [], []
-        for row, wanted in enumerate(index.tolist()):
-            corner = None
-            if self.crop == "random" and places is not None:
-                x, y = torch.rand(2, generator=hashed_generator(self.seed, "crop", places[row])).tolist()
-                corner = (x, y)
-            sample, good, member = self._decode(wanted, corner)
-            self._fractional |= is_fractional(sample.side, sample.side, (self.resolution, self.resolution))
-            samples.append(sample)
-            found.append(good)
-            members.append(member)
-        rows = torch.tensor(found)
+        found, members, scales = [], [], []
+
+        def pixels() -> Iterator[np.ndarray]:
+            for row, wanted in enumerate(index.tolist()):
+                corner = None
+                if self.crop == "random" and places is not None:
+                    x, y = torch.rand(2, generator=hashed_generator(self.seed, "crop", places[row])).tolist()
+                    corner = (x, y)
+                sample, good, member = self._decode(wanted, corner)
+                self._fractional |= is_fractional(sample.side, sample.side, (self.resolution, self.resolution))
+                found.append(good)
+                members.append(member)
+                scales.append(float(sample.scale))
+                yield sample.pixels
+
+        image, rows = stacked(pixels(), len(index)), torch.tensor(found)
         return {
-            "image": stacked([sample.pixels for sample in samples]),
+            "image": image,
             "index": rows,
             "classes": self.classes[rows],
-            "scale": torch.tensor([float(sample.scale) for sample in samples]),
+            "scale": torch.tensor(scales),
             "caption": [member.caption for member in members],
             "key": [member.key for member in members],
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -34,20 +34,25 @@ def chosen_frames(card: DatasetCard, frames: int) -> range:
     return range(0, card.frames, card.frames // frames)
 
 
-def stacked(clips: Sequence[np.ndarray]) -> Tensor:
-    """Return samples as one tensor.
+def stacked(clips: Iterable[np.ndarray], count: int | None = None) -> Tensor:
+    """Return samples as one tensor. Each is copied when it comes, while the processor has it in its cache.
 
     Args:
-        clips: Pixels (frames, height, width, 3) uint8 of each sample.
+        clips: Pixels (frames, height, width, 3) uint8 of each sample; at least one.
+        count: Number of samples. Default: they are counted first.
 
     Returns:
         Images (N, 3, height, width) if there is one frame, otherwise clips (N, 3, frames, height, width) with the
         frames of a clip one after the other in memory; uint8.
     """
-    frames, height, width, channels = clips[0].shape
-    # One copy of each sample, by NumPy, which transposes bytes twice as fast as torch.
-    pixels = np.empty((len(clips), frames, channels, height, width), dtype=np.uint8)
-    for row, clip in zip(pixels, clips, strict=True):
-        row[...] = clip.transpose(0, 3, 1, 2)
+    if count is None:
+        clips = list(clips)
+        count = len(clips)
+    pixels = np.empty(0, dtype=np.uint8)
+    for row, clip in enumerate(clips):
+        moved = clip.transpose(0, 3, 1, 2)
+        if not row:
+            pixels = np.empty((count, *moved.shape), dtype=np.uint8)
+        pixels[row] = moved  # NumPy transposes bytes twice as fast as torch
     rows = torch.from_numpy(pixels)
     return rows[:, 0] if rows.shape[1] == 1 else rows.transpose(1, 2)
