@@ -13,7 +13,6 @@ import torch
 
 from builders.data.error_budget import BrokenDataWarning
 from builders.data.errors import DataError
-from builders.data.open import open_data
 from builders.text import embedded as embedded_text
 from builders.text.cached import FACTS, EncodedText
 from builders.text.encode_dataset import encode_dataset
@@ -92,28 +91,32 @@ def test_cached_states_are_found_again(encoder, tmp_path):
         encode_dataset("noto-emoji-64", tmp_path, other)
 
 
-def test_an_interrupted_encoding_resumes(encoder, tmp_path, monkeypatch):
+def test_an_interrupted_encoding_resumes(encoder, tmp_path):
+    data, states = tmp_path / "data", tmp_path / "states"
+    data.mkdir()
+    for number in range(2):
+        write_tar(data / f"{number}.tar", samples(4, caption=f"an apple {number}"))
+
     def stop(done, total):
         if done > 0:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encode_dataset("noto-emoji-64", tmp_path, encoder, progress=stop)
+        encode_dataset(data, states, encoder, progress=stop)
     with pytest.raises(TextEncoderError, match="not finished"):
-        open_text_encoder(str(tmp_path), TEXT)
-    whole = encode_dataset("noto-emoji-64", tmp_path, encoder)
+        open_text_encoder(str(states), TEXT)
+    whole = encode_dataset(data, states, encoder)
     assert (whole.shards, whole.kept) == (2, 0)
-    shard = next(tmp_path.glob("*.safetensors"))
-    assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=0, kept=2)
+    shard = next(states.glob("*.safetensors"))
+    assert encode_dataset(data, states, encoder) == replace(whole, shards=0, kept=2)
     # Damaged states are not used, and are encoded again.
     content = bytearray(shard.read_bytes())
     content[-7] ^= 1
     shard.write_bytes(content)
-    cached = open_text_encoder(str(tmp_path), TEXT)
-    captions = [caption for batch in open_data("noto-emoji-64", 16, "all").in_order(64) for caption in batch["caption"]]
+    cached = open_text_encoder(str(states), TEXT)
     with pytest.raises(TextEncoderError, match="damaged: states do not match their hash; run zoo"):
-        cached(captions)
-    assert encode_dataset("noto-emoji-64", tmp_path, encoder) == replace(whole, shards=1, kept=1)
+        cached(["an apple 0", "an apple 1"])
+    assert encode_dataset(data, states, encoder) == replace(whole, shards=1, kept=1)
 
 
 def test_an_encoder_that_is_not_there(tmp_path, monkeypatch):

@@ -86,12 +86,12 @@ def test_rows_keep_their_order() -> None:
 
 
 def test_a_run_is_stopped_and_resumed_with_other_settings(path: Path, tmp_path: Path) -> None:
-    changes = ["memory={rows_per_pass: 2}", "phases.p8.steps=2", "phases.p8v.steps=4", "phases.p16v.steps=2"]
+    changes = ["memory={rows_per_pass: 2}", "phases.p8=null", "phases.p8v.steps=3", "phases.p16v.steps=1"]
     recipe = load_recipe(path, changes)
     train(recipe, tmp_path / "straight", observer=JsonLog())
     count = iter(range(100))
     with pytest.raises(Interrupted):
-        train(recipe, tmp_path / "stopped", observer=JsonLog(), stop=lambda: next(count) == 4)
+        train(recipe, tmp_path / "stopped", observer=JsonLog(), stop=lambda: next(count) == 1)
     more = load_recipe(path, [*changes, "memory.checkpoint=[r16f4, r8f4]", "phases.p8v.memory={checkpoint: auto}"])
     train(more, tmp_path / "stopped", observer=JsonLog())
     for name in ("state.safetensors", "ema.safetensors"):
@@ -99,7 +99,7 @@ def test_a_run_is_stopped_and_resumed_with_other_settings(path: Path, tmp_path: 
         assert set(one) == set(two) and all(one[key].equal(two[key]) for key in one)
     written = json.loads((tmp_path / "stopped" / "recipe.json").read_text())
     assert written["memory"] == {"checkpoint": ["r16f4", "r8f4"], "rows_per_pass": 2, "shard": False}
-    assert written["phases"]["p8v"]["memory"]["checkpoint"] == "auto" and "memory" not in written["phases"]["p8"]
+    assert written["phases"]["p8v"]["memory"]["checkpoint"] == "auto" and "memory" not in written["phases"]["p16v"]
 
 
 @pytest.mark.slow
