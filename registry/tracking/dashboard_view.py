@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ from registry.evaluation.results import MOTION_SHARE, is_distance
 from registry.facts import label_order
 from registry.tracking.metric_names import copy_renamed, current_name
 
-__all__ = ["NotTracked", "address", "store_view", "view_state"]
+__all__ = [
+    "NotTracked", "address", "chart", "curve_names", "page_template", "search_all", "store_state", "store_view",
+    "view_state",
+]  # fmt: skip
 
 TAG = "mlflow.sharedViewState."
 #: Longest value of an experiment's tag.
@@ -48,8 +51,8 @@ def view_state(run_ids: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]
     distances = sorted(name for name in present if is_distance(name) and not name.endswith("_best") and "/" not in name)
     shares = sorted(name for name in present if name.startswith(MOTION_SHARE) and "/" not in name)
     charts = _charts(present, distances, shares)
-    filled = {chart["metricSectionId"] for chart in charts}
-    template = _template()
+    filled = {each["metricSectionId"] for each in charts}
+    template = page_template()
     sections = [template["section"] | section for section in template["sections"] if section["uuid"] in filled]
     return template["page"] | {
         "searchFilter": _filter(run_ids),
@@ -60,7 +63,8 @@ def view_state(run_ids: Sequence[str], metrics: Iterable[str]) -> dict[str, Any]
 
 
 @cache
-def _template() -> dict[str, Any]:
+def page_template() -> dict[str, Any]:
+    """Return the parts of the state that are the same for all views, by name."""
     return dict(json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8")))
 
 
@@ -70,18 +74,18 @@ def _charts(present: set[str], distances: Sequence[str], shares: Sequence[str]) 
     for name in distances:
         for cost in ("log10_flops", "log10_params"):
             axes = {"xaxis": {"key": cost, "type": "METRIC"}, "yaxis": {"key": name, "type": "METRIC"}}
-            charts.append(_chart("SCATTER", "distance", f"{cost}-{name}", f"{cost} against {name}", **axes))
-    charts += [_chart("BAR", "distance", name, name, metricKey=name) for name in (*distances, *shares)]
+            charts.append(chart("SCATTER", "distance", f"{cost}-{name}", f"{cost} against {name}", **axes))
+    charts += [chart("BAR", "distance", name, name, metricKey=name) for name in (*distances, *shares)]
     choices = {"selectedParams": [*CHOICES], "selectedMetrics": ["log10_flops", *distances[:2]], "showAllRuns": False}
-    charts.append(_chart("PARALLEL", "architecture", "choices", "Architecture choices", **choices))
-    charts += [_chart("BAR", "costs", name, name, metricKey=name) for name in COSTS if name in present]
-    for name in _curves(present):
-        charts.append(_chart("LINE", "training", name, name, metricKey=name, selectedMetricKeys=[name]))
-    charts.append(_chart("IMAGE", "samples", "samples", "Samples", imageKeys=["samples"], step=0, showRunParams=False))
+    charts.append(chart("PARALLEL", "architecture", "choices", "Architecture choices", **choices))
+    charts += [chart("BAR", "costs", name, name, metricKey=name) for name in COSTS if name in present]
+    for name in curve_names(present):
+        charts.append(chart("LINE", "training", name, name, metricKey=name, selectedMetricKeys=[name]))
+    charts.append(chart("IMAGE", "samples", "samples", "Samples", imageKeys=["samples"], step=0, showRunParams=False))
     return charts
 
 
-def _chart(kind: str, section: str, key: str, title: str, **settings: Any) -> dict[str, Any]:
+def chart(kind: str, section: str, key: str, title: str, **settings: Any) -> dict[str, Any]:
     """Return a chart.
 
     Args:
@@ -92,10 +96,10 @@ def _chart(kind: str, section: str, key: str, title: str, **settings: Any) -> di
         settings: Settings of this chart, beside those of all charts of its kind.
     """
     identity = {"type": kind, "uuid": f"{section}-{kind.lower()}-{key}", "metricSectionId": section}
-    return {**_template()["chart"], **_template().get(kind, {}), **identity, "displayName": title, **settings}
+    return {**page_template()["chart"], **page_template().get(kind, {}), **identity, "displayName": title, **settings}
 
 
-def _curves(present: set[str]) -> list[str]:
+def curve_names(present: set[str]) -> list[str]:
     """Return the metrics drawn over steps: distances, validation losses, training losses; the finest level first."""
 
     def order(name: str) -> tuple[int, str, tuple[int, int]]:
@@ -120,7 +124,7 @@ def store_view(client: Any, experiment: str, names: Sequence[str]) -> str:
         NotTracked: An entry has not been tracked, or none has.
         ValueError: The view has too many runs for MLflow.
     """
-    runs = [run for run in _search(client, experiment) if not names or run.data.tags.get("entry") in names]
+    runs = [run for run in search_all(client, experiment) if not names or run.data.tags.get("entry") in names]
     tracked = {run.data.tags.get("entry") for run in runs if run.data.tags.get("kind") == "entry"}
     missing = [name for name in names if name not in tracked]
     if missing or not tracked:
@@ -130,14 +134,29 @@ def store_view(client: Any, experiment: str, names: Sequence[str]) -> str:
         copy_renamed(client, run)
     chosen = [run.info.run_id for run in runs] if names else []
     state = view_state(chosen, {name for run in runs for name in run.data.metrics})
+    key = "zoo-" + hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
+    store_state(client, experiment, key, state)
+    return key
+
+
+def store_state(client: Any, experiment: str, key: str, state: Mapping[str, Any]) -> None:
+    """Store the state of a view with the experiment.
+
+    Args:
+        client: MLflow client of the store.
+        experiment: Identifier of the experiment.
+        key: Key of the view.
+        state: The state.
+
+    Raises:
+        ValueError: The state is too large for MLflow.
+    """
     text = json.dumps(state, separators=(",", ":"))
     packed = "deflate;" + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
     value = text if len(text) <= MAX_TAG else packed
     if len(value) > MAX_TAG:
         raise ValueError("MLflow cannot store a view of so many runs; name fewer entries")
-    key = "zoo-" + hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
     client.set_experiment_tag(experiment, TAG + key, value)
-    return key
 
 
 def address(base: str, experiment: str, key: str) -> str:
@@ -147,11 +166,17 @@ def address(base: str, experiment: str, key: str) -> str:
     return f"{base}/#/experiments/{experiment}/runs?{urlencode(query)}"
 
 
-def _search(client: Any, experiment: str) -> Iterator[Any]:
-    """Yield all runs of the experiment."""
+def search_all(client: Any, experiment: str, text: str = "") -> Iterator[Any]:
+    """Yield all runs of the experiment.
+
+    Args:
+        client: MLflow client of the store.
+        experiment: Identifier of the experiment.
+        text: Filter of the runs in MLflow's language.
+    """
     token: str | None = None
     while True:
-        page = client.search_runs([experiment], page_token=token)
+        page = client.search_runs([experiment], text, page_token=token)
         yield from page
         token = page.token
         if not token:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.commands.options import ExperimentName
-from zoo.terminal.completion import complete_entry
+from zoo.terminal.completion import complete_entry, complete_study
 
 if TYPE_CHECKING:
     from registry.tracking.ui_server import Server
@@ -29,6 +29,12 @@ def dashboard(
             metavar="ENTRY...", help="Names of tracked entries. Default: all.", autocompletion=complete_entry
         ),
     ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study", metavar="STUDY", help="Study whose arms and seeds to show.", autocompletion=complete_study
+        ),
+    ] = None,
     print_url: Annotated[bool, typer.Option("--print-url", help="Print the URL and leave the page running.")] = False,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of a new page. Default: 5000, or a free one.")
@@ -36,8 +42,9 @@ def dashboard(
     stop: Annotated[bool, typer.Option("--stop", help="Stop a page that was left running.")] = False,
     experiment: ExperimentName = None,
 ) -> int | None:
-    """Open MLflow's page with a comparison of entries that is already set up."""
+    """Open MLflow's page with a comparison of entries, or of the arms of a study, that is already set up."""
     from registry.catalogue import get
+    from registry.study_report.dashboard import store_study_view
     from registry.tracking.dashboard_view import address, store_view
     from registry.tracking.store import connect, shown_uri, store_errors, tracking_uri
     from registry.tracking.stores.experiments import chosen_experiment, experiment_id
@@ -47,12 +54,14 @@ def dashboard(
     if stop:
         print("stopped" if stop_server(uri) else "no page of this store is running")
         return None
-    names = [get(name).name for name in entries or ()]
+    if study is not None and entries:
+        raise ValueError("--study takes no entries")
+    arms, names = (None, [get(name).name for name in entries or ()]) if study is None else _of_study(study)
 
     with store_errors(uri):
         client = connect(uri, lambda text: print(f"warning: {text}", file=sys.stderr))
         identity = experiment_id(client, chosen_experiment(experiment))
-        view = store_view(client, identity, names)
+        view = store_view(client, identity, names) if arms is None else store_study_view(client, identity, arms)
     with _signals() as received:
         server = find_server(uri)
         if server is None:
@@ -72,6 +81,20 @@ def dashboard(
         elif server.process is not None:
             print("the page keeps running; to stop it: zoo dashboard --stop", file=sys.stderr)
     return 128 + received[0] if received and received[0] != signal.SIGINT else None
+
+
+def _of_study(name: str) -> tuple[str | None, list[str]]:
+    """Return the name of a study of arms and no entries, or None and the names of the entries of another study."""
+    from registry.catalogue import search_path
+    from specs.arms import load_arm_study
+    from specs.library import find_file
+    from specs.study import has_arms, load_study_and_graphs
+    from specs.syntax.yaml_tree import parse
+
+    if has_arms(parse(find_file("study", name))):
+        return load_arm_study(name, search=search_path()).study.name, []
+    _, graphs = load_study_and_graphs(name, search=search_path())
+    return None, [graph.name for graph in graphs]
 
 
 def _wait(server: Server, received: list[int]) -> None:

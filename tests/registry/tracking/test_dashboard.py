@@ -107,6 +107,15 @@ def test_nothing_tracked(uri, cli, monkeypatch):
     assert cli("dashboard", "--stop")[1] == "no page of this store is running\n"
 
 
+def test_studies_that_are_not_tracked(uri, cli, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    code, _, err = cli("dashboard", "--study", "E", "--print-url")
+    assert (code, err) == (2, "error: no run of the study E has been tracked; run 'zoo study E' first\n")
+    assert "not tracked yet: flat-n32, " in cli("dashboard", "--study", "n32", "--print-url")[2]
+    assert "no study is called 'EE'" in cli("dashboard", "--study", "EE")[2]
+    assert cli("dashboard", "mdm-micro", "--study", "E")[2] == "error: --study takes no entries\n"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser(store, cli, monkeypatch, tmp_path):
@@ -117,15 +126,45 @@ def test_in_a_browser(store, cli, monkeypatch, tmp_path):
     try:
         # The page that runs is found again.
         assert cli("dashboard", "mdm-micro", "doll-n32", "--print-url")[1] == out
-        assert CHROMIUM is not None
-        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]
-        command += ["--window-size=1920,3000", "--virtual-time-budget=40000", f"--user-data-dir={tmp_path}"]
-        page = subprocess.run([*command, out.strip()], capture_output=True, text=True, timeout=180).stdout
+        page = page_of(out.strip(), tmp_path)
         for words in ("Cost against distance", "fd_made_up", "Architecture", "doll-n32", "mdm-micro", "scatterlayer"):
             assert words in page, words
         assert "parcoords" in page and "Error loading shared view" not in page
     finally:
         assert cli("dashboard", "--stop")[1] == "stopped\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_study_in_a_browser(uri, cli, monkeypatch, tmp_path):
+    """The arms are groups: the page draws one line and one bar for each, and no run of anything else."""
+    client = connect(uri)
+    experiment = experiment_id(client)
+    for arm in ("nested", "flat"):
+        for seed in range(3):
+            tags = {"kind": "training", "study": "E", "arm": arm, "seed": str(seed)}
+            run = client.create_run(experiment, run_name=f"{arm}-s{seed}", tags=tags).info.run_id
+            client.log_metric(run, "study/p1", 0.1 + seed / 100)
+            for step in (1, 2, 3):
+                client.log_metric(run, "val_v_loss/r32", 1 / (step + seed), step=step)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    code, out, err = cli("dashboard", "--study", "E", "--print-url")
+    assert code == 0, err
+    try:
+        page = page_of(out.strip(), tmp_path / "profile")
+    finally:
+        cli("dashboard", "--stop")
+    for words in ("Measures: means over seeds", "Training: means and ranges over seeds", "Group: nested", "Group: flat"):
+        assert words in page, words
+    assert "Error loading shared view" not in page
+
+
+def page_of(address, profile):
+    """The page at an address, as Chromium shows it."""
+    assert CHROMIUM is not None
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]
+    command += ["--window-size=1920,3000", "--virtual-time-budget=40000", f"--user-data-dir={profile}", address]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180).stdout
 
 
 def test_clips_and_their_motions_have_charts():
