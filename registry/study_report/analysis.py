@@ -132,7 +132,7 @@ class StudyAnalysis:
         return tuple(each for each in self.contrasts if each.spec.primary)
 
 
-def analyse(study: ArmStudy, results: Sequence[RunResult]) -> StudyAnalysis:
+def analyse(study: ArmStudy, results: Sequence[RunResult], sha256: str = "") -> StudyAnalysis:
     """Compare the arms of a study.
 
     A run that failed has no values; its seed is left out of the contrasts of its arm, and it is named in the notes.
@@ -140,13 +140,14 @@ def analyse(study: ArmStudy, results: Sequence[RunResult]) -> StudyAnalysis:
     Args:
         study: The study.
         results: Results of its runs. Those of other studies, arms and seeds are left out, with a note.
+        sha256: Hash of its file, which should be that which the results name; empty if it is not known.
     """
     own = [run for run in results if run.study == study.name and run.arm in study.arms]
     searched = tuple(run for run in own if run.searched is not None)
     counted = [run for run in own if run.searched is None and run.seed in study.seeds]
     arms = tuple(_arm(study, name, counted) for name in study.arms)
     others = len(results) - len(searched) - len(counted)
-    notes = (*_run_notes(arms), *_origin_notes(study, counted, others))
+    notes = (*_run_notes(arms), *_origin_notes(study, counted, others, sha256))
     return StudyAnalysis(study, arms, _contrasts(study, arms), searched, notes)
 
 
@@ -192,14 +193,17 @@ def _run_notes(arms: Sequence[ArmResults]) -> Iterator[str]:
             yield f"{arm.name}: no results of seeds {', '.join(map(str, arm.missing))}"
 
 
-def _origin_notes(study: ArmStudy, runs: Sequence[RunResult], others: int) -> Iterator[str]:
+def _origin_notes(study: ArmStudy, runs: Sequence[RunResult], others: int, sha256: str) -> Iterator[str]:
     if others:
         yield f"{others} results of other studies, arms or seeds are left out"
     exploratory = sum(run.exploratory for run in runs)
     if exploratory:
         yield f"exploratory: {exploratory} of {len(runs)} runs were made without registration, or after a change"
-    if len({run.registered for run in runs if not run.exploratory}) > 1:
+    registered = {run.registered for run in runs if not run.exploratory}
+    if len(registered) > 1:
         yield "the runs name different registrations"
+    elif sha256 and registered - {sha256}:
+        yield "the file of the study has changed since the registration that the runs name"
     for arm in study.arms:
         hashes = {(run.hash, run.recipe) for run in runs if run.arm == arm}
         if len({each[0] for each in hashes}) > 1:

@@ -23,19 +23,20 @@ __all__ = ["MEASURE", "store_study_view", "study_view_state"]
 
 #: Start of the names of measures in MLflow.
 MEASURE = "study/"
-#: Tags of the runs of a study.
-STUDY, ARM = "study", "arm"
+#: Tag of a run: its arm.
+ARM = "arm"
 #: A measure at a number, such as study/p1/-5; a chart of each would be too many.
 _AT_NUMBER = re.compile(r".+/-?\d+(\.\d+)?")
 SECTIONS = (("measures", "Measures: means over seeds", 3), ("training", "Training: means and ranges over seeds", 3))
 
 
-def study_view_state(name: str, metrics: Iterable[str]) -> dict[str, Any]:
+def study_view_state(name: str, metrics: Iterable[str], exploratory: bool = False) -> dict[str, Any]:
     """Return the page's state: the runs of a study in groups by arm, and charts of their measures and curves.
 
     Args:
         name: Name of the study.
         metrics: Names of all metrics that its runs have.
+        exploratory: Whether to show its exploratory runs instead of those that are registered.
     """
     present = set(metrics)
     measures = sorted(each for each in present if each.startswith(MEASURE) and not _AT_NUMBER.fullmatch(each))
@@ -50,7 +51,7 @@ def study_view_state(name: str, metrics: Iterable[str]) -> dict[str, Any]:
         if key in filled
     ]
     return template["page"] | {
-        "searchFilter": _filter(name),
+        "searchFilter": _filter(name, exploratory),
         "orderByKey": "attributes.start_time",
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": ARM}]},
         "selectedColumns": [f"tags.`{tag}`" for tag in (ARM, "seed")] + [f"metrics.`{each}`" for each in measures],
@@ -62,6 +63,8 @@ def study_view_state(name: str, metrics: Iterable[str]) -> dict[str, Any]:
 def store_study_view(client: Any, experiment: str, name: str) -> str:
     """Store a view of a study with the experiment, and return its key.
 
+    It shows the registered runs; if there are none, those that are exploratory.
+
     Args:
         client: MLflow client of the store.
         experiment: Identifier of the experiment.
@@ -70,14 +73,17 @@ def store_study_view(client: Any, experiment: str, name: str) -> str:
     Raises:
         NotTracked: No run of the study has been tracked.
     """
-    metrics = [set(run.data.metrics) for run in search_all(client, experiment, _filter(name))]
-    if not metrics:
+    for exploratory in (False, True):
+        metrics = [set(run.data.metrics) for run in search_all(client, experiment, _filter(name, exploratory))]
+        if metrics:
+            break
+    else:
         raise NotTracked(f"no run of the study {name} has been tracked; run 'zoo study {name}' first")
     key = "zoo-study-" + hashlib.sha256(name.encode()).hexdigest()[:12]
-    store_state(client, experiment, key, study_view_state(name, set().union(*metrics)))
+    store_state(client, experiment, key, study_view_state(name, set().union(*metrics), exploratory))
     return key
 
 
-def _filter(name: str) -> str:
-    """Return a filter of the runs of a study; names of studies have no quotes."""
-    return f"tags.{STUDY} = '{name}'"
+def _filter(name: str, exploratory: bool) -> str:
+    """Return a filter of the runs of a study without those of its search; names of studies have no quotes."""
+    return f"tags.study = '{name}' AND tags.`study.part` = 'main' AND tags.exploratory = '{exploratory}'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,8 @@ def write_report(loaded: LoadedArmStudy, results: Sequence[RunResult], folder: P
         ValueError: There are no results of its arms.
         OSError: A file cannot be written.
     """
-    analysis = analyse(loaded.study, results)
+    written = hashlib.sha256(read_regular(loaded.path)).hexdigest() if loaded.path.is_file() else ""
+    analysis = analyse(loaded.study, results, written)
     if not analysis.runs:
         raise ValueError(f"no run of {loaded.study.name} has finished; run 'zoo study {loaded.study.name}' first")
     charts = charts_of(analysis)

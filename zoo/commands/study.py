@@ -48,6 +48,9 @@ def study(
     register: Annotated[
         bool, typer.Option("--register", help="Write the registration of the study beside its file; train nothing.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write the report of the results so far beside them; train nothing.")
+    ] = False,
     exploratory: Annotated[
         bool, typer.Option("--exploratory", help="Run a study that differs from its registration, or has none.")
     ] = False,
@@ -65,7 +68,13 @@ def study(
     from specs.study import has_arms
     from specs.syntax.yaml_tree import parse
 
-    modes = {"--plan": plan, "--register": register, "--exploratory": exploratory, "--results": results is not None}
+    modes = {
+        "--plan": plan,
+        "--register": register,
+        "--report": report,
+        "--exploratory": exploratory,
+        "--results": results is not None,
+    }
     modes |= {"--processes": processes > 1, "--json": as_json}
     if has_arms(parse(find_file("study", name))):
         from zoo.commands.studying.command import study_of_arms
@@ -73,7 +82,14 @@ def study(
 
         options = StudyOptions(output, results, device, quiet, track, experiment, exploratory)
         return study_of_arms(
-            name, overrides or (), options, plan=plan, register=register, as_json=as_json, processes=processes
+            name,
+            overrides or (),
+            options,
+            plan=plan,
+            register=register,
+            report=report,
+            as_json=as_json,
+            processes=processes,
         )
     given = [option for option, there in modes.items() if there]
     if given:

@@ -84,6 +84,14 @@ def test_results_that_do_not_belong_together(changes, note):
     assert analyse(made_up_study(), results).notes == (note,)
 
 
+def test_a_file_that_changed_after_the_registration():
+    assert analyse(made_up_study(), made_up_results(), "ab" * 32).notes == ()
+    (note,) = analyse(made_up_study(), made_up_results(), "cd" * 32).notes
+    assert note == "the file of the study has changed since the registration that the runs name"
+    exploratory = [each.model_copy(update={"exploratory": True, "registered": ""}) for each in made_up_results()]
+    assert len(analyse(made_up_study(), exploratory, "cd" * 32).notes) == 1
+
+
 def test_other_results_are_left_out():
     others = [
         made_up_result("nested", 8),

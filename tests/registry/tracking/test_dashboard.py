@@ -142,7 +142,7 @@ def test_a_study_in_a_browser(uri, cli, monkeypatch, tmp_path):
     experiment = experiment_id(client)
     for arm in ("nested", "flat"):
         for seed in range(3):
-            tags = {"kind": "training", "study": "E", "arm": arm, "seed": str(seed)}
+            tags = {"study": "E", "study.part": "main", "exploratory": "False", "arm": arm, "seed": str(seed)}
             run = client.create_run(experiment, run_name=f"{arm}-s{seed}", tags=tags).info.run_id
             client.log_metric(run, "study/p1", 0.1 + seed / 100)
             for step in (1, 2, 3):
@@ -154,7 +154,12 @@ def test_a_study_in_a_browser(uri, cli, monkeypatch, tmp_path):
         page = page_of(out.strip(), tmp_path / "profile")
     finally:
         cli("dashboard", "--stop")
-    for words in ("Measures: means over seeds", "Training: means and ranges over seeds", "Group: nested", "Group: flat"):
+    for words in (
+        "Measures: means over seeds",
+        "Training: means and ranges over seeds",
+        "Group: nested",
+        "Group: flat",
+    ):
         assert words in page, words
     assert "Error loading shared view" not in page
 

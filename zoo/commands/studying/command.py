@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from zoo.commands.studying.plan import plan_arms
-from zoo.commands.studying.run import StudyOptions, register_study, run_arms
+from zoo.commands.studying.report import write_study_report
+from zoo.commands.studying.run import StudyOptions, register_study, run_arms, study_places
 from zoo.exit_codes import INTERRUPTED, USER_ERROR
 
 __all__ = ["study_of_arms"]
@@ -22,10 +23,11 @@ def study_of_arms(
     *,
     plan: bool = False,
     register: bool = False,
+    report: bool = False,
     as_json: bool = False,
     processes: int = 1,
 ) -> int:
-    """Plan, register or run a study; return the exit code.
+    """Plan, register, run or report a study; return the exit code.
 
     Args:
         name: Name of the study, or path of its file.
@@ -33,6 +35,7 @@ def study_of_arms(
         options: Where and how to run it.
         plan: Whether to print the plan.
         register: Whether to register it.
+        report: Whether to write the report of the results so far.
         as_json: Whether to print the plan as JSON.
         processes: Number of processes that share the runs.
 
@@ -43,8 +46,9 @@ def study_of_arms(
     from registry.catalogue import search_path
     from specs.arms import load_arm_study
 
-    if plan and register:
-        raise ValueError("--plan and --register do not go together")
+    modes = [option for option, given in (("--plan", plan), ("--register", register), ("--report", report)) if given]
+    if len(modes) > 1:
+        raise ValueError(f"{' and '.join(modes)} do not go together")
     if as_json and not plan:
         raise ValueError("--json is for --plan")
     loaded = load_arm_study(name, overrides, search=search_path())
@@ -55,6 +59,9 @@ def study_of_arms(
         path = register_study(loaded, options)
         print(f"wrote {path}; commit it with {loaded.path.name} before the first run: zoo study {shlex.quote(name)}")
         return 0
+    if report:
+        print(write_study_report(loaded, study_places(loaded, options).results))
+        return 0
     others = [_start_other() for _ in range(processes - 1)]
     try:
         run_arms(loaded, options)
@@ -64,6 +71,9 @@ def study_of_arms(
         return INTERRUPTED
     finally:
         codes = [other.wait() for other in others]
+    page = write_study_report(loaded, study_places(loaded, options).results, needed=False)
+    if page is not None and not options.quiet:
+        print(f"report: {page}")
     return USER_ERROR if any(codes) else 0
 
 

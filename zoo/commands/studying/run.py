@@ -114,8 +114,9 @@ def run_arms(loaded: LoadedArmStudy, options: StudyOptions) -> None:
     trainer = _Trainer(loaded, options, registration)
     with phase_bars(options.quiet) as progress:
         runner = StudyRunner(runs, places, trainer.train, registration, where, progress=progress)
+        runner.done = _Done(options)
         if not options.quiet:
-            runner.report, runner.done = _report, _done
+            runner.report = _report
         left = runner.run()
     if not options.quiet:
         _summarize(runs, places, left.elsewhere)
@@ -160,9 +161,28 @@ def _report(planned: PlannedRun, done: int, total: int) -> None:
     _say(f"{planned.key.arm}, seed {planned.key.seed}{setting} ({done + 1} of {total})")
 
 
-def _done(result: RunResult, folder: Path) -> None:
-    if result.status == "failed":
-        _say(f"failed: {result.key.name}: {result.failure}")
+class _Done:
+    """Logs the measures of a run, and says if it failed."""
+
+    def __init__(self, options: StudyOptions) -> None:
+        self.options = options
+
+    def __call__(self, result: RunResult, folder: Path) -> None:
+        """Log the measures of a run with a result."""
+        from registry.study_report.tracked import send_measures
+        from registry.tracking.store import store_errors, tracking_uri
+
+        if result.status == "failed" and not self.options.quiet:
+            _say(f"failed: {result.key.name}: {result.failure}")
+        if not self.options.track:
+            return
+        try:
+            with store_errors(tracking_uri()):
+                problem = send_measures(result, folder)
+        except (ValueError, OSError) as error:
+            problem = str(error)
+        if problem is not None:
+            _say(f"warning: {problem}")
 
 
 def _summarize(runs: StudyRuns, places: Places, elsewhere: tuple[Any, ...]) -> None:
