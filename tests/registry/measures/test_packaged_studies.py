@@ -10,7 +10,7 @@ from registry.costs.card import make_card
 from registry.measures.runs import check_measures
 from specs.arms import LoadedArmStudy, load_arm_study
 
-STUDIES = ("A", "A-64", "B", "C", "D", "E")
+STUDIES = ("A", "A-64", "A-glyphs", "B", "C", "D", "E")
 
 
 @cache
@@ -21,7 +21,7 @@ def study(name: str) -> LoadedArmStudy:
 @pytest.mark.parametrize("name", STUDIES)
 def test_arms_have_the_classes_of_the_data_and_can_be_measured(name):
     loaded = study(name)
-    assert {arm.graph.classes for arm in loaded.arms} == {10}
+    assert {arm.graph.classes for arm in loaded.arms} == {36 if name == "A-glyphs" else 10}
     assert all(sum(arm.shares.values()) == pytest.approx(1) for arm in loaded.arms)
     check_measures(loaded.study.measures, [arm.graph for arm in loaded.arms])
     assert loaded.study.hypotheses and len(loaded.study.seeds) == 8
@@ -41,6 +41,13 @@ def test_networks_have_equal_parameters_and_the_schedule_of_the_nested_one(name)
     assert all(card.parameters == pytest.approx(cards[0].parameters, rel=0.02) for card in cards)
     assert all(card.training_flops == pytest.approx(cards[0].training_flops, rel=0.06) for card in cards)
     assert {arm.graph.noise_ratios[0] ** arm.graph.process.shift for arm in arms} == {4.0 if name == "A-64" else 2.0}
+
+
+def test_the_second_set_repeats_study_a():
+    first, second = study("A").study, study("A-glyphs").study
+    own = {"name", "summary", "hypotheses", "data", "base"}
+    assert first.model_dump(exclude=own) == second.model_dump(exclude=own)
+    assert second.base == {"entry": "doll-n32", "classes": 36, **first.base}
 
 
 def test_primary_contrasts_are_those_of_the_mechanisms():
