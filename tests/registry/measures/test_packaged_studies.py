@@ -8,6 +8,7 @@ import pytest
 
 from registry.costs.card import make_card
 from registry.measures.runs import check_measures
+from registry.study_runs.lengths import check_costs, recipe_of_arm, training_flops
 from specs.arms import LoadedArmStudy, load_arm_study
 
 STUDIES = ("A", "A-64", "A-glyphs", "B", "C", "D", "E")
@@ -26,6 +27,24 @@ def test_arms_have_the_classes_of_the_data_and_can_be_measured(name):
     check_measures(loaded.study.measures, [arm.graph for arm in loaded.arms])
     assert loaded.study.hypotheses and len(loaded.study.seeds) == 8
     assert loaded.study.search is None or not set(loaded.study.search.seeds) & set(loaded.study.seeds)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_arms_cost_the_budget_within_two_per_cent(name):
+    loaded = study(name)
+    budget = loaded.study.budget
+    assert budget.tolerance == 0.02
+    check_costs({arm.name: training_flops(recipe_of_arm(arm, budget), arm.graph) for arm in loaded.arms}, budget)
+
+
+def test_states_of_study_d_are_enough_for_its_gradients():
+    loaded = study("D")
+    wanted = loaded.study.measures["gradients"]["checkpoints"]
+    for arm in loaded.arms:
+        recipe = recipe_of_arm(arm, loaded.study.budget)
+        assert recipe.every.checkpoint == recipe.checkpoints.every > 0
+        steps = sum(phase.steps or 0 for phase in recipe.phases.values())
+        assert steps // recipe.checkpoints.every >= 2 * wanted - 1
 
 
 @pytest.mark.parametrize("name", STUDIES)
