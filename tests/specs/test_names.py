@@ -131,7 +131,7 @@ def test_star_import_of_an_old_module():
         ("train n32", "no recipe is called 'n32'; it is a study"),
         ("train mdm-nan --data noto-emoji-64", "did you mean 'mdm-nano'"),
         ("train mdm-nano --data noto-emoij-64", "did you mean 'noto-emoji-64'"),
-        ("study nosuch", "no study is called 'nosuch'; there are n32"),
+        ("study nosuch", "no study is called 'nosuch'; there are A, A-64, A-glyphs, "),
         ("study n3", "did you mean 'n32'?"),
         ("study nano-hour", "no study is called 'nano-hour'; it is a recipe"),
         ("show nosuch", "no entry is called 'nosuch'; 'zoo list' shows all"),
