@@ -1,4 +1,4 @@
-"""One update of AdamW and of the moving average, by implementation: CPU seconds in alternating rounds.
+"""One update of AdamW, by implementation, of Muon, and of the moving averages: CPU seconds in alternating rounds.
 
 python -m benchmarks.updates
 python -m benchmarks.updates --entry mdm-nano --rounds 20
@@ -15,7 +15,9 @@ from collections.abc import Callable
 import torch
 
 from builders.networks.nested_unet import build_model
+from builders.training.averaging.averages import PowerAverages
 from builders.training.ema import EMA
+from builders.training.engine.muon import hidden_matrices
 from builders.training.optimizers import build_optimizer
 from specs.load import load_entry
 from specs.schemas.recipe import OptimizerSpec
@@ -32,6 +34,15 @@ def updates(entry: str) -> dict[str, Callable[[], object]]:
         for parameter in parameters:
             parameter.grad = torch.randn_like(parameter)
         found[f"AdamW {name}"] = build_optimizer(OptimizerSpec(options=options), parameters, 1e-3).step
+    for name in ("muon", "timm:muon"):
+        named = list(copy.deepcopy(model).named_parameters())
+        parameters = [parameter for _, parameter in named]
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        matrices = hidden_matrices([each for each, _ in named], parameters)
+        found[name] = build_optimizer(OptimizerSpec(name=name), parameters, 1e-3, matrices=matrices).step
+    power = PowerAverages(model, {length: copy.deepcopy(model) for length in (0.05, 0.1)}, 0)
+    found["two power averages"] = lambda: power.update(100)
     average, flagged, looped = (EMA(model, 0.99) for _ in range(3))
     pairs = list(zip(looped.model.parameters(), model.parameters(), strict=True))
 
@@ -62,7 +73,7 @@ def main() -> None:
     print(f"{options.entry}, torch {torch.__version__}, one thread")
     for name, each in seconds.items():
         median, *ends = (1e3 * value for value in (statistics.median(each[1:]), min(each[1:]), max(each[1:])))
-        print(f"{name:16} {median:8.2f} ms, {ends[0]:.2f} to {ends[1]:.2f}")
+        print(f"{name:18} {median:8.2f} ms, {ends[0]:.2f} to {ends[1]:.2f}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributed, fx
 
 from builders.networks.nested_unet import NestedUNet, build_model
+from builders.training.averaging.averages import PowerAverages
 from builders.training.ema import EMA
 from builders.training.optimizers import OptimizerError, build_optimizer
 from builders.training.sharding.network import process_mesh, shard, units
@@ -149,7 +150,14 @@ def test_optimizers_take_the_same_steps(name: str, plain: NestedUNet, sharded: N
     assert all(torch.equal(one, local(two)) for one, two in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize(("name", "reason"), [("adafactor", "aten.pow_"), ("timm:adafactor", "its RMS is not divided")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("adafactor", "aten.pow_"),
+        ("timm:adafactor", "its RMS is not divided"),
+        ("muon", "it needs whole matrices"),
+    ],
+)
 def test_optimizers_that_need_whole_tensors_are_refused(name: str, reason: str, sharded: NestedUNet) -> None:
     spec = OptimizerSpec(name=name, learning_rate=0.1)
     with pytest.raises(OptimizerError, match=f"{name} .*does not work with sharding: {reason}.*Use another one"):
@@ -172,3 +180,22 @@ def test_the_average_of_a_sharded_network_moves(plain: NestedUNet, mesh: Any) ->
     two.restart()
     found = whole(two.model.state_dict(), keep=True)
     assert all(torch.equal(value, found[name]) for name, value in plain.state_dict().items())
+
+
+def test_power_averages_of_a_sharded_network_move_and_are_restored(plain: NestedUNet, mesh: Any) -> None:
+    networks = [copy.deepcopy(plain) for _ in range(3)]
+    for each in networks:
+        shard(each, mesh)
+    one = PowerAverages(plain, {0.1: copy.deepcopy(plain)}, 0)
+    two, other = (PowerAverages(networks[0], {0.1: average}, 0) for average in networks[1:])
+    for step in range(2):
+        with torch.no_grad():
+            for mine, theirs in zip(plain.parameters(), networks[0].parameters(), strict=True):
+                mine.add_(1)
+                local(theirs).add_(1)
+        one.update(step)
+        two.update(step)
+    tensors = two.tensors()
+    other.restore(lambda prefix, _: {name.removeprefix("0.1/"): value for name, value in tensors.items()}, two.facts())
+    for found in (whole(tensors, keep=True), whole(other.tensors(), keep=True)):
+        assert all(torch.equal(value, found[name]) for name, value in one.tensors().items())
