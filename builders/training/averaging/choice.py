@@ -159,8 +159,9 @@ class LengthChooser:
         graph = recipe_graph(self.recipe)
         if self._data is None:
             needs = phase_settings(self.recipe, graph, average.facts["phase"]).needs
+            images = None if self.recipe.images is None else open_dataset(self.recipe.images)
             try:
-                self._data = Sources(open_dataset(self.recipe.data)).val(needs)
+                self._data = Sources(open_dataset(self.recipe.data), images).val(needs)
             except EmptySplitError as error:
                 raise CheckpointError(f"{self._run}: {error}, so no length can be chosen; give one --length") from None
         encoder = None

@@ -14,9 +14,11 @@ from builders.training.engine.muon import Muon, hidden_matrices
 from builders.training.optimizers import OptimizerError, build_optimizer
 from builders.training.phase import Phase
 from builders.training.settings import phase_settings
+from builders.training.state import TrainingState
 from specs.load import load_entry
 from specs.recipe import load_recipe
 from specs.schemas.recipe import OptimizerSpec
+from tests.helpers.made_up import MadeUp
 
 SPEC = OptimizerSpec(name="muon", weight_decay=0.1)
 
@@ -114,6 +116,23 @@ def test_embeddings_stems_heads_and_vectors_are_no_hidden_matrices() -> None:
     assert not any(matrix and name.endswith("bias") for name, matrix in found.items())
     group = next(group for group in phase.optimizer.param_groups if group["matrix"])
     assert {id(value) for value in group["params"]} == {id(phase.model.get_parameter(n)) for n in found if found[n]}
+
+
+def test_a_phase_resumes_to_the_bit() -> None:
+    recipe = load_recipe("micro-test", ["optimizer={name: muon, learning_rate: 0.01}", "phases.p16.batch=2"])
+    settings = phase_settings(recipe, load_entry("mdm-micro").graph, "p16")
+    data = MadeUp("photos", count=8, frames=1).load(16)
+    straight, resumed = Phase(settings, Processes("cpu")), Phase(settings, Processes("cpu"))
+    for step in range(3):
+        straight.step(step, straight.plan.draw(step, data))
+        if step == 1:
+            tensors, facts = straight.tensors()
+            saved = {name: value.clone() for name, value in tensors.items()}
+            resumed.restore(TrainingState(straight.progress, saved, facts))
+    resumed.step(2, resumed.plan.draw(2, data))
+    weights = straight.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
+    assert any(name.startswith("optimizer/momentum_buffer/levels") for name in tensors)
 
 
 def test_divided_matrices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
