@@ -7,7 +7,7 @@ import resource
 import statistics
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Alive", "Ratio", "Times", "alternate", "cpu_seconds", "peak_bytes", "ratio"]
+__all__ = ["Alive", "Ratio", "Times", "alternate", "cpu_seconds", "peak_bytes", "ratio", "saved_bytes"]
 
 Calls = Mapping[str, Callable[[], object]]
 
@@ -128,6 +128,28 @@ class Alive(TorchDispatchMode):
                     weakref.finalize(storage, self._free, key, storage.nbytes())
         self.peak = max(self.peak, self.now)
         return result
+
+
+def saved_bytes(run: Callable[[], object], weights: Iterable[Tensor]) -> int:
+    """Return the bytes that autograd saves in a forward pass for the backward one, beside weights.
+
+    Args:
+        run: Function to call. Its result is held until the end.
+        weights: Tensors that are not counted.
+    """
+    known = {weight.untyped_storage().data_ptr() for weight in weights}
+    storages = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            storages[storage.data_ptr()] = storage  # held, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = run()
+    assert result is not None
+    return sum(storage.nbytes() for storage in storages.values())
 
 
 def peak_bytes(call: Callable[[], object], device: torch.device | str = "cpu") -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from builders.training.engine import compiled
 from builders.training.errors import TrainingWarning
 from specs.load import load_entry
 from tests.helpers.networks import noise, randomise
+from tests.helpers.paths import ROOT
 from tests.helpers.recorded import recorded_losses
 
 SMALL = [
@@ -155,3 +159,29 @@ def test_a_compiled_training_has_the_same_losses(tmp_path, own_cache):
         assert others == pytest.approx(losses, rel=1e-5)
     # The same process may train again without compiling.
     assert trained(tmp_path / "again", one) == plain
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_is_a_message(tmp_path):
+    code = tmp_path / "code"
+    trial = "import torch; from builders.networks import compiling; compiling.compiler_problem(torch.device('cpu'))"
+    options = [word for change in (*SMALL, "phases.p16=null", "compile=true") for word in ("--set", change)]
+
+    def run(*command):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(code)}
+        return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=900)
+
+    def train(name):
+        return run("-m", "zoo", "train", "micro-test", "--no-track", "-o", str(tmp_path / name), *options)
+
+    run("-c", trial)
+    intact = set(code.rglob("*.so"))
+    if not intact:
+        pytest.skip("nothing can be compiled here")
+    assert train("first").returncode == 0
+    for path in set(code.rglob("*.so")) - intact:
+        path.write_bytes(b"")
+    done = train("second")
+    text = " ".join(done.stderr.split())
+    assert done.returncode == 0 and "compile: true has no effect: a block could not be compiled (" in text
+    assert "file too short; if this file is damaged, remove" in text and "Traceback" not in done.stderr

@@ -65,6 +65,7 @@ def assert_close(one: object, two: object) -> None:
 @pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
     jobs = {"plain": SMALL, "odd": ODD, "frozen": FROZEN, "begun": SMALL}
+    last = {str(tmp_path / "two" / "last"): [*SMALL, "channels_last=true"]}
     for name, changes in jobs.items():
         (tmp_path / "one" / name).mkdir(parents=True)
         if name != "begun":
@@ -77,10 +78,10 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
             observer=JsonLog(),
             stop=lambda: next(count) == 4,
         )
-    done = launch({str(tmp_path / "two" / name): changes for name, changes in jobs.items()}, 2, tmp_path)
+    done = launch({str(tmp_path / "two" / name): changes for name, changes in jobs.items()} | last, 2, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     # A run of one process is resumed by two.
-    pairs = [("plain", "plain"), ("odd", "odd"), ("frozen", "frozen"), ("plain", "begun")]
+    pairs = [("plain", "plain"), ("odd", "odd"), ("frozen", "frozen"), ("plain", "begun"), ("plain", "last")]
     for first, second in pairs:
         one, two = tmp_path / "one" / first, tmp_path / "two" / second
         for key in ("loss", "monitor", "val_v_loss"):
