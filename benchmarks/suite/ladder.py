@@ -36,6 +36,7 @@ RUNGS = (
     "losses by row, norms by level, read in one transfer",
     "bfloat16",
     "compiled blocks",
+    "channels last",
     "checkpointing",
 )
 CASES = {"quick": "mdm-micro:2", "cpu": "two-levels:1", "cuda": "two-levels:32"}
@@ -114,7 +115,9 @@ def training_rungs(graph: EntryGraph, rows: int, device: str) -> dict[str, Calla
     if torch.device(device).type == "cuda":
         half["compile"] = True
         steps[RUNGS[9]] = ours(**half)
-    steps[RUNGS[10]] = ours(memory={"checkpoint": list(graph.labels)}, **half)
+        half["channels_last"] = True
+        steps[RUNGS[10]] = ours(**half)
+    steps[RUNGS[11]] = ours(memory={"checkpoint": list(graph.labels)}, **half)
     return {name: step for name, (_, step) in steps.items()}
 
 

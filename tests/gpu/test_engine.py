@@ -87,6 +87,14 @@ def test_compiled_blocks_have_the_same_losses(memory, tmp_path):
         assert other == pytest.approx(one, rel=0.02)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_channels_last_has_the_same_losses(precision, tmp_path):
+    plain = trained(tmp_path / "plain", f"precision={precision}")
+    found = trained(tmp_path / "last", f"precision={precision}", "channels_last=true")
+    for one, other in zip(plain, found, strict=True):
+        assert other == pytest.approx(one, rel=0.03)
+
+
 def test_samples_in_bfloat16_are_near_to_those_in_float32():
     model = randomise(build_model(load_entry("mdm-nano").graph)).cuda()
     with torch.no_grad():
