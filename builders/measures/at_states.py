@@ -105,7 +105,7 @@ def gradients_at(
         raise CheckpointError(f"{state.path}: its weights are in shards; gradients need a run without memory.shard")
     phase = Phase(phase_settings(recipe, graph, state.progress.phase), Processes(device), state.progress)
     phase.model.load_state_dict(weights)
-    plan = replace(phase.plan, name="gradients", first_sample=0, noise="rows")
+    plan = replace(phase.plan, name="gradients", first_sample=0)
 
     def drawn() -> Iterator[Batch]:
         for step in range(batches):

@@ -11,7 +11,7 @@ from registry.measures.runs import check_measures
 from registry.study_runs.lengths import check_costs, recipe_of_arm, training_flops
 from specs.arms import LoadedArmStudy, load_arm_study
 
-STUDIES = ("A", "A-64", "A-glyphs", "B", "C", "D", "E")
+STUDIES = ("A", "A-64", "A-glyphs", "B", "C", "D", "E", "levers")
 
 
 @cache
@@ -25,7 +25,7 @@ def test_arms_have_the_classes_of_the_data_and_can_be_measured(name):
     assert {arm.graph.classes for arm in loaded.arms} == {36 if name == "A-glyphs" else 10}
     assert all(sum(arm.shares.values()) == pytest.approx(1) for arm in loaded.arms)
     check_measures(loaded.study.measures, [arm.graph for arm in loaded.arms])
-    assert loaded.study.hypotheses and len(loaded.study.seeds) == 8
+    assert loaded.study.hypotheses and len(loaded.study.seeds) == (4 if name == "levers" else 8)
     assert loaded.study.search is None or not set(loaded.study.search.seeds) & set(loaded.study.seeds)
 
 
@@ -67,6 +67,15 @@ def test_the_second_set_repeats_study_a():
     own = {"name", "summary", "hypotheses", "data", "base"}
     assert first.model_dump(exclude=own) == second.model_dump(exclude=own)
     assert second.base == {"entry": "doll-n32", "classes": 36, **first.base}
+
+
+def test_every_lever_is_compared_with_the_base():
+    loaded = study("levers").study
+    others = [name for name in loaded.arms if name != "base"]
+    wanted = [(name, "val_v_loss/r64") for name in others] + [(name, "p2") for name in others]
+    found = [(contrast.arms[0], contrast.measure) for contrast in loaded.contrasts.values()]
+    assert found == wanted and {contrast.arms[1] for contrast in loaded.contrasts.values()} == {"base"}
+    assert loaded.primary == {}
 
 
 def test_primary_contrasts_are_those_of_the_mechanisms():
