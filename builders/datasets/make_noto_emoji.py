@@ -10,21 +10,17 @@ Norway and of Svalbard). The same input gives the same bytes.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import sys
 import tarfile
 from pathlib import Path
 
-import networkx
 import numpy as np
 from PIL import Image
 
 from builders.data.decoding import decode_image
-from builders.data.packing.shard import add_member
-from builders.data.splits import is_held_out
-from builders.files import replacing
+from builders.datasets.near_duplicates import close_pairs, groups_of
+from builders.datasets.samples import Sample, write_splits
 
 __all__ = ["base", "main", "similar"]
 
@@ -61,11 +57,7 @@ def base(codepoints: str) -> str:
 
 def similar(images: np.ndarray) -> list[tuple[int, int]]:
     """Return the pairs of near-duplicates among images (N, height, width, 3) uint8 on white."""
-    x = 1 - images.reshape(len(images), -1).astype(np.float64) / 255
-    energy = (x * x).sum(1)
-    distance = np.maximum(energy[:, None] + energy[None] - 2 * x @ x.T, 0)
-    close = distance < SIMILAR**2 * np.minimum(energy[:, None], energy[None])
-    return [(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True)]
+    return close_pairs(1 - images.reshape(len(images), -1).astype(np.float64) / 255, SIMILAR)
 
 
 def main(source: str, folder: str = str(Path(__file__).parent / "noto-emoji-64")) -> None:
@@ -75,38 +67,21 @@ def main(source: str, folder: str = str(Path(__file__).parent / "noto-emoji-64")
     keys = sorted(name.removesuffix(".json") for name in files if name.endswith(".json"))
     facts = [json.loads(files[f"{key}.json"]) for key in keys]
     images = [decode_image(files[f"{key}.png"], key) for key in keys]
-    groups = _groups([base(fact["codepoints"]) for fact in facts], images)
-    for name, held in (("train", False), ("held-out", True)):
-        chosen = [index for index, group in enumerate(groups) if is_held_out(group) == held]
-        path = Path(folder) / f"{name}.tar.gz"
-        with replacing(path) as temporary:
-            _write(temporary, [(facts[index], groups[index], images[index]) for index in chosen])
-        print(f"{path}: {len(chosen)} samples, {path.stat().st_size:,} bytes")
-
-
-def _groups(bases: list[str], images: list[Image.Image]) -> list[str]:
-    """Return the group of each sample: the smallest base among its variants and their near-duplicates."""
     small = np.stack([np.asarray(image.resize((32, 32), Image.Resampling.BOX)) for image in images])
-    graph = networkx.Graph([(bases[i], bases[j]) for i, j in similar(small)])
-    graph.add_nodes_from(bases)
-    groups = {name: min(part) for part in networkx.connected_components(graph) for name in part}
-    return [groups[name] for name in bases]
-
-
-def _write(path: Path, samples: list[tuple[dict[str, str], str, Image.Image]]) -> None:
-    # Without times, owners and file name, so that the same input gives the same bytes.
-    with (
-        path.open("wb") as file,
-        gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0, compresslevel=9) as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
-        for fact, group, image in samples:
-            key = fact["codepoints"].lower()
-            texts = {field: fact[field] for field in ("caption", "category", "subcategory")} | {"group": group.lower()}
-            add_member(tar, f"{key}.json", json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode())
-            buffer = io.BytesIO()
-            image.save(buffer, "WEBP", lossless=True, quality=100, method=4)
-            add_member(tar, f"{key}.webp", buffer.getvalue())
+    groups = groups_of([base(fact["codepoints"]) for fact in facts], similar(small))
+    write_splits(
+        Path(folder),
+        (
+            Sample(
+                fact["codepoints"].lower(),
+                image,
+                {field: fact[field] for field in ("caption", "category", "subcategory")},
+                group,
+            )
+            for fact, group, image in zip(facts, groups, images, strict=True)
+        ),
+        ("train", "held-out"),
+    )
 
 
 if __name__ == "__main__":
