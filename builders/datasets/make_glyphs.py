@@ -6,9 +6,9 @@
 
 SOURCE is a folder with a ``package.json`` that names packages ``@fontsource/NAME``, installed in its ``node_modules``.
 Each font gives up to four styles: light, regular, the heaviest weight, and italic. A sample is one of 36 characters in
-black on white. Its class is the character. Variants of one character in one font family, and characters that look almost
-the same, are in one split. With one version of Pillow, which contains FreeType and WebP, the same fonts give the same
-bytes.
+black on white. Its class is the character. Variants of one character in one font family, and characters that look
+almost the same, are in one split. With one version of Pillow, which contains FreeType and WebP, the same fonts give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ OVERSAMPLING = 8
 #: A code point for private use, which these fonts draw as a missing character.
 MISSING = "\ue000"
 SCALE = 1000
+HEADING = """\
+Images of glyphs, drawn by builders/datasets/make_glyphs.py with the fonts below. Their licence does not extend to
+documents created with them. No font is part of this dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,9 @@ def find_fonts(source: Path) -> tuple[list[Font], str]:
 
 def _styles(folder: Path) -> Iterator[Font]:
     facts = package_facts(folder, "metadata.json")
-    weights = sorted(weight for weight in facts["weights"] if weight >= LIGHTEST)
+    if missing := [name for name in ("id", "family", "category", "weights", "styles") if not facts.get(name)]:
+        raise DataError(f"{folder / 'metadata.json'}: lacks {', '.join(missing)}")
+    weights = sorted(weight for weight in facts["weights"] if weight >= LIGHTEST) or [max(facts["weights"])]
     regular = min(weights, key=lambda weight: abs(weight - 400))
     chosen = [(weight, False) for weight in sorted({weights[0], regular, weights[-1]})]
     if "italic" in facts["styles"]:
@@ -174,13 +179,13 @@ def make(source: Path, folder: Path, resolution: int) -> None:
     small = np.stack([np.asarray(resize(image, (32, 32)))[:, :, 0] for image in images])
     pairs = close_pairs(1 - small.reshape(len(small), -1).astype(np.float64) / 255, SIMILAR)
     groups = groups_of([f"{character.lower()}-{font.family}" for font, character in drawn], pairs)
-    families = {font.family for font in fonts}
+    families = len({font.family for font in fonts})
     card = {
         "name": f"glyphs-{resolution}",
-        "summary": f"Digits and capital letters of {len(families)} font families, black on white.",
+        "summary": f"Digits and capital letters of {families} font families, black on white.",
         "resolution": resolution,
         "licence": "OFL-1.1",
-        "attribution": f"{len(families)} font families under the SIL Open Font License 1.1; their authors are in NOTICE",
+        "attribution": f"{families} font families under the SIL Open Font License 1.1; their authors are in NOTICE",
         "source": "npm packages @fontsource/NAME, named with their versions in package.json",
         "classes": list(CHARACTERS),
     }
@@ -188,11 +193,7 @@ def make(source: Path, folder: Path, resolution: int) -> None:
         Sample(_key(font, character), image, _texts(font, character), group)
         for (font, character), image, group in zip(drawn, images, groups, strict=True)
     )
-    heading = (
-        f"{card['name']}\n\nImages of glyphs, drawn by builders/datasets/make_glyphs.py with the fonts below. Their licence "
-        "does not\nextend to documents created with them. No font is part of this dataset.\n\n"
-    )
-    write_dataset(folder, card, heading + notice, samples)
+    write_dataset(folder, card, f"{card['name']}\n\n{HEADING}\n\n{notice}", samples)
     write_text(folder / "package.json", (source / "package.json").read_text("utf-8"))
 
 

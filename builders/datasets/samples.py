@@ -104,5 +104,3 @@ def _write_samples(path: Path, samples: Iterable[Sample]) -> None:
             buffer = io.BytesIO()
             sample.image.save(buffer, "WEBP", lossless=True, quality=100, method=4)
             add_member(tar, f"{sample.key}.webp", buffer.getvalue())
-
-
