@@ -10,7 +10,7 @@ import pytest
 
 import builders.datasets
 from builders.data.open import open_data, open_dataset
-from builders.datasets.make_glyphs import SIMILAR
+from builders.datasets import make_flags, make_glyphs
 from builders.datasets.near_duplicates import close_pairs
 
 FOLDER = Path(builders.datasets.__file__).parent
@@ -21,7 +21,7 @@ def glyphs():
     return open_data("glyphs-64", 16), open_data("glyphs-64", 16, "val")
 
 
-@pytest.mark.parametrize("name", ["glyphs-64"])
+@pytest.mark.parametrize("name", ["flags-64", "glyphs-64"])
 def test_bytes(name):
     lines = (FOLDER / name / "SHA256SUMS").read_text().splitlines()
     assert [line.split("  ")[1] for line in lines] == ["train.tar.gz", "val.tar.gz"]
@@ -46,10 +46,21 @@ def test_variants_of_a_glyph_are_in_one_split(glyphs):
     assert not train & val and len(train | val) == 36 * 40
 
 
+def test_flags():
+    train, val = open_data("flags-64", 8), open_data("flags-64", 8, "val")
+    assert (len(train), len(val)) == (992, 88) and train.card.classes == make_flags.SHAPES
+    codes = [{key.rpartition("-")[0] for key in data.keys} for data in (train, val)]
+    assert not codes[0] & codes[1] and len(codes[0] | codes[1]) == 270
+    assert train.classes.bincount().tolist() == [248] * 4
+    assert "Flag of Japan, disc" in train.captions + val.captions
+
+
 @pytest.mark.slow
-def test_no_near_duplicates_across_splits():
-    split = [open_data("glyphs-64", 32, split).images[:, 0].flatten(1).numpy() for split in ("train", "val")]
-    pairs = close_pairs(1 - np.concatenate(split).astype(np.float64) / 255, SIMILAR * 0.98)
+@pytest.mark.parametrize(("name", "share"), [("flags-64", make_flags.SIMILAR), ("glyphs-64", make_glyphs.SIMILAR)])
+def test_no_near_duplicates_across_splits(name, share):
+    split = [open_data(name, 32, split).images.flatten(1).numpy() for split in ("train", "val")]
+    # Images are read with another rounding than they were compared with.
+    pairs = close_pairs(1 - np.concatenate(split).astype(np.float64) / 255, 0.98 * share)
     assert pairs and not [(i, j) for i, j in pairs if (i < len(split[0])) != (j < len(split[0]))]
 
 
