@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,17 +14,16 @@ from registry.costs.units import short, short_bytes
 from registry.evaluation.results import Measurement, Reported, results_of
 from registry.facts import conditioning_of, kind_of
 from registry.publishing.how_to_use import how_to_use
-from registry.publishing.markdown import code, plain, shell_word, table
+from registry.publishing.markdown import code, plain, table
 from registry.publishing.subject import Subject, entry_subject
+from registry.publishing.training import training_section
 from registry.weights import data_of
-from specs import library
 from specs.errors import SpecError
-from specs.recipe import list_recipes, load_recipe
 
 if TYPE_CHECKING:
     from registry.entry import Entry
 
-__all__ = ["model_card", "weights_facts", "write_card"]
+__all__ = ["check_card", "model_card", "weights_facts", "write_card"]
 
 LIBRARY = "matryoshka-zoo"
 #: Tasks of the Hub for models with and without text; it has no task for class-conditional images.
@@ -34,16 +32,14 @@ CONDITIONED = {"text": "text-conditional", "classes": "class-conditional", "none
 #: Names of datasets that the Hub accepts.
 DATASET = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
-#: What a card says of an entry of the package without weights.
-NO_WEIGHTS = "The package includes no weights for this entry."
 
-
-def model_card(what: Entry | Subject, picture: str | None = None) -> str:
+def model_card(what: Entry | Subject, picture: str | None = None, samples: str | None = None) -> str:
     """Return the card as Markdown, without loading weights.
 
     Args:
         what: Entry to describe, or :func:`registry.publishing.subject.weights_subject` of the weights of a run.
         picture: Address of a diagram of the entry, relative to the card.
+        samples: Address of a picture of samples and the nearest training images.
     """
     subject = what if isinstance(what, Subject) else entry_subject(what)
     entry = subject.entry
@@ -59,7 +55,8 @@ def model_card(what: Entry | Subject, picture: str | None = None) -> str:
         _identity(entry, card),
         _costs(card),
         _results(measured, quoted),
-        _training(subject),
+        training_section(subject),
+        _samples(subject, samples),
         _licences(subject),
         how_to_use(subject),
         _limits(subject),
@@ -67,12 +64,13 @@ def model_card(what: Entry | Subject, picture: str | None = None) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def write_card(what: Entry | Subject, path: Path) -> Path:
+def write_card(what: Entry | Subject, path: Path, samples: Path | None = None) -> Path:
     """Write the card, and a diagram beside it.
 
     Args:
         what: Entry or weights to describe; see :func:`model_card`.
         path: File to write, an .md file.
+        samples: Picture of samples beside it, which the card shows.
 
     Returns:
         The path of the diagram.
@@ -83,14 +81,23 @@ def write_card(what: Entry | Subject, path: Path) -> Path:
     """
     from registry.publishing.diagram import draw_entry
 
-    if path.suffix.lower() != ".md":
-        raise ValueError(f"{path}: a card is an .md file")
+    check_card(path)
     picture = path.with_suffix(".svg")
     subject = what if isinstance(what, Subject) else entry_subject(what)
-    text = model_card(subject, picture.name)
+    text = model_card(subject, picture.name, samples.name if samples else None)
     draw_entry(subject.entry.architecture, picture)
     write_text(path, text)
     return picture
+
+
+def check_card(path: Path) -> None:
+    """Check the name of a card.
+
+    Raises:
+        ValueError: The path is not an .md file.
+    """
+    if path.suffix.lower() != ".md":
+        raise ValueError(f"{path}: a card is an .md file")
 
 
 def weights_facts(entry: Entry) -> dict[str, Any]:
@@ -200,60 +207,15 @@ def _results(measured: Sequence[Measurement], quoted: Sequence[Reported]) -> str
     return "\n".join(lines)
 
 
-def _training(subject: Subject) -> str:
-    entry, recipe = subject.entry, subject.recipe
-    names = _recipes(library.folders()).get(entry.name, ()) if subject.use == entry.name else ()
-    if subject.weights is None:
-        in_file = subject.use not in (None, entry.name)
-        lines = ["There are no weights for this entry." if in_file else NO_WEIGHTS]
-        if names:
-            lines.append(f"Recipes: {', '.join(code(f'zoo train {name}') for name in names)}.")
-        if subject.use is not None:
-            other = " on other data" if names else ""
-            command = code(f"zoo train {shell_word(subject.use)} --data DATASET")
-            lines.append(f"{command} trains it level by level{other}.")
-        return "## Training\n\n" + "\n".join(lines) + "\n"
-    if not recipe:
-        return "## Training\n\nThe weights do not say how they were trained.\n"
-    found = recipe.get("optimizer")
-    optimizer = found if isinstance(found, dict) else {}
-    encoder = f", text encoder {code(recipe.get('text_encoder', 'embedded'))}" if entry.architecture.text else ""
-    data = code(subject.data or "unknown data") + (f" and images of {code(subject.images)}" if subject.images else "")
-    text = f"Recipe {code(recipe.get('name'))} on {data}{encoder}: {_phases(recipe)}; "
-    text += f"{plain(optimizer.get('name'))}, learning rate {plain(optimizer.get('learning_rate'))}, "
-    text += f"EMA {plain(recipe.get('ema'))}."
-    if subject.packaged and recipe.get("name") in names:
-        text += f" Train it again with {code('zoo train ' + str(recipe.get('name')))}."
-    elif not subject.packaged:
-        step, phase = subject.metadata.get("step", "unknown"), subject.metadata.get("phase", "unknown")
-        text += f" The weights are those of step {plain(step)} of phase {code(phase)}."
-    return f"## Training\n\n{text}\n"
-
-
-def _phases(recipe: Mapping[str, Any]) -> str:
-    """Return the lengths of the phases of a recipe, which may be of any shape."""
-    lengths = []
-    phases = recipe.get("phases")
-    for label, phase in phases.items() if isinstance(phases, dict) else ():
-        steps, hours = (phase.get(key) if isinstance(phase, dict) else None for key in ("steps", "hours"))
-        if isinstance(steps, int):
-            lengths.append(f"{steps:,} step{'s' * (steps != 1)} of {plain(label)}")
-        else:
-            lengths.append(f"{plain(hours)} hours of {plain(label)}" if hours else plain(label))
-    return ", then ".join(lengths) or "phases unknown"
-
-
-@lru_cache(maxsize=4)
-def _recipes(folders: tuple[Path, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the names of the recipes of each entry; recipes that cannot be read are left out."""
-    found: dict[str, tuple[str, ...]] = {}
-    for name in list_recipes():
-        try:
-            entry = load_recipe(name).entry
-        except (SpecError, LookupError, OSError):
-            continue
-        found[entry] = (*found.get(entry, ()), name)
-    return found
+def _samples(subject: Subject, picture: str | None) -> str:
+    if picture is None:
+        return ""
+    clips = subject.entry.frames > 1
+    text = (
+        f"Samples at every level, not selected, and beside each the training {'clip' if clips else 'image'} whose "
+        "pixels are nearest to it. A model that repeats its training data draws these."
+    )
+    return f"## Samples\n\n{text}\n\n![Samples of {plain(subject.entry.name)}]({quote(picture)})\n"
 
 
 def _licences(subject: Subject) -> str:

@@ -141,6 +141,7 @@ def run(
     check_classes(graph, recipe)
     check_sources(recipe, None if (folder / "state.safetensors").exists() else graph)
 
+    from builders.training.engine.times import TimesObserver
     from builders.training.json_log import JsonLog
     from builders.training.observers import Observers
     from builders.training.sharding.launcher import launcher_shards
@@ -150,6 +151,7 @@ def run(
 
     where = str(pick_device(device))
     from registry.costs.machine import check_training, decided
+    from registry.environment import hardware
 
     if launcher_shards():  # counted in the memory
         recipe = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"shard": True})})
@@ -157,7 +159,7 @@ def run(
     if memory_check:
         check_training(recipe, graph, where)
     bar = None if quiet else ProgressBar(advise=advise)
-    members: list[Any] = [JsonLog()] if bar is None else [bar, JsonLog()]
+    members: list[Any] = [*([] if bar is None else [bar]), JsonLog(), TimesObserver(hardware)]
     tracker = None
     if track:
         from registry.tracking.observer import MLflowObserver

@@ -232,3 +232,26 @@ def test_words_of_python_and_the_shell():
         assert eval(python_string(text)) == text and python_string(text).isprintable()
         assert shell_word(text).isprintable()
     assert literal("```\nx", "sh") == "````sh\n```\nx\n````\n"
+
+
+def test_samples_beside_the_card(cli):
+    run_folder(Path("run"))
+    code, out, err = cli("card", "run", "-o", "card.md", "--samples", "1")
+    assert code == 0 and "wrote card.samples.png" in out and Path("card.samples.png").is_file()
+    assert "## Samples\n" in Path("card.md").read_text() and "](card.samples.png)" in Path("card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "--samples", "2"), "--output names the card"),
+        (("run", "-o", "card.md", "--samples", "-1"), "N is at least 0"),
+        (("run", "-o", "card.md", "--prompt", "a"), "add --samples N"),
+        (("run", "-o", "card.txt", "--samples", "1"), "a card is an .md file"),
+        (("mdm-micro", "-o", "card.md", "--samples", "1"), "mdm-micro has no weights that draw samples"),
+    ],
+)
+def test_samples_that_cannot_be_drawn(cli, words, message):
+    run_folder(Path("run"))
+    code, _, err = cli("card", *words)
+    assert code == 2 and message in err and not list(Path().glob("card*"))

@@ -1,0 +1,96 @@
+"""What cards say of a training: phases, FLOPs, seconds, hardware and losses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import zoo
+from builders.checkpoints.shipped import shipped_weights
+from registry.publishing.subject import entry_subject, weights_subject
+from registry.publishing.training import training_section
+from tests.registry.publishing.test_cards_of_files import run_folder
+
+TIMES = {"hardware": ["x86_64, 2 cores"], "processes": 1, "steps": {"p8": 8, "p16": 7}, "seconds": {"p8": 61, "p16": 5}}
+PHASES = {"p8": {"train": "r8", "steps": 8, "batch": 4}, "p16": {"train": "r16", "hours": 2, "batch": 2}}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Cells of the table by the first one."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {first: others for first, *others in cells}
+
+
+def a_run(times: dict | None = None, **facts) -> str:
+    recipe = {"name": "micro-test", "entry": "mdm-micro", "data": "noto-emoji-64", "phases": PHASES, "ema": 0.9}
+    run_folder(Path("run"), **{"recipe": recipe | {"precision": "float32"}, "phase": "p16", "step": "7"} | facts)
+    Path("run/state.safetensors").touch()
+    Path("run/recipe.json").write_text(json.dumps(recipe))
+    if times is not None:
+        Path("run/times.json").write_text(json.dumps(times))
+    return training_section(weights_subject("run"))
+
+
+def test_flops_and_seconds_of_a_run():
+    text = a_run(TIMES)
+    card = zoo.get("mdm-micro").inner("r8").card()
+    found = rows(text)
+    assert found["phase"] == ["level", "steps", "batch", "FLOPs", "seconds"]
+    assert found["p8"][:3] == ["r8", "8", "4"] and found["p8"][4] == "61" and found["**whole**"][1] == "15"
+    assert found["p16"][1] == "7" and found["**whole**"][4] == "66"
+    number, unit = found["p8"][3].split()
+    # Three times the forward pass, less the gradients of inputs that need none.
+    assert unit == "G" and 0.85 < float(number) * 1e9 / (8 * 4 * card.training_flops) <= 1.01
+    assert "Hardware: x86\\_64, 2 cores; one process." in text.replace("x86_64", "x86\\_64")
+    assert 'precision `"float32"`' in text
+
+
+def test_weights_of_an_earlier_step():
+    found = rows(a_run(TIMES, phase="p8", step="5"))
+    assert found["p8"][1] == "5" and found["p16"][1] == "0" and found["p16"][3].startswith("0")
+
+
+def test_unknown_times():
+    text = a_run()
+    assert rows(text)["p8"][4] == "not recorded" and "Hardware" not in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phases": {"p8": {"train": "r99", "steps": 3, "batch": 4}}},
+        {"phases": {"p8": {"train": "r8", "steps": "many", "batch": []}}},
+        {"phases": 3},
+        {"phases": {}, "ema": "high"},
+    ],
+)
+def test_recipes_of_any_shape(change):
+    recipe = {"name": "micro-test", "entry": "mdm-micro", "data": "noto-emoji-64", "phases": PHASES}
+    text = a_run(recipe=recipe | change, phase="p8", step="9" * 30)
+    assert text.startswith("## Training\n")
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.list() if shipped_weights(name)])
+def test_weights_in_the_package(name):
+    text = training_section(entry_subject(zoo.get(name)))
+    found = rows(text)
+    assert len(found) > 3 and "unknown" not in text and "Settings: schedule `{" in text
+    assert found["**whole**"][3].split()[1] in ("T", "P")
+
+
+def test_validation_losses():
+    subject = entry_subject(zoo.get("mdm-nano"))
+    assert "Validation v loss: r64 0.0862, r32 0.0777, r16 0.0631." in training_section(subject)
+    for value, expected in (("0.25", "Validation v loss: 0.2500."), ("[", None), ('{"a": "b"}', None)):
+        text = training_section(
+            replace(subject, metadata={**subject.metadata, "val_v_loss": value, "held_out_v_loss": ""})
+        )
+        assert expected in text if expected else "Validation v loss" not in text
