@@ -66,7 +66,7 @@ def write_dataset(folder: Path, card: dict[str, object], notice: str, samples: I
 
 
 def write_splits(folder: Path, samples: Iterable[Sample], names: tuple[str, str] = ("train", "val")) -> dict[str, int]:
-    """Write ``NAME.tar.gz`` of both splits, and return their numbers of samples by name.
+    """Write ``NAME.tar.gz`` of each split that has samples, and return their numbers of samples by name.
 
     Args:
         folder: Folder to write to; it is made if it is missing.
@@ -80,11 +80,14 @@ def write_splits(folder: Path, samples: Iterable[Sample], names: tuple[str, str]
     every = list(samples)
     counts = {}
     for name, held in zip(names, (False, True), strict=True):
-        chosen = [sample for sample in every if is_held_out(sample.group) == held]
         path = folder / f"{name}.tar.gz"
+        chosen = [sample for sample in every if is_held_out(sample.group) == held]
+        if not chosen:
+            path.unlink(missing_ok=True)
+            continue
+        counts[name] = len(chosen)
         with replacing(path) as temporary:
             _write_samples(temporary, chosen)
-        counts[name] = len(chosen)
         print(f"{path}: {len(chosen)} samples, {path.stat().st_size:,} bytes")
     return counts
 

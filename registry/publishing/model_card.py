@@ -21,6 +21,7 @@ from registry.weights import data_of
 from specs.errors import SpecError
 
 if TYPE_CHECKING:
+    from builders.data.dataset_card import DatasetCard
     from registry.entry import Entry
 
 __all__ = ["check_card", "model_card", "weights_facts", "write_card"]
@@ -232,21 +233,27 @@ def _licences(subject: Subject) -> str:
 
 def _data_licence(subject: Subject, key: str, shown: str) -> str:
     """Return name, licence and attribution of the data under a key of the recipe, which is shown under this name."""
-    from builders.data.dataset_card import find_dataset, list_datasets
-    from builders.data.errors import DataError
+    from builders.data.dataset_card import list_datasets
 
-    stated, named = subject.recipe.get("licence"), data_of(subject.metadata, key)
-    try:
-        # Data that the metadata of others names is not opened.
-        found = find_dataset(named, fetch=False) if isinstance(named, str) and subject.may_open else None
-    except (DataError, SpecError, OSError):
-        found = None
+    stated, found = subject.recipe.get("licence"), _dataset(subject, key)
     if found is None:
         return f"{code(shown or 'unknown')}, licence {plain(stated) if stated else 'unknown'}."
-    card, licence = found[0], stated or found[0].licence
     if shown not in list_datasets():
-        return f"{code(card.name)}, licence {plain(licence)}. {plain(card.attribution)}".strip()
-    return f"{code(card.name)}, {plain(card.licence)}. {plain(card.attribution)}".strip()
+        return f"{code(found.name)}, licence {plain(stated or found.licence)}. {plain(found.attribution)}".strip()
+    return f"{code(found.name)}, {plain(found.licence)}. {plain(found.attribution)}".strip()
+
+
+def _dataset(subject: Subject, key: str = "data") -> DatasetCard | None:
+    """Return the card of the data under a key of the recipe; None if it may not be opened or is not there."""
+    from builders.data.dataset_card import find_dataset
+    from builders.data.errors import DataError
+
+    named = data_of(subject.metadata, key)
+    try:
+        # Data that the metadata of others names is not opened.
+        return find_dataset(named, fetch=False)[0] if isinstance(named, str) and subject.may_open else None
+    except (DataError, SpecError, OSError):
+        return None
 
 
 def _limits(subject: Subject) -> str:
@@ -256,6 +263,13 @@ def _limits(subject: Subject) -> str:
             "- The weights show that the architecture and its training work. They draw only images like those of their "
             "dataset."
         )
+        data = _dataset(subject)
+        if data is not None and (train := data.splits.get("train")) is not None and train.samples:
+            kind = "clips" if subject.entry.frames > 1 else "images"
+            lines.append(
+                f"- They have seen {train.samples:,} {kind}, and may repeat them: the grid of `zoo sample` shows the "
+                "nearest ones."
+            )
         if subject.entry.architecture.text is not None:
             lines.append("- Prompts are limited to the words of the captions in the dataset.")
     lines.append("- Costs are counted by rules and tested against torch's counters; time depends on the machine.")

@@ -1,4 +1,5 @@
-"""How a device computes training steps: when their numbers are read, and in which precision.
+"""How a device computes training steps: when their numbers are read, in which precision, and how long they take.
 
-Imports `builders.precision`, `builders.checkpoints`, `builders.training.settings` and `specs`.
+Imports `builders.precision`, `builders.checkpoints`, `builders.files`, `builders.training.settings`,
+`builders.training.observers` and `specs`.
 """

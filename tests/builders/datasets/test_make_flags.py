@@ -34,7 +34,7 @@ def source(tmp_path, monkeypatch):
     """Folder with flag-icons, whose flags have one color each; aa and bb look alike."""
     monkeypatch.setitem(sys.modules, "resvg_py", SimpleNamespace(svg_to_bytes=svg_to_bytes))
     package = tmp_path / "source" / "node_modules" / "flag-icons"
-    colors = {"aa": "#ff0000", "bb": "#fe0000", "cc": "#0000ff", "dd": "#00ff00", "xx": "#000000"}
+    colors = {"aa": "#ff0000", "bb": "#fe0000", "ff": "#0000ff", "dd": "#00ff00", "xx": "#000000"}
     countries = []
     for code, color in colors.items():
         facts = {"code": code, "name": code.upper(), "continent": "Asia"}
@@ -57,20 +57,20 @@ def test_make(source, tmp_path):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     parts = [open_data(tmp_path / "a", split=split) for split in ("train", "val")]
     keys = [key for part in parts for key in part.keys]
-    assert sorted(keys) == sorted(f"{code}-{shape}" for code in ("aa", "bb", "cc", "dd") for shape in SHAPES)
+    assert sorted(keys) == sorted(f"{code}-{shape}" for code in ("aa", "bb", "ff", "dd") for shape in SHAPES)
     # All shapes of a flag, and flags that look alike, are in one split.
     assert all({"aa" in key[:2] for key in part.keys} == {"bb" in key[:2] for key in part.keys} for part in parts)
-    assert all(len([key for key in part.keys if key.startswith("cc")]) in (0, 4) for part in parts)
+    assert all(len([key for key in part.keys if key.startswith("ff")]) in (0, 4) for part in parts)
     card = parts[0].card
     assert (card.name, card.licence, card.classes) == ("flags-16", "MIT", SHAPES) and "7.0.0" in card.source
-    where = next((part, part.keys.index("cc-disc")) for part in parts if "cc-disc" in part.keys)
-    assert where[0].captions[where[1]] == "Flag of CC, disc" and where[0].classes[where[1]] == 2
+    where = next((part, part.keys.index("ff-disc")) for part in parts if "ff-disc" in part.keys)
+    assert where[0].captions[where[1]] == "Flag of FF, disc" and where[0].classes[where[1]] == 2
     assert MIT in (tmp_path / "a" / "NOTICE").read_text()
 
 
 def test_shapes(source):
     flags = source / "node_modules" / "flag-icons" / "flags"
-    files = {ratio: flags / ratio / "cc.svg" for ratio in ("4x3", "1x1")}
+    files = {ratio: flags / ratio / "ff.svg" for ratio in ("4x3", "1x1")}
     drawn = {shape: np.asarray(draw_flag(files, shape, 32)).astype(int) for shape in SHAPES}
     share = {shape: float((pixels[..., 0] < 128).mean()) for shape, pixels in drawn.items()}
     assert abs(share["rectangle"] - 0.875**2 * 0.75) < 0.03 and abs(share["square"] - 0.875**2) < 0.03
@@ -90,8 +90,8 @@ def test_refused(source, tmp_path, capsys, monkeypatch):
         assert main([str(source), str(tmp_path / "out"), "--resolution", "8"]) == 2
         return capsys.readouterr().err
 
-    (package / "flags" / "4x3" / "cc.svg").write_text("broken")
-    assert "cc.svg: cannot be drawn: no SVG" in message()
+    (package / "flags" / "4x3" / "ff.svg").write_text("broken")
+    assert "ff.svg: cannot be drawn: no SVG" in message()
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     assert "pip install resvg-py" in message()
     (package / "country.json").write_text('[{"name": 3}]')

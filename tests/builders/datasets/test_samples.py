@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from builders.data.open import open_data
 from builders.data.splits import is_held_out
 from builders.datasets.command import run
 from builders.datasets.near_duplicates import close_pairs, groups_of
@@ -41,6 +42,13 @@ def test_groups_are_in_one_split(tmp_path):
     for line in (tmp_path / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+
+
+def test_a_split_without_samples_is_left_out(tmp_path):
+    (tmp_path / "val.tar.gz").touch()  # of an earlier call
+    write_dataset(tmp_path, {"name": "x"}, "", [Sample("k", Image.new("RGB", (8, 8)), {"caption": "c"}, "A")])
+    assert len(open_data(tmp_path)) == 1 and not (tmp_path / "val.tar.gz").exists()
+    assert (tmp_path / "SHA256SUMS").read_text().endswith("  train.tar.gz\n")
 
 
 @pytest.mark.parametrize("side", ["7", "513", "6.5", "-8", "x"])

@@ -5,18 +5,19 @@ from __future__ import annotations
 import html
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 import zoo
-from builders.checkpoints.weights import save_weights
 from registry.publishing.markdown import code, literal, plain, python_string, shell_word
 from registry.publishing.model_card import model_card
 from registry.publishing.subject import weights_subject
 from specs.load import load_text
-from tests.helpers.networks import randomise
+from tests.helpers.runs import run_folder
+from zoo.commands.sample import sample
 from tests.helpers.shards import samples, write_tar
 
 HOSTILE = "<script>alert(1)</script> [x](javascript:1) `code` *b* _i_ # h | cell \x1b[31m \u202e ![p](q) <b>\n# title"
@@ -25,19 +26,6 @@ HOSTILE = "<script>alert(1)</script> [x](javascript:1) `code` *b* _i_ # h | cell
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def run_folder(path: Path, entry=None, **facts) -> Path:
-    """A folder like that of a run."""
-    model = randomise((entry or zoo.get("mdm-micro")).build())
-    recipe = {"name": "micro-test", "entry": "mdm-micro", "data": "noto-emoji-64", "ema": 0.9, "licence": ""}
-    recipe |= {
-        "optimizer": {"name": "adamw", "learning_rate": 0.002},
-        "phases": {"p8": {"steps": 8}, "p16": {"hours": 2}},
-    }
-    facts = {"recipe": recipe, "step": "5", "phase": "p16"} | facts
-    save_weights(path / "ema.safetensors", model.graph, model.state_dict(), facts)
-    return path
 
 
 def code_of(text: str, language: str) -> str:
@@ -234,9 +222,10 @@ def test_words_of_python_and_the_shell():
     assert literal("```\nx", "sh") == "````sh\n```\nx\n````\n"
 
 
-def test_samples_beside_the_card(cli):
+def test_samples_beside_the_card(cli, monkeypatch):
     run_folder(Path("run"))
-    code, out, err = cli("card", "run", "-o", "card.md", "--samples", "1")
+    monkeypatch.setattr("zoo.commands.card.sample", partial(sample, steps=1, quiet=True))
+    code, out, _ = cli("card", "run", "-o", "card.md", "--samples", "1")
     assert code == 0 and "wrote card.samples.png" in out and Path("card.samples.png").is_file()
     assert "## Samples\n" in Path("card.md").read_text() and "](card.samples.png)" in Path("card.md").read_text()
 

@@ -83,3 +83,9 @@ def test_card_command(cli):
     code, out, _ = cli("card", "mdm-micro")
     assert code == 0 and out.startswith("---\nlicense: apache-2.0\n")
     assert cli("card", "mdm-micro", "-o", "micro.svg")[::2] == (2, "error: micro.svg: a card is an .md file\n")
+
+
+def test_limits_state_how_many_images_were_seen():
+    assert "- They have seen 1,722 images, and may repeat them" in model_card(zoo.get("mdm-nano"))
+    assert "- They have seen 15,498 clips, and may repeat them" in model_card(zoo.get("mdm-nano-v"))
+    assert "have seen" not in model_card(zoo.get("mdm-s64.in1k"))

@@ -10,9 +10,10 @@ import pytest
 
 import zoo
 from builders.checkpoints.shipped import shipped_weights
+from registry.costs.card import make_card
 from registry.publishing.subject import entry_subject, weights_subject
 from registry.publishing.training import training_section
-from tests.registry.publishing.test_cards_of_files import run_folder
+from tests.helpers.runs import run_folder
 
 TIMES = {"hardware": ["x86_64, 2 cores"], "processes": 1, "steps": {"p8": 8, "p16": 7}, "seconds": {"p8": 61, "p16": 5}}
 PHASES = {"p8": {"train": "r8", "steps": 8, "batch": 4}, "p16": {"train": "r16", "hours": 2, "batch": 2}}
@@ -41,7 +42,7 @@ def a_run(times: dict | None = None, **facts) -> str:
 
 def test_flops_and_seconds_of_a_run():
     text = a_run(TIMES)
-    card = zoo.get("mdm-micro").inner("r8").card()
+    card = make_card(zoo.get("mdm-micro").architecture.inner("r8"))
     found = rows(text)
     assert found["phase"] == ["level", "steps", "batch", "FLOPs", "seconds"]
     assert found["p8"][:3] == ["r8", "8", "4"] and found["p8"][4] == "61" and found["**whole**"][1] == "15"
