@@ -17,8 +17,8 @@ from registry.publishing.model_card import model_card
 from registry.publishing.subject import weights_subject
 from specs.load import load_text
 from tests.helpers.runs import run_folder
-from zoo.commands.sample import sample
 from tests.helpers.shards import samples, write_tar
+from zoo.commands.sample import sample
 
 HOSTILE = "<script>alert(1)</script> [x](javascript:1) `code` *b* _i_ # h | cell \x1b[31m \u202e ![p](q) <b>\n# title"
 

@@ -49,7 +49,7 @@ def test_flops_and_seconds_of_a_run():
     assert found["p16"][1] == "7" and found["**whole**"][4] == "66"
     number, unit = found["p8"][3].split()
     # Three times the forward pass, less the gradients of inputs that need none.
-    assert unit == "G" and 0.85 < float(number) * 1e9 / (8 * 4 * card.training_flops) <= 1.01
+    assert unit == "M" and 0.85 < float(number) * 1e6 / (8 * 4 * card.training_flops) <= 1.01
     assert "Hardware: x86\\_64, 2 cores; one process." in text.replace("x86_64", "x86\\_64")
     assert 'precision `"float32"`' in text
 
