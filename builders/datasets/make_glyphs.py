@@ -13,6 +13,7 @@ same bytes.
 
 from __future__ import annotations
 
+import json
 import string
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ __all__ = ["CHARACTERS", "Font", "draw_glyph", "find_fonts", "main", "make"]
 
 #: Digits first, so that the index of a digit's class is the digit.
 CHARACTERS = string.digits + string.ascii_uppercase
+SCOPE = "@fontsource/"
 LICENCE = "SIL Open Font License Version 1.1"
 #: Two glyphs are near-duplicates if their distance at 32 pixels is less than this share of the fainter one's distance
 #: from white.
@@ -98,16 +100,17 @@ def find_fonts(source: Path) -> tuple[list[Font], str]:
         DataError: A package is missing, has another version or another licence.
     """
     wanted = package_facts(source).get("dependencies")
-    if not isinstance(wanted, dict) or not wanted:
-        raise DataError(f"{source / 'package.json'}: no dependencies; list packages such as @fontsource/lora")
+    names = sorted(name for name in wanted if name.startswith(SCOPE)) if isinstance(wanted, dict) else []
+    if not names:
+        raise DataError(f"{source / 'package.json'}: no dependencies {SCOPE}NAME, such as {SCOPE}lora")
     fonts: list[Font] = []
     copyrights: list[str] = []
     body = ""
-    for name, version in sorted(wanted.items()):
+    for name in names:
         folder = source / "node_modules" / name
-        facts = package_facts(folder)
-        if facts.get("version") != version:
-            raise DataError(f"{folder}: version {facts.get('version')}, but package.json names {version}; npm install")
+        version = str(package_facts(folder).get("version"))
+        if str(wanted[name])[:1].isdigit() and wanted[name] != version:
+            raise DataError(f"{folder}: version {version}, but package.json names {wanted[name]}; npm install")
         text = licence_text(folder / "LICENSE", LICENCE)
         owner, _, rest = text.partition("This Font Software is licensed")
         copyrights.append(f"{name} {version}: {' '.join(owner.split())}")
@@ -194,7 +197,15 @@ def make(source: Path, folder: Path, resolution: int) -> None:
         for (font, character), image, group in zip(drawn, images, groups, strict=True)
     )
     write_dataset(folder, card, f"{card['name']}\n\n{HEADING}\n\n{notice}", samples)
-    write_text(folder / "package.json", (source / "package.json").read_text("utf-8"))
+    _write_versions(source, folder)
+
+
+def _write_versions(source: Path, folder: Path) -> None:
+    """Write a ``package.json`` that names the versions which were used."""
+    facts = package_facts(source)
+    modules = source / "node_modules"
+    exact = {name: package_facts(modules / name)["version"] for name in facts["dependencies"] if name.startswith(SCOPE)}
+    write_text(folder / "package.json", json.dumps(facts | {"dependencies": exact}, indent=2) + "\n")
 
 
 def _key(font: Font, character: str) -> str:

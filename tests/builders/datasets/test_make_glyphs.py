@@ -44,6 +44,15 @@ def test_styles(tmp_path):
     assert fonts[-1].path.name == "one-latin-400-italic.woff"
 
 
+def test_ranges_of_versions(tmp_path):
+    source = write_fonts(tmp_path / "fonts", "one")
+    wanted = {"dependencies": {"@fontsource/one": "^4.9.0", "left-pad": "1.0.0"}}
+    (source / "package.json").write_text(json.dumps(wanted))
+    assert main([str(source), str(tmp_path / "out"), "--resolution", "8"]) == 0
+    written = json.loads((tmp_path / "out" / "package.json").read_text())
+    assert written == {"dependencies": {"@fontsource/one": "5.0.0"}}
+
+
 def test_glyphs_are_in_the_middle_and_alike_at_every_size():
     large, small = (np.asarray(draw_glyph(FONT, "A", side))[:, :, 0].astype(float) for side in (64, 32))
     assert abs(large.reshape(32, 2, 32, 2).mean((1, 3)) - small).mean() < 3  # of 255
@@ -82,7 +91,7 @@ def _damage(package):
         (lambda package: (package / "metadata.json").write_text("[]"), "not a JSON object"),
         (lambda package: (package / "metadata.json").write_text("{"), "cannot be read as JSON"),
         (lambda package: (package / "metadata.json").write_text("{}"), "lacks id, family, category, weights, styles"),
-        (lambda package: (package.parents[2] / "package.json").write_text("{}"), "no dependencies; list packages"),
+        (lambda package: (package.parents[2] / "package.json").write_text("{}"), "no dependencies @fontsource/NAME"),
     ],
 )
 def test_refused(tmp_path, capsys, harm, message):
