@@ -99,8 +99,9 @@ def find_fonts(source: Path) -> tuple[list[Font], str]:
     Raises:
         DataError: A package is missing, has another version or another licence.
     """
-    wanted = package_facts(source).get("dependencies")
-    names = sorted(name for name in wanted if name.startswith(SCOPE)) if isinstance(wanted, dict) else []
+    found = package_facts(source).get("dependencies")
+    wanted = {name: str(version) for name, version in found.items()} if isinstance(found, dict) else {}
+    names = sorted(name for name in wanted if name.startswith(SCOPE))
     if not names:
         raise DataError(f"{source / 'package.json'}: no dependencies {SCOPE}NAME, such as {SCOPE}lora")
     fonts: list[Font] = []
@@ -109,7 +110,7 @@ def find_fonts(source: Path) -> tuple[list[Font], str]:
     for name in names:
         folder = source / "node_modules" / name
         version = str(package_facts(folder).get("version"))
-        if str(wanted[name])[:1].isdigit() and wanted[name] != version:
+        if wanted[name][:1].isdigit() and wanted[name] != version:
             raise DataError(f"{folder}: version {version}, but package.json names {wanted[name]}; npm install")
         text = licence_text(folder / "LICENSE", LICENCE)
         owner, _, rest = text.partition("This Font Software is licensed")
