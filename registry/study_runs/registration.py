@@ -14,6 +14,7 @@ from typing import Any
 from builders.files import read_json, read_regular, write_text
 from registry.studies import StudyError
 from registry.study_runs.runs import StudyRuns
+from specs.syntax.yaml_tree import display_name
 
 __all__ = ["Registration", "check_registration", "register", "registration_path"]
 
@@ -61,7 +62,7 @@ def check_registration(runs: StudyRuns) -> Registration:
     Raises:
         StudyError: It is not registered, or its file, an entry or a recipe differs.
     """
-    study, path = runs.loaded.path, registration_path(runs.loaded.path)
+    study, path = display_name(runs.loaded.path), registration_path(runs.loaded.path)
     anyway = "or run it with --exploratory, whose results are stored apart"
     if runs.loaded.overrides:
         raise StudyError(f"{study}: a registered study takes no --set; change nothing, {anyway}")

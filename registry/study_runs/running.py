@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,12 @@ class Places:
     def run(self, key: RunKey) -> Path:
         """Return the folder of a run."""
         return self.runs / key.name
+
+    @property
+    def again(self) -> Places:
+        """Folders of runs that are done again, of this process alone."""
+        folder = self.runs / f".again-{os.getpid()}"
+        return Places(folder, folder / "results")
 
     def claim(self, key: RunKey) -> Path:
         """Return the file that the process that does a run locks."""

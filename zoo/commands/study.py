@@ -61,6 +61,10 @@ def study(
     processes: Annotated[
         int, typer.Option("--processes", min=1, max=1024, help="Number of processes that share the runs.")
     ] = 1,
+    again: Annotated[
+        str | None,
+        typer.Option("--again", metavar="RUN", help="Run to do again and compare with its result, such as flat-s0."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Train entries or arms of a study with the same budget, measure and track them. The same command resumes."""
@@ -75,7 +79,7 @@ def study(
         "--exploratory": exploratory,
         "--results": results is not None,
     }
-    modes |= {"--processes": processes > 1, "--json": as_json}
+    modes |= {"--processes": processes > 1, "--again": again is not None, "--json": as_json}
     if has_arms(parse(find_file("study", name))):
         from zoo.commands.studying.command import study_of_arms
         from zoo.commands.studying.run import StudyOptions
@@ -90,6 +94,7 @@ def study(
             report=report,
             as_json=as_json,
             processes=processes,
+            again=again,
         )
     given = [option for option, there in modes.items() if there]
     if given:

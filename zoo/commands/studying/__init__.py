@@ -1,1 +1,4 @@
-"""``zoo study`` for studies of arms: plans, registration, runs."""
+"""``zoo study`` for studies of arms: plans, registration, runs, reports.
+
+Imports `zoo.early`; slow imports are inside the functions.
+"""

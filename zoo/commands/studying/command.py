@@ -7,11 +7,15 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from zoo.commands.studying.plan import plan_arms
 from zoo.commands.studying.report import write_study_report
-from zoo.commands.studying.run import StudyOptions, register_study, run_arms, study_places
+from zoo.commands.studying.run import StudyOptions, register_study, reproduce_run, run_arms, study_places
 from zoo.exit_codes import INTERRUPTED, USER_ERROR
+
+if TYPE_CHECKING:
+    from registry.study_runs.reproduction import Reproduction
 
 __all__ = ["study_of_arms"]
 
@@ -26,6 +30,7 @@ def study_of_arms(
     report: bool = False,
     as_json: bool = False,
     processes: int = 1,
+    again: str | None = None,
 ) -> int:
     """Plan, register, run or report a study; return the exit code.
 
@@ -38,6 +43,7 @@ def study_of_arms(
         report: Whether to write the report of the results so far.
         as_json: Whether to print the plan as JSON.
         processes: Number of processes that share the runs.
+        again: Name of a run to do again; None to run what is missing.
 
     Raises:
         ValueError: The study is wrong, or options do not go together.
@@ -46,7 +52,8 @@ def study_of_arms(
     from registry.catalogue import search_path
     from specs.arms import load_arm_study
 
-    modes = [option for option, given in (("--plan", plan), ("--register", register), ("--report", report)) if given]
+    given = {"--plan": plan, "--register": register, "--report": report, "--again": again is not None}
+    modes = [option for option, there in given.items() if there]
     if len(modes) > 1:
         raise ValueError(f"{' and '.join(modes)} do not go together")
     if as_json and not plan:
@@ -62,6 +69,8 @@ def study_of_arms(
     if report:
         print(write_study_report(loaded, study_places(loaded, options).results))
         return 0
+    if again is not None:
+        return _print_reproduction(reproduce_run(loaded, options, again))
     others = [_start_other() for _ in range(processes - 1)]
     try:
         run_arms(loaded, options)
@@ -75,6 +84,32 @@ def study_of_arms(
     if page is not None and not options.quiet:
         print(f"report: {page}")
     return USER_ERROR if any(codes) else 0
+
+
+def _print_reproduction(found: Reproduction) -> int:
+    """Print a run that was done again beside its result; return the exit code."""
+    from registry.study_runs.reproduction import TOLERANCE
+    from zoo.terminal.console import console
+    from zoo.terminal.tables import print_table
+
+    rows = []
+    for each in found.values:
+        now = "" if each.now is None else f"{each.now:.10g}"
+        difference = "the same" if each.difference == 0 else f"{each.difference:.2g}"
+        rows.append({"value": each.name, "result": f"{each.before:.10g}", "again": now, "difference": difference})
+    print_table(rows, console=console())
+    where = f"{found.before.environment.get('hardware', '')}, commit {found.before.environment.get('commit', '')[:12]}"
+    if found.same:
+        print(f"{found.before.key.name} is reproduced to the last digit (result of {where})")
+        return 0
+    within = found.largest <= TOLERANCE
+    words = f"{'within' if within else 'not within'} {TOLERANCE:g} (largest relative difference {found.largest:.2g})"
+    print(f"{found.before.key.name} is reproduced {words}; the result is of {where}{_failure(found)}")
+    return 0 if within else USER_ERROR
+
+
+def _failure(found: Reproduction) -> str:
+    return f"; now it failed: {found.now.failure}" if found.now.failure else ""
 
 
 def _start_other() -> subprocess.Popen[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ from zoo.early.folder import check_folder
 if TYPE_CHECKING:
     from builders.training.observers import Observer
     from registry.study_runs.registration import Registration
+    from registry.study_runs.reproduction import Reproduction
     from registry.study_runs.results import RunResult
-    from registry.study_runs.running import Places
+    from registry.study_runs.running import Places, StudyRunner
     from registry.study_runs.runs import PlannedRun, StudyRuns
     from specs.arms import LoadedArmStudy
 
-__all__ = ["StudyOptions", "register_study", "run_arms", "study_places"]
+__all__ = ["StudyOptions", "register_study", "reproduce_run", "run_arms", "study_places"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +97,60 @@ def run_arms(loaded: LoadedArmStudy, options: StudyOptions) -> None:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
         StudyError: The study is not as registered, is wrong, or its results are of another study.
     """
-    from registry.study_runs.registration import check_registration
-    from registry.study_runs.running import StudyRunner
     from registry.study_runs.runs import StudyRuns
-    from zoo.device import pick_device
     from zoo.terminal.progress import phase_bars
 
     runs, places = StudyRuns(loaded), study_places(loaded, options)
-    free = options.exploratory or loaded.study.exploratory
-    registration = None if free else check_registration(runs)
+    registration = _registration(runs, options)
     for folder in (places.runs, places.results):
         check_folder(folder)
     _check(loaded)
     if registration is not None and not registration.commit:
         _say("warning: the registration is not committed, so results name no commit")
-    where = str(pick_device(options.device))
-    trainer = _Trainer(loaded, options, registration)
     with phase_bars(options.quiet) as progress:
-        runner = StudyRunner(runs, places, trainer.train, registration, where, progress=progress)
+        runner = _runner(runs, places, options, registration, progress)
         runner.done = _Done(options)
         if not options.quiet:
             runner.report = _report
         left = runner.run()
     if not options.quiet:
         _summarize(runs, places, left.elsewhere)
+
+
+def reproduce_run(loaded: LoadedArmStudy, options: StudyOptions, name: str) -> Reproduction:
+    """Do a run of a study again, and compare it with its result.
+
+    Raises:
+        StudyError: The study has no such run or result, or is not as registered.
+    """
+    from registry.study_runs.reproduction import reproduce
+    from registry.study_runs.runs import StudyRuns
+    from zoo.terminal.progress import phase_bars
+
+    runs, places = StudyRuns(loaded), study_places(loaded, options)
+    registration = _registration(runs, options)
+    check_folder(places.runs)
+    _check(loaded)
+    with phase_bars(options.quiet) as progress:
+        untracked = replace(options, track=False)
+        return reproduce(_runner(runs, places, untracked, registration, progress), name)
+
+
+def _registration(runs: StudyRuns, options: StudyOptions) -> Registration | None:
+    from registry.study_runs.registration import check_registration
+
+    return None if options.exploratory or runs.study.exploratory else check_registration(runs)
+
+
+def _runner(
+    runs: StudyRuns, places: Places, options: StudyOptions, registration: Registration | None, progress: Any
+) -> StudyRunner:
+    from registry.study_runs.running import StudyRunner
+    from zoo.device import pick_device
+
+    trainer = _Trainer(runs.loaded, options, registration)
+    where = str(pick_device(options.device))
+    return StudyRunner(runs, places, trainer.train, registration, where, progress=progress)
 
 
 class _Trainer:
