@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from builders.diffusion.log_snr import index_at, log_snr
+from builders.diffusion.log_snr import TOLERANCE, index_at, log_snr
 from builders.diffusion.schedules import noise_schedule
 
 
@@ -30,6 +30,8 @@ def test_values_outside_a_schedule_have_no_index():
     schedule = torch.sigmoid(torch.tensor([math.inf, 5.0, 0.0, -5.0]))
     assert index_at(schedule, 5.005) is not None and index_at(schedule, -5.005) is not None
     assert index_at(schedule, 5.02) is None and index_at(schedule, -5.02) is None
+    first, last = log_snr(schedule)[1:][[0, -1]].tolist()
+    assert index_at(schedule, first + TOLERANCE) is not None and index_at(schedule, last - TOLERANCE) is not None
     assert index_at(noise_schedule("cosine_logsnr"), 5.0) == (1, pytest.approx(0, abs=1e-5))
     assert index_at(noise_schedule("cosine_logsnr"), 6.0) is None
 

@@ -35,6 +35,11 @@ def test_the_target_gives_back_the_image_and_v(kind):
     torch.testing.assert_close(v_from(kind, z, target, G), prediction_target("v", x, eps, G), atol=2e-5, rtol=1e-4)
 
 
+def test_a_v_without_noise_is_itself():
+    x, v, _ = batch()
+    assert torch.equal(v_from("v", x, v, 1.0), v)
+
+
 def test_the_flow_is_the_velocity_of_the_straight_line():
     """Along z / (sqrt(g) + sqrt(1 - g)), from the image to the noise, the position changes by flow times ds."""
     x, eps, _ = (each[:1].double() for each in batch())

@@ -73,6 +73,10 @@ def test_images_are_enlarged_and_frames_repeated():
     for frame in range(4):
         torch.testing.assert_close(found[:, :, frame], enlarge(clips[:, :, frame // 2], torch.empty(2, 3, 8, 8)))
     assert torch.equal(enlarge(image, torch.empty(2, 3, 3, 4, 4))[:, :, 2], image)  # same side: frames alone
+    assert enlarge(image[:, :, :1, :1], torch.empty(2, 3, 3, 3)).shape == (2, 3, 3, 3)  # as many pixels as channels
+    ramp = torch.arange(8.0).expand(1, 3, 8, 8)  # new pixels lie a quarter beside the old ones, with any cubic kernel
+    assert enlarge(ramp, torch.empty(1, 3, 16, 16))[0, 0, 8, 5:7].mean().item() == pytest.approx(2.5)
+    assert enlarge(ramp, torch.empty(1, 3, 16, 16))[0, 0, 8, 3:5].mean().item() == pytest.approx(1.5)
     flat = torch.full((1, 3, 4, 4), 0.25)
     torch.testing.assert_close(enlarge(flat, torch.empty(1, 3, 16, 16)), torch.full((1, 3, 16, 16), 0.25))
     torch.testing.assert_close(functional.avg_pool2d(found.mean(2), 2).mean(), clips.mean(), atol=0.05, rtol=0)

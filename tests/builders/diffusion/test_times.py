@@ -55,6 +55,8 @@ def test_the_log_snr_is_normal(mean, std):
         border = (ratios[index] + ratios[index + 1]) / 2
         wanted = (high - normal_cdf((border - mean) / std)) / (high - low)
         assert float(shares[index]) == pytest.approx(wanted, abs=1e-9)
+    end = cumulative_shares(TimesSpec(distribution="logsnr", mean=-20, std=0.2), SCHEDULE)
+    assert end[-1] == pytest.approx(1, abs=1e-12) and end[-2] < 0.999
     found = ratios[drawn(spec).numpy()]
     assert np.mean(found) == pytest.approx(mean, abs=0.03) and np.std(found) == pytest.approx(std, rel=0.03)
 
@@ -62,7 +64,16 @@ def test_the_log_snr_is_normal(mean, std):
 def test_ratios_outside_a_schedule_become_its_nearest_end():
     narrow = noise_schedule("cosine_logsnr")
     for mean, index in ((20.0, 0), (-20.0, STEPS - 1)):
-        assert set(drawn(TimesSpec(distribution="logsnr", mean=mean, std=0.05), narrow, 50).tolist()) == {index}
+        spec = TimesSpec(distribution="logsnr", mean=mean, std=0.05)
+        assert set(drawn(spec, narrow, 50).tolist()) == {index}
+        shares = cumulative_shares(spec, narrow)
+        assert shares.tolist() == [0] * index + [1] * (STEPS - index) and shares.dtype == torch.float64
+
+
+def test_a_number_at_the_border_of_two_times_belongs_to_the_later_one():
+    spec = TimesSpec(distribution="logit_normal", mean=0.0, std=1.0)
+    borders = cumulative_shares(spec, SCHEDULE)[[9, 499, 700]]
+    assert time_indices_of(borders, spec, SCHEDULE, range(3), 0.0).tolist() == [10, 500, 701]
 
 
 def test_a_schedule_of_one_step_has_one_time():
@@ -79,6 +90,7 @@ def test_first_rows_of_a_batch_are_spread_evenly():
             moved = (numbers[:rows] - start) % 1
             assert sorted((moved * rows + 1e-9).long().tolist()) == list(range(rows))
     assert evenly_spread([0, 1, 2, 3, 6], 0.0).tolist() == [0, 0.5, 0.25, 0.75, 0.375]
+    assert evenly_spread([0, 1], 0.625).tolist() == [0.625, 0.125]
     # A process has every second row of the same numbers.
     assert torch.equal(evenly_spread(range(1, 20, 2), 0.7), evenly_spread(range(20), 0.7)[1::2])
 
