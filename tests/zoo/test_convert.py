@@ -31,7 +31,7 @@ class Configuration:
 def files(tmp_path, monkeypatch):
     """A configuration and a checkpoint of a nested published network, as their authors save them."""
     monkeypatch.chdir(tmp_path)
-    case = max(CASES, key=lambda case: len(case["batches"]))
+    case = min((case for case in CASES if len(case["batches"]) > 1), key=lambda case: len(case["state_dict"]))
     state = {key: parameter(key, shape) for key, shape in case["state_dict"].items()}
     Path("My Net.json").write_text(json.dumps(case["config"]))
     holder = {"state_dict": state, "args": argparse.Namespace(c=Configuration(case["config"])), "optimizer": {"a": 1}}
