@@ -30,6 +30,8 @@ _OUTER: Schema = {
 }
 #: Name of a stage or a node.
 NODE_NAME: Schema = {"pattern": "^[a-z][a-z0-9_]*$"}
+#: Keys of a recipe that a study sets for all its arms.
+NOT_IN_BASE = ("name", "summary", "data", "seed", "evaluation")
 NODE_KEYS = ("from", "width", "merge", "repeat")
 #: Keys of a step ``down`` in pixels, in frames, or in both.
 _FACTORS = ("space", "time")
@@ -111,10 +113,33 @@ def _recipe() -> Schema:
 def _study() -> Schema:
     schema = Study.model_json_schema()
     schema["$defs"]["OptimizerSpec"]["properties"]["name"]["enum"] = _optimizers()
-    arms = _renamed(ArmStudy.model_json_schema(), "Arms")
+    arms = _arms()
     definitions = {**schema.pop("$defs"), **arms.pop("$defs")}
     of_arms = {"anyOf": [{"required": ["arms"]}, {"required": ["base"]}]}
     return {"type": "object", "if": of_arms, "then": arms, "else": schema, "$defs": definitions}
+
+
+def _arms() -> Schema:
+    """Return the schema of studies of arms, whose base and changes are those of recipes and entries."""
+    schema, recipe = _renamed(ArmStudy.model_json_schema(), "Arms"), _renamed(_recipe(), "Base")
+    entry = _renamed(_entry(), "Entry")
+    definitions = {**schema["$defs"], **recipe["$defs"], **entry["$defs"]}
+    partial = {key: value for key, value in recipe["then"].items() if key != "required"}
+    partial["properties"] = {key: value for key, value in partial["properties"].items() if key not in NOT_IN_BASE}
+    definitions["BaseChangePhaseSpec"]["properties"]["share"] = _or_null(
+        {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "description": "share of the budget, in place of steps",
+        }
+    )
+    phases = partial["properties"]["phases"]["anyOf"][0]
+    phases["additionalProperties"] = _or_null(phases["additionalProperties"])
+    spec = schema["$defs"]["ArmsArmSpec"]["properties"]
+    schema["properties"]["base"] = spec["recipe"] = partial
+    spec["entry"] = entry["properties"]["variants"]["additionalProperties"]
+    return schema | {"$defs": definitions}
 
 
 def _optimizers() -> list[str]:

@@ -139,3 +139,7 @@ def test_it_is_checked_listed_and_in_the_schema(study, tmp_path, cli, monkeypatc
     found = plain(parse(tmp_path / "mini.yaml"))
     validator.validate(found)
     assert not validator.is_valid(found | {"arms": {}}) and not validator.is_valid(found | {"seedz": 3})
+    for arm in ({"recipe": {"emma": 1}}, {"recipe": {"data": "x"}}, {"entry": {"proces": {}}}, {"entry": 3}):
+        assert not validator.is_valid(found | {"arms": {"plain": arm}}), arm
+    for arm in ({"recipe": {"ema": None}}, {"recipe": {"phases": {"p8": None}}}, {"entry": {"process": None}}):
+        validator.validate(found | {"arms": {"plain": arm}})
