@@ -81,14 +81,13 @@ class ContrastResult:
     @property
     def verdict(self) -> str:
         """The outcome in words."""
-        first, second = self.spec.arms
         if self.comparison is None:
             return "not measured"
         if not self.tested or not self.spec.primary:
             return "descriptive"
         if not self.significant:
             return "no difference found"
-        return f"{first} {'lower' if self.comparison.difference.value < 0 else 'higher'} than {second}"
+        return f"{self.spec.arms[0]} {'lower' if self.comparison.difference.value < 0 else 'higher'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.comparison.drawing import color, few_ticks, log_axis
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Chart", "charts_of"]
 
 GREY = "#8894a0"
+#: Most letters of a label.
+LONGEST = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,11 @@ def charts_of(analysis: StudyAnalysis) -> list[Chart]:
     charts = []
     if any(_percent(each) is not None for each in compared):
         title = "Differences in per cent of the second arm, with 95 % intervals over seeds; primary contrasts are solid"
-        charts.append(Chart("contrasts", title, lambda axes: _draw_contrasts(axes, compared), _height(compared)))
+        height = 0.9 + 0.55 * len(compared)
+        charts.append(Chart("contrasts", title, lambda axes: _draw_contrasts(axes, compared), height))
     for measure in dict.fromkeys(each.spec.measure for each in compared):
         title = f"{measure} by arm: every seed, and the mean with its 95 % interval"
-        height = _height(analysis.arms)
+        height = 0.9 + 0.42 * len(analysis.arms)
         charts.append(Chart(f"values-{_file_name(measure)}", title, _values_of(analysis, measure), height))
     over = "over training: mean and 95 % band over seeds"
     for name, arms in curves_by_arm(analysis).items():
@@ -55,17 +59,23 @@ def charts_of(analysis: StudyAnalysis) -> list[Chart]:
         by_time, seconds = curves_by_arm(analysis, "seconds")[name], "seconds of training"
         charts.append(_bands_chart(analysis, f"seconds-{name}", f"{name} over seconds", by_time, seconds, name))
     for name, arms in numbers_by_arm(analysis).items():
-        title, x_title = f"{name} at each number: mean and 95 % band over seeds", f"number after '{name}/'"
+        title, x_title = f"{name} at each number: mean and 95 % band over seeds", f"number after '{_shown(name)}/'"
         charts.append(
             _bands_chart(analysis, f"numbers-{name}", title, arms, "log-SNR" if name == "p1" else x_title, name)
         )
     for name, arms in gradients_by_arm(analysis).items():
         charts.append(_bands_chart(analysis, name, f"{name} {over}", arms, "steps", name))
-    return charts
+    return _with_own_keys(charts)
 
 
-def _height(rows: Sequence[object]) -> float:
-    return 0.9 + 0.42 * len(rows)
+def _with_own_keys(charts: Sequence[Chart]) -> list[Chart]:
+    """Return charts whose keys differ: names of measures that differ in signs only have one file name."""
+    seen: Counter[str] = Counter()
+    found = []
+    for chart in charts:
+        seen[chart.key] += 1
+        found.append(chart if seen[chart.key] == 1 else replace(chart, key=f"{chart.key}-{seen[chart.key]}"))
+    return found
 
 
 def _file_name(name: str) -> str:
@@ -73,8 +83,8 @@ def _file_name(name: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return a text for matplotlib, in which a dollar sign would start a formula."""
-    return text.replace("$", r"\$")
+    """Return a text for matplotlib, in which a dollar sign would start a formula; a long one is cut."""
+    return _shortened(text, LONGEST).replace("$", r"\$")
 
 
 def _percent(contrast: ContrastResult) -> tuple[float, float, float] | None:
@@ -86,12 +96,18 @@ def _percent(contrast: ContrastResult) -> tuple[float, float, float] | None:
     return found.value, low, high
 
 
+def _shortened(text: str, most: int) -> str:
+    """Return a text of at most so many letters; the middle of a longer one is left out."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
+
+
 def _draw_contrasts(axes: Axes, contrasts: Sequence[ContrastResult]) -> None:
     axes.axvline(0, color=GREY, linewidth=1)
     names = []
     for place, contrast in enumerate(reversed(contrasts)):
         spec, found = contrast.spec, _percent(contrast)
-        names.append(_shown(f"{contrast.name}: {spec.arms[0]} - {spec.arms[1]}, {spec.measure}"))
+        names.append("\n".join(map(_shown, (contrast.name, f"{spec.arms[0]} - {spec.arms[1]}", spec.measure))))
         if found is None:
             faint: dict[str, Any] = {"color": GREY, "style": "italic", "fontsize": 8}
             axes.text(0, place, " no per cent: values at or below 0", va="center", **faint)
@@ -122,7 +138,7 @@ def _values_of(analysis: StudyAnalysis, measure: str) -> Callable[[Axes], None]:
             low, high = (found.value if end is None else end for end in (found.low, found.high))
             style: dict[str, Any] = {"fmt": "D", "color": color(place), "capsize": 4, "markersize": 6, "zorder": 3}
             axes.errorbar(found.value, height, xerr=[[found.value - low], [high - found.value]], **style)
-        axes.set_yticks(range(len(names)), list(reversed(names)))
+        axes.set_yticks(range(len(names)), [_shown(name) for name in reversed(names)])
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(_shown(measure))
@@ -147,7 +163,7 @@ def _bands_chart(
             if bundle is None:
                 continue
             mean, low, high = band(bundle.rows)
-            label = _shown(f"{arm.name} ({len(bundle.rows)})")
+            label = f"{_shown(arm.name)} ({len(bundle.rows)})"
             axes.plot(bundle.x, mean, color=color(place), linewidth=1.5, label=label)
             if len(bundle.rows) > 1:
                 axes.fill_between(bundle.x, low, high, color=color(place), alpha=0.15, linewidth=0)
@@ -159,7 +175,7 @@ def _bands_chart(
             few_ticks(axes.yaxis, values, lambda value: f"{value:.3g}")
         if by_cost:
             log_axis(axes, [cost for bundle in arms.values() for cost in bundle.x if cost > 0])
-        axes.set_xlabel(_shown(x_title))
+        axes.set_xlabel(x_title)
         axes.set_ylabel(_shown(y_title))
         axes.legend(fontsize=8, frameon=False, title="arm (seeds)", title_fontsize=8)
 

@@ -25,7 +25,7 @@ def test_table_of_contrasts(analysis):
     )  # fmt: skip
     row = dict(zip(table.head, table.rows[0], strict=True))
     found = analysis.primary[0].comparison
-    assert row["arms"] == "nested - flat" and row["n"] == "8" and row["outcome"] == "nested lower than flat"
+    assert row["arms"] == "nested - flat" and row["n"] == "8" and row["outcome"] == "nested lower"
     assert (row["p"], row["p after Holm"]) == ("0.0078", "0.016")
     percent = found.percent
     assert row["per cent"] == f"{percent.value:+.1f} ({percent.low:+.1f} to {percent.high:+.1f})"
@@ -116,6 +116,28 @@ def test_values_that_have_no_difference_in_per_cent():
     found = analyse(made_up_study(), results)
     assert contrasts_table(found.contrasts).rows[2][6] == ""
     assert charts_of(found)[0].key == "values-p2"
+
+
+def test_long_names_leave_room_for_the_charts(tmp_path):
+    first, second, measure = ("x" * 60, "y" * 60, "z" * 200)
+    contrasts = {"c" * 60: {"arms": [first, second], "measure": measure, "primary": True}}
+    study = made_up_study(arms={first: {}, second: {}}, contrasts=contrasts)
+    results = [
+        made_up_result(arm, seed, measures={measure: 1.0 + seed}, curves={}, series={})
+        for arm in (first, second)
+        for seed in range(4)
+    ]
+    found = analyse(study, results)
+    text = report_html(found, tmp_path, charts_of(found))  # matplotlib would warn of axes without room
+    assert text.count("<svg") == 2 and "x" * 18 + "…" in text
+
+
+def test_measures_with_one_file_name_have_two_files():
+    names = ("a/b", "a b")
+    contrasts = {f"c{place}": {"arms": ["nested", "flat"], "measure": name} for place, name in enumerate(names)}
+    runs = [made_up_result(arm, 0, measures=dict.fromkeys(names, 1.0), curves={}) for arm in ("nested", "flat")]
+    keys = [chart.key for chart in charts_of(analyse(made_up_study(contrasts=contrasts), runs))]
+    assert keys[1:3] == ["values-a-b", "values-a-b-2"] and len(set(keys)) == len(keys)
 
 
 def test_write_report(tmp_path):
