@@ -10,10 +10,13 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from zoo.cli import run
 
+# On a busy machine, examples take long.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 #: For ``make mutants``: the same examples for each mutant, and the first that fails is enough.
 settings.register_profile("mutants", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate))
 

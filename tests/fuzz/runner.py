@@ -63,10 +63,10 @@ class Found:
 
 
 def fuzz(seconds: float, seed: int, names: list[str], folder: Path) -> Found:
-    """Make and read inputs for some time.
+    """Make and read inputs for some time of the processor.
 
     Args:
-        seconds: Time.
+        seconds: Seconds of the processor.
         seed: Seed of the inputs.
         names: Names of targets.
         folder: Folder for inputs that fail.
@@ -75,8 +75,8 @@ def fuzz(seconds: float, seed: int, names: list[str], folder: Path) -> Found:
     targets = [TARGETS[name] for name in names]
     with scratch_folder() as scratch:
         warm_up(targets, scratch)
-        end, found.base = time.monotonic() + seconds, memory()
-        while time.monotonic() < end:
+        end, found.base = time.process_time() + seconds, memory()
+        while time.process_time() < end:
             target = random.choices(targets, [target.share for target in targets])[0]
             data = target.make(Random(random.getrandbits(64)))[:MOST]
             found.inputs[target.name] += 1
