@@ -25,6 +25,12 @@ __all__ = ["training_section"]
 
 #: What a card says of an entry of the package without weights.
 NO_WEIGHTS = "The package includes no weights for this entry."
+#: Keys of recipes and of phases that a card states beside the optimizer and the lengths; none of them holds a path.
+SETTINGS = (
+    "entry_overrides", "learning_rates", "schedule", "loss", "times", "drop", "clip", "flip", "averages", "precision",
+    "seed",
+)  # fmt: skip
+OF_PHASES = ("learning_rate", "learning_rates", "schedule", "loss", "times", "freeze", "cut")
 
 
 def training_section(subject: Subject) -> str:
@@ -55,7 +61,7 @@ def training_section(subject: Subject) -> str:
     elif not subject.packaged:
         step, phase = subject.metadata.get("step", "unknown"), subject.metadata.get("phase", "unknown")
         text += f" The weights are those of step {plain(step)} of phase {code(phase)}."
-    return "\n".join([f"## Training\n\n{text}\n", *_settings(recipe), *_taken(subject), *_losses(subject)])
+    return "\n".join([f"## Training\n\n{text}\n", *_settings(subject), *_taken(subject), *_losses(subject)])
 
 
 def _phases(recipe: Mapping[str, Any]) -> str:
@@ -84,21 +90,38 @@ def _recipes(folders: tuple[Path, ...]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _settings(recipe: Mapping[str, Any]) -> list[str]:
-    """Return the settings of a recipe that change what is learned, as a line; an empty list if none is known."""
-    known = []
-    for key in ("schedule", "loss", "times", "drop", "clip", "flip", "precision", "seed"):
-        value = recipe.get(key)
-        if value not in (None, {}, ""):
-            known.append(f"{key} {code(json.dumps(value))}")
-    return [f"Settings: {', '.join(known)}.\n"] if known else []
+def _settings(subject: Subject) -> list[str]:
+    """Return the settings that change what is learned: those of the recipe, and those of phases that differ from it."""
+    recipe = subject.recipe
+    found = {key: recipe[key] for key in SETTINGS if key in recipe and not _is_empty(recipe[key])}
+    lines = [f"Settings: {_listed(found)}.\n"] if found else []
+    parsed = _recipe(subject)
+    for name, phase in parsed.phases.items() if parsed else ():
+        own = phase.model_dump(mode="json", include=set(OF_PHASES), exclude_defaults=True)
+        lines += [f"Phase {plain(name)}: {_listed(own)}.\n"] if own else []
+    return lines
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value is False or value in ({}, [], "")
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {code(json.dumps(value))}" for key, value in settings.items())
+
+
+def _recipe(subject: Subject) -> Recipe | None:
+    """Return the recipe of weights; None if it has keys of another version, or any other shape."""
+    try:
+        return Recipe.model_validate(dict(subject.recipe))
+    except (ValidationError, TypeError, ValueError):
+        return None
 
 
 def _taken(subject: Subject) -> list[str]:
     """Return a table of the phases with steps, batch, FLOPs and seconds, and the hardware."""
-    try:
-        recipe = Recipe.model_validate(dict(subject.recipe))
-    except (ValidationError, TypeError, ValueError):
+    recipe = _recipe(subject)
+    if recipe is None:
         return []
     times = _times(subject)
     rows = [_row(subject, recipe, times, name) for name in recipe.phases]

@@ -50,8 +50,21 @@ def test_flops_and_seconds_of_a_run():
     number, unit = found["p8"][3].split()
     # Three times the forward pass, less the gradients of inputs that need none.
     assert unit == "M" and 0.85 < float(number) * 1e6 / (8 * 4 * card.training_flops) <= 1.01
-    assert "Hardware: x86\\_64, 2 cores; one process." in text.replace("x86_64", "x86\\_64")
+    assert "Hardware: x86_64, 2 cores; one process." in text
     assert 'precision `"float32"`' in text
+
+
+def test_settings_of_phases():
+    phases = {
+        "p8": PHASES["p8"],
+        "p16": PHASES["p16"] | {"freeze": ["r8"], "learning_rate": 1e-3, "initialise": "/x/y"},
+    }
+    recipe = {"name": "micro-test", "entry": "mdm-micro", "data": "noto-emoji-64", "phases": phases, "flip": False}
+    text = a_run(recipe=recipe | {"entry_overrides": ["process.shift=2"], "seed": 0, "precision": "float32"})
+    assert 'Settings: entry_overrides `["process.shift=2"]`, precision `"float32"`, seed `0`.' in text
+    assert (
+        'Phase p16: learning_rate `0.001`, freeze `["r8"]`.' in text and "Phase p8" not in text and "/x/y" not in text
+    )
 
 
 def test_weights_of_an_earlier_step():
