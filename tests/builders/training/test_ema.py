@@ -61,6 +61,21 @@ def test_average_of_a_short_phase_forgets_its_start() -> None:
     assert all(torch.all((value - 1).abs() < 1e-4) for value in ema.model.parameters())
 
 
+def test_an_average_that_the_device_decides_to_move() -> None:
+    model = network()
+    plain, flagged, still = (EMA(model, 0.9) for _ in range(3))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight))
+    plain.update(3)
+    flagged.update(3, torch.tensor(True))
+    before = {name: value.clone() for name, value in still.model.state_dict().items()}
+    still.update(3, torch.tensor(False))
+    for name, value in plain.model.state_dict().items():
+        torch.testing.assert_close(flagged.model.state_dict()[name], value)
+        assert torch.equal(still.model.state_dict()[name], before[name])
+
+
 def test_average_is_a_copy_without_gradients() -> None:
     model = network()
     ema = EMA(model, 0.9)

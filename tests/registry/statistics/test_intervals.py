@@ -126,5 +126,8 @@ def test_band_of_curves():
     mean, low, high = band(curves)
     alone = mean_interval(curves[:, 2], resamples=2000)
     assert (mean[2], low[2], high[2]) == (pytest.approx(alone.value), alone.low, alone.high)
+    assert band(curves, level=0.5)[1][2] == mean_interval(curves[:, 2], 0.5, resamples=2000).low > low[2]
+    assert band(curves[:4])[1][2] == mean_interval(curves[:4, 2], resamples=2000).low
     mean, low, high = band(curves[:3])  # the range
+    assert mean.tolist() == curves[:3].mean(0).tolist()
     assert list(low) == list(curves[:3].min(0)) and list(high) == list(curves[:3].max(0))

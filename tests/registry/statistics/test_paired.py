@@ -45,6 +45,7 @@ def test_direction_of_the_alternative():
 def test_per_cent_needs_positive_values():
     found = compare_pairs(by_seed([1.0, 2, 3, 4]), by_seed([1.0, -0.01, 2, 3]))
     assert found.percent is None and found.difference.low is not None
+    assert compare_pairs(by_seed([1.0, 2, 3]), by_seed([0.0, 2, 3])).percent is None
 
 
 def test_log_scale():
@@ -56,6 +57,8 @@ def test_log_scale():
     assert found.percent.value == pytest.approx(100 * math.expm1(0.2))
     assert found.percent.high == pytest.approx(100 * math.expm1(logs.high))
     assert found.first / found.second == pytest.approx(math.exp(0.2))
+    assert found.seeds == (0, 1, 2, 3, 4) and found.p_value == 4 / 2**5  # seed 0 has no difference
+    assert compare_pairs(first, second, "less", "log").p_value == 1
     assert compare_pairs({0: 1.0}, {0: 2.0}, scale="log").percent.low is None
     with pytest.raises(ValueError, match="above 0"):
         compare_pairs({0: 1.0}, {0: 0.0}, scale="log")

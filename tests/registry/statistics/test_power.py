@@ -17,6 +17,24 @@ def test_equals_the_exact_power_where_all_signs_must_agree():
     assert found == pytest.approx(exact, abs=3 * math.sqrt(exact * (1 - exact) / 4000))
 
 
+def test_the_seed_sets_the_simulation():
+    one, same, other = (study_power([1.0], 6, alpha=0.1, simulations=500, seed=seed) for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_the_smallest_effect_has_the_power_and_a_smaller_one_has_not():
+    found = smallest_effect(6, simulations=400)
+    assert found == smallest_effect(6, 1, simulations=400)
+    less, enough = (study_power([factor * found], 6, simulations=400)[0] for factor in (0.985, 1.001))
+    assert less < 0.8 <= enough
+    assert smallest_effect(12, simulations=100) < 1
+
+
+def test_a_value_at_alpha_is_significant():
+    assert can_reject(5, alpha=2 / 2**5) and can_reject(6) and not can_reject(6, 2)
+    assert smallest_effect(5, alpha=2 / 2**5, simulations=100) < 10
+
+
 def test_no_effect_is_found_at_most_at_alpha():
     found = study_power([0.0, 0.0, 0.0], 8)
     assert max(found) <= 0.05

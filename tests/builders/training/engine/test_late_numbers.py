@@ -10,11 +10,9 @@ import pytest
 import torch
 
 from builders.checkpoints.tensor_file import read_tensors
-from builders.networks.nested_unet import build_model
 from builders.training import phase as phase_module
 from builders.training.batches import make_batch
 from builders.training.distributed import Processes
-from builders.training.ema import EMA
 from builders.training.errors import Interrupted, TrainingError
 from builders.training.json_log import JsonLog
 from builders.training.loop import TrainingLoop
@@ -207,18 +205,3 @@ def test_which_optimizers_can_skip_by_a_flag(spec, expected):
     build_optimizer(OptimizerSpec(**spec), [other], 1e-2).step()
     assert torch.equal(weight, other)
     assert not hasattr(optimizer, "found_inf")
-
-
-def test_an_average_that_the_device_decides_to_move():
-    model = build_model(load_entry("mdm-micro").graph)
-    plain, flagged, still = (EMA(model, 0.9) for _ in range(3))
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn_like(weight))
-    plain.update(3)
-    flagged.update(3, torch.tensor(True))
-    before = {name: value.clone() for name, value in still.model.state_dict().items()}
-    still.update(3, torch.tensor(False))
-    for name, value in plain.model.state_dict().items():
-        torch.testing.assert_close(flagged.model.state_dict()[name], value)
-        assert torch.equal(still.model.state_dict()[name], before[name])
