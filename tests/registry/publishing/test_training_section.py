@@ -72,8 +72,13 @@ def test_weights_of_an_earlier_step():
     assert found["p8"][1] == "5" and found["p16"][1] == "0" and found["p16"][3].startswith("0")
 
 
+def test_an_average_of_another_length():
+    assert ", EMA of length 0.08, chosen afterwards." in a_run(average="0.08")
+
+
 def test_unknown_times():
     text = a_run()
+    assert ", EMA 0.9." in text
     assert rows(text)["p8"][4] == "not recorded" and "Hardware" not in text
 
 
