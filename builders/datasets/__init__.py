@@ -1,4 +1,4 @@
 """The packaged datasets and the scripts that make them.
 
-Imports `builders.data`, `builders.files`.
+Imports `builders.data`, `builders.files`, `builders.resizing`.
 """
