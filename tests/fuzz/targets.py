@@ -17,8 +17,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from specs.syntax.yaml_tree import parse, plain
+from specs.syntax.yaml_tree import parse, parse_text, plain
 from tests.fuzz.mutations import TEXTS, as_json, as_yaml, scrambled, tree, value
+from tests.helpers.arm_studies import MINI
 from tests.helpers.paths import ROOT
 
 OURS = ("specs", "builders", "registry", "zoo")
@@ -66,9 +67,11 @@ def seeds(pattern: str) -> list[Any]:
     return [plain(parse(path)) for path in sorted((ROOT / "specs").glob(pattern))]
 
 
-def _yaml(pattern: str) -> Callable[[Random], bytes]:
+def _yaml(pattern: str, more: str = "") -> Callable[[Random], bytes]:
+    further = [plain(parse_text(more, "more.yaml"))] if more else []
+
     def make(random: Random) -> bytes:
-        found = as_yaml(random, tree(random, seeds(pattern)))
+        found = as_yaml(random, tree(random, [*seeds(pattern), *further]))
         return scrambled(random, found) if random.random() < 0.2 else found
 
     return make
@@ -131,10 +134,16 @@ def read_recipe(data: bytes, folder: Path) -> None:
 def read_study(data: bytes, folder: Path) -> None:
     from registry.catalogue import get
     from registry.studies import study_recipe
-    from specs.study import load_study
+    from specs.arms import arm_study_of_tree
+    from specs.study import has_arms, load_study
+    from specs.syntax.yaml_tree import parse
 
     path = folder / "study.yaml"
     path.write_bytes(data)
+    tree = parse(path)
+    if has_arms(tree):
+        arm_study_of_tree(tree, path)
+        return
     study = load_study(path)
     for entry in study.entries[:3]:
         study_recipe(study, get(entry).architecture)
@@ -378,7 +387,7 @@ TARGETS: dict[str, Target] = {
         Target("specs", _yaml("models/*.yaml"), read_spec, 20),
         Target("overrides", make_override, read_override),
         Target("recipes", _yaml("recipes/*.yaml"), read_recipe, 15),
-        Target("studies", _yaml("studies/*.yaml"), read_study),
+        Target("studies", _yaml("studies/n32.yaml", MINI), read_study),
         Target("configs", make_config, read_config, 15),
         Target("metadata", make_metadata, read_metadata),
         Target("tables", make_table, read_table, 15),
