@@ -42,6 +42,18 @@ def worst(one: Path, two: Path) -> float:
 
 
 @pytest.mark.slow
+def test_both_train_without_blocks_that_one_cannot_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "draw_samples", partial(loop.draw_samples, num_inference_steps=2))
+    changes = [*SGD, "phases.p16.steps=3", "memory={rows_per_pass: 1}"]
+    processes = start({str(tmp_path / "two"): {"changes": [*changes, "compile=true"], "uncompiled": 1}})
+    alone(tmp_path / "one", changes)
+    found = ended(processes)
+    assert [status for status, _ in found] == [0, 0], found
+    assert "a block could not be compiled (code.so: file too short)" in found[0][1]
+    assert worst(tmp_path / "one", tmp_path / "two") < 1e-6
+
+
+@pytest.mark.slow
 def test_twenty_steps_of_two_processes_equal_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "draw_samples", partial(loop.draw_samples, num_inference_steps=2))
     monkeypatch.setattr(features, "open_features", lambda *args, **kwargs: extractor())
