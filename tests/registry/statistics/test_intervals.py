@@ -64,12 +64,30 @@ def test_equals_the_definition_written_out():
     assert found.high == pytest.approx(values.mean() - low * values.std())
 
 
+def test_per_cent_equals_the_definition_written_out():
+    first, second = np.array([1.1, 2.3, 0.9, 1.6, 1.9]), np.array([1.0, 2.0, 1.2, 1.5, 4.0])
+    ratio, scaled = first.sum() / second.sum(), []
+    for counts in np.random.default_rng(0).multinomial(5, np.full(5, 0.2), 10_000):
+        one, other = np.repeat(first, counts), np.repeat(second, counts)
+        drawn = one.mean() / other.mean()
+        spread = np.sqrt(((one - drawn * other) ** 2).mean()) / other.mean()
+        scaled.append((drawn - ratio) / spread if spread > 1e-9 else np.sign(drawn - ratio) * np.inf)
+    high, low = np.quantile(scaled, [0.975, 0.025], method="nearest")
+    error = np.sqrt(((first - ratio * second) ** 2).mean()) / second.mean()
+    found = percent_interval(first, second)
+    assert (found.low, found.high) == (
+        pytest.approx(100 * (ratio - high * error - 1)),
+        pytest.approx(100 * (ratio - low * error - 1)),
+    )
+
+
 def test_per_cent_is_of_the_means_and_of_neither_unit_nor_shift():
     first, second = np.array([1.1, 2.3, 0.9, 1.6]), np.array([1.0, 2.0, 1.0, 1.5])
     found = percent_interval(first, second)
     assert found.value == pytest.approx(100 * (5.9 / 5.5 - 1))
-    scaled = percent_interval(first * 1e-7, second * 1e-7)
-    assert (scaled.low, scaled.high) == (pytest.approx(found.low), pytest.approx(found.high))
+    for unit in (1e-7, 1e7):
+        scaled = percent_interval(first * unit, second * unit)
+        assert (scaled.low, scaled.high) == (pytest.approx(found.low), pytest.approx(found.high))
     shifted, plain = mean_interval(first + 1e6), mean_interval(first)
     assert shifted.low == pytest.approx(plain.low + 1e6, rel=1e-12)
 
@@ -82,8 +100,14 @@ def test_a_small_spread_around_a_large_mean():
 
 def test_pairs_without_spread():
     assert mean_interval([2.0] * 8) == Estimate(2.0, 2.0, 2.0)
+    assert mean_interval([0.0] * 8) == Estimate(0.0, 0.0, 0.0)
     assert percent_interval([0.3] * 6, [0.2] * 6).low == pytest.approx(50)
     assert percent_interval([1, 2, 3, 4], [1, 2, 3, 4]) == Estimate(0.0, 0.0, 0.0)
+
+
+def test_resamples_of_one_pair_lie_beyond_all_others_and_those_with_the_same_mean_in_the_middle():
+    assert mean_interval([1.0, 2.0, 3.0, 5.0], level=0.999).high == np.inf
+    assert mean_interval([-1.0, -1.0, 1.0, 1.0], level=0.1) == Estimate(0.0, 0.0, 0.0)
 
 
 def test_few_pairs_have_no_interval():
