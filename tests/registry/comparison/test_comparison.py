@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave out the charts, which take longest."""
-    monkeypatch.setattr("registry.comparison.charts._svg", lambda *_: "<svg></svg>")
+    monkeypatch.setattr("registry.comparison.charts.svg_chart", lambda *_: "<svg></svg>")
 
 
 @pytest.mark.usefixtures("undrawn")
