@@ -83,6 +83,7 @@ def test_a_phase_is_paired_if_the_recipe_is(recipe):
     one = Phase(phase_settings(recipe, NESTED, "p8"), Processes("cpu"))
     other = Phase(phase_settings(recipe, NESTED, "p16"), Processes("cpu"))
     assert one.plan.noise == other.plan.noise == "levels"
+    assert one.plan.places(3) == other.plan.places(3)  # of the same order of samples, that of the seed
     inner = one.model.state_dict()
     assert all(torch.equal(other.model.state_dict()[name], value) for name, value in inner.items())
     assert all(torch.equal(other.ema.model.state_dict()[name], value) for name, value in inner.items())

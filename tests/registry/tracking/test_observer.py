@@ -31,7 +31,8 @@ def test_a_run_holds_what_it_should(
     from registry.catalogue import get
 
     warnings: list[str] = []
-    train(recipe, tmp_path, observer=new_observer(shared_uri, monkeypatch, warn=warnings.append))
+    options = {"warn": warnings.append, "tags": {"study": "A", "arm": "flat"}}
+    train(recipe, tmp_path, observer=new_observer(shared_uri, monkeypatch, **options))
     assert not warnings
     run, entry = run_of(shared_uri, tmp_path), get("mdm-micro")
     card = entry.card()
@@ -39,6 +40,7 @@ def test_a_run_holds_what_it_should(
     assert client(shared_uri).get_experiment(run.info.experiment_id).name == EXPERIMENT
     tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
     assert (tags["entry"], tags["hash"], tags["graph_hash"]) == ("mdm-micro", entry.hash, entry.graph_hash)
+    assert (tags["study"], tags["arm"]) == ("A", "flat")
     assert tags["data"] == recipe.data and tags["data_licence"] and tags["version.torch"]
     assert params["optimizer.learning_rate"] == str(recipe.optimizer.learning_rate)
     assert params["phases.p16.train"] == "r16" and params["levels"] == "r16, r8"
