@@ -312,7 +312,7 @@ def test_every_output_has_one_name_and_the_old_one_works(zoo_command, option, tm
 
 def test_help_shows_output_and_hides_its_old_name(zoo_command):
     writing = [words for words, command in COMMANDS.items() if any(each.name == "output" for each in command.params)]
-    assert len(writing) == 11
+    assert len(writing) == 12
     for words in writing:
         text = zoo_command(*words, "--help").out
         assert "-o, --output" in text and "--out " not in text, words

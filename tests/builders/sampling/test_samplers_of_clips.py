@@ -91,7 +91,7 @@ def test_a_clip_of_independent_frames_is_its_images(options, monkeypatch):
         )
         return drawn[0]
 
-    def noise(generators, shape, device):
+    def noise(generators, shape, device, offset):
         rows = torch.randn(8, 3, 5, 5, generator=source)
         return rows if len(shape) == 3 else as_clips(rows, torch.empty(2, *shape))
 
