@@ -87,6 +87,8 @@ def test_average_is_a_copy_without_gradients() -> None:
     assert all(torch.equal(value, ema.model.state_dict()[name]) for name, value in before.items())
     ema.restart()
     assert values(ema.model) == {"r16": {3.0}, "r8": {3.0}}
+    other = network()
+    assert EMA(model, 0.9, other).model is other
 
 
 def test_each_level_has_its_own_age() -> None:

@@ -59,6 +59,7 @@ def test_log_scale():
     assert found.first / found.second == pytest.approx(math.exp(0.2))
     assert found.seeds == (0, 1, 2, 3, 4) and found.p_value == 4 / 2**5  # seed 0 has no difference
     assert compare_pairs(first, second, "less", "log").p_value == 1
+    assert compare_pairs(by_seed([2.0] * 5), by_seed([3.0] * 5), "less", "log").p_value == 1 / 2**5
     assert compare_pairs({0: 1.0}, {0: 2.0}, scale="log").percent.low is None
     with pytest.raises(ValueError, match="above 0"):
         compare_pairs({0: 1.0}, {0: 0.0}, scale="log")

@@ -78,6 +78,15 @@ def test_many_pairs_are_compared_with_random_assignments():
     assert smallest_p_value(25) == 1 / 100_001
 
 
+def test_the_observed_assignment_is_one_more_of_those_drawn():
+    assert sign_flip_p_values(np.ones((1, 12)), most=100, drawn=7).tolist() == [1 / 8]
+
+
+def test_rounding_is_relative_to_each_study():
+    small = [1.0, 2.0, 3.0, -4.0, 5.0]
+    assert sign_flip_p_values([[1e13] * 5, small])[1] == sign_flip_test(small)
+
+
 def test_random_assignments_are_near_the_exact_value():
     differences = np.random.default_rng(6).normal(0.4, 1.0, (50, 12))
     exact = sign_flip_p_values(differences)
