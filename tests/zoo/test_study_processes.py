@@ -45,7 +45,9 @@ def finish(process):
 
 @pytest.mark.slow
 def test_a_killed_process_leaves_its_run_to_another_one(tmp_path):
-    write_study(tmp_path, ("1e8, tolerance: 0.7", "2e10"), ("checkpoint: 0", "checkpoint: 4"))
+    write_study(
+        tmp_path, ("1e8, tolerance: 0.7", "3e9"), ("checkpoint: 0", "checkpoint: 4"), ("share: 0.4", "share: 1")
+    )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "zoo", *COMMAND]
     options = {"cwd": tmp_path, "env": environment, "stderr": subprocess.DEVNULL}
