@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from builders.training.engine.matrices import Moving, MuonSettings, move_matrices
 from builders.training.sharding.tensors import is_sharded
 
 __all__ = ["Muon", "hidden_matrices"]
@@ -34,7 +35,7 @@ def hidden_matrices(names: Iterable[str], parameters: Iterable[Tensor]) -> list[
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon as torch has it, for groups of parameters with ``matrix``, and AdamW for the others.
+    """Muon as torch computes it, for groups of parameters with ``matrix``, and AdamW for the others.
 
     A kernel (out, in, height, width) is the matrix (out, in x height x width). By default, updates of matrices are
     scaled so that their root mean square is about that of AdamW, so that learning rate and weight decay are common
@@ -79,11 +80,12 @@ class Muon(torch.optim.Optimizer):
             raise ValueError("it needs whole matrices")
         common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
         others = [group for group in self.param_groups if not group["matrix"]]
-        # AdamW shares its groups and state with this optimizer; Muon takes matrices only, so it has views of kernels.
+        # Shares its groups and state with this optimizer.
         self._adamw = torch.optim.AdamW(others, fused=True, **common, **adamw) if others else None
-        matrices = [group["params"] for group in self.param_groups if group["matrix"]]
-        views = [{"params": [nn.Parameter(_flat(value)) for value in group]} for group in matrices]
-        self._muon = torch.optim.Muon(views, **common, **muon) if views else None
+        # Checks the settings, and has those that are not arguments here.
+        self._fixed = torch.optim.Muon([nn.Parameter(torch.zeros(1, 1))], **common, **muon).defaults
+        if not 0 <= ns_steps < 100:
+            raise ValueError(f"ns_steps must be from 0 to 99, not {ns_steps}")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -97,26 +99,19 @@ class Muon(torch.optim.Optimizer):
             self._adamw.state = self.state
             self._adamw.param_groups = [group for group in self.param_groups if not group["matrix"]]
             self._adamw.step()
-        if self._muon is not None:
-            self._step_matrices(self._muon)
+        for group in self.param_groups:
+            if group["matrix"]:
+                found = self._fixed | group
+                settings = MuonSettings(**{name: found[name] for name in MuonSettings._fields})
+                move_matrices([self._moving(value) for value in group["params"] if value.grad is not None], settings)
         return loss
 
-    def _step_matrices(self, muon: torch.optim.Muon) -> None:
-        pairs = []
-        groups = [group for group in self.param_groups if group["matrix"]]
-        for group, inner in zip(groups, muon.param_groups, strict=True):
-            inner |= {key: value for key, value in group.items() if key in inner and key != "params"}
-            pairs += list(zip(group["params"], inner["params"], strict=True))
-        for weight, view in pairs:
-            view.data = _flat(weight)
-            view.grad = None if weight.grad is None else _flat(weight.grad)
-            if view.grad is not None:
-                muon.state[view] = self.state[weight]
-        muon.step()
-        for weight, view in pairs:
-            if view.data_ptr() != weight.data_ptr():  # a kernel in channels_last
-                weight.copy_(view.view(weight.shape))
-            view.grad = None
+    def _moving(self, weight: Tensor) -> Moving:
+        assert weight.grad is not None
+        gradient, state = _flat(weight.grad), self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        return Moving(weight, gradient, state["momentum_buffer"])
 
 
 def _flat(value: Tensor) -> Tensor:
