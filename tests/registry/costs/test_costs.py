@@ -12,6 +12,7 @@ from registry.publishing.diagram import draw_entry
 from specs.graph import EntryGraph
 from specs.load import load_text
 from tests.helpers.clip_specs import CLIPS, CLIPS_ALONE
+from tests.helpers.entries import entries
 
 #: Table of the published networks: parameters, GFLOPs of one forward with 128 tokens of width 2048.
 PUBLISHED = {
@@ -38,16 +39,7 @@ def measured(graph: EntryGraph) -> tuple[int, dict[str, int], int, int]:
     return total, parameters, encoding.get_total_flops(), step.get_total_flops()
 
 
-#: Entries whose levels all occur in other ones, alone or nested.
-REPEATED = {
-    "unet-s64", "unet-s64.in1k", "mdm-s256", "mdm-s256.in1k", "mdm-s1024.in1k", "mdm-s256v", "doll-n32-deep",
-    "doll-n32-wide", "flat-n32-deep", "flat-n32-wide",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in zoo.list()]
-)
+@pytest.mark.parametrize("name", entries())
 def test_rules_agree_with_torch(name):
     graph = zoo.get(name).architecture
     costs = count(graph)
