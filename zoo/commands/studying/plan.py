@@ -85,9 +85,10 @@ def _print(plan: StudyPlan, state: str) -> None:
             kind = "primary, after Holm's correction" if contrast.primary else "by itself"
             print(f"power of {contrast.name}: {100 * contrast.power:.0f} % ({kind})")
     if not plan.possible:
+        primary = f"{plan.primary} primary contrast{'s' * (plan.primary != 1)}"
         print(
-            f"warning: with {plan.pairs} seeds and {plan.primary} primary contrasts, none can be significant; use more "
-            "seeds or fewer primary contrasts"
+            f"warning: with {plan.pairs} seeds and {primary}, none can be significant; use more seeds or fewer primary "
+            "contrasts"
         )
     elif plan.smallest is not None:
         print(
