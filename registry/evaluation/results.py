@@ -313,7 +313,7 @@ def measurements(folders: Iterable[str | Path] | None = None) -> tuple[Measureme
             except ValueError as error:
                 hint = "correct it, or move it away and measure again"
                 raise ValueError(f"{path}: not a measurement: {error}; {hint}") from None
-    return tuple(sorted({m.key: m for m in found}.values(), key=lambda m: m.date))
+    return tuple(sorted({m.key: m for m in found}.values(), key=lambda m: (m.date, m.training_step or 0)))
 
 
 def find(

@@ -186,3 +186,9 @@ def test_features_of_a_reference_are_computed_once_without_a_writable_cache(tmp_
     images = ImageSet("made-up", "", torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
     one, two = (reference_features(images, extractor()) for _ in range(2))
     assert len(counted) == 1 and (one == two).all()
+
+
+def test_measurements_of_one_second_are_in_the_order_of_their_steps(tmp_path):
+    for step in (9, 10, 2):
+        save(measurement("mdm-micro", weights=f"{100 - step}", training_step=step), tmp_path)
+    assert [each.training_step for each in measurements([tmp_path])] == [2, 9, 10]
