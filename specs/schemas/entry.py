@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from specs.blocks.size import Size
 from specs.schemas.base import EntryName, Model, Open
+from specs.schemas.residual import Residual
 from specs.syntax.validation import validate, validate_into
 
 __all__ = [
@@ -226,10 +227,6 @@ class NoiseSpec(Model):
     )
 
 
-#: Deviations of residuals of pixels in [-1, 1].
-Deviation = Field(ge=0.001, le=1)
-
-
 class ProcessSpec(Model):
     """The diffusion process; only that of the outermost level is used."""
 
@@ -245,7 +242,7 @@ class ProcessSpec(Model):
         default=None, ge=1, le=MAX_PIXELS, description="side in pixels that levels are compared with; default innermost"
     )
     noise: NoiseSpec = NoiseSpec()
-    residual: Annotated[float, Deviation] | dict[str, Annotated[float, Deviation]] | None = Field(
+    residual: Residual = Field(
         default=None,
         description="standard deviation of the residual over the enlarged prediction of the level inside, which outer "
         "levels then predict, or deviations by label of these levels; default: they predict the whole image",

@@ -68,11 +68,15 @@ def test_residuals_by_level_are_written_in_the_order_of_the_levels():
     ("changes", "message"),
     [
         (["process={residual: 0.1, prediction: flow}"], "'residual' needs 'prediction: v', not 'flow'"),
-        (["process.residual=0"], "residual"),
-        (["process.residual=1.5"], "residual"),
+        (["process.residual=0"], "the residual is from 0.001 to 1"),
+        (["process.residual=1.5"], "the residual is from 0.001 to 1"),
         (["process.residual={r16: 0.2}", "process.prediction=x"], "'residual' needs 'prediction: v', not 'x'"),
         (["process.residual={r8: 0.2}"], "'r8' is no level around another one; those are r16"),
-        (["process.residual={r16: 2}"], "residual"),
+        (["process.residual={r16: 2}"], "the residual of r16 is from 0.001 to 1"),
+        (["process.residual={r16: much}"], "the residual of r16 is a standard deviation such as 0.15"),
+        (["process.residual=much"], "the residual is a standard deviation such as 0.15"),
+        (["process.residual=true"], "the residual is a standard deviation such as 0.15"),
+        (["process.residual={}"], "a residual by level names at least one level; or leave it out"),
         (["nest=null", "process.residual=0.1"], "'residual' changes nothing in an entry of one level: remove it"),
     ],
 )
