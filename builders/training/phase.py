@@ -117,7 +117,7 @@ class Phase:
             load_shared(self.model, weights_file(source))
             self.ema.restart()
             self.power.restart()
-        for network in (self.model, self.ema.model):
+        for network in (self.model, self.ema.model, *(each.model for each in self.power.averages.values())):
             for adapter in adapters(network, self.settings.cut):
                 torch._foreach_zero_([local(value.detach()) for value in adapter.parameters()])
 

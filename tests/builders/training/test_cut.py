@@ -53,6 +53,15 @@ def test_levels_that_are_cut_share_no_features():
     assert (levels_that_see(after, 0), levels_that_see(after, 1)) == ([True, False], [False, True])
 
 
+def test_averages_of_levels_that_are_cut_are_cut():
+    nested = trained(phase("averages.lengths=[0.1]"))
+    after = phase("phases.p16.cut=[r8]", "phases.p16.initialise=before", "averages.lengths=[0.1]")
+    after.initialize(nested)
+    assert any(value.any() for adapter in adapters(nested.model, ["r8"]) for value in adapter.parameters())
+    average = after.power.averages[0.1].model
+    assert not any(value.any() for adapter in adapters(average, ["r8"]) for value in adapter.parameters())
+
+
 def test_the_convolutions_between_levels_are_found():
     model = phase().model
     found = adapters(model, ["r8"])
