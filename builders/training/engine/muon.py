@@ -69,6 +69,8 @@ class Muon(torch.optim.Optimizer):
         ns_steps: int = 5,
         adjust_lr_fn: str = "match_rms_adamw",
     ) -> None:
+        if len(betas) != 2:
+            raise ValueError(f"betas must be two numbers, not {len(betas)}")
         listed = list(params)
         groups = listed if listed and isinstance(listed[0], dict) else _by_kind(listed)
         adamw: dict[str, Any] = {"betas": betas, "eps": eps}

@@ -148,3 +148,10 @@ def test_settings_of_both_parts() -> None:
     assert (kinds[True]["momentum"], kinds[True]["nesterov"], kinds[False]["betas"]) == (0.5, False, (0.8, 0.9))
     with pytest.raises(OptimizerError, match="optimizer muon has no setting 'momentun'; it has betas"):
         build_optimizer(OptimizerSpec(name="muon", options={"momentun": 0.9}), list(network().parameters()), 1e-2)
+
+
+@pytest.mark.parametrize("betas", [(0.9,), (0.9, 0.9, 0.9)])
+def test_another_number_of_betas_is_refused(betas: tuple[float, ...]) -> None:
+    spec = OptimizerSpec(name="muon", betas=betas)
+    with pytest.raises(OptimizerError, match=f"rejects its settings.*betas must be two numbers, not {len(betas)}"):
+        build_optimizer(spec, list(network().parameters()), 1e-2)
