@@ -61,6 +61,12 @@ def architecture_params(graph: EntryGraph) -> dict[str, str]:
     }
     if graph.process.base:
         params["noise_base"] = graph.process.base
+    if graph.process.noise != "independent":
+        params["noise_levels"] = graph.process.noise
+    if graph.process.offset:
+        params["noise_offset"] = f"{graph.process.offset:g}"
+    if graph.process.residual is not None:
+        params["residual"] = graph.process.shown_residual
     if graph.is_video:
         from specs.blocks import BLOCKS  # listing names must not load the blocks
 

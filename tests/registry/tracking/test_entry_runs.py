@@ -11,6 +11,7 @@ from registry.facts import architecture_params, cost_metrics, kind_of
 from registry.tracking import entry_runs
 from registry.tracking.entry_runs import record_entry
 from registry.tracking.store import connect, experiment_id
+from specs.load import load_entry
 from tests.helpers.measured import PROTOCOL, measurement
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -191,6 +192,14 @@ def test_every_entry_has_numbers_and_choices(name):
     assert all(value > 0 for value in cost_metrics(entry.card()).values())
     params = architecture_params(entry.architecture)
     assert int(params["levels"]) == len(entry.labels) and len(params) < 100
+
+
+def test_choices_of_the_process():
+    changes = ["process.noise.offset=0.1", "process.residual={r32: 0.2}"]
+    params = architecture_params(load_entry("mdm-nano", overrides=changes).graph)
+    assert (params["noise_offset"], params["residual"]) == ("0.1", "r32 0.2")
+    shared = architecture_params(load_entry("mdm-nano", overrides=["process.noise.levels=shared"]).graph)
+    assert shared["noise_levels"] == "shared" and not {"noise_offset", "residual"} & shared.keys()
 
 
 def test_choices_of_clips():
