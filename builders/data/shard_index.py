@@ -60,7 +60,10 @@ class Member:
         try:
             with self.shard.open("rb", buffering=0) as file:
                 file.seek(self.offset)
-                return file.read(self.size)
+                content = file.read(self.size)
+                while len(content) < self.size and (more := file.read(self.size - len(content))):
+                    content += more  # some file systems return less than is asked for
+                return content
         except OSError as error:
             raise DataError(f"{self.origin}: {error.strerror or error}") from None
 

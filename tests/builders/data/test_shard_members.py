@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import tarfile
 import warnings
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -324,3 +326,19 @@ def test_many_members_with_one_key_are_arranged_in_linear_time():
     names = [f"a.{n}.{end}" for end in ("png", "txt") for n in range(4000)]
     found = arrange([parse_name(place, name) for place, name in enumerate(names)], LeftOut())
     assert len(found) == 4000 and all(len(sample.members) == 2 for sample in found)
+
+
+def test_a_file_system_that_returns_less_than_is_asked_for(tmp_path):
+    class Slow(io.FileIO):
+        def read(self, size=-1):
+            return super().read(min(size, 7))
+
+    class Shard(type(tmp_path)):
+        def open(self, *_, **__):
+            return Slow(self)
+
+    content = bytes(range(100))
+    write_tar(tmp_path / "a.tar", [("0.png", content)])
+    member = next(index_shard(tmp_path / "a.tar", pytest.fail))
+    assert replace(member, shard=Shard(member.shard)).read() == content
+    assert replace(member, shard=Shard(member.shard), size=10**6).read()[:100] == content  # the shard is shorter now
