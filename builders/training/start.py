@@ -81,9 +81,10 @@ def train(
     observer = Observers([observer] if observer is not None and observer.on_processes(processes) else [])
     # Each step seeds the global generator, which belongs to the caller.
     generators = torch.random.fork_rng(devices=[processes.device] if processes.device.type == "cuda" else [])
-    phases = as_possible(phases, processes)
-    fast = torch_settings(processes.device, compiling=phases[0].compile)
     part = processes.index, processes.count
+    with _clear_errors(part, where):
+        phases = as_possible(phases, processes)
+    fast = torch_settings(processes.device, compiling=phases[0].compile)
     running = RunFolder(where, recipe, graph, main=processes.main, part=part)
     with running as run, generators, fast, _clear_errors(part, where):
         check_rows(phases, processes.count)

@@ -21,13 +21,15 @@ __all__ = ["as_possible", "torch_settings"]
 def as_possible(phases: Sequence[PhaseSettings], processes: Processes) -> list[PhaseSettings]:
     """Return settings of phases without what does not work here; the main process warns of each.
 
-    Blocks are compiled if there is a compiler, and nothing is compiled or laid out in another way if the network is
-    divided among processes.
+    All processes must call this. Blocks are compiled if each process has a compiler, and nothing is compiled or laid
+    out in another way if the network is divided among processes.
     """
     divided = "the network is divided among processes" if processes.sharded else None
     problems = {"compile": divided, "channels_last": divided}
     if divided is None and any(phase.compile for phase in phases):
-        reason = compiler_problem(processes.device)
+        # All compile or none does: those that do wait for each other in the first step.
+        reasons = processes.gather(compiler_problem(processes.device))
+        reason = next((each for each in reasons if each is not None), None)
         problems["compile"] = None if reason is None else f"torch.compile does not work here ({reason})"
     for key, problem in problems.items():
         if problem is not None and any(getattr(phase, key) for phase in phases):

@@ -106,3 +106,16 @@ def test_a_divided_network_is_neither_laid_out_nor_compiled() -> None:
     assert not any(phase.compile or phase.channels_last for phase in found) and len(found) == len(phases)
     processes.main = False
     assert as_possible(phases, processes) == found  # one process warns for all
+
+
+@pytest.mark.parametrize("reasons", [["no compiler", None], [None, "no compiler"]])
+def test_no_process_compiles_unless_all_can(monkeypatch, reasons: list[str | None]) -> None:
+    recipe = load_recipe("micro-test", ["compile=true"])
+    phases = [phase_settings(recipe, load_entry("mdm-micro").graph, name) for name in recipe.phases]
+    processes = Processes("cpu")
+    monkeypatch.setattr("builders.training.engine.compiled.compiler_problem", lambda device: reasons[0])
+    monkeypatch.setattr(processes, "gather", lambda value: [value, reasons[1]])
+    message = r"^compile: true has no effect: torch.compile does not work here \(no compiler\); training continues$"
+    with pytest.warns(TrainingWarning, match=message):
+        found = as_possible(phases, processes)
+    assert not any(phase.compile for phase in found)
