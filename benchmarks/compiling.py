@@ -28,6 +28,8 @@ from specs.schemas.recipe import Recipe
 
 #: Steps in which everything is compiled; the rest is measured.
 FIRST = 2
+#: Settings of a phase that are compared with none.
+CASES = ("compile", "channels_last")
 
 
 def cpu_seconds() -> float:
@@ -51,7 +53,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--cases", nargs="+", default=["compile", "channels_last"])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with empty_cache(), room_for_kinds():
