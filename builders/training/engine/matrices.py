@@ -1,4 +1,4 @@
-"""The update of Muon for many small matrices: those of one shape at once, as torch's computes it for one at a time."""
+"""The update of Muon for many small matrices, all of one shape at once; torch updates them one by one."""
 
 from __future__ import annotations
 

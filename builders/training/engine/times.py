@@ -29,8 +29,8 @@ class RunTimes:
         hardware: Hardware in one line each; several if the run was resumed on other hardware.
         processes: Largest number of processes.
         steps: Steps by phase.
-        seconds: Seconds of all steps by phase, including those that were taken again after an interruption, without
-            start-up, validation and samples.
+        seconds: Seconds of all steps by phase, without start-up, validation and samples. Steps that were taken again
+            after an error count twice; those lost with a killed process do not count.
     """
 
     hardware: list[str] = field(default_factory=list)
