@@ -9,6 +9,9 @@ import numpy as np
 
 __all__ = ["close_pairs", "groups_of"]
 
+#: Distances that are computed at once; those of 100,000 images do not fit in memory.
+AT_ONCE = 2**26
+
 
 def close_pairs(x: np.ndarray, share: float) -> list[tuple[int, int]]:
     """Return the pairs of rows whose distance is less than a share of the norm of the fainter one.
@@ -18,9 +21,14 @@ def close_pairs(x: np.ndarray, share: float) -> list[tuple[int, int]]:
         share: Share of the norm below which two images are near-duplicates.
     """
     energy = (x * x).sum(1)
-    distance = np.maximum(energy[:, None] + energy[None] - 2 * x @ x.T, 0)
-    close = distance < share**2 * np.minimum(energy[:, None], energy[None])
-    return [(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True)]
+    count = max(1, AT_ONCE // max(1, len(x)))
+    found = []
+    for start in range(0, len(x), count):
+        rows, own = x[start : start + count], energy[start : start + count, None]
+        distance = np.maximum(own + energy[None] - 2 * rows @ x.T, 0)
+        close = distance < share**2 * np.minimum(own, energy[None])
+        found += [(start + int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(close, start + 1)), strict=True)]
+    return found
 
 
 def groups_of(bases: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from builders.data.open import open_data
 from builders.data.splits import is_held_out
+from builders.datasets import near_duplicates
 from builders.datasets.command import run
 from builders.datasets.near_duplicates import close_pairs, groups_of
 from builders.datasets.samples import Sample, write_dataset
@@ -20,6 +22,17 @@ def test_close_pairs():
     x = np.array([[1.0, 0, 0], [1, 0.2, 0], [1, 0.5, 0], [0, 0, 0.1], [0, 0, 0.1]])
     assert close_pairs(x, 0.25) == [(0, 1), (3, 4)]
     assert close_pairs(x, 0.31) == [(0, 1), (1, 2), (3, 4)]
+
+
+def test_close_pairs_of_many_images_are_found_in_parts(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(300, 4))
+    whole = close_pairs(x, 0.4)
+    monkeypatch.setattr(near_duplicates, "AT_ONCE", 3100)
+    tracemalloc.start()
+    assert close_pairs(x, 0.4) == whole and len(whole) > 9
+    # All distances have 720,000 bytes.
+    assert tracemalloc.get_traced_memory()[1] < 400_000
+    tracemalloc.stop()
 
 
 def test_groups():
