@@ -36,6 +36,8 @@ SIMILAR = 0.15
 DESIGNS = "The designs\nof flags are in the public domain or otherwise exempt from copyright."
 #: Code of the flag of no country.
 UNKNOWN = "xx"
+#: What country.json says of a flag: its code, its name and its files.
+FACTS = ("code", "name", "flag_4x3", "flag_1x1")
 #: Flags are drawn this many times as large, and reduced by exact averages.
 OVERSAMPLING = 4
 #: Width of a flag, and height of the waves from their middle, as shares of the side.
@@ -97,8 +99,10 @@ def _waved(pixels: np.ndarray, left: int) -> np.ndarray:
 def _countries(package: Path) -> list[dict[str, Any]]:
     path = package / "country.json"
     try:
-        found = json.loads(path.read_text("utf-8"))
-        return sorted((each for each in found if each["code"] != UNKNOWN), key=lambda each: each["code"])
+        found = [each for each in json.loads(path.read_text("utf-8")) if each["code"] != UNKNOWN]
+        if not found or any(key not in each for each in found for key in FACTS):
+            raise ValueError(f"not a list of flags with {', '.join(FACTS)}")
+        return sorted(found, key=lambda each: each["code"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 

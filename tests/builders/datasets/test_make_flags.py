@@ -100,3 +100,12 @@ def test_refused(source, tmp_path, capsys, monkeypatch):
     assert "not the MIT License" in message()
     (package / "package.json").unlink()
     assert "package.json: no such file; install the packages first" in message()
+
+
+@pytest.mark.parametrize("content", ["[]", '[{"code": "aa", "name": "AA", "flag_4x3": "flags/4x3/aa.svg"}]'])
+def test_other_facts_of_flags_are_one_message(source, tmp_path, capsys, content):
+    (source / "node_modules" / "flag-icons" / "country.json").write_text(content)
+    assert main([str(source), str(tmp_path / "a")]) == 2
+    assert "country.json: cannot be read: not a list of flags with code, name, flag_4x3, flag_1x1" in (
+        capsys.readouterr().err
+    )
