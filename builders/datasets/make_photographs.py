@@ -124,18 +124,21 @@ def make(source: Path, folder: Path, resolution: int) -> None:
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}; install both packages there first") from None
         found += [(picture, *square) for square in cut(decode_image(content, str(path)), resolution)]
+    if not found:
+        raise DataError(f"{source}: no picture has a square of {resolution} pixels; choose a smaller --resolution")
+    classes = list(dict.fromkeys(picture.category for picture, *_ in found))
     small = np.stack([np.asarray(resize(image, (32, 32))) for *_, image in found]).astype(np.float64)
     centred = (small - small.mean((1, 2), keepdims=True)).reshape(len(small), -1)
     bases = [f"{each.category}-{row // BLOCK}-{column // BLOCK}" for each, row, column, _ in found]
     groups = groups_of(bases, close_pairs(centred, SIMILAR))
     card = {
         "name": f"photographs-{resolution}",
-        "summary": f"Squares of {len(PICTURES)} photographs and textures.",
+        "summary": f"Squares of {len(classes)} photographs and textures.",
         "resolution": resolution,
         "licence": "CC0-1.0, public domain and CC-BY-2.0",
         "attribution": "pictures of scikit-image and scikit-learn; their authors are in NOTICE",
         "source": "PyPI packages scikit-image and scikit-learn",
-        "classes": [picture.category for picture in PICTURES],
+        "classes": classes,
     }
     samples = (
         Sample(f"{each.category}-{row:02d}-{column:02d}", image, _texts(each), group)

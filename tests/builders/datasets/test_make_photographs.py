@@ -46,6 +46,16 @@ def test_make(source, tmp_path):
     assert notice.count("creativecommons.org") == 2 and "skimage/data/coffee.png\n\nA picture." in notice
 
 
+def test_pictures_that_are_too_small_are_no_classes(source, tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(source / SKIMAGE / "brick.png")
+    assert main([str(source), str(tmp_path / "a"), "--resolution", "16"]) == 0
+    card = open_data(tmp_path / "a").card
+    assert "brick" not in card.classes and len(card.classes) == len(PICTURES) - 1
+    assert card.summary == f"Squares of {len(PICTURES) - 1} photographs and textures."
+    assert main([str(source), str(tmp_path / "b"), "--resolution", "64"]) == 2
+    assert "no picture has a square of 64 pixels; choose a smaller --resolution" in capsys.readouterr().err
+
+
 def test_squares_do_not_overlap_and_flat_ones_are_left_out():
     pixels = np.random.default_rng(0).integers(0, 255, (20, 28, 3), np.uint8)
     pixels[:10, :10] = 0
