@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -34,7 +34,9 @@ class ArmPlan:
         finished: Runs that have a result.
         failed: Those of them that failed.
         seconds: Expected seconds of training of a run; None if it is unknown.
-        measuring: Expected seconds of measuring a run; None if none has been measured.
+        measuring: Expected seconds of measuring a run of a seed; None if none has been measured.
+        searches: Runs of the search without a result.
+        search_measuring: Expected seconds of measuring a run of the search, which has one measure alone.
         measured: Whether the seconds are those of finished runs on this hardware.
     """
 
@@ -48,6 +50,8 @@ class ArmPlan:
     failed: int
     seconds: float | None = None
     measuring: float | None = None
+    searches: int = 0
+    search_measuring: float | None = None
     measured: bool = False
 
     @property
@@ -110,7 +114,8 @@ class StudyPlan:
         for arm in self.arms:
             if arm.left and arm.seconds is None:
                 return None
-            total += arm.left * ((arm.seconds or 0.0) + (arm.measuring or 0.0))
+            total += arm.left * (arm.seconds or 0.0) + (arm.left - arm.searches) * (arm.measuring or 0.0)
+            total += arm.searches * (arm.search_measuring or 0.0)
         return total
 
 
@@ -127,7 +132,6 @@ def plan_study(
     """
     study, where = runs.study, hardware(device)
     own = [each for each in results.values() if each.environment.get("hardware") == where and each.seconds]
-    measuring = [each.measuring_seconds for each in own if each.measuring_seconds and each.searched is None]
     arms = []
     for arm in runs.loaded.arms:
         example = runs.example(arm.name)
@@ -135,7 +139,6 @@ def plan_study(
         found = [results[key] for key in keys if key in results]
         past = [each.seconds for each in own if each.arm == arm.name and each.status == "finished"]
         seconds = fmean(past) if past else (expected_seconds(example, study.budget.threads, device) if timed else None)
-        spent = [each.measuring_seconds for each in own if each.arm == arm.name and each.measuring_seconds]
         arms.append(
             ArmPlan(
                 arm=arm.name,
@@ -147,7 +150,9 @@ def plan_study(
                 finished=len(found),
                 failed=sum(each.status == "failed" for each in found),
                 seconds=seconds,
-                measuring=fmean(spent) if spent else fmean(measuring) if measuring else None,
+                measuring=_measuring(own, arm.name, search=False),
+                searches=sum(key.searched is not None and key not in results for key in keys),
+                search_measuring=_measuring(own, arm.name, search=True),
                 measured=bool(past),
             )
         )
@@ -155,6 +160,13 @@ def plan_study(
         name=study.name, pairs=len(study.seeds), arms=tuple(arms), contrasts=_contrasts(runs),
         primary=len(study.primary), hardware=where, threads=study.budget.threads, **_power(runs),
     )  # fmt: skip
+
+
+def _measuring(results: Sequence[RunResult], arm: str, *, search: bool) -> float | None:
+    """Return the mean seconds of measuring a run of an arm, or of all arms if it has none; None without any."""
+    spent = [each for each in results if each.measuring_seconds and (each.searched is not None) == search]
+    times = [each.measuring_seconds for each in ([each for each in spent if each.arm == arm] or spent)]
+    return fmean(times) if times else None
 
 
 def _contrasts(runs: StudyRuns) -> tuple[ContrastPlan, ...]:

@@ -47,6 +47,23 @@ def test_times_are_those_of_this_hardware_or_of_a_few_steps(runs, monkeypatch):
     assert plan.seconds_left == pytest.approx(5 * 14.0 + 8 * (fast.seconds + 4.0))
 
 
+def test_runs_of_the_search_are_measured_for_a_shorter_time(tmp_path):
+    search = ("seeds: 2\n", "seeds: 2\nsearch: {set: ema, values: [0.5, 0.9], seeds: [8], by: p1}\n")
+    runs = StudyRuns(load_arm_study(write_study(tmp_path, search)))
+    facts = {"study": "mini", "seconds": 10.0, "environment": {"hardware": hardware()}}
+    places = (RunKey(arm=arm, seed=8, searched=0) for arm in ("plain", "fast"))
+    results = {key: RunResult(**key.model_dump(), measuring_seconds=1.0, **facts) for key in places}
+    plan = plan_study(runs, results)
+    # What a search measures says nothing of the other measures.
+    assert [(arm.measuring, arm.search_measuring, arm.searches, arm.left) for arm in plan.arms] == [
+        (None, 1.0, 1, 3)
+    ] * 2
+    results[RunKey(arm="plain", seed=0)] = RunResult(arm="plain", seed=0, measuring_seconds=7.0, **facts)
+    plan = plan_study(runs, results)
+    assert [(arm.measuring, arm.search_measuring) for arm in plan.arms] == [(7.0, 1.0)] * 2
+    assert plan.seconds_left == pytest.approx(5 * 10.0 + 3 * 7.0 + 2 * 1.0)
+
+
 def test_too_few_seeds_are_named(tmp_path):
     plan = plan_study(StudyRuns(load_arm_study(write_study(tmp_path))), {}, timed=False)
     assert not plan.possible and plan.smallest is None
