@@ -138,8 +138,9 @@ class StudyRunner:
                     self.report(planned, done, total)
                     result = self.result_of(planned)
                     save_result(result, self.places.results)
-                    # States take much more room than the weights, and measures have read them.
-                    shutil.rmtree(self.places.run(planned.key) / "checkpoints", ignore_errors=True)
+                    if result.status == "finished":
+                        # States take much more room than the weights. A run that is measured again needs them.
+                        shutil.rmtree(self.places.run(planned.key) / "checkpoints", ignore_errors=True)
                     self.done(result, self.places.run(planned.key))
                 return None
         return tuple(planned.key for planned in ready)

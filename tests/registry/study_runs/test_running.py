@@ -37,7 +37,7 @@ class Trainer:
         error = self.failing.get(planned.key.name)
         if error is not None:
             raise error
-        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints").mkdir(exist_ok=True)
 
     def measure(self, folder, measures, **options):
         self.measured.append((folder.name, dict(measures)))
@@ -116,6 +116,8 @@ def test_a_measure_that_is_not_finite_is_a_failure(runner, monkeypatch, tmp_path
     runner().run()
     found = read_results(tmp_path / "results")[0]
     assert (found.status, found.failure, found.measures) == ("failed", "not finite: p1", {"p2": 1.0})
+    # The run can be measured again, so its states are still there.
+    assert (tmp_path / "runs" / "fast-s0" / "checkpoints").is_dir()
 
 
 def test_an_interrupted_run_has_no_result_and_is_resumed(runner, trainer, tmp_path):
