@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from builders.training.errors import Interrupted
 from registry.study_runs.results import read_results
 from tests.helpers.arm_studies import write_study
 from tests.helpers.paths import ROOT
@@ -36,6 +37,32 @@ def test_other_processes_do_the_same_command(cli, monkeypatch, words, code, want
     monkeypatch.setattr(sys, "argv", ["zoo", *COMMAND[:2], *words, *COMMAND[2:]])
     assert cli(*COMMAND[:2], *words, *COMMAND[2:])[0] == wanted
     assert started == [[sys.executable, "-m", "zoo", *COMMAND, "--quiet"]] * 2
+
+
+def test_a_signal_of_this_process_alone_ends_the_others_too(cli, monkeypatch):
+    ended = []
+
+    class Process:
+        def __init__(self, command, **_):
+            pass
+
+        def terminate(self):
+            ended.append(self)
+
+        def wait(self):
+            assert self in ended
+            return 130
+
+    def interrupted(*_):
+        raise Interrupted
+
+    monkeypatch.setattr("zoo.commands.studying.command.subprocess.Popen", Process)
+    monkeypatch.setattr("zoo.commands.studying.command.run_arms", interrupted)
+    write_study(Path())
+    words = [*COMMAND, "--processes", "3"]
+    monkeypatch.setattr(sys, "argv", ["zoo", *words])
+    code, _, err = cli(*words)
+    assert code == 130 and "finished runs have their results" in err and len(ended) == 2
 
 
 def finish(process):

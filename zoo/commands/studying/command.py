@@ -75,6 +75,8 @@ def study_of_arms(
     try:
         run_arms(loaded, options)
     except (Interrupted, KeyboardInterrupt):
+        for other in others:
+            other.terminate()  # a signal that is not of the terminal reached this process alone
         again = shlex.join(["zoo", *sys.argv[1:]])
         print(f"\ninterrupted; finished runs have their results. To resume: {again}", file=sys.stderr)
         return INTERRUPTED
