@@ -12,6 +12,7 @@ from builders.diffusion.process import DiffusionProcess, add_noise, v_target, x0
 from builders.diffusion.residual import add_inner_predictions, enlarge, residual_v
 from builders.networks.conditioning import Context
 from builders.sampling.sampler import sample
+from builders.training.held_out import measure
 from builders.training.held_out.measure import HeldOut
 from specs.graph import Process
 from specs.schemas.held_out import ValidationSpec
@@ -170,3 +171,15 @@ def test_validation_losses_are_those_of_a_network_that_predicts_v():
         for model in (Outputs(False), Outputs(True))
     )
     assert found.v_losses() == pytest.approx(wanted.v_losses())
+
+
+def test_errors_by_log_snr_are_those_of_a_network_that_predicts_v(monkeypatch):
+    # The network knows the schedule, not the ratios between its points.
+    monkeypatch.setattr(measure, "_moved", lambda share, excess: share)
+    split = Split(4, 8)
+    found, wanted = (
+        HeldOut(model, DiffusionProcess(model.graph), split, ValidationSpec()).errors()
+        for model in (Outputs(False), Outputs(True))
+    )
+    assert found["r8"] and found.keys() == wanted.keys()
+    assert all(found[label] == pytest.approx(wanted[label]) for label in found)
