@@ -66,14 +66,14 @@ def report_html(analysis: StudyAnalysis, folder: Path, charts: Sequence[Chart]) 
         folder: Folder of the pictures of samples.
         charts: Its charts.
     """
-    study = analysis.study
+    study, unregistered = analysis.study, any(run.exploratory for run in analysis.runs)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in analysis.notes)
     figures = [(chart.title, svg_chart(f"{study.name} {chart.key}", chart.draw, chart.height)) for chart in charts]
     sections = [
         f"<h1>Study {html.escape(study.name)}</h1>",
         f'<p class="lead">{html.escape(_lead(analysis))}</p>',
         f'<ul class="notes">{notes}</ul>' if notes else "",
-        _text("Hypotheses, as registered", study.hypotheses),
+        _text(f"Hypotheses{'' if unregistered else ', as registered'}", study.hypotheses),
         *_tables_html(analysis),
         f'<p class="lead">{html.escape(METHODS)}</p>',
         "<h2>Charts</h2>" + html_figures("charts", figures) if figures else "",

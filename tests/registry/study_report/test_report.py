@@ -155,6 +155,13 @@ def test_write_report(tmp_path):
     assert len(pictures) == 3 and all(f"(report/{name})" in written for name in pictures)
 
 
+def test_hypotheses_of_exploratory_runs_are_not_called_registered(tmp_path):
+    study = made_up_study(hypotheses="It is better.")
+    for exploratory, title in ((False, "Hypotheses, as registered"), (True, "Hypotheses")):
+        run = made_up_result("nested", 0).model_copy(update={"exploratory": exploratory})
+        assert f"<h2>{title}</h2><p>It is better.</p>" in report_html(analyse(study, [run]), tmp_path, ())
+
+
 def test_no_results_are_an_error(tmp_path):
     with pytest.raises(ValueError, match="no run of made-up has finished; run 'zoo study made-up' first"):
         write_report(loaded_study(), [], tmp_path)
