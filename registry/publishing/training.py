@@ -56,7 +56,8 @@ def training_section(subject: Subject) -> str:
     text = f"Recipe {code(recipe.get('name'))} on {data}{encoder}: {_phases(recipe)}; "
     text += f"{plain(optimizer.get('name'))}, learning rate {plain(optimizer.get('learning_rate'))}, "
     length = subject.metadata.get("average")
-    text += f"EMA of length {plain(length)}, chosen afterwards." if length else f"EMA {plain(recipe.get('ema'))}."
+    after = f"power function average of length {plain(length)}, chosen after training."
+    text += after if length else f"EMA {plain(recipe.get('ema'))}."
     if subject.packaged and recipe.get("name") in names:
         text += f" Train it again with {code('zoo train ' + str(recipe.get('name')))}."
     elif not subject.packaged:

@@ -73,7 +73,7 @@ def test_weights_of_an_earlier_step():
 
 
 def test_an_average_of_another_length():
-    assert ", EMA of length 0.08, chosen afterwards." in a_run(average="0.08")
+    assert ", power function average of length 0.08, chosen after training." in a_run(average="0.08")
 
 
 def test_unknown_times():
