@@ -114,19 +114,7 @@ def draw_by_row(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> 
         drop: Probabilities of dropping the conditions.
         key: Seed, phase and step.
     """
-    own = shape.own()
-    numbers = torch.empty(len(own), 3, dtype=torch.float64)
-    eps = [torch.empty(len(shape.own(level)), *shape.sides(level)) for level in range(len(shape.rows))]
-    generator, offset = torch.Generator(), shape.graph.process.offset
-    for index, row in enumerate(own):
-        generator.manual_seed(derived_seed("row", *key, row))
-        numbers[index].uniform_(generator=generator)
-        for noise in reversed(eps):
-            if index < len(noise):
-                noise[index].normal_(generator=generator)
-                if offset:
-                    noise[index] = add_offset(noise[index], offset, generator)
-    return _draws(shape, times, drop, numbers, eps, own, key)
+    return _draw_each(shape, times, drop, key, by_level=False)
 
 
 def draw_by_level(shape: BatchShape, times: int, drop: DropSpec, *key: object) -> Draws:
@@ -141,16 +129,23 @@ def draw_by_level(shape: BatchShape, times: int, drop: DropSpec, *key: object) -
         drop: Probabilities of dropping the conditions.
         key: Seed, phase and step.
     """
-    own, levels = shape.own(), shape.graph.levels
+    return _draw_each(shape, times, drop, key, by_level=True)
+
+
+def _draw_each(shape: BatchShape, times: int, drop: DropSpec, key: tuple[object, ...], *, by_level: bool) -> Draws:
+    """Draw the numbers of each row from a generator of its own, and with ``by_level`` the noise of each level too."""
+    own = shape.own()
     numbers = torch.empty(len(own), 3, dtype=torch.float64)
     eps = [torch.empty(len(shape.own(level)), *shape.sides(level)) for level in range(len(shape.rows))]
+    innermost_first = list(zip(shape.graph.labels, eps, strict=True))[::-1]
     generator, offset = torch.Generator(), shape.graph.process.offset
     for index, row in enumerate(own):
         generator.manual_seed(derived_seed("row", *key, row))
         numbers[index].uniform_(generator=generator)
-        for level, noise in zip(levels, eps, strict=True):
+        for label, noise in innermost_first:
             if index < len(noise):
-                generator.manual_seed(derived_seed("row of a level", *key, row, level.label))
+                if by_level:
+                    generator.manual_seed(derived_seed("row of a level", *key, row, label))
                 noise[index].normal_(generator=generator)
                 if offset:
                     noise[index] = add_offset(noise[index], offset, generator)
