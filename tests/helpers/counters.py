@@ -1,10 +1,9 @@
-"""What torch itself counts: floating-point operations, tensors saved for the backward pass, tensors alive at once."""
+"""What torch itself counts: floating-point operations, and tensors alive at once."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -19,28 +18,6 @@ def flop_counter() -> FlopCounterMode:
         display=False,
         custom_mapping={attention: lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)},
     )
-
-
-def saved_bytes(run: Callable[[], Any], excluded: Iterable[Tensor]) -> int:
-    """Return the bytes that autograd saves while ``run`` is called, shared storage counted once.
-
-    Args:
-        run: Function to call. Its result is held until the end.
-        excluded: Tensors whose storage is not counted, such as the parameters.
-    """
-    known = {tensor.untyped_storage().data_ptr() for tensor in excluded}
-    storages = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            storages[storage.data_ptr()] = storage  # held, so that no address is used twice
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = run()
-    assert result is not None
-    return sum(storage.nbytes() for storage in storages.values())
 
 
 class Alive(TorchDispatchMode):

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from benchmarks.suite.measuring import saved_bytes
 from builders.diffusion.losses import sample_losses, snr_weights, total_loss
 from builders.diffusion.process import DiffusionProcess
 from builders.networks.nested_unet import NestedUNet, build_model
 from specs.graph import EntryGraph
 from specs.schemas.recipe import LossSpec
-from tests.helpers.counters import saved_bytes
 
 __all__ = ["measured_flops", "measured_saved_bytes", "training_pass"]
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from benchmarks.suite.measuring import saved_bytes
 from builders.blocks import MODULES, build_block
 from specs.blocks import BLOCKS, Scene, Size
 from specs.graph import Node
-from tests.helpers.counters import Alive, flop_counter, saved_bytes
+from tests.helpers.counters import Alive, flop_counter
 
 ROWS = 2
 #: An image, and clips: several frames, frames that no step in time divides, and fewer pixels than frames.

@@ -8,11 +8,11 @@ import pickle
 import pytest
 import torch
 
+from benchmarks.suite.measuring import saved_bytes
 from builders.networks.checkpointing import CheckpointedBlock
 from builders.networks.nested_unet import build_model
 from specs.load import load_text
 from tests.helpers.clip_specs import CLIPS, CLIPS_ALONE
-from tests.helpers.counters import saved_bytes
 from tests.helpers.networks import noise, randomise
 
 WET = ["defaults.resnet.dropout=0.3"]

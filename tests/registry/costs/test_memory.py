@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import zoo
+from benchmarks.suite.measuring import saved_bytes
 from registry.costs.memory import activation_memory
 from specs.load import load_text
 from tests.helpers.clip_specs import CLIPS, CLIPS_ALONE
-from tests.helpers.counters import Alive, saved_bytes
+from tests.helpers.counters import Alive
 
 SMALL = zoo.list(parameters_below=5_000_000)
 TEXT = """
