@@ -23,7 +23,15 @@ from specs.expanded_yaml import expanded_yaml
 from specs.graph import EntryGraph
 from specs.load import load_text
 
-__all__ = ["load_checkpoint", "read_weights", "save_weights", "saved_graph", "spec_metadata", "versions"]
+__all__ = [
+    "halve_weights",
+    "load_checkpoint",
+    "read_weights",
+    "save_weights",
+    "saved_graph",
+    "spec_metadata",
+    "versions",
+]
 
 
 def spec_metadata(graph: EntryGraph) -> dict[str, str]:
@@ -45,9 +53,13 @@ def save_weights(
     Raises:
         CheckpointError: The file cannot be written; an existing file is unchanged.
     """
-    facts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
     base = {"kind": "weights", "versions": json.dumps(versions()), **spec_metadata(graph)}
-    write_tensors(path, tensors, base | facts)
+    write_tensors(path, tensors, base | _as_text(metadata))
+
+
+def _as_text(metadata: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return metadata as text: JSON, or text as it is."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
 
 
 def load_checkpoint(
@@ -119,6 +131,25 @@ def saved_graph(path: str | Path, metadata: Mapping[str, str]) -> EntryGraph:
         said = metadata.get("graph_hash", "none")[:80]
         raise CheckpointError(f"{path}: its spec has graph hash {graph.graph_hash}, but the file says {said}")
     return graph
+
+
+def halve_weights(source: str | Path, target: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a weights file in float16, half the size. Networks load it as any other, and compute in float32.
+
+    Args:
+        source: Path of the weights file.
+        target: Path of the new file.
+        metadata: Further metadata, such as ``val_v_loss`` by level. Stored as JSON, or text as it is.
+
+    Raises:
+        CheckpointError: The file is damaged, not a weights file, or has a weight that float16 cannot hold.
+    """
+    tensors, _, before = read_weights(source)
+    halves = {name: each.half() if each.is_floating_point() else each for name, each in tensors.items()}
+    bad = first_not_finite(halves)
+    if bad is not None:
+        raise CheckpointError(f"{source}: {bad} holds values above 65,504, the largest of float16")
+    write_tensors(target, halves, before | _as_text(metadata))
 
 
 def load_exactly(model: NestedUNet, tensors: Mapping[str, Tensor], path: str | Path) -> None:

@@ -18,7 +18,7 @@ from builders.checkpoints.file_kinds import describe_weights
 from builders.checkpoints.header import MAX_HEADER, CheckpointError, read_metadata
 from builders.checkpoints.shipped import file_facts
 from builders.checkpoints.tensor_file import first_not_finite, read_tensors, write_tensors
-from builders.checkpoints.weights import load_checkpoint, save_weights
+from builders.checkpoints.weights import halve_weights, load_checkpoint, read_weights, save_weights
 from builders.networks.nested_unet import build_model
 from builders.published.state_dict import parameter_names
 from builders.published.torch_archive import ArchiveError, read_state_dict
@@ -232,3 +232,28 @@ def test_weights_of_an_inner_level_have_the_shift_of_the_whole_entry(tmp_path):
     save_weights(path, inner, build_model(inner).state_dict())
     assert "shift: 2" in read_metadata(path)["spec"]
     assert load_checkpoint(path)[0].graph.process == inner.process
+
+
+def test_weights_in_float16_are_the_same_network(tmp_path):
+    graph = load_entry("mdm-micro").graph
+    model = build_model(graph)
+    save_weights(tmp_path / "whole.safetensors", graph, model.state_dict(), {"step": 3})
+    halve_weights(tmp_path / "whole.safetensors", tmp_path / "half.safetensors", {"val_v_loss": {"r16": 0.5}})
+    tensors, _, metadata = read_weights(tmp_path / "half.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    assert (metadata["step"], metadata["val_v_loss"]) == ("3", '{"r16": 0.5}')
+    loaded, _ = load_checkpoint(tmp_path / "half.safetensors", graph)
+    for name, value in model.state_dict().items():
+        assert loaded.state_dict()[name].dtype == value.dtype
+        torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-3, atol=1e-7)
+
+
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
+    graph = load_entry("mdm-micro").graph
+    tensors = {name: torch.full_like(value, 7e4) for name, value in build_model(graph).state_dict().items()}
+    save_weights(tmp_path / "large.safetensors", graph, tensors)
+    with pytest.raises(
+        CheckpointError, match=r"large.safetensors: .* holds values above 65,504, the largest of float16"
+    ):
+        halve_weights(tmp_path / "large.safetensors", tmp_path / "half.safetensors")
+    assert not (tmp_path / "half.safetensors").exists()
