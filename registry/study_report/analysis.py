@@ -207,10 +207,13 @@ def _origin_notes(study: ArmStudy, runs: Sequence[RunResult], others: int, sha25
         hashes = {(run.hash, run.recipe) for run in runs if run.arm == arm}
         if len({each[0] for each in hashes}) > 1:
             yield f"{arm}: its runs trained entries of different hashes"
-    costs = [run.training_flops for run in runs if run.training_flops]
+    runs = [run for run in runs if run.arm in study.arms]
+    costs = [run.training_flops / study.arms[run.arm].cost for run in runs if run.training_flops]
     limit = study.budget.tolerance
     off = [
-        run for run in runs if run.training_flops and abs(run.training_flops / study.budget.training_flops - 1) > limit
+        run
+        for run in runs
+        if run.training_flops and abs(run.training_flops / study.training_flops(run.arm) - 1) > limit
     ]
     if off:
         names = ", ".join(sorted({run.arm for run in off}))

@@ -9,7 +9,7 @@ from registry.studies import StudyError
 from specs.arms import Arm
 from specs.errors import quote
 from specs.graph import EntryGraph
-from specs.schemas.arms import CostSpec
+from specs.schemas.arms import ArmStudy, CostSpec
 from specs.schemas.recipe import Recipe
 
 __all__ = ["check_costs", "flops_by_phase", "recipe_of_arm", "step_flops", "training_flops"]
@@ -54,11 +54,12 @@ def recipe_of_arm(arm: Arm, budget: CostSpec) -> Recipe:
         arm: The arm.
         budget: Cost of a run.
     """
-    recipe, left = arm.recipe, budget.training_flops * sum(arm.shares.values())
+    recipe, whole = arm.recipe, budget.training_flops * arm.spec.cost
+    left = whole * sum(arm.shares.values())
     phases = dict(recipe.phases)
     names = [name for name in phases if name in arm.shares]
     for name in names:
-        share = left if name == names[-1] else budget.training_flops * arm.shares[name]
+        share = left if name == names[-1] else whole * arm.shares[name]
         cost = step_flops(recipe, arm.graph, name)
         steps = max(1, round(share / cost))
         left -= steps * cost
@@ -66,19 +67,19 @@ def recipe_of_arm(arm: Arm, budget: CostSpec) -> Recipe:
     return recipe.model_copy(update={"phases": phases})
 
 
-def check_costs(flops: Mapping[str, float], budget: CostSpec) -> None:
+def check_costs(flops: Mapping[str, float], study: ArmStudy) -> None:
     """Check that every arm takes the budget of its study.
 
     Args:
         flops: Training FLOPs by arm.
-        budget: Cost of a run.
+        study: The study.
 
     Raises:
         StudyError: An arm takes more or less; the message lists all of them.
     """
-    wrong = []
+    wrong, budget = [], study.budget
     for name, each in flops.items():
-        excess = each / budget.training_flops - 1
+        excess = each / study.training_flops(name) - 1
         if abs(excess) > budget.tolerance:
             wrong.append(f"arm {name}: {each:.4g} training FLOPs, {100 * excess:+.1f} % of the budget")
     if wrong:

@@ -145,7 +145,7 @@ def plan_study(
                 entry=example.graph.name,
                 steps={name: phase.steps or 0 for name, phase in example.recipe.phases.items()},
                 flops=example.flops,
-                excess=example.flops / study.budget.training_flops - 1,
+                excess=example.flops / study.training_flops(arm.name) - 1,
                 runs=len(keys),
                 finished=len(found),
                 failed=sum(each.status == "failed" for each in found),

@@ -63,7 +63,7 @@ class StudyRuns:
             for value in values:
                 name = arm.name if value is None else f"{arm.name} with {self.study.search.set}={value}"  # type: ignore[union-attr]
                 flops[name] = self._recipe(arm, value)[2]
-        check_costs(flops, self.study.budget)
+        check_costs(flops, self.study)
 
     def search_keys(self, arm: str | None = None) -> list[RunKey]:
         """Return the runs of the search, of one arm or of all."""

@@ -55,6 +55,12 @@ class ArmSpec(Model):
     entry: dict[str, Any] = Field(
         default={}, description="changes to the entry of the recipe, such as {process: {shift: 2}}; null removes a key"
     )
+    cost: float = Field(
+        default=1,
+        gt=0,
+        le=1,
+        description="part of the budget's FLOPs that a run takes, such as 0.8 where steps take longer: equal seconds",
+    )
 
 
 class CostSpec(Model):
@@ -121,6 +127,10 @@ class ArmStudy(Model):
     contrasts: dict[ShortName, ContrastSpec] = Field(default={}, description="what is compared, by name")
     search: SearchSpec | None = None
     alpha: float = Field(default=0.05, gt=0, lt=1, description="level of the family of primary contrasts")
+
+    def training_flops(self, arm: str) -> float:
+        """Return the FLOPs that every run of an arm should take."""
+        return self.budget.training_flops * self.arms[arm].cost
 
     @property
     def primary(self) -> dict[str, ContrastSpec]:

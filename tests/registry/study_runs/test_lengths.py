@@ -7,7 +7,7 @@ import pytest
 from registry.costs.device import PlannedDevice
 from registry.costs.planning import plan_recipe
 from registry.studies import StudyError
-from registry.study_runs.lengths import flops_by_phase, recipe_of_arm, step_flops
+from registry.study_runs.lengths import check_costs, flops_by_phase, recipe_of_arm, step_flops
 from registry.study_runs.runs import StudyRuns
 from specs.arms import load_arm_study
 from tests.helpers.arm_studies import write_study
@@ -29,6 +29,15 @@ def test_phases_take_their_shares(two_phases):
         assert flops[name] == pytest.approx(share * 2e10, abs=step_flops(recipe, arm.graph, name))
     # The last one takes what rounding left.
     assert sum(flops.values()) == pytest.approx(2e10, abs=0.51 * step_flops(recipe, arm.graph, "p16"))
+
+
+def test_an_arm_may_take_a_part_of_the_budget(tmp_path):
+    budget, half = ("1e8, tolerance: 0.7", "2e10"), ("plain: {}", "plain: {cost: 0.5}")
+    runs = StudyRuns(load_arm_study(write_study(tmp_path, (ONE, TWO), budget, half)))
+    whole = StudyRuns(load_arm_study(write_study(tmp_path, (ONE, TWO), budget)))
+    assert runs.example("plain").flops == pytest.approx(0.5 * whole.example("plain").flops, rel=0.02)
+    with pytest.raises(StudyError, match=r"arm plain: .* training FLOPs, \+\d.* % of the budget"):
+        check_costs({"plain": whole.example("plain").flops}, runs.study)
 
 
 def test_flops_are_those_of_plans(two_phases):
