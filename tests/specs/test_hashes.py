@@ -15,10 +15,15 @@ HASHES = {
     "flat-n32": ("5ab8ea83def58600", {"r32": "6b43047fc9ce9ad6"}),
     "flat-n32-deep": ("91a626e08689edb7", {"r32": "4157610cf6b9a7a7"}),
     "flat-n32-wide": ("b9f138e0810c990c", {"r32": "5ad98d7d376ed88a"}),
+    "flat-n64": ("e9fceace02f4987b", {"r64": "c5e1afe08517fe59"}),
     "mdm-micro": ("ba780bcdb3c97954", {"r16": "c722df33a9442c7c", "r8": "2c9b3f8e6ad0ecfd"}),
-    "mdm-nano": ("c4d1459450b93fdf", {"r64": "fbc2e948780c05d1", "r32": "0aafb8241cdd50ec", "r16": "b8ca8172c110c1b1"}),
+    "mdm-nano": ("13f0865302bcc985", {"r64": "fbc2e948780c05d1", "r32": "0aafb8241cdd50ec", "r16": "b8ca8172c110c1b1"}),
+    "mdm-nano.glyphs": (
+        "10475b383abab547",
+        {"r64": "58a685d7f65660bb", "r32": "9e7e52e30dbc6b72", "r16": "07e126590c37652d"},
+    ),
     "mdm-nano.text": (
-        "26a4ae1657997260",
+        "4344b4840dd1ea82",
         {"r64": "379034aed4f9b737", "r32": "d7047ed7c6fce0a4", "r16": "cc0201d4ccefc2f8"},
     ),
     "mdm-s64": ("5f9176d6b8c0ba1c", {"r64": "9c8b501ec0129088"}),
@@ -51,6 +56,7 @@ HASHES = {
     "unet-s64.in1k": ("e8c9cb34f76e1a2a", {"r64": "f51446cea8485ed9"}),
     "unet-s256": ("9162fe8984b6231a", {"r256": "57d791f466a85d6d"}),
     "unet-s256.in1k": ("6ae3511b54502585", {"r256": "5f949192c6b14e42"}),
+    "unetpp-n64": ("61533eb35ab03389", {"r64": "2d219f9617f5ed4f"}),
     "unetpp-s64": ("717f77679554a310", {"r64": "217ac1a158d1028d"}),
 }
 

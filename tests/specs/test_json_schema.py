@@ -52,6 +52,7 @@ def test_packaged_files_are_accepted_and_typos_refused(schemas, kind, path):
         free = place and place[-1] in (
             "inputs",
             "levels",
+            "learning_rates",
             "options",
             "batch",
             "data",

@@ -22,7 +22,8 @@ SMALL = "name: {name}\nresolution: 16\ntime: {{width: 64}}\nstages:\n  r16: {{wi
         ("zzz", "no entry is called 'zzz'"),
         ("", "no entry is called ''"),
         ("s1024", "'s1024' matches mdm-s1024, mdm-s1024.in1k; give the full name"),
-        ("unetpp", "no entry is called 'unetpp'; did you mean 'unetpp-s64'?"),
+        ("unetpp", "'unetpp' matches unetpp-n64, unetpp-s64; give the full name"),
+        ("resunet", "no entry is called 'resunet'; did you mean 'resunet-s64'?"),
     ],
 )
 def test_messages(name, message):
@@ -109,7 +110,7 @@ def test_filters_that_do_not_exist(filters):
 
 def test_filters_on_the_command_line(cli):
     code, out, _ = cli("list", "--plain", "--depth", "3", "--below", "10M")
-    assert code == 0 and out.split() == ["mdm-nano", "mdm-nano-v", "mdm-nano.text", "triple-n32"]
+    assert code == 0 and out.split() == ["mdm-nano", "mdm-nano-v", "mdm-nano.glyphs", "mdm-nano.text", "triple-n32"]
     assert cli("list", "--below", "much")[0] == 2
     assert "no entry matches depth 9" in cli("list", "--depth", "9")[2]
 
@@ -126,7 +127,7 @@ def test_star_import_of_an_old_module():
     ("arguments", "message"),
     [
         ("train nosuch", "no recipe is called 'nosuch'; there are micro-test, moving-emoji, "),
-        ("train nano-prog", "did you mean 'nano-progressive' or 'nano-hour'?"),
+        ("train nano-prog", "did you mean 'nano-progressive', 'nano-hour' or 'nano-unetpp'?"),
         ("train mdm-nan", "did you mean the entry 'mdm-nano'?"),
         ("train n32", "no recipe is called 'n32'; it is a study"),
         ("train mdm-nan --data noto-emoji-64", "did you mean 'mdm-nano'"),

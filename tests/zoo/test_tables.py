@@ -98,7 +98,7 @@ def test_few_entries_stay_side_by_side_on_a_narrow_terminal():
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_other_tables_cut_no_number(at_width, width):
-    assert "9,500" in "\n".join(at_width(width, "list", "recipes"))
+    assert "16,000" in "\n".join(at_width(width, "list", "recipes"))
     assert "2.5e+13" in "\n".join(at_width(width, "list", "studies"))
     assert "1,722" in "\n".join(at_width(width, "list", "data"))
 
@@ -107,12 +107,14 @@ def test_other_tables_cut_no_number(at_width, width):
 
 
 def test_weights(cli):
-    assert cli("list", "--weights", "--plain")[1].split() == ["mdm-nano", "mdm-nano-v", "mdm-nano.text"]
+    assert cli("list", "--weights", "--plain")[1].split() == [
+        "flat-n64", "mdm-nano", "mdm-nano-v", "mdm-nano.glyphs", "mdm-nano.text", "unetpp-n64",
+    ]  # fmt: skip
     rows = {row["name"]: row["weights"] for row in json.loads(cli("list", "mdm-*", "--json")[1])}
     assert rows["mdm-nano"] is True and rows["mdm-s64"] is False
     table = cli("list", "mdm-nano*")[1]
     assert table.splitlines()[0].split()[:6] == ["name", "pixels", "parameters", "MACs", "FLOPs", "weights"]
-    assert table.count("  yes  ") == 3
+    assert table.count("  yes  ") == 4
     assert " 32f8/16f8/16 " in table and " 64/32/16 " in table
     assert "no entry matches 'mdm-s*', with weights" in cli("list", "mdm-s*", "--weights")[2]
 
