@@ -40,7 +40,7 @@ def demo(
     if weights is None:
         return INTERRUPTED
     seconds = time.time() - started
-    grid = sample(str(weights), steps=40, guidance=4.0, output=output / "samples.png", quiet=quiet)
+    grid = sample(str(weights), sampler="dpm++", steps=20, guidance=3.0, output=output / "samples.png", quiet=quiet)
     tracked = _log_to_run(output, grid) if track else None
     print(_summary(output, weights, grid, tracked, seconds))
     return 0
