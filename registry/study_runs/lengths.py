@@ -9,7 +9,7 @@ from registry.studies import StudyError
 from specs.arms import Arm
 from specs.errors import quote
 from specs.graph import EntryGraph
-from specs.schemas.arms import ArmStudy, CostSpec
+from specs.schemas.arms import CostSpec
 from specs.schemas.recipe import Recipe
 
 __all__ = ["check_costs", "flops_by_phase", "recipe_of_arm", "step_flops", "training_flops"]
@@ -67,19 +67,20 @@ def recipe_of_arm(arm: Arm, budget: CostSpec) -> Recipe:
     return recipe.model_copy(update={"phases": phases})
 
 
-def check_costs(flops: Mapping[str, float], study: ArmStudy) -> None:
-    """Check that every arm takes the budget of its study.
+def check_costs(flops: Mapping[str, float], wanted: Mapping[str, float], budget: CostSpec) -> None:
+    """Check that every arm takes its part of the budget of its study.
 
     Args:
         flops: Training FLOPs by arm.
-        study: The study.
+        wanted: FLOPs that it should take, by arm.
+        budget: Cost of a run.
 
     Raises:
         StudyError: An arm takes more or less; the message lists all of them.
     """
-    wrong, budget = [], study.budget
+    wrong = []
     for name, each in flops.items():
-        excess = each / study.training_flops(name) - 1
+        excess = each / wanted[name] - 1
         if abs(excess) > budget.tolerance:
             wrong.append(f"arm {name}: {each:.4g} training FLOPs, {100 * excess:+.1f} % of the budget")
     if wrong:

@@ -58,12 +58,12 @@ class StudyRuns:
         self.loaded, self.study = loaded, loaded.study
         self._built: dict[tuple[str, Setting | None], tuple[Recipe, EntryGraph, int]] = {}
         values: Sequence[Setting | None] = (None,) if self.study.search is None else self.study.search.values
-        flops = {}
+        flops, wanted = {}, {}
         for arm in loaded.arms:
             for value in values:
                 name = arm.name if value is None else f"{arm.name} with {self.study.search.set}={value}"  # type: ignore[union-attr]
-                flops[name] = self._recipe(arm, value)[2]
-        check_costs(flops, self.study)
+                flops[name], wanted[name] = self._recipe(arm, value)[2], self.study.training_flops(arm.name)
+        check_costs(flops, wanted, self.study.budget)
 
     def search_keys(self, arm: str | None = None) -> list[RunKey]:
         """Return the runs of the search, of one arm or of all."""

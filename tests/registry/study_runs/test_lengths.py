@@ -37,7 +37,9 @@ def test_an_arm_may_take_a_part_of_the_budget(tmp_path):
     whole = StudyRuns(load_arm_study(write_study(tmp_path, (ONE, TWO), budget)))
     assert runs.example("plain").flops == pytest.approx(0.5 * whole.example("plain").flops, rel=0.02)
     with pytest.raises(StudyError, match=r"arm plain: .* training FLOPs, \+\d.* % of the budget"):
-        check_costs({"plain": whole.example("plain").flops}, runs.study)
+        check_costs(
+            {"plain": whole.example("plain").flops}, {"plain": runs.study.training_flops("plain")}, runs.study.budget
+        )
 
 
 def test_flops_are_those_of_plans(two_phases):
