@@ -43,8 +43,11 @@ class RandomText:
 
 
 def graph_of(name: str) -> EntryGraph:
-    """Return the graph of an entry, or of ``two-levels``."""
-    return load_text(TWO_LEVELS).graph if name == "two-levels" else load_entry(name).graph
+    """Return the graph of an entry, or of ``two-levels``. The plain script predicts whole images, so both do."""
+    if name == "two-levels":
+        return load_text(TWO_LEVELS).graph
+    graph = load_entry(name).graph
+    return graph if graph.process.residual is None else load_entry(name, overrides=["process.residual=null"]).graph
 
 
 def randomized(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -16,7 +16,7 @@ from builders.sampling.sampler import _generators, initial_noise, sample, time_i
 from registry.weights import load_weights
 from specs.load import load_entry
 
-GRAPH = load_entry("mdm-nano").graph
+GRAPH = load_entry("mdm-nano", overrides=["process.residual=null"]).graph
 PROCESS = DiffusionProcess(GRAPH)
 SIZES = [level.resolution for level in GRAPH.levels]
 

@@ -58,7 +58,7 @@ def test_a_file_a_run_and_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (
             "mdm-nanu",
             r"^initialise: the package has no weights of an entry 'mdm-nanu'; did you mean 'mdm-nano'\? "
-            r"\(entries with weights: mdm-nano, mdm-nano-v, mdm-nano.text; or give the path",
+            r"\(entries with weights: flat-n64, mdm-nano, mdm-nano-v, mdm-nano.glyphs, mdm-nano.text, unetpp-n64",
         ),
     ],
 )

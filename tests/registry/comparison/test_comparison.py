@@ -200,7 +200,7 @@ def test_clips_and_images_have_their_own_columns(cli):
 
 def test_clips_alone_are_compared(cli):
     clips = PROTOCOL.model_copy(update={"frames": 8})
-    save(measurement("mdm-nano", protocol=clips, metrics={"fd_changes_made_up": Metric(value=6.0)}))
-    comparison = compare_entries(["mdm-micro", "mdm-nano"])
+    save(measurement("doll-n32", protocol=clips, metrics={"fd_changes_made_up": Metric(value=6.0)}))
+    comparison = compare_entries(["mdm-micro", "doll-n32"])
     assert comparison.metrics == ("fd_changes_made_up",) and comparison.protocol is None
     assert comparison.title.startswith("100 clips against") and comparison.rows[1].clips is not None

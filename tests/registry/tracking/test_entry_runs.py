@@ -198,7 +198,9 @@ def test_choices_of_the_process():
     changes = ["process.noise.offset=0.1", "process.residual={r32: 0.2}"]
     params = architecture_params(load_entry("mdm-nano", overrides=changes).graph)
     assert (params["noise_offset"], params["residual"]) == ("0.1", "r32 0.2")
-    shared = architecture_params(load_entry("mdm-nano", overrides=["process.noise.levels=shared"]).graph)
+    shared = architecture_params(
+        load_entry("mdm-nano", overrides=["process.noise.levels=shared", "process.residual=null"]).graph
+    )
     assert shared["noise_levels"] == "shared" and not {"noise_offset", "residual"} & shared.keys()
 
 
