@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import torch
 
+from builders.diffusion.residual import enlarge
 from builders.pixels import to_bytes, to_float
 from registry.evaluation.evaluate import classes_as_known, draw_levels, evaluate_images
 from registry.evaluation.features import open_features
@@ -38,12 +39,6 @@ def ground_error(images: torch.Tensor) -> float:
     corners = torch.cat([images[..., row, column].flatten(1) for row in rows for column in columns]).float()
     light = corners[corners.min(1).values >= WHITE]
     return float((255 - light).square().mean().sqrt())
-
-
-def enlarged(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Return images (batch, 3, side, side), uint8, enlarged by bicubic interpolation."""
-    pixels = torch.nn.functional.interpolate(to_float(images), size=(side, side), mode="bicubic", align_corners=False)
-    return to_bytes(pixels.clamp(-1, 1))
 
 
 def main() -> None:
@@ -72,10 +67,8 @@ def main() -> None:
         encoder = text_encoder(model, metadata)
         drawn = draw_levels(model, classes_as_known(data, metadata), spec, labels, encoder=encoder)
         for label in dict.fromkeys(labels):
-            found = drawn[label]
-            images = (
-                found if label == labels[0] else replace(found, images=enlarged(found.images, data.images.shape[-1]))
-            )
+            large = enlarge(to_float(drawn[label].images), data.images).clamp(-1, 1)
+            images = replace(drawn[label], images=to_bytes(large))
             kid, fd = list(evaluate_images(images, data, extractor).metrics.values())[:2]
             row = (what, label, f"{kid.value:.3f}", f"{kid.low:.3f} to {kid.high:.3f}", f"{fd.value:.1f}")
             print(f"| {' | '.join(row)} | {ground_error(images.images):.2f} |", flush=True)

@@ -207,7 +207,6 @@ def _origin_notes(study: ArmStudy, runs: Sequence[RunResult], others: int, sha25
         hashes = {(run.hash, run.recipe) for run in runs if run.arm == arm}
         if len({each[0] for each in hashes}) > 1:
             yield f"{arm}: its runs trained entries of different hashes"
-    runs = [run for run in runs if run.arm in study.arms]
     costs = [run.training_flops / study.arms[run.arm].cost for run in runs if run.training_flops]
     limit = study.budget.tolerance
     off = [
