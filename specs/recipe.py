@@ -297,6 +297,7 @@ class _Checker:
         weighted = phase.loss.levels if phase.loss is not None else ()
         known = [label for label in weighted if self.is_level(label, *at, "loss", "levels", label, key=True)]
         self.check_weighting(name, phase)
+        self.check_clipping(name, phase)
         if phase.memory is not None:
             self.check_memory(phase.memory, *at, "memory")
         if not self.is_level(phase.train, *at, "train"):
@@ -336,6 +337,16 @@ class _Checker:
         if loss.space != "eps" and loss.weighting.name != "none":
             message = f"weighting {quote(loss.weighting.name)} is defined for the eps space; set 'space: eps'"
             self.error("conflict", message, *_loss(name, phase, "space", "weighting"), "weighting")
+
+    def check_clipping(self, name: str, phase: PhaseSpec) -> None:
+        """Check that samples are clipped if the loss counts on it."""
+        evaluation = self.recipe.evaluation
+        clips = evaluation.clip and evaluation.dynamic_threshold is None
+        if self.recipe.loss_of(phase).clip_x0 and not clips:
+            key = "dynamic_threshold" if evaluation.clip else "clip"
+            message = "with 'clip_x0', predictions may be beyond [-1, 1], and samplers have to clip them to it; leave"
+            at = (*_loss(name, phase, "clip_x0"), "clip_x0")
+            self.error("conflict", f"{message} {quote(key)} of the evaluation at its default", *at)
 
     def check_trained(self, name: str, phase: PhaseSpec, labels: Sequence[str]) -> None:
         """Check that a phase has a level with a loss, and a level that is not frozen."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from builders.diffusion.predictions import prediction_loss
+from builders.diffusion.predictions import excuse_clipped, prediction_loss
 from builders.diffusion.process import (
     DiffusionProcess,
     min_snr_weight,
@@ -64,7 +64,7 @@ def sample_losses(
         eps: Noise that was added, in the same shapes.
         t: Time indices (batch,) in 0..steps - 1.
         process: Process of the entry.
-        loss: Space of the loss.
+        loss: Space of the loss, and whether predictions are clipped.
         weights: Result of :func:`snr_weights`.
     """
     kind = process.graph.process.prediction
@@ -74,6 +74,8 @@ def sample_losses(
         process.graph.labels, predictions, images, eps, process.schedules, weights, strict=True
     ):
         index = t[: x.shape[0]] + 1
+        if loss.clip_x0:
+            predicted = excuse_clipped(kind, predicted.float(), x, noise, schedule[index])
         each = prediction_loss(kind, loss.space, predicted, x, noise, schedule[index])
         result[label] = each if weight is None else each * weight[index]
     return result

@@ -8,11 +8,12 @@ Images have the shape (batch, channels, height, width), and clips the shape (bat
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from builders.diffusion.process import Number, eps_loss, per_row, v_loss, v_target
+from builders.diffusion.process import Number, add_noise, eps_loss, per_row, v_loss, v_target
 
-__all__ = ["prediction_loss", "prediction_target", "v_from", "x0_from"]
+__all__ = ["excuse_clipped", "prediction_loss", "prediction_target", "v_from", "x0_from"]
 
 
 def prediction_target(kind: str, x: Tensor, eps: Tensor, alpha_bar: Number) -> Tensor:
@@ -76,6 +77,27 @@ def prediction_loss(kind: str, space: str, prediction: Tensor, x: Tensor, eps: T
         return error
     g = per_row(alpha_bar, error)
     return error * _worth(space, g) / _worth(kind, g)
+
+
+def excuse_clipped(kind: str, prediction: Tensor, x: Tensor, eps: Tensor, alpha_bar: Number) -> Tensor:
+    """Return predictions without the errors that clipping removes, which have no gradient then.
+
+    Where a pixel is 1 and the clean prediction above 1, or a pixel is -1 and the prediction below -1, the clipped
+    prediction is exact, and the result is the target. Everywhere else it is the prediction. The clipped prediction that
+    is best for this error is the one that is best for the error of all pixels.
+
+    Args:
+        kind: "v", "eps", "x" or "flow".
+        prediction: Predictions, float32.
+        x: Clean images in [-1, 1].
+        eps: Noise that was added to them.
+        alpha_bar: Schedule at their times.
+    """
+    with torch.no_grad():
+        clean = x0_from(kind, add_noise(x, eps, alpha_bar), prediction, alpha_bar)
+        exact = ((x >= 1) & (clean > 1)) | ((x <= -1) & (clean < -1))
+        target = prediction_target(kind, x, eps, alpha_bar)
+    return torch.where(exact, target, prediction)
 
 
 def _worth(space: str, g: Tensor) -> Tensor:

@@ -106,6 +106,10 @@ class LossSpec(Model):
         default=WeightingSpec(name="none"),
         description="weighting by signal-to-noise ratio, for the eps space: a name, or {name: sigmoid, bias: 2}",
     )
+    clip_x0: bool = Field(
+        default=False,
+        description="no error where a pixel is -1 or 1 and the clean prediction beyond it, which samplers clip",
+    )
     levels: dict[str, Weight | None] = Field(
         default={}, description="weight per level, default 1; a level with 0 or null has no loss"
     )

@@ -159,6 +159,18 @@ def test_every_mistake_is_told_at_its_place(override: str, message: str) -> None
     assert "<override 1>:1:" in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["clip", "dynamic_threshold"])
+def test_a_clipped_loss_needs_samplers_that_clip(key: str) -> None:
+    recipe = load_recipe("micro-test", ["phases.p16.loss.clip_x0=true"])
+    assert [recipe.loss_of(phase).clip_x0 for phase in recipe.phases.values()] == [False, True]
+    setting = f"evaluation.{key}={'false' if key == 'clip' else 0.99}"
+    with pytest.raises(SpecError) as caught:
+        load_recipe("micro-test", ["phases.p16.loss.clip_x0=true", setting])
+    found = str(caught.value)
+    assert found.startswith("<override 1>:1:25: error[conflict]: with 'clip_x0', predictions may be beyond [-1, 1]")
+    assert f"leave {key!r} of the evaluation at its default" in found
+
+
 def test_all_mistakes_of_a_file_come_together(tmp_path: Path) -> None:
     text = BASE.format(name="bad").replace("steps: 10", "step: 10").replace("space: v", "space: x")
     path = write(tmp_path, "bad", text)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders.diffusion.losses import sample_losses, snr_weights
-from builders.diffusion.predictions import prediction_loss, prediction_target, v_from, x0_from
+from builders.diffusion.predictions import excuse_clipped, prediction_loss, prediction_target, v_from, x0_from
 from builders.diffusion.process import DiffusionProcess, add_noise
 from specs.graph import Process
 from specs.schemas.recipe import LossSpec
@@ -64,6 +64,35 @@ def test_an_error_in_a_space_is_that_of_what_the_prediction_implies(kind, space)
     found = prediction_loss(kind, space, guess, x, eps, G)
     assert found.dtype == torch.float32 and found.shape == (4,)
     torch.testing.assert_close(found.double(), wanted, rtol=2e-4, atol=0)
+
+
+#: Pixels, clean predictions, and whether clipping the prediction to [-1, 1] makes it exact although it is not.
+CLIPPED = [
+    (1.0, 1.3, True),
+    (1.0, 0.9, False),
+    (1.0, -1.3, False),
+    (-1.0, -1.3, True),
+    (-1.0, -0.9, False),
+    (-1.0, 1.3, False),
+    (0.99, 1.3, False),
+    (-0.99, -1.3, False),
+    (0.0, 0.2, False),
+]
+
+
+@pytest.mark.parametrize("g", [0.95, 0.4, 0.05])
+@pytest.mark.parametrize("kind", KINDS)
+def test_errors_that_clipping_removes_are_excused(kind, g):
+    """They have no loss and no gradient; other predictions are returned as they are."""
+    x, clean, exact = (torch.tensor(column).view(1, 1, 3, 3) for column in zip(*CLIPPED, strict=True))
+    eps = torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    noise = (add_noise(x, eps, g) - g**0.5 * clean) / (1 - g) ** 0.5
+    guess = prediction_target(kind, clean, noise, g).requires_grad_()
+    found = excuse_clipped(kind, guess, x, eps, g)
+    torch.testing.assert_close(x0_from(kind, add_noise(x, eps, g), found, g), torch.where(exact, x, clean))
+    assert torch.equal(found[~exact], guess[~exact])
+    prediction_loss(kind, "v", found, x, eps, g).sum().backward()
+    assert torch.equal(guess.grad != 0, ~exact)
 
 
 @pytest.mark.parametrize("kind", ["eps", "x", "flow"])
