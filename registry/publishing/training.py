@@ -204,5 +204,12 @@ def _losses(subject: Subject) -> Sequence[str]:
         numbers = found if isinstance(found, dict) else {"": found}
         shown = [f"{plain(label)} {x:.4f}".strip() for label, x in numbers.items() if isinstance(x, int | float)]
         if shown:
-            return [f"Validation v loss: {', '.join(shown)}.\n"]
+            return [f"Validation v loss: {', '.join(shown)}{_overshoot(subject)}.\n"]
     return []
+
+
+def _overshoot(subject: Subject) -> str:
+    """Return what the validation losses count although the training ignored it."""
+    recipe = _recipe(subject)
+    clipped = recipe is not None and any(recipe.loss_of(phase).clip_x0 for phase in recipe.phases.values())
+    return ", with the predictions beyond [-1, 1] that `clip_x0` ignores" if clipped else ""
