@@ -64,7 +64,7 @@ def sample_losses(
         eps: Noise that was added, in the same shapes.
         t: Time indices (batch,) in 0..steps - 1.
         process: Process of the entry.
-        loss: Space of the loss, and whether predictions are clipped.
+        loss: Space of the loss, and whether errors that clipping removes count.
         weights: Result of :func:`snr_weights`.
     """
     kind = process.graph.process.prediction

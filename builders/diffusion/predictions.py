@@ -80,18 +80,18 @@ def prediction_loss(kind: str, space: str, prediction: Tensor, x: Tensor, eps: T
 
 
 def excuse_clipped(kind: str, prediction: Tensor, x: Tensor, eps: Tensor, alpha_bar: Number) -> Tensor:
-    """Return predictions without the errors that clipping removes, which have no gradient then.
+    """Return predictions without the errors that clipping to [-1, 1] removes.
 
     Where a pixel is 1 and the clean prediction above 1, or a pixel is -1 and the prediction below -1, the clipped
-    prediction is exact, and the result is the target. Everywhere else it is the prediction. The clipped prediction that
-    is best for this error is the one that is best for the error of all pixels.
+    prediction is exact, and the result is the target, without a gradient. Everywhere else it is the prediction. The
+    clipped prediction that is best for the remaining errors is the one that is best for all errors.
 
     Args:
         kind: "v", "eps", "x" or "flow".
         prediction: Predictions, float32.
         x: Clean images in [-1, 1].
         eps: Noise that was added to them.
-        alpha_bar: Schedule at their times.
+        alpha_bar: Schedule at their times; not 0 for "eps".
     """
     with torch.no_grad():
         clean = x0_from(kind, add_noise(x, eps, alpha_bar), prediction, alpha_bar)

@@ -209,7 +209,9 @@ def _losses(subject: Subject) -> Sequence[str]:
 
 
 def _overshoot(subject: Subject) -> str:
-    """Return what the validation losses count although the training ignored it."""
-    recipe = _recipe(subject)
-    clipped = recipe is not None and any(recipe.loss_of(phase).clip_x0 for phase in recipe.phases.values())
+    """Return what the validation losses count although the training, up to the phase of the weights, ignored it."""
+    recipe, last = _recipe(subject), subject.metadata.get("phase")
+    names = list(recipe.phases) if recipe is not None else []
+    done = names[: names.index(last) + 1] if last in names else names
+    clipped = recipe is not None and any(recipe.loss_of(recipe.phases[name]).clip_x0 for name in done)
     return ", with the predictions beyond [-1, 1] that `clip_x0` ignores" if clipped else ""

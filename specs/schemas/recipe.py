@@ -108,7 +108,7 @@ class LossSpec(Model):
     )
     clip_x0: bool = Field(
         default=False,
-        description="no error where a pixel is -1 or 1 and the clean prediction beyond it, which samplers clip",
+        description="no error where a pixel is -1 or 1 and the clean prediction beyond it, where samplers clip it",
     )
     levels: dict[str, Weight | None] = Field(
         default={}, description="weight per level, default 1; a level with 0 or null has no loss"

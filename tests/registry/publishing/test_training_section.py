@@ -107,8 +107,10 @@ def test_weights_in_the_package(name):
 
 def test_validation_losses():
     subject = entry_subject(zoo.get("mdm-nano"))
-    shown = "Validation v loss: r64 0.0735, r32 0.0682, r16 0.0584, with the predictions beyond [-1, 1] that"
-    assert f"{shown} `clip_x0` ignores.\n" in training_section(subject)
+    losses = "Validation v loss: r64 0.0735, r32 0.0682, r16 0.0584"
+    assert f"{losses}, with the predictions beyond [-1, 1] that `clip_x0` ignores.\n" in training_section(subject)
+    before = replace(subject, metadata={**subject.metadata, "phase": "p64-joint"})
+    assert f"{losses}.\n" in training_section(before)
     other = training_section(entry_subject(zoo.get("flat-n64")))
     assert "Validation v loss: r64 0.0885.\n" in other and "clip_x0` ignores" not in other
     for value, expected in (("0.25", "Validation v loss: 0.2500, with"), ("[", None), ('{"a": "b"}', None)):
