@@ -1,6 +1,6 @@
 """Quality of a network's samples at full size: against those of its own innermost level, and the white of the ground.
 
-python benchmarks/sample_quality.py WHAT [WHAT ...] [--samples 500] [--steps 20] [--guidance 1] [--seed 0]
+python benchmarks/sample_quality.py WHAT [WHAT ...] [--samples 500] [--steps 20] [--guidance 1] [--no-clip] [--seed 0]
 
 WHAT is an entry with weights or a checkpoint. All levels are drawn once, with DPM-Solver++ unless --sampler names
 another. The images of the innermost level are enlarged (bicubic) to the size of the outermost, and both are compared
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--sampler", default="dpm++", help="Sampler.")
     parser.add_argument("--steps", type=int, default=20, help="Number of denoising steps.")
     parser.add_argument("--guidance", type=float, default=1, help="Scale of classifier-free guidance.")
+    parser.add_argument("--no-clip", action="store_true", help="Do not clip predicted images while sampling.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the first sample.")
     options = parser.parse_args()
     spec = EvaluationSpec(
@@ -56,6 +57,7 @@ def main() -> None:
         sampler=options.sampler,
         num_inference_steps=options.steps,
         guidance_scale=options.guidance,
+        clip=not options.no_clip,
         seed=options.seed,
     )
     extractor = open_features(spec.features, resize=spec.resize)
