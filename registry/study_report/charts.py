@@ -21,6 +21,8 @@ __all__ = ["Chart", "charts_of"]
 GREY = "#8894a0"
 #: Most letters of a label.
 LONGEST = 36
+#: Longest visible part of an interval, as a multiple of the range of the differences and 0.
+WIDEST = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,26 @@ def _draw_contrasts(axes: Axes, contrasts: Sequence[ContrastResult]) -> None:
         style |= {} if spec.primary else {"markerfacecolor": "white"}
         axes.errorbar(value, place, xerr=[[value - low], [high - value]], **style)
     axes.set_yticks(range(len(names)), names, fontsize=8)
+    cut = _cut_long_intervals(axes, [found for each in contrasts if (found := _percent(each)) is not None])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("difference in per cent (first arm below 0: lower)")
+    axes.set_xlabel("difference in per cent (first arm below 0: lower)" + (", long intervals are cut" if cut else ""))
+
+
+def _cut_long_intervals(axes: Axes, found: Sequence[tuple[float, float, float]]) -> bool:
+    """Limit the axis if intervals are much longer than differences are large; return whether some are cut.
+
+    With few seeds, an interval may be a hundred times as long as the others, which would then be points.
+    """
+    values = [0.0, *(value for value, _, _ in found)]
+    room = WIDEST * (max(values) - min(values))
+    least, most = min(values) - room, max(values) + room
+    lows, highs = [low for _, low, _ in found], [high for _, _, high in found]
+    if room == 0 or (min(lows) >= least and max(highs) <= most):
+        return False
+    margin = 0.05 * room
+    axes.set_xlim(max(least, min(lows) - margin), min(most, max(highs) + margin))
+    return True
 
 
 def _values_of(analysis: StudyAnalysis, measure: str) -> Callable[[Axes], None]:
