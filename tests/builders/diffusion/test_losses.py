@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from builders.diffusion.losses import level_losses, sample_losses, snr_weights, total_loss
-from builders.diffusion.process import DiffusionProcess, per_row, x0_from_v
+from builders.diffusion.process import DiffusionProcess, x0_from_v
 from builders.diffusion.residual import add_inner_predictions
 from builders.diffusion.schedules import log_snr_slope, min_snr_weight, sigmoid_weight, soft_min_snr_weight
 from specs.graph import Process
@@ -76,19 +76,22 @@ def test_every_rows_loss_has_the_weight_of_its_own_time(space, weighting):
 
 
 @pytest.mark.parametrize("residual", [None, 0.5])
-def test_a_clipped_loss_has_no_error_beyond_the_limits_of_pixels(residual):
+@pytest.mark.parametrize(("space", "weighting"), [("v", "none"), ("eps", "min_snr")])
+def test_a_clipped_loss_has_no_error_beyond_the_limits_of_pixels(space, weighting, residual):
     """Levels of white images: only errors of pixels whose clean prediction is darker count."""
     process = DiffusionProcess(plain_entry(8, 4, process=Process(steps=50, shift=2.0, residual=residual)))
     outputs, _, eps = batch()
     white = [torch.ones_like(each) for each in eps]
-    arguments = (process, LossSpec(space="v", clip_x0=True), snr_weights(process, "none"))
-    found = sample_losses(outputs, white, eps, T, *arguments)
+    weights = snr_weights(process, weighting)
+    found = sample_losses(outputs, white, eps, T, process, LossSpec(space=space, clip_x0=True), weights)
     shares = [g[T[: len(each)] + 1] for g, each in zip(process.schedules, white, strict=True)]
     z = process.add_noise(white, eps, T)
     predictions = add_inner_predictions(outputs, z, process.graph, shares)
-    for label, v, noisy, g in zip(LABELS, predictions, z, shares, strict=True):
+    for label, v, noisy, g, weight in zip(LABELS, predictions, z, shares, weights, strict=True):
         darker = 1 - x0_from_v(noisy, v, g).clamp(max=1)
-        wanted = (darker / (1 - per_row(g, darker)).sqrt()).square().flatten(1).mean(1)
+        wanted = darker.square().flatten(1).mean(1) / (1 - g)
+        if weight is not None:
+            wanted = wanted * g * weight[T[: len(g)] + 1]  # an error of eps is sqrt(alpha_bar) times one of v
         torch.testing.assert_close(found[label], wanted, rtol=1e-3, atol=1e-6)
 
 
