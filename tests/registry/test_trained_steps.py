@@ -25,7 +25,7 @@ def test_a_finished_run(tmp_path, images):
 
 
 def test_weights_of_earlier_versions():
-    assert trained_steps(file_facts(shipped_weights("mdm-nano"))) == 21000
+    assert trained_steps(file_facts(shipped_weights("mdm-nano"))) == 29000
     facts = file_facts(GOLDEN / "run-0.1" / "run" / "ema.safetensors")
     before = json.loads(facts["recipe"])["phases"]["p8"]["steps"]
     assert trained_steps(facts) == before + 3

@@ -79,7 +79,7 @@ def _summary(folder: Path, weights: Path, picture: Path, run: str | None, second
         "",
         "What to type next (after: source .venv/bin/activate):",
         f"  zoo sample {weights} --class flags --count 8 -o flags.png",
-        "  zoo sample mdm-nano -o two-hours.png     weights of two hours of training, shipped with the package",
+        "  zoo sample mdm-nano -o long.png          weights of three hours of training, shipped with the package",
         "  zoo show mdm-s1024                       a 1024-pixel model by level",
         "  zoo train nano-progressive --set phases.p16.steps=2000 --output runs/longer",
     ]
