@@ -26,7 +26,7 @@ test: $(STAMP)  ## run the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist worksteal
 
 slow: $(STAMP)  ## run the tests that take longer
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 mutants: $(STAMP)  ## change the maths and see which changes no test notices
 	$(BIN)/python -m tests.mutants
