@@ -76,7 +76,7 @@ def train(
     check_entry(graph, len(dataset.classes), recipe.data_name)
     unused = any(phase.labels_with_loss != phase.graph.labels for phase in phases)
     sharded, where = any(phase.memory.shard for phase in phases), Path(folder)
-    precision = run_precision(recipe, phases, where / "state.safetensors", torch.device(device))
+    precision = run_precision(recipe, graph, where / "state.safetensors", torch.device(device))
     processes = Processes(device, precision, unused=unused, sharded=sharded)
     observer = Observers([observer] if observer is not None and observer.on_processes(processes) else [])
     # Each step seeds the global generator, which belongs to the caller.

@@ -87,12 +87,10 @@ def _shared(recipe: Recipe, graph: EntryGraph, device: Any) -> dict[str, Any]:
     """Return the number of processes, whether autocast is used, and whether on a GPU."""
     import torch
 
-    from builders.precision import pick_precision
+    from builders.precision import pick_precision, usual_side
 
     processes = max(1, int(os.environ.get("WORLD_SIZE") or 1))
-    trained = [graph.inner(phase.train) for phase in recipe.phases.values() if phase.train in graph.labels]
-    side = min((each.resolution for each in trained), default=0)
-    half = pick_precision(recipe.precision, torch.device(device), side) != "float32"
+    half = pick_precision(recipe.precision, torch.device(device), usual_side(recipe, graph)) != "float32"
     return {"processes": processes, "half": half, "gpu": torch.device(device).type not in ("cpu", "mps")}
 
 

@@ -234,7 +234,7 @@ class Recipe(Model):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
         description="dtype of activations; auto: bfloat16 on a GPU that supports it, and on a CPU that computes in it "
-        "if all phases have 64 pixels or more; else float32",
+        "if at least half of the steps train 64 pixels or more; else float32",
     )
     compile: bool = Field(default=False, description="compile blocks with torch.compile, for GPUs")
     channels_last: bool = Field(default=False, description="lay out convolutions with channels last, for GPUs")

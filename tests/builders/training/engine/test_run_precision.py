@@ -14,7 +14,6 @@ from builders.training.engine.precision import run_precision
 from builders.training.errors import Interrupted
 from builders.training.json_log import JsonLog
 from builders.training.observers import Observer, Observers
-from builders.training.settings import phase_settings
 from builders.training.start import train
 from specs.recipe import load_recipe, recipe_graph
 
@@ -40,15 +39,14 @@ class Precisions(Observer):
 
 def chosen(folder, *changes):
     recipe = load_recipe("micro-test", changes)
-    graph = recipe_graph(recipe)
-    phases = [phase_settings(recipe, graph, name) for name in recipe.phases]
-    return run_precision(recipe, phases, folder / "state.safetensors", torch.device("cpu"))
+    return run_precision(recipe, recipe_graph(recipe), folder / "state.safetensors", torch.device("cpu"))
 
 
-def test_all_phases_count(tmp_path, capable, monkeypatch):
+def test_most_steps_count(tmp_path, capable, monkeypatch):
     assert chosen(tmp_path) == "bfloat16"
     monkeypatch.setattr(precision, "CPU_SIDE", 16)
-    assert chosen(tmp_path) == "float32"  # the first phase trains 8 pixels
+    assert chosen(tmp_path) == "float32"  # most steps train 8 pixels
+    assert chosen(tmp_path, "phases.p16.steps=9") == "bfloat16"
     assert chosen(tmp_path, "phases.p8=null") == "bfloat16"
     assert chosen(tmp_path, "phases.p8=null", "precision=float32") == "float32"
 
