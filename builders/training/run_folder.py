@@ -306,12 +306,14 @@ class RunFolder:
         save_weights(path, phase.settings.graph, averages, {**self._about(phase), **facts})
 
     def _about(self, phase: Phase) -> dict[str, Any]:
-        """Return the metadata of weights: recipe, phase, steps, data and names of the classes."""
+        """Return the metadata of weights: recipe, phase, steps, data, names of the classes, and another precision."""
         recipe, progress = written(self.recipe, self.entry.conditions, portable=True), phase.progress
         steps = {"phase": progress.phase, "step": str(progress.step), "total_steps": str(progress.steps_done)}
         data = recipe["data"]
         about = {"recipe": recipe, **steps, "data": data if isinstance(data, str) else "+".join(data)}
-        return about | ({"classes": list(self.classes)} if self.classes else {})
+        about |= {"classes": list(self.classes)} if self.classes else {}
+        precision = phase.processes.precision
+        return about if precision == "float32" else about | {"precision": precision}
 
     def write_averages(self, phase: Phase) -> None:
         """Save the averages of ``recipe.averages``. All processes must call this.

@@ -95,7 +95,9 @@ def _recipes(folders: tuple[Path, ...]) -> dict[str, tuple[str, ...]]:
 def _settings(subject: Subject) -> list[str]:
     """Return the settings that change what is learned: those of the recipe, and those of phases that differ from it."""
     recipe = subject.recipe
-    found = {key: recipe[key] for key in SETTINGS if key in recipe and not _is_empty(recipe[key])}
+    taken = {key: value for key, value in subject.metadata.items() if key == "precision"}  # in place of "auto"
+    known = {**recipe, **taken}
+    found = {key: known[key] for key in SETTINGS if key in known and not _is_empty(known[key])}
     lines = [f"Settings: {_listed(found)}.\n"] if found else []
     parsed = _recipe(subject)
     for name, phase in parsed.phases.items() if parsed else ():

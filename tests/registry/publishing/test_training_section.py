@@ -52,6 +52,7 @@ def test_flops_and_seconds_of_a_run():
     assert unit == "M" and 0.85 < float(number) * 1e6 / (8 * 4 * card.training_flops) <= 1.01
     assert "Hardware: x86_64, 2 cores; one process." in text
     assert 'precision `"float32"`' in text
+    assert 'precision `"bfloat16"`' in a_run(TIMES, precision="bfloat16")
 
 
 def test_settings_of_phases():

@@ -63,8 +63,10 @@ def test_a_run_keeps_its_precision(tmp_path, capable, monkeypatch):
     assert seen.found == ["bfloat16", "bfloat16"]
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["precision"] for line in lines if "val_v_loss" in line] == ["bfloat16"]
+    assert read_metadata(tmp_path / "ema.safetensors")["precision"] == "bfloat16"
     train(load_recipe("micro-test", [*SMALL, "phases.p8.steps=1"]), tmp_path / "other", observer=Observers([seen]))
     assert seen.found[-1] == "float32"
+    assert "precision" not in read_metadata(tmp_path / "other" / "ema.safetensors")
 
 
 def test_states_of_earlier_versions_are_of_float32(tmp_path, capable):
