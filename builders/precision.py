@@ -7,14 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from specs.graph import EntryGraph
-from specs.schemas.recipe import Recipe
+from specs.passes.usual_side import CPU_SIDE
 
-__all__ = ["CPU_SIDE", "autocast", "cpu_has_bfloat16", "fast_float32", "pick_precision", "usual_side"]
+__all__ = ["autocast", "cpu_has_bfloat16", "fast_float32", "pick_precision"]
 
-#: Smallest side in pixels of the images for which bfloat16 pays in training on a CPU that computes in it. Below it,
-#: converting takes longer than it saves (docs/measurements.md).
-CPU_SIDE = 64
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -27,7 +23,8 @@ def pick_precision(name: str, device: torch.device, side: int = 0) -> str:
     Args:
         name: "auto", "float32", "bfloat16" or "float16".
         device: Device of the network.
-        side: Side in pixels of the images of the outermost level; of a recipe, the :func:`usual_side` of its phases.
+        side: Side in pixels of the images of the outermost level; of a recipe, the
+            :func:`specs.passes.usual_side.usual_side` of its phases.
             0 for float32 on every CPU, so that a seed draws the same sample on all of them.
     """
     if name != "auto":
@@ -36,26 +33,6 @@ def pick_precision(name: str, device: torch.device, side: int = 0) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     pays = device.type == "cpu" and side >= CPU_SIDE and cpu_has_bfloat16()
     return "bfloat16" if pays else "float32"
-
-
-def usual_side(recipe: Recipe, graph: EntryGraph) -> int:
-    """Return the largest side in pixels that at least half of a recipe's training reaches.
-
-    Training is counted in steps, or in hours if all phases have hours. Of a recipe with both it is the smallest side.
-
-    Args:
-        recipe: Recipe whose phases train levels of the graph; phases that train other levels are skipped.
-        graph: Graph of its entry.
-    """
-    phases = [phase for phase in recipe.phases.values() if phase.train in graph.labels]
-    sides = [graph.inner(phase.train).resolution for phase in phases]
-    steps, hours = [phase.steps for phase in phases], [phase.hours for phase in phases]
-    lengths = [each for each in (hours if None in steps else steps) if each is not None]
-    if len(lengths) < len(phases):
-        return min(sides)
-    parts = list(zip(sides, lengths, strict=True))
-    reached = {side: sum(length for other, length in parts if other >= side) for side in sides}
-    return max((side for side in sides if 2 * reached[side] >= reached[min(sides)]), default=0)
 
 
 def cpu_has_bfloat16() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from registry.costs.machine import memory_of
 from specs.accelerators import find_accelerator, load_accelerator
 from specs.graph import EntryGraph
+from specs.passes.usual_side import CPU_SIDE, usual_side
 from specs.schemas.accelerator import AcceleratorSpec
 from specs.schemas.recipe import Recipe
 
@@ -18,8 +19,6 @@ __all__ = ["PlannedDevice", "planned_device"]
 
 #: FLOPs of one core in a cycle, by the flag of the processor that allows them: two units of fused multiply-adds.
 _CYCLE = {"avx512f": 64, "avx2": 32, "asimd": 16}
-#: Smallest side of images for which ``precision: auto`` is bfloat16 on a CPU.
-SMALLEST_SIDE = 64
 #: How many times as many products in bfloat16, by flag.
 _BFLOAT16 = {"amx_bf16": 16, "avx512_bf16": 2}
 
@@ -55,14 +54,15 @@ class PlannedDevice:
     def precision_of(self, recipe: Recipe, graph: EntryGraph) -> str:
         """Return the precision in which a recipe trains on this device.
 
-        ``auto`` is bfloat16 on accelerators that have it, and on processors that do for images of at least 64 pixels.
+        ``auto`` is bfloat16 on accelerators that have it, and on processors that do if at least half
+        of the steps train 64 pixels or more.
         """
         if recipe.precision != "auto":
             return recipe.precision
         if self.gpu:
             return "bfloat16" if "bfloat16" in self.peak or not self.peak else "float32"
-        side = min(graph.inner(phase.train).resolution for phase in recipe.phases.values())
-        return "bfloat16" if "bfloat16" in self.peak and side >= SMALLEST_SIDE else "float32"
+        pays = "bfloat16" in self.peak and usual_side(recipe, graph) >= CPU_SIDE
+        return "bfloat16" if pays else "float32"
 
     def check_precision(self, precision: str) -> None:
         """Check that the device computes in a precision.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.costs.requirements import PhaseMemory, fitted_memory, phase_memory, sampling_bytes, with_memory
 from registry.costs.units import short_bytes
+from specs.passes.usual_side import usual_side
 from specs.printable import printable
 from specs.syntax.overrides import set_option
 
@@ -87,7 +88,7 @@ def _shared(recipe: Recipe, graph: EntryGraph, device: Any) -> dict[str, Any]:
     """Return the number of processes, whether autocast is used, and whether on a GPU."""
     import torch
 
-    from builders.precision import pick_precision, usual_side
+    from builders.precision import pick_precision
 
     processes = max(1, int(os.environ.get("WORLD_SIZE") or 1))
     half = pick_precision(recipe.precision, torch.device(device), usual_side(recipe, graph)) != "float32"

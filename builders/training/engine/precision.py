@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from builders.checkpoints.header import CheckpointError, read_metadata
-from builders.precision import pick_precision, usual_side
+from builders.precision import pick_precision
 from specs.graph import EntryGraph
+from specs.passes.usual_side import usual_side
 from specs.schemas.recipe import Recipe
 
 __all__ = ["run_precision"]

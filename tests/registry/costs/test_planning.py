@@ -53,6 +53,21 @@ def test_float32_is_computed_in_tf32_where_there_is_one():
     assert planned(of=device(float32=1e12)).phases[1].precision == "float32"  # auto
 
 
+@pytest.mark.parametrize(
+    ("recipe", "changes", "expected"),
+    [
+        ("nano-hour", (), "bfloat16"),
+        ("nano-progressive", (), "float32"),  # most steps train 16 pixels
+        ("nano-progressive", ("phases.p64.steps=1800",), "bfloat16"),
+        ("nano-progressive", ("phases.p64.steps=1799",), "float32"),
+    ],
+)
+def test_the_precision_on_a_processor_with_bfloat16(recipe, changes, expected):
+    found, graph = load_recipe_and_graph(recipe, changes)
+    assert {device(gpu=gpu).precision_of(found, graph) for gpu in (True, False)} == {"bfloat16", expected}
+    assert device(gpu=False, float32=1e12).precision_of(found, graph) == "float32"
+
+
 def test_precisions_that_a_device_lacks():
     old = device(float32=1e12, float16=8e12)
     assert planned(of=old).phases[0].precision == "float32"
