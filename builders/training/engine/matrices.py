@@ -1,4 +1,4 @@
-"""The update of Muon for many small matrices, all of one shape at once; torch updates them one by one."""
+"""The update of Muon for many small matrices, all of one shape at once, which processes divide among themselves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from builders.training.engine.shares import in_shares
 
 __all__ = ["Moving", "MuonSettings", "move_matrices"]
 
@@ -48,16 +50,21 @@ def move_matrices(matrices: Sequence[Moving], settings: MuonSettings) -> None:
     """Update weights and momenta in place by a step of Muon (https://kellerjordan.github.io/posts/muon).
 
     The result is that of :class:`torch.optim.Muon` up to rounding, in less time where matrices are small: torch's takes
-    them one by one.
+    them one by one. Processes that train together each compute the directions of a share of the matrices; the result
+    is the same as that of one process.
     """
-    for batch in _batches(matrices):
-        updates = []
-        for _, gradient, momentum in batch:
-            momentum.lerp_(gradient, 1 - settings.momentum)
-            updates.append(gradient.lerp(momentum, settings.momentum) if settings.nesterov else momentum)
-        moves = _orthogonal(updates, settings)
-        rows, columns = updates[0].shape
-        rate = settings.lr * _ratio(rows, columns, settings.adjust_lr_fn)
+    for _, gradient, momentum in matrices:
+        momentum.lerp_(gradient, 1 - settings.momentum)
+
+    def direction(batch: list[Moving]) -> Tensor:
+        nesterov = settings.nesterov
+        return _orthogonal([g.lerp(m, settings.momentum) if nesterov else m for _, g, m in batch], settings)
+
+    batches = list(_batches(matrices))
+    shapes = [(len(batch), *batch[0].gradient.shape) for batch in batches]
+    costs = [count * rows * columns * min(rows, columns) for count, rows, columns in shapes]
+    for batch, moves in zip(batches, in_shares(batches, shapes, costs, direction), strict=True):
+        rate = settings.lr * _ratio(*batch[0].gradient.shape, settings.adjust_lr_fn)
         for (weight, _, _), move in zip(batch, moves, strict=True):
             weight.mul_(1 - settings.lr * settings.weight_decay)
             weight.add_(move.reshape(weight.shape), alpha=-rate)
