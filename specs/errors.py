@@ -222,13 +222,15 @@ def quote(value: object, limit: int = 60) -> str:
 
 
 def closest(name: str, choices: Iterable[str], count: int = 1) -> list[str]:
-    """Return the ``count`` choices most similar to ``name``, best first."""
+    """Return the ``count`` choices most similar to ``name``, best first; those that begin with it before others."""
     if len(name) > 64:
         return []
     from difflib import get_close_matches
 
     folded = {choice.lower(): choice for choice in choices}
-    return [folded[match] for match in get_close_matches(name.lower(), folded, n=count, cutoff=0.6)]
+    found = get_close_matches(name.lower(), folded, n=max(count, 3), cutoff=0.6)
+    begin_with_it = sorted(found, key=lambda match: not match.startswith(name.lower()))
+    return [folded[match] for match in begin_with_it[:count]]
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

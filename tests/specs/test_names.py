@@ -127,7 +127,7 @@ def test_star_import_of_an_old_module():
     ("arguments", "message"),
     [
         ("train nosuch", "no recipe is called 'nosuch'; there are micro-test, moving-emoji, "),
-        ("train nano-prog", "did you mean 'nano-progressive', 'nano-hour' or 'nano-unetpp'?"),
+        ("train nano-prog", "did you mean 'nano-progressive', 'nano-long' or 'nano-hour'?"),
         ("train mdm-nan", "did you mean the entry 'mdm-nano'?"),
         ("train n32", "no recipe is called 'n32'; it is a study"),
         ("train mdm-nan --data noto-emoji-64", "did you mean 'mdm-nano'"),
