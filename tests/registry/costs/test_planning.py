@@ -57,6 +57,7 @@ def test_float32_is_computed_in_tf32_where_there_is_one():
     ("recipe", "changes", "expected"),
     [
         ("nano-hour", (), "bfloat16"),
+        ("nano-long", (), "bfloat16"),
         ("nano-progressive", (), "float32"),  # most steps train 16 pixels
         ("nano-progressive", ("phases.p64.steps=1800",), "bfloat16"),
         ("nano-progressive", ("phases.p64.steps=1799",), "float32"),

@@ -142,7 +142,7 @@ def test_a_file_with_the_name_of_a_packaged_entry():
     path = Path("mdm-nano.yaml")
     path.write_text("name: mdm-nano\nresolution: 16\nstages: {r16: {width: 32}}\n")
     text = model_card(zoo.get(path))
-    assert 'zoo.get("mdm-nano.yaml")' in text and "Weights (" not in text and "zoo train nano-hour" not in text
+    assert 'zoo.get("mdm-nano.yaml")' in text and "Weights (" not in text and "zoo train nano-long" not in text
 
 
 def test_an_entry_changed_by_overrides():

@@ -74,7 +74,7 @@ def test_card_with_results():
     assert "| fd_made_up | 3 | 2.5 to 3.5 |" in text and "100 samples against noto-emoji-64 train" in text
     facts = yaml.safe_load(text.split("---\n")[1])
     assert facts["model-index"][0]["results"][0]["metrics"][0]["value"] == 3.0
-    assert "Apache-2.0" in text and "nano-hour" in text
+    assert "Apache-2.0" in text and "nano-long" in text
     assert "Reported by others" in model_card(zoo.get("mdm-s256.in1k"))
 
 
