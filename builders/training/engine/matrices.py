@@ -63,8 +63,9 @@ def move_matrices(matrices: Sequence[Moving], settings: MuonSettings) -> None:
     batches = list(_batches(matrices))
     shapes = [(len(batch), *batch[0].gradient.shape) for batch in batches]
     costs = [count * rows * columns * min(rows, columns) for count, rows, columns in shapes]
-    for batch, moves in zip(batches, in_shares(batches, shapes, costs, direction), strict=True):
-        rate = settings.lr * _ratio(*batch[0].gradient.shape, settings.adjust_lr_fn)
+    moved = in_shares(batches, shapes, costs, direction)
+    for batch, (_, rows, columns), moves in zip(batches, shapes, moved, strict=True):
+        rate = settings.lr * _ratio(rows, columns, settings.adjust_lr_fn)
         for (weight, _, _), move in zip(batch, moves, strict=True):
             weight.mul_(1 - settings.lr * settings.weight_decay)
             weight.add_(move.reshape(weight.shape), alpha=-rate)
