@@ -15,6 +15,7 @@ from specs.library import find_file, is_path, placed_beside
 from specs.recipe import extended_tree, recipe_of_tree
 from specs.schemas.arms import ArmSpec, ArmStudy, ContrastSpec, CostSpec, SearchSpec
 from specs.schemas.recipe import Recipe
+from specs.study import has_arms
 from specs.syntax.merge import drop, merge, put
 from specs.syntax.other_kind import refuse_other_kind
 from specs.syntax.overrides import apply_overrides
@@ -134,8 +135,8 @@ def arm_study_of_tree(
     arms = tuple(_arms(study, tree, base, problems, search))
     problems.raise_if_any()
     _check_search(study, tree, arms, search)
-    data = _placed(study.data, locate(tree, "data").file)
-    return LoadedArmStudy(study.model_copy(update={"data": data}), arms, path, tuple(overrides))
+    placed = {"data": _placed(study.data, locate(tree, "data").file), "reuse": tuple(_reused(study, tree, path))}
+    return LoadedArmStudy(study.model_copy(update=placed), arms, path, tuple(overrides))
 
 
 def arm_with_setting(arm: Arm, path: str, value: object, *, search: Sequence[Path] | None = None) -> Arm:
@@ -168,6 +169,24 @@ def _check_search(study: ArmStudy, tree: Tree, arms: Sequence[Arm], search: Sequ
                 problems.add("bad-value", message, locate(tree, "search", "values", index))
                 break
     problems.raise_if_any()
+
+
+def _reused(study: ArmStudy, tree: Tree, path: Path) -> Iterator[str]:
+    """Yield the studies whose results are reused; each must be another study of arms."""
+    for index, name in enumerate(study.reuse):
+        where = locate(tree, "reuse", index)
+        placed = _placed(name, where.file)
+        try:
+            found = find_file("study", placed)
+        except UnknownName as error:
+            raise fail("bad-value", str(error), where) from None
+        if not found.is_file():
+            raise fail("missing-file", f"no such file: {name}", where)
+        if found.resolve() == path.resolve():
+            raise fail("conflict", "a study reuses results of other studies, not its own", where)
+        if not has_arms(parse(found)):
+            raise fail("bad-value", f"{quote(name)} compares entries; results of studies of arms are reused", where)
+        yield placed
 
 
 def _check_names(study: ArmStudy, tree: Tree, problems: Problems) -> None:

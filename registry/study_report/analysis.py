@@ -204,6 +204,9 @@ def _origin_notes(study: ArmStudy, runs: Sequence[RunResult], others: int, sha25
     elif sha256 and registered - {sha256}:
         yield "the file of the study has changed since the registration that the runs name"
     for arm in study.arms:
+        taken = [run.taken_from for run in runs if run.arm == arm and run.taken_from]
+        if taken:
+            yield f"{arm}: results of equal runs of another study: {', '.join(taken)}"
         hashes = {(run.hash, run.recipe) for run in runs if run.arm == arm}
         if len({each[0] for each in hashes}) > 1:
             yield f"{arm}: its runs trained entries of different hashes"

@@ -78,7 +78,10 @@ def store_study_view(client: Any, experiment: str, name: str) -> str:
         if metrics:
             break
     else:
-        raise NotTracked(f"no run of the study {name} has been tracked; run 'zoo study {name}' first")
+        raise NotTracked(
+            f"no run of the study {name} has been tracked; run 'zoo study {name}', or 'zoo track --study {name}' if it "
+            "has results"
+        )
     key = "zoo-study-" + hashlib.sha256(name.encode()).hexdigest()[:12]
     store_state(client, experiment, key, study_view_state(name, set().union(*metrics), exploratory))
     return key

@@ -104,7 +104,7 @@ def report_markdown(analysis: StudyAnalysis, charts: Sequence[Chart]) -> str:
     """Return the report as Markdown: its tables, and charts as files in ``report/``."""
     parts = [f"# Study {analysis.study.name}", _lead(analysis)]
     parts += ["\n".join(f"- {note}" for note in analysis.notes)] * bool(analysis.notes)
-    parts += [f"## {title}\n\n{_markdown(table)}" for title, table in _tables(analysis)]
+    parts += [f"## {title}\n\n{table.markdown}" for title, table in _tables(analysis)]
     parts.append(METHODS)
     parts += [f"![{chart.title}](report/{chart.key}.png)" for chart in charts]
     return "\n\n".join(parts) + "\n"
@@ -134,13 +134,6 @@ def _text(title: str, text: str) -> str:
 def _table(table: Table) -> str:
     rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table.rows]
     return f'<div class="scroll">{html_rows(table.head, rows)}</div>'
-
-
-def _markdown(table: Table) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', '&#124;').replace(chr(10), ' ') for cell in cells)} |"
-
-    return "\n".join([line(table.head), "|" + "---|" * len(table.head), *map(line, table.rows)])
 
 
 def _samples(analysis: StudyAnalysis, folder: Path) -> str:

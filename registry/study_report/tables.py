@@ -28,6 +28,15 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def markdown(self) -> str:
+        """The table in Markdown."""
+
+        def line(cells: Sequence[str]) -> str:
+            return f"| {' | '.join(cell.replace('|', '&#124;').replace(chr(10), ' ') for cell in cells)} |"
+
+        return "\n".join([line(self.head), "|" + "---|" * len(self.head), *map(line, self.rows)])
+
 
 def contrasts_table(contrasts: Sequence[ContrastResult]) -> Table:
     """Return the table of contrasts: values of both arms, difference and per cent with 95 % intervals, p and n."""

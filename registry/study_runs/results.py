@@ -1,4 +1,4 @@
-"""Results of a study of arms: one small JSON file per run. docs/studies.md describes them."""
+"""Results of a study of arms: one small JSON file per run. docs/studying.md describes them."""
 
 from __future__ import annotations
 
@@ -92,6 +92,7 @@ class RunResult(_Frozen):
         series: Further values of measures by name, as JSON.
         curves: Values over training by name, such as ``val_v_loss/r32``.
         samples: Name of the picture of samples beside the file; empty without one.
+        taken_from: Study and run that this result was taken from, such as ``A/flat-s0``; empty if it was made here.
         environment: Versions, commit and hardware.
         date: End of the run, ISO 8601.
     """
@@ -119,6 +120,7 @@ class RunResult(_Frozen):
     series: dict[str, Any] = {}
     curves: dict[str, Curve] = {}
     samples: str = ""
+    taken_from: str = ""
     environment: dict[str, str] = {}
     date: str = ""
 

@@ -18,6 +18,7 @@ from registry.evaluation.phases import Progress, silent
 from registry.study_runs.lengths import flops_by_phase
 from registry.study_runs.registration import Registration
 from registry.study_runs.results import RunKey, RunResult, read_results, result_path, save_result
+from registry.study_runs.reuse import OtherStudy, equal_results, save_taken
 from registry.study_runs.runs import PlannedRun, StudyRuns
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class StudyRunner:
         progress: Called with the name of the current phase of a measure, and how much of it is done out of how much.
         report: Called with a run that starts, the number of runs with a result, and the number of all.
         done: Called with the result of a run, and its folder.
+        others: Studies whose results are taken where they have an equal run.
     """
 
     runs: StudyRuns
@@ -104,6 +106,7 @@ class StudyRunner:
     progress: Progress = silent
     report: Callable[[PlannedRun, int, int], None] = lambda run, done, total: None
     done: Callable[[RunResult, Path], None] = lambda result, folder: None
+    others: Sequence[OtherStudy] = ()
     poll: float = field(default=POLL, repr=False)
 
     def run(self) -> Unfinished:
@@ -117,6 +120,7 @@ class StudyRunner:
             OSError: A file cannot be written.
         """
         keys = self.runs.all_keys()
+        self._take_equal()
         while True:
             results = results_by_key(self.runs, self.places.results)
             missing = [key for key in keys if key not in results]
@@ -127,6 +131,15 @@ class StudyRunner:
             if len(ready) == len(missing):
                 return Unfinished(elsewhere)
             time.sleep(self.poll)  # others do the search, which the rest waits for
+
+    def _take_equal(self) -> None:
+        """Take the results of equal runs of other studies."""
+        results = results_by_key(self.runs, self.places.results)
+        for key, (result, picture) in equal_results(self.runs, results, self.others, self.registration).items():
+            with self._claim(key) as ours:
+                if ours and not result_path(key, self.places.results).is_file():  # of another process, just now
+                    saved = save_taken(key, result, picture, self.places.results)
+                    self.done(saved, self.places.run(key))
 
     def _do_first(self, ready: Sequence[PlannedRun], done: int, total: int) -> tuple[RunKey, ...] | None:
         """Do the first run that no other process does, and return None; without one, return those that others do."""
@@ -202,7 +215,7 @@ class StudyRunner:
         from registry.measures.runs import measure_run
 
         study, picture = self.runs.study, result_path(planned.key, self.places.results).with_suffix(".png")
-        wanted = self.measures_of(planned.key)
+        wanted = study.measures_of(planned.key.searched is not None)
         begun, found, failure = time.perf_counter(), dict[str, Any](), ""
         try:
             if wanted:
@@ -224,14 +237,6 @@ class StudyRunner:
             "measuring_seconds": round(time.perf_counter() - begun, 3),
             "samples": picture.name if picture.is_file() else "",
         }
-
-    def measures_of(self, key: RunKey) -> dict[str, dict[str, Any]]:
-        """Return the measures of a run: in the search, only the one that is compared."""
-        study = self.runs.study
-        if key.searched is None or study.search is None:
-            return dict(study.measures)
-        wanted = study.search.by.partition("/")[0]
-        return {name: arguments for name, arguments in study.measures.items() if name == wanted}
 
 
 @contextlib.contextmanager

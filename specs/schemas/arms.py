@@ -126,11 +126,25 @@ class ArmStudy(Model):
     measures: Measures = Field(default={}, description="measures of every run, by name, with their arguments")
     contrasts: dict[ShortName, ContrastSpec] = Field(default={}, description="what is compared, by name")
     search: SearchSpec | None = None
+    reuse: Annotated[tuple[str, ...], Field(strict=False, max_length=100)] = Field(
+        default=(), description="studies whose results are taken where a run of theirs is equal to one of this study"
+    )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="level of the family of primary contrasts")
 
     def training_flops(self, arm: str) -> float:
         """Return the FLOPs that every run of an arm should take."""
         return self.budget.training_flops * self.arms[arm].cost
+
+    def measures_of(self, searched: bool) -> dict[str, dict[str, Any]]:
+        """Return the measures of a run with their arguments.
+
+        Args:
+            searched: Whether it is a run of the search, of which only the measure that is compared is taken.
+        """
+        if not searched or self.search is None:
+            return dict(self.measures)
+        wanted = self.search.by.partition("/")[0]
+        return {name: arguments for name, arguments in self.measures.items() if name == wanted}
 
     @property
     def primary(self) -> dict[str, ContrastSpec]:

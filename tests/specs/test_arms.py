@@ -98,6 +98,10 @@ def test_an_entry_by_path_is_beside_the_study(study, tmp_path):
         (("plain: {}", "plain: {recip: {}}"), ["did you mean 'recipe'"]),
         (("measures: {p1: {draws: 2}, p2: }", "measures: 3"), ["'measures' is a list of names"]),
         (("seeds: 3", "seeds: 3\nsearch: {set: ema, values: [0.9], seeds: [2], by: p1}"), ["would be used twice"]),
+        (("seeds: 3", "seeds: 3\nreuse: [a-glyphs]"), [":9: error[bad-value]", "did you mean 'A-glyphs'"]),
+        (("seeds: 3", "seeds: 3\nreuse: [A, ./mini.yaml]"), ["reuses results of other studies, not its own"]),
+        (("seeds: 3", "seeds: 3\nreuse: [n32]"), ["'n32' compares entries"]),
+        (("seeds: 3", "seeds: 3\nreuse: [./lost.yaml]"), ["error[missing-file]: no such file: ./lost.yaml"]),
     ],
 )
 def test_errors_have_a_place(study, change, words):
@@ -105,6 +109,12 @@ def test_errors_have_a_place(study, change, words):
         study(change)
     for word in words:
         assert word in str(error.value)
+
+
+def test_studies_that_are_reused_are_names_or_files_beside_it(study, tmp_path):
+    study()
+    (tmp_path / "mini.yaml").rename(tmp_path / "older.yaml")
+    assert study(("seeds: 3", "seeds: 3\nreuse: [A, ./older.yaml]")).study.reuse == ("A", str(tmp_path / "older.yaml"))
 
 
 def test_overrides_change_the_study(study):

@@ -106,3 +106,40 @@ def test_these_options_are_not_for_studies_of_entries(cli):
     for option in (("--plan",), ("--register",), ("--exploratory",), ("--processes", "2"), ("--again", "x")):
         code, _, errors = cli("study", "n32", *option)
         assert code == 2 and f"n32 compares entries; {option[0]} is for studies of arms" in errors
+
+
+def test_a_study_takes_equal_runs_of_another(cli, monkeypatch):
+    other, mine = (("name: mini", "name: other"), *ALONE), (("name: mini", "name: mine\nreuse: [./other.yaml]"), *ALONE)
+    write_study(Path(), *other, name="other")
+    write_study(Path(), *mine, name="mine")
+    assert cli("study", "other.yaml", "--register")[0] == cli("study", "mine.yaml", "--register")[0] == 0
+    monkeypatch.setattr("zoo.api.train.run", lambda recipe, folder, **_: folder.mkdir(parents=True))
+    monkeypatch.setattr("registry.measures.runs.measure_run", lambda *_, **__: {"p1": 0.25})
+    assert cli("study", "other.yaml", *OPTIONS)[0] == 0
+    code, out, _ = cli("study", "mine.yaml", "--plan")
+    assert (
+        code == 0 and "equal to runs of other.yaml, whose results are taken: 1" in out and "0 runs are missing" in out
+    )
+    code, _, errors = cli("study", "mine.yaml", "--device", "cpu")
+    assert code == 0 and "plain-s0 is equal to other/plain-s0, whose result is taken" in errors
+    found = json.loads(Path("results/studies/mine/plain-s0.json").read_text("utf-8"))
+    assert (found["taken_from"], found["measures"]) == ("other/plain-s0", {"p1": 0.25})
+    assert not Path("runs/studies/mine/plain-s0").exists()
+    # Its run is on MLflow's page, although it was not trained.
+    code, out, _ = cli("track", "--study", "mine.yaml")
+    assert (code, out) == (0, "1 results: 0 new runs\n")
+    assert cli("track", "--study", "other.yaml")[1] == "1 results: 1 new runs\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("n32",), "n32 compares entries: track these"),
+        (("mini.yaml",), "mini has no results in results/studies/mini; run 'zoo study mini.yaml' first"),
+        (("mini.yaml", "mdm-nano"), "--study takes no entries"),
+    ],
+)
+def test_what_cannot_be_tracked(cli, options, words):
+    write_study(Path())
+    code, _, errors = cli("track", "--study", *options)
+    assert code == 2 and words in errors

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.commands.options import ExperimentName, Quiet
-from zoo.terminal.completion import complete_entry
+from zoo.terminal.completion import complete_entry, complete_study
 
 if TYPE_CHECKING:
     from registry.tracking.entry_runs import RecordedRun
@@ -30,14 +30,28 @@ def track(
         bool,
         typer.Option("--repair", help="Correct the artifact paths of a store that was moved or copied."),
     ] = False,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study",
+            metavar="STUDY",
+            help="Study of arms whose results to record, where MLflow has no run of their training.",
+            autocompletion=complete_study,
+        ),
+    ] = None,
     experiment: ExperimentName = None,
     quiet: Quiet = False,
 ) -> None:
     """Record entries in MLflow, each once: costs, measured distances, spec, card and diagram."""
+    if study is not None and (entries or send is not None or repair):
+        raise ValueError("--study takes no entries, no --send and no --repair")
     if send is not None and entries:
         raise ValueError("--send takes the folder of a run and no entries")
     if repair and (entries or send is not None):
         raise ValueError("--repair takes no entries and no --send")
+    if study is not None:
+        print(_record_study(study, experiment))
+        return
     if repair:
         print(_repair())
         return
@@ -108,6 +122,30 @@ def _repair() -> str:
     places = ", ".join(map(str, done.places))
     runs, experiments = done.changed.get("runs", 0), done.changed.get("experiments", 0)
     return f"corrected the artifacts of {runs} runs and {experiments} experiments: from {places} to {done.path.parent}"
+
+
+def _record_study(name: str, experiment: str | None) -> str:
+    """Record the results of a study of arms; return a sentence about it.
+
+    Raises:
+        ValueError: It compares entries, has no results, or a file is not a result.
+        StoreError: The store cannot be used.
+    """
+    from registry.catalogue import search_path
+    from registry.study_runs.results import FOLDER, read_results
+    from specs.arms import load_arm_study
+    from specs.library import find_file
+    from specs.study import has_arms
+    from specs.syntax.yaml_tree import parse
+    from zoo.commands.studying.run import record_results
+
+    if not has_arms(parse(find_file("study", name))):
+        raise ValueError(f"{name} compares entries: track these, with 'zoo track ENTRY...'")
+    study = load_arm_study(name, search=search_path()).study
+    results = [each for each in read_results(FOLDER / study.name) if each.study == study.name]
+    if not results:
+        raise ValueError(f"{study.name} has no results in {FOLDER / study.name}; run 'zoo study {name}' first")
+    return f"{len(results)} results: {record_results(study, results, experiment)} new runs"
 
 
 def _send(folder: Path, experiment: str | None) -> str:

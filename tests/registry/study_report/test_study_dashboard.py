@@ -78,5 +78,7 @@ def test_exploratory_runs_are_shown_if_there_are_no_others():
 
 
 def test_a_study_that_was_not_tracked():
-    with pytest.raises(NotTracked, match="no run of the study B has been tracked; run 'zoo study B' first"):
+    with pytest.raises(
+        NotTracked, match="no run of the study B has been tracked; run 'zoo study B', or 'zoo track --s"
+    ):
         store_study_view(Client(), "7", "B")

@@ -20,9 +20,12 @@ def plan_arms(loaded: LoadedArmStudy, options: StudyOptions, *, as_json: bool = 
     Raises:
         StudyError: The study is wrong, or its results are of another study.
     """
+    from registry.catalogue import search_path
     from registry.measures.runs import check_measures
     from registry.studies import check_arms
     from registry.study_runs.plan import plan_study
+    from registry.study_runs.registration import Registration
+    from registry.study_runs.reuse import equal_results, other_studies
     from registry.study_runs.running import results_by_key
     from registry.study_runs.runs import StudyRuns
     from zoo.device import pick_device
@@ -31,13 +34,19 @@ def plan_arms(loaded: LoadedArmStudy, options: StudyOptions, *, as_json: bool = 
     runs = StudyRuns(loaded)
     check_arms(loaded)
     check_measures(loaded.study.measures, [arm.graph for arm in loaded.arms])
-    results = results_by_key(runs, study_places(loaded, options).results)
+    folder = study_places(loaded, options).results
+    results = results_by_key(runs, folder)
+    registered = None if options.exploratory or loaded.study.exploratory else Registration("")
+    taken = equal_results(runs, results, other_studies(loaded, folder, search=search_path()), registered)
+    results |= {key: result for key, (result, _) in taken.items()}
     plan = plan_study(runs, results, device=str(pick_device(options.device)))
     if as_json:
-        facts = asdict(plan) | {"training_flops": plan.flops, "seconds_left": plan.seconds_left}
+        facts = asdict(plan) | {"training_flops": plan.flops, "seconds_left": plan.seconds_left, "taken": len(taken)}
         print_json(facts)
     else:
         _print(plan, _state(loaded, runs))
+        if taken:
+            print(f"equal to runs of {', '.join(loaded.study.reuse)}, whose results are taken: {len(taken)}")
 
 
 def _state(loaded: LoadedArmStudy, runs: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from registry.study_runs.running import Places, StudyRunner
     from registry.study_runs.runs import PlannedRun, StudyRuns
     from specs.arms import LoadedArmStudy
+    from specs.schemas.arms import ArmStudy
 
-__all__ = ["StudyOptions", "register_study", "reproduce_run", "run_arms", "study_places"]
+__all__ = ["StudyOptions", "record_results", "register_study", "reproduce_run", "run_arms", "study_places"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def run_arms(loaded: LoadedArmStudy, options: StudyOptions) -> None:
         _say("warning: the registration is not committed, so results name no commit")
     with phase_bars(options.quiet) as progress:
         runner = _runner(runs, places, options, registration, progress)
-        runner.done = _Done(options)
+        runner.done = _Done(loaded.study, options)
         if not options.quiet:
             runner.report = _report
         left = runner.run()
@@ -145,12 +147,14 @@ def _registration(runs: StudyRuns, options: StudyOptions) -> Registration | None
 def _runner(
     runs: StudyRuns, places: Places, options: StudyOptions, registration: Registration | None, progress: Any
 ) -> StudyRunner:
+    from registry.catalogue import search_path
+    from registry.study_runs.reuse import other_studies
     from registry.study_runs.running import StudyRunner
     from zoo.device import pick_device
 
     trainer = _Trainer(runs.loaded, options, registration)
-    where = str(pick_device(options.device))
-    return StudyRunner(runs, places, trainer.train, registration, where, progress=progress)
+    where, others = str(pick_device(options.device)), other_studies(runs.loaded, places.results, search=search_path())
+    return StudyRunner(runs, places, trainer.train, registration, where, progress=progress, others=others)
 
 
 class _Trainer:
@@ -161,6 +165,7 @@ class _Trainer:
 
     def train(self, planned: PlannedRun, folder: Path, clock: Observer) -> None:
         """Train a run, or resume it."""
+        from registry.study_report.logged import study_tags
         from zoo.api.train import run
 
         options = self.options
@@ -174,17 +179,8 @@ class _Trainer:
             experiment=options.experiment,
             advise=False,
             extra=[clock],
-            tags=self._tags(planned),
+            tags=study_tags(self.study, planned.key, planned.setting, self.registration is None),
         )
-
-    def _tags(self, planned: PlannedRun) -> dict[str, str]:
-        key = planned.key
-        tags: dict[str, Any] = {"study": self.study.name, "arm": key.arm, "seed": key.seed}
-        if planned.setting is not None and self.study.search is not None:
-            tags[self.study.search.set] = planned.setting
-        tags["study.part"] = "main" if key.searched is None else "search"
-        tags["exploratory"] = self.registration is None
-        return {name: str(value) for name, value in tags.items()}
 
 
 def _report(planned: PlannedRun, done: int, total: int) -> None:
@@ -193,10 +189,10 @@ def _report(planned: PlannedRun, done: int, total: int) -> None:
 
 
 class _Done:
-    """Logs the measures of a run, and says if it failed."""
+    """Logs the measures of a run, and says if it failed or was taken from another study."""
 
-    def __init__(self, options: StudyOptions) -> None:
-        self.options = options
+    def __init__(self, study: ArmStudy, options: StudyOptions) -> None:
+        self.study, self.options = study, options
 
     def __call__(self, result: RunResult, folder: Path) -> None:
         """Log the measures of a run with a result."""
@@ -205,15 +201,41 @@ class _Done:
 
         if result.status == "failed" and not self.options.quiet:
             _say(f"failed: {result.key.name}: {result.failure}")
+        if result.taken_from and not self.options.quiet:
+            _say(f"{result.key.name} is equal to {result.taken_from}, whose result is taken")
         if not self.options.track:
             return
         try:
             with store_errors(tracking_uri()):
+                if result.taken_from:
+                    record_results(self.study, [result], self.options.experiment)
+                    return
                 problem = send_measures(result, folder)
         except (ValueError, OSError) as error:
             problem = str(error)
         if problem is not None:
             _say(f"warning: {problem}")
+
+
+def record_results(study: ArmStudy, results: Sequence[RunResult], experiment: str | None = None) -> int:
+    """Log results of a study that MLflow has no run of; return their number.
+
+    Args:
+        study: The study.
+        results: Its results.
+        experiment: Name of the experiment; None for the default.
+
+    Raises:
+        StoreError: The store cannot be used.
+    """
+    from registry.study_report.logged import log_results
+    from registry.tracking.store import connect, store_errors, tracking_uri
+    from registry.tracking.stores.experiments import chosen_experiment, experiment_id
+
+    uri = tracking_uri()
+    with store_errors(uri):
+        client = connect(uri, lambda text: _say(f"warning: {text}"))
+        return log_results(client, experiment_id(client, chosen_experiment(experiment)), study, results)
 
 
 def _summarize(runs: StudyRuns, places: Places, elsewhere: tuple[Any, ...]) -> None:

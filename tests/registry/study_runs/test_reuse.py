@@ -1,0 +1,152 @@
+"""Results that a study takes from others: those of equal runs that are measured alike."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from registry.study_runs.registration import Registration
+from registry.study_runs.results import RunKey, RunResult, read_results, save_result
+from registry.study_runs.reuse import OtherStudy, equal_results, other_studies
+from registry.study_runs.running import Places, StudyRunner
+from registry.study_runs.runs import StudyRuns
+from specs.arms import load_arm_study
+from tests.helpers.arm_studies import write_study
+
+OTHER = (("name: mini", "name: other"),)
+#: A study with an arm of the other one under another name, and one that the other one lacks.
+MINE = (
+    ("name: mini", "name: mine\nreuse: [./other.yaml]"),
+    ("  plain: {}", "  base: {}"),
+    ("2e-3", "4e-3"),
+    ("[fast, plain]", "[fast, base]"),
+)
+SEARCH = ("seeds: 2\n", "seeds: 2\nsearch: {set: ema, values: [0.5, 0.9], seeds: [8, 9], by: p1}\n")
+PLAIN = [RunKey(arm="plain", seed=seed) for seed in (0, 1)]
+
+
+def written(folder, changes, name):
+    return StudyRuns(load_arm_study(write_study(folder, *changes, name=name)))
+
+
+def finished(runs, key, results=None, **changes):
+    """A result of a run as it would be made."""
+    planned = runs.planned(key, results or {})
+    facts = {"measures": {"p1": 0.5}, "registered": "other", "commit": "older", "seconds": 9.0, **changes}
+    return RunResult(
+        study=runs.study.name, **key.model_dump(), setting=planned.setting, hash=planned.graph.hash,
+        recipe=planned.fingerprint, **facts,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def other(tmp_path):
+    return written(tmp_path, OTHER, "other")
+
+
+@pytest.fixture
+def mine(tmp_path, other):
+    return written(tmp_path, MINE, "mine")
+
+
+def equal(mine, other, results, tmp_path, registration=None):
+    others = (OtherStudy(other.study, tmp_path, tuple(results)),)
+    return {key.name: result for key, (result, _) in equal_results(mine, {}, others, registration).items()}
+
+
+def test_equal_runs_are_taken_under_names_of_their_own(mine, other, tmp_path):
+    results = [finished(other, key) for key in (*PLAIN, RunKey(arm="fast", seed=0))]
+    found = equal(mine, other, results, tmp_path, Registration("mine", "newer"))
+    assert found.keys() == {"base-s0", "base-s1"}
+    taken = found["base-s1"]
+    assert (taken.study, taken.arm, taken.seed, taken.taken_from) == ("mine", "base", 1, "other/plain-s1")
+    assert (taken.registered, taken.commit, taken.exploratory) == ("mine", "newer", False)
+    assert (taken.seconds, taken.measures) == (9.0, {"p1": 0.5})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hash": "x"}, {"recipe": "x"}, {"seed": 5}, {"threads": 2}, {"status": "failed"}, {"exploratory": True}],
+)
+def test_runs_that_differ_are_not_taken(mine, other, changes, tmp_path):
+    result = finished(other, PLAIN[0]).model_copy(update=changes)
+    assert equal(mine, other, [result], tmp_path, Registration("mine")) == {}
+
+
+def test_exploratory_results_are_taken_by_exploratory_studies(mine, other, tmp_path):
+    found = equal(mine, other, [finished(other, PLAIN[0], exploratory=True)], tmp_path)
+    assert found["base-s0"].exploratory and found["base-s0"].registered == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("draws: 1, samples: 4}}\ncontrasts", "draws: 2, samples: 4}}\ncontrasts"),
+        ("{p1: {draws: 1, samples: 4}}", "{p1: {draws: 1, samples: 4}, p2: {}}"),
+        ("seeds: 2", "seeds: 2\nevaluation: {samples: 7}"),
+    ],
+)
+def test_runs_that_are_measured_otherwise_are_not_taken(other, change, tmp_path):
+    mine = written(tmp_path, (*MINE, change), "mine")
+    assert equal(mine, other, [finished(other, PLAIN[0])], tmp_path) == {}
+
+
+def test_p1_of_other_ratios_follows_from_the_errors_of_all(other, tmp_path):
+    mine = written(tmp_path, (*MINE, ("{draws: 1, samples: 4}", "{draws: 1, samples: 4, log_snrs: [-5, 4]}")), "mine")
+    errors = {"p1/-5": 0.25, "p1/4": 0.01, "p1/6": 9.0}
+    result = finished(other, PLAIN[0], measures={"p1": 0.5, **errors})
+    assert equal(mine, other, [result], tmp_path)["base-s0"].measures == {
+        "p1": pytest.approx(math.sqrt(0.0025)),
+        **errors,
+    }
+    assert equal(mine, other, [finished(other, PLAIN[0])], tmp_path) == {}  # the errors are not known
+
+
+def test_a_search_is_taken_first_and_then_the_runs_of_its_choice(tmp_path):
+    other = written(tmp_path, (*OTHER, SEARCH), "other")
+    mine = written(tmp_path, (*MINE, SEARCH), "mine")
+    tried = [RunKey(arm="plain", seed=seed, searched=place) for seed in (8, 9) for place in (0, 1)]
+    results = {key: finished(other, key, measures={"p1": 1.0 - key.searched}) for key in tried}
+    results[PLAIN[0]] = finished(other, PLAIN[0], results)
+    found = equal(mine, other, results.values(), tmp_path)
+    assert found.keys() == {"base-v0-s8", "base-v1-s8", "base-v0-s9", "base-v1-s9", "base-s0"}
+    assert found["base-s0"].setting == 0.9 and found["base-v0-s9"].taken_from == "other/plain-v0-s9"
+
+
+def test_a_run_of_a_search_is_no_main_run(tmp_path):
+    """The search measures less, although the recipe is the same."""
+    other = written(tmp_path, (*OTHER, SEARCH, ("samples: 4}}", "samples: 4}, p2: {}}")), "other")
+    changes = (
+        *MINE,
+        ("seeds: 2", "seeds: [8]"),
+        ("samples: 4}}", "samples: 4}, p2: {}}"),
+        ("base: {}", "base: {recipe: {ema: 0.9}}"),
+    )
+    mine = written(tmp_path, changes, "mine")
+    key = RunKey(arm="plain", seed=8, searched=1)
+    assert finished(other, key).recipe == mine.planned(RunKey(arm="base", seed=8), {}).fingerprint
+    assert equal(mine, other, [finished(other, key)], tmp_path) == {}
+
+
+def test_taken_results_are_stored_and_the_rest_is_trained(mine, other, tmp_path, monkeypatch):
+    for key in PLAIN:
+        save_result(finished(other, key, samples=f"{key.name}.png"), tmp_path / "results" / "other")
+    (tmp_path / "results" / "other" / "plain-s0.png").write_bytes(b"picture")
+    trained, done = [], []
+    monkeypatch.setattr("registry.measures.runs.measure_run", lambda *_, **__: {"p1": 1.0})
+    places = Places(tmp_path / "runs", tmp_path / "results" / "mine")
+    others = other_studies(mine.loaded, places.results)
+    runner = StudyRunner(mine, places, lambda planned, *_: trained.append(planned.key.name), others=others)
+    runner.done = lambda result, folder: done.append((result.key.name, folder.name))
+    runner.run()
+    assert trained == ["fast-s0", "fast-s1"]
+    assert done == [(name, name) for name in ("base-s0", "base-s1", "fast-s0", "fast-s1")]
+    found = {each.key.name: each for each in read_results(places.results)}
+    assert found["base-s0"].samples == "base-s0.png" and (places.results / "base-s0.png").read_bytes() == b"picture"
+    assert found["base-s1"].samples == "" and found["base-s1"].taken_from == "other/plain-s1"
+    # A result that is there is kept, and what was taken from a third study keeps its origin.
+    again = equal_results(mine, {}, (OtherStudy(mine.study, places.results, read_results(places.results)),))
+    assert again[RunKey(arm="base", seed=0)][0].taken_from == "other/plain-s0"
+    runner.run()
+    assert len(trained) == 2 and len(done) == 4
