@@ -6,6 +6,7 @@ twice, with the same result.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ __all__ = ["OtherStudy", "equal_results", "other_studies", "save_taken"]
 
 #: Largest picture of samples in bytes.
 MAX_PICTURE = 20_000_000
+#: Keys of a recipe that its fingerprint leaves out, but that decide on curves, or on the last digits of weights.
+COUNTED = ("validation", "every", "compile", "channels_last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,16 @@ class OtherStudy:
     """A study whose results are reused.
 
     Attributes:
-        study: The study.
+        loaded: The study.
         folder: Folder of its results.
         results: Its results.
+        sha256: Hash of its file, which its registered results name unless it has changed since.
     """
 
-    study: ArmStudy
+    loaded: LoadedArmStudy
     folder: Path
     results: tuple[RunResult, ...]
+    sha256: str
 
 
 def other_studies(
@@ -56,9 +61,9 @@ def other_studies(
     """
     found = []
     for name in loaded.study.reuse:
-        other = load_arm_study(name, search=search).study
-        folder = results.parent / other.name
-        found.append(OtherStudy(other, folder, read_results(folder)))
+        other = load_arm_study(name, search=search)
+        folder, digest = results.parent / other.study.name, hashlib.sha256(read_regular(other.path)).hexdigest()
+        found.append(OtherStudy(other, folder, read_results(folder), digest))
     return tuple(found)
 
 
@@ -107,12 +112,12 @@ def _taken(
     study: ArmStudy, planned: PlannedRun, other: OtherStudy, registration: Registration | None
 ) -> tuple[RunResult, Path | None] | None:
     """Return the result of a run from another study that has an equal one."""
-    if study.evaluation != other.study.evaluation:
+    if study.evaluation != other.loaded.study.evaluation:
         return None
     for result in other.results:
-        if not _is_equal(study, planned, result) or (result.exploratory and registration is not None):
+        if (result.exploratory and registration is not None) or not _is_equal(study, planned, other, result):
             continue
-        measures = _measures(study, planned.key, other.study, result)
+        measures = _measures(study, planned.key, other.loaded.study, result)
         if measures is None:
             continue
         picture = _picture(other.folder, result)
@@ -136,9 +141,15 @@ def _picture(folder: Path, result: RunResult) -> Path | None:
     return folder / result.samples if result.samples and Path(result.samples).name == result.samples else None
 
 
-def _is_equal(study: ArmStudy, planned: PlannedRun, result: RunResult) -> bool:
+def _is_equal(study: ArmStudy, planned: PlannedRun, other: OtherStudy, result: RunResult) -> bool:
+    """Return whether a result is that of a run, made by a study that is still as it was then."""
     mine = (planned.graph.hash, planned.fingerprint, planned.key.seed, study.budget.threads)
-    return result.status == "finished" and mine == (result.hash, result.recipe, result.seed, result.threads)
+    if result.status != "finished" or mine != (result.hash, result.recipe, result.seed, result.threads):
+        return False
+    recipe = next((arm.recipe for arm in other.loaded.arms if arm.name == result.arm), None)
+    if recipe is None or not (result.exploratory or result.registered == other.sha256):
+        return False
+    return all(getattr(planned.recipe, key) == getattr(recipe, key) for key in COUNTED)
 
 
 def _measures(study: ArmStudy, key: RunKey, other: ArmStudy, result: RunResult) -> dict[str, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import pytest
@@ -30,10 +31,14 @@ def written(folder, changes, name):
     return StudyRuns(load_arm_study(write_study(folder, *changes, name=name)))
 
 
+def hashed(runs):
+    return hashlib.sha256(runs.loaded.path.read_bytes()).hexdigest()
+
+
 def finished(runs, key, results=None, **changes):
     """A result of a run as it would be made."""
     planned = runs.planned(key, results or {})
-    facts = {"measures": {"p1": 0.5}, "registered": "other", "commit": "older", "seconds": 9.0, **changes}
+    facts = {"measures": {"p1": 0.5}, "registered": hashed(runs), "commit": "older", "seconds": 9.0, **changes}
     return RunResult(
         study=runs.study.name, **key.model_dump(), setting=planned.setting, hash=planned.graph.hash,
         recipe=planned.fingerprint, **facts,
@@ -51,7 +56,7 @@ def mine(tmp_path, other):
 
 
 def equal(mine, other, results, tmp_path, registration=None):
-    others = (OtherStudy(other.study, tmp_path, tuple(results)),)
+    others = (OtherStudy(other.loaded, tmp_path, tuple(results), hashed(other)),)
     return {key.name: result for key, (result, _) in equal_results(mine, {}, others, registration).items()}
 
 
@@ -67,7 +72,10 @@ def test_equal_runs_are_taken_under_names_of_their_own(mine, other, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"hash": "x"}, {"recipe": "x"}, {"seed": 5}, {"threads": 2}, {"status": "failed"}, {"exploratory": True}],
+    [
+        *({"hash": "x"}, {"recipe": "x"}, {"seed": 5}, {"threads": 2}, {"status": "failed"}, {"exploratory": True}),
+        *({"arm": "gone"}, {"registered": "the file as it was before"}),
+    ],
 )
 def test_runs_that_differ_are_not_taken(mine, other, changes, tmp_path):
     result = finished(other, PLAIN[0]).model_copy(update=changes)
@@ -85,6 +93,8 @@ def test_exploratory_results_are_taken_by_exploratory_studies(mine, other, tmp_p
         ("draws: 1, samples: 4}}\ncontrasts", "draws: 2, samples: 4}}\ncontrasts"),
         ("{p1: {draws: 1, samples: 4}}", "{p1: {draws: 1, samples: 4}, p2: {}}"),
         ("seeds: 2", "seeds: 2\nevaluation: {samples: 7}"),
+        ("validation: {samples: 4", "validation: {samples: 5"),
+        ("evaluate: 0", "evaluate: 1"),
     ],
 )
 def test_runs_that_are_measured_otherwise_are_not_taken(other, change, tmp_path):
@@ -146,7 +156,8 @@ def test_taken_results_are_stored_and_the_rest_is_trained(mine, other, tmp_path,
     assert found["base-s0"].samples == "base-s0.png" and (places.results / "base-s0.png").read_bytes() == b"picture"
     assert found["base-s1"].samples == "" and found["base-s1"].taken_from == "other/plain-s1"
     # A result that is there is kept, and what was taken from a third study keeps its origin.
-    again = equal_results(mine, {}, (OtherStudy(mine.study, places.results, read_results(places.results)),))
+    copies = OtherStudy(mine.loaded, places.results, read_results(places.results), hashed(mine))
+    again = equal_results(mine, {}, (copies,))
     assert again[RunKey(arm="base", seed=0)][0].taken_from == "other/plain-s0"
     runner.run()
     assert len(trained) == 2 and len(done) == 4
