@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["color", "few_ticks", "log_axis", "png_chart", "svg_chart"]
 
 COLORS = ("#1f6fb4", "#c8102e", "#2a8f4e", "#a65e00", "#7b3fa0", "#0c8c96", "#b0487a", "#5b6770", "#8a8d00", "#d9541e")
+#: Zeros at the end of a number, which may have a unit: those of 20.00 M, but not of 0.003.
+_ZEROS = re.compile(r"\.0+(?=\s|$)")
 
 
 def color(index: int) -> str:
@@ -92,5 +95,5 @@ def few_ticks(axis: Axis, values: Sequence[float], shown: Callable[[float], str]
     decades = math.log10(max(values) / min(values)) if values and min(values) > 0 else 0.0
     places = (1, 2, 3, 4, 5, 6, 8) if decades < 0.5 else (1, 2, 5) if decades < 1.5 else (1, 3) if decades < 3 else (1,)
     axis.set_major_locator(LogLocator(subs=places, numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: shown(value).replace(".00", "").replace(".0 ", " ")))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _ZEROS.sub("", shown(value))))
     axis.set_minor_formatter(NullFormatter())
