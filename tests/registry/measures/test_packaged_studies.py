@@ -69,9 +69,10 @@ def test_networks_have_equal_parameters_and_the_schedule_of_the_nested_one(name)
 
 def test_the_second_set_repeats_study_a():
     first, second = study("A").study, study("A-glyphs").study
-    own = {"name", "summary", "hypotheses", "data", "base"}
+    own = {"name", "summary", "hypotheses", "data", "base", "search"}
     assert first.model_dump(exclude=own) == second.model_dump(exclude=own)
     assert second.base == {"entry": "doll-n32", "classes": 36, **first.base}
+    assert second.search == first.search.model_copy(update={"values": (2e-3, 4e-3, 8e-3)})
 
 
 def test_every_lever_is_compared_with_the_base():
