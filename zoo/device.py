@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from specs.errors import did_you_mean
+from zoo.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -44,9 +45,18 @@ def _plugins() -> bool:
 def pick_device(name: str | None) -> torch.device:
     """Return the named device after trying it; without a name, a GPU if there is one, else the CPU.
 
+    For the CPU, memory that is freed in this process is kept for reuse from then on.
+
     Raises:
         ValueError: The device does not exist on this machine.
     """
+    device = _tried(name)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
+
+
+def _tried(name: str | None) -> torch.device:
     check_device(name)
     import torch
 
