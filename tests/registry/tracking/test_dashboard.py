@@ -110,7 +110,8 @@ def test_nothing_tracked(uri, cli, monkeypatch):
 def test_studies_that_are_not_tracked(uri, cli, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     code, _, err = cli("dashboard", "--study", "E", "--print-url")
-    assert (code, err) == (2, "error: no run of the study E has been tracked; run 'zoo study E' first\n")
+    advice = "run 'zoo study E', or 'zoo track --study E' if it has results"
+    assert (code, err) == (2, f"error: no run of the study E has been tracked; {advice}\n")
     assert "not tracked yet: flat-n32, " in cli("dashboard", "--study", "n32", "--print-url")[2]
     assert "no study is called 'EE'" in cli("dashboard", "--study", "EE")[2]
     assert cli("dashboard", "mdm-micro", "--study", "E")[2] == "error: --study takes no entries\n"
