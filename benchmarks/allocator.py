@@ -34,8 +34,8 @@ def steps_of(case: str, setting: str, steps: int) -> None:
     from specs.load import load_entry
     from zoo.allocator import keep_freed_memory
 
-    if setting == "kept":
-        keep_freed_memory()
+    if setting == "kept" and not keep_freed_memory():
+        raise SystemExit("this system has another allocator than glibc's, which cannot be set")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     entry, label, rows = case.rsplit(":", 2)
@@ -59,11 +59,13 @@ def steps_of(case: str, setting: str, steps: int) -> None:
 
 def measured(case: str, setting: str, steps: int) -> dict[str, float]:
     """Return what steps take in a process of their own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    own = ("MALLOC_", "GLIBC_", "LD_PRELOAD")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     command = [sys.executable, "-m", "benchmarks.allocator", "--steps-of", setting, "--cases", case]
-    done = subprocess.run(
-        [*command, "--steps", str(steps)], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
+    command += ["--steps", str(steps)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(done.returncode)
     return json.loads(done.stdout)
 
 

@@ -18,6 +18,8 @@ __all__ = ["log_results", "study_tags"]
 
 #: Value of the tag ``kind`` of a run that was not tracked in training.
 KIND = "result"
+#: Tag of a run whose result was logged here: the date of the result.
+DATE = "result.date"
 STATUS = {"finished": "FINISHED", "failed": "FAILED"}
 
 
@@ -39,9 +41,10 @@ def study_tags(study: ArmStudy, key: RunKey, setting: object, exploratory: bool)
 
 
 def log_results(client: Any, experiment: str, study: ArmStudy, results: Sequence[RunResult]) -> int:
-    """Log results that MLflow has no run of, with their measures and curves; return their number.
+    """Log results that MLflow does not have, with their measures and curves; return their number.
 
-    A run that was left unfinished by an interrupted call is completed.
+    A run of the same training that has no measures, because it was interrupted, receives them. A failed run that has
+    been repeated since receives the new result.
 
     Args:
         client: MLflow client of the store.
@@ -53,23 +56,32 @@ def log_results(client: Any, experiment: str, study: ArmStudy, results: Sequence
         runs = list(search_all(client, experiment, f"tags.study = '{study.name}'"))
         missing = []
         for result in results:
-            tags = study_tags(study, result.key, result.setting, result.exploratory)
+            tags = study_tags(study, result.key, result.setting, result.exploratory) | {"hash": result.hash}
             found = [run for run in runs if tags.items() <= run.data.tags.items()]
-            if not found:
-                missing.append((_create(client, experiment, result, tags), result))
-            elif found[0].data.tags.get("kind") == KIND and found[0].info.status == "RUNNING":
-                missing.append((found[0].info.run_id, result))
+            if not any(_has(run, result) for run in found):
+                run_id = found[0].info.run_id if found else _create(client, experiment, result, tags)
+                missing.append((run_id, result))
     for run_id, result in missing:
         log_metrics(client, run_id, list(_metrics(result)))
+        client.set_tag(run_id, DATE, result.date)
         client.set_terminated(run_id, STATUS[result.status], end_time=_milliseconds(result))
     return len(missing)
+
+
+def _has(run: Any, result: RunResult) -> bool:
+    """Return whether a run in MLflow has a result; those that were logged here name its date."""
+    date = run.data.tags.get(DATE)
+    if date is not None:
+        return bool(date == result.date)
+    return run.data.tags.get("kind") != KIND and (
+        not result.measures or any(name.startswith(MEASURE) for name in run.data.metrics)
+    )
 
 
 def _create(client: Any, experiment: str, result: RunResult, tags: dict[str, str]) -> str:
     facts = {
         "kind": KIND,
         "entry": result.entry,
-        "hash": result.hash,
         "recipe": result.recipe,
         "registered": result.registered,
         "registered.commit": result.commit,

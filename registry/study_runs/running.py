@@ -96,6 +96,7 @@ class StudyRunner:
         report: Called with a run that starts, the number of runs with a result, and the number of all.
         done: Called with the result of a run, and its folder.
         others: Studies whose results are taken where they have an equal run.
+        taken: Called with results that were taken.
     """
 
     runs: StudyRuns
@@ -107,6 +108,7 @@ class StudyRunner:
     report: Callable[[PlannedRun, int, int], None] = lambda run, done, total: None
     done: Callable[[RunResult, Path], None] = lambda result, folder: None
     others: Sequence[OtherStudy] = ()
+    taken: Callable[[Sequence[RunResult]], None] = lambda results: None
     poll: float = field(default=POLL, repr=False)
 
     def run(self) -> Unfinished:
@@ -120,8 +122,8 @@ class StudyRunner:
             OSError: A file cannot be written.
         """
         keys = self.runs.all_keys()
-        self._take_equal()
         while True:
+            self._take_equal()  # again after each run: those of a search decide what the others are equal to
             results = results_by_key(self.runs, self.places.results)
             missing = [key for key in keys if key not in results]
             ready = [each for key in missing if (each := self.runs.planned(key, results)) is not None]
@@ -134,12 +136,18 @@ class StudyRunner:
 
     def _take_equal(self) -> None:
         """Take the results of equal runs of other studies."""
-        results = results_by_key(self.runs, self.places.results)
-        for key, (result, picture) in equal_results(self.runs, results, self.others, self.registration).items():
+        from registry.environment import environment
+
+        if not self.others:
+            return
+        results, saved = results_by_key(self.runs, self.places.results), []
+        found = equal_results(self.runs, results, self.others, environment(self.device), self.registration)
+        for key, taken in found.items():
             with self._claim(key) as ours:
                 if ours and not result_path(key, self.places.results).is_file():  # of another process, just now
-                    saved = save_taken(key, result, picture, self.places.results)
-                    self.done(saved, self.places.run(key))
+                    saved.append(save_taken(taken, self.places.results))
+        if saved:
+            self.taken(saved)
 
     def _do_first(self, ready: Sequence[PlannedRun], done: int, total: int) -> tuple[RunKey, ...] | None:
         """Do the first run that no other process does, and return None; without one, return those that others do."""

@@ -117,11 +117,9 @@ def test_a_study_takes_equal_runs_of_another(cli, monkeypatch):
     monkeypatch.setattr("registry.measures.runs.measure_run", lambda *_, **__: {"p1": 0.25})
     assert cli("study", "other.yaml", *OPTIONS)[0] == 0
     code, out, _ = cli("study", "mine.yaml", "--plan")
-    assert (
-        code == 0 and "equal to runs of other.yaml, whose results are taken: 1" in out and "0 runs are missing" in out
-    )
+    assert code == 0 and "equal to runs of other, whose results are taken: 1" in out and "0 runs are missing" in out
     code, _, errors = cli("study", "mine.yaml", "--device", "cpu")
-    assert code == 0 and "plain-s0 is equal to other/plain-s0, whose result is taken" in errors
+    assert code == 0 and "results of equal runs are taken: plain-s0 from other/plain-s0" in errors
     found = json.loads(Path("results/studies/mine/plain-s0.json").read_text("utf-8"))
     assert (found["taken_from"], found["measures"]) == ("other/plain-s0", {"p1": 0.25})
     assert not Path("runs/studies/mine/plain-s0").exists()

@@ -142,9 +142,10 @@ def _record_study(name: str, experiment: str | None) -> str:
     if not has_arms(parse(find_file("study", name))):
         raise ValueError(f"{name} compares entries: track these, with 'zoo track ENTRY...'")
     study = load_arm_study(name, search=search_path()).study
-    results = [each for each in read_results(FOLDER / study.name) if each.study == study.name]
+    folders = [FOLDER / study.name, FOLDER / f"{study.name}.exploratory"]
+    results = [each for folder in folders for each in read_results(folder) if each.study == study.name]
     if not results:
-        raise ValueError(f"{study.name} has no results in {FOLDER / study.name}; run 'zoo study {name}' first")
+        raise ValueError(f"{study.name} has no results in {folders[0]}; run 'zoo study {name}' first")
     return f"{len(results)} results: {record_results(study, results, experiment)} new runs"
 
 

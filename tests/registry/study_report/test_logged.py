@@ -20,6 +20,14 @@ def store(tmp_path, monkeypatch):
     return client, client.create_experiment("studies")
 
 
+def tracked(client, experiment, **changes):
+    """A run of the training of the first result."""
+    tags = study_tags(made_up_study(), RunKey(arm="nested", seed=0), None, exploratory=False)
+    return client.create_run(
+        experiment, tags=tags | {"kind": "training", "hash": RESULTS[0].hash} | changes
+    ).info.run_id
+
+
 def test_results_are_logged_once(store):
     client, experiment = store
     assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 1
@@ -40,9 +48,35 @@ def test_results_are_logged_once(store):
 
 def test_a_run_that_was_tracked_in_training_is_not_logged_again(store):
     client, experiment = store
-    tags = study_tags(made_up_study(), RunKey(arm="nested", seed=0), None, exploratory=False)
-    client.create_run(experiment, tags=tags | {"kind": "training"})
-    assert log_results(client, experiment, made_up_study(), RESULTS) == 1
+    run = tracked(client, experiment)
+    client.log_metric(run, "study/p1", 0.5)
+    assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 0
+
+
+def test_a_training_that_was_not_measured_receives_its_result(store):
+    client, experiment = store
+    run = tracked(client, experiment)
+    assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 1
+    assert client.get_run(run).data.metrics["study/p1"] == RESULTS[0].measures["p1"]
+    assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 0
+    assert len(client.search_runs([experiment])) == 1
+
+
+def test_a_training_of_another_entry_is_another_run(store):
+    client, experiment = store
+    tracked(client, experiment, hash="older")
+    assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 1
+    assert len(client.search_runs([experiment])) == 2
+
+
+def test_a_failed_run_that_was_repeated(store):
+    client, experiment = store
+    failed = RESULTS[0].model_copy(update={"status": "failed", "measures": {}, "date": "2026-11-25T20:00:00+00:00"})
+    assert log_results(client, experiment, made_up_study(), [failed]) == 1
+    assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 1
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "FINISHED" and run.data.metrics["study/p1"] == RESULTS[0].measures["p1"]
+    assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 0
 
 
 def test_what_an_interrupted_call_left_is_completed(store, monkeypatch):
@@ -60,7 +94,7 @@ def test_runs_of_a_search_and_failed_runs(store):
     client, experiment = store
     study = made_up_study(search={"set": "ema", "values": [0.5, 0.9], "seeds": [8], "by": "p1"})
     tried = [made_up_result("flat", 8, searched=place, setting=value) for place, value in ((0, 0.5), (1, 0.9))]
-    failed = made_up_result("flat", 0, setting=0.5, status="failed", failure="not finite", measures={}, date="")
+    failed = made_up_result("flat", 0, setting=0.5, status="failed", failure="not finite", measures={})
     assert log_results(client, experiment, study, [*tried, failed]) == 3
     assert log_results(client, experiment, study, [*tried, failed]) == 0
     found = {run.info.run_name: run for run in client.search_runs([experiment])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from zoo.commands.studying.run import StudyOptions, study_places
 
 if TYPE_CHECKING:
     from registry.study_runs.plan import StudyPlan
+    from registry.study_runs.reuse import OtherStudy
+    from registry.study_runs.runs import StudyRuns
     from specs.arms import LoadedArmStudy
 
 __all__ = ["plan_arms"]
@@ -21,6 +24,7 @@ def plan_arms(loaded: LoadedArmStudy, options: StudyOptions, *, as_json: bool = 
         StudyError: The study is wrong, or its results are of another study.
     """
     from registry.catalogue import search_path
+    from registry.environment import environment
     from registry.measures.runs import check_measures
     from registry.studies import check_arms
     from registry.study_runs.plan import plan_study
@@ -37,16 +41,29 @@ def plan_arms(loaded: LoadedArmStudy, options: StudyOptions, *, as_json: bool = 
     folder = study_places(loaded, options).results
     results = results_by_key(runs, folder)
     registered = None if options.exploratory or loaded.study.exploratory else Registration("")
-    taken = equal_results(runs, results, other_studies(loaded, folder, search=search_path()), registered)
-    results |= {key: result for key, (result, _) in taken.items()}
-    plan = plan_study(runs, results, device=str(pick_device(options.device)))
+    device = str(pick_device(options.device))
+    others = other_studies(loaded, search=search_path())
+    taken = equal_results(runs, results, others, environment(device), registered)
+    results |= {key: each.result for key, each in taken.items()}
+    plan = plan_study(runs, results, device=device)
     if as_json:
         facts = asdict(plan) | {"training_flops": plan.flops, "seconds_left": plan.seconds_left, "taken": len(taken)}
         print_json(facts)
     else:
         _print(plan, _state(loaded, runs))
-        if taken:
-            print(f"equal to runs of {', '.join(loaded.study.reuse)}, whose results are taken: {len(taken)}")
+        _print_reuse(runs, others, len(taken))
+
+
+def _print_reuse(runs: StudyRuns, others: Sequence[OtherStudy], taken: int) -> None:
+    """Say how many results are taken from other studies, and which are not."""
+    if not others:
+        return
+    later = "" if runs.study.search is None else "; more may follow from the search"
+    print(f"equal to runs of {', '.join(other.name for other in others)}, whose results are taken: {taken}{later}")
+    for other in others:
+        outdated = other.results()[1]
+        if outdated:
+            print(f"{outdated} results of {other.name} are not taken: its file has changed since")
 
 
 def _state(loaded: LoadedArmStudy, runs: object) -> str:

@@ -111,7 +111,8 @@ def run_arms(loaded: LoadedArmStudy, options: StudyOptions) -> None:
         _say("warning: the registration is not committed, so results name no commit")
     with phase_bars(options.quiet) as progress:
         runner = _runner(runs, places, options, registration, progress)
-        runner.done = _Done(loaded.study, options)
+        done = _Done(loaded.study, options)
+        runner.done, runner.taken = done, done.taken
         if not options.quiet:
             runner.report = _report
         left = runner.run()
@@ -153,7 +154,7 @@ def _runner(
     from zoo.device import pick_device
 
     trainer = _Trainer(runs.loaded, options, registration)
-    where, others = str(pick_device(options.device)), other_studies(runs.loaded, places.results, search=search_path())
+    where, others = str(pick_device(options.device)), other_studies(runs.loaded, search=search_path())
     return StudyRunner(runs, places, trainer.train, registration, where, progress=progress, others=others)
 
 
@@ -189,7 +190,7 @@ def _report(planned: PlannedRun, done: int, total: int) -> None:
 
 
 class _Done:
-    """Logs the measures of a run, and says if it failed or was taken from another study."""
+    """Logs the measures of a run, and says if it failed."""
 
     def __init__(self, study: ArmStudy, options: StudyOptions) -> None:
         self.study, self.options = study, options
@@ -201,20 +202,27 @@ class _Done:
 
         if result.status == "failed" and not self.options.quiet:
             _say(f"failed: {result.key.name}: {result.failure}")
-        if result.taken_from and not self.options.quiet:
-            _say(f"{result.key.name} is equal to {result.taken_from}, whose result is taken")
         if not self.options.track:
             return
         try:
             with store_errors(tracking_uri()):
-                if result.taken_from:
-                    record_results(self.study, [result], self.options.experiment)
-                    return
                 problem = send_measures(result, folder)
         except (ValueError, OSError) as error:
             problem = str(error)
         if problem is not None:
             _say(f"warning: {problem}")
+
+    def taken(self, results: Sequence[RunResult]) -> None:
+        """Log results that were taken from another study."""
+        if not self.options.quiet:
+            names = ", ".join(f"{each.key.name} from {each.taken_from}" for each in results)
+            _say(f"results of equal runs are taken: {names}")
+        if not self.options.track:
+            return
+        try:
+            record_results(self.study, results, self.options.experiment)
+        except (ValueError, OSError) as error:
+            _say(f"warning: {error}")
 
 
 def record_results(study: ArmStudy, results: Sequence[RunResult], experiment: str | None = None) -> int:
