@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
 import pytest
 
-from zoo.api.train import _stop_signals
+from builders.training.errors import Interrupted
+from builders.training.observers import Observer
+from specs.recipe import load_recipe
+from zoo.api.train import _stop_signals, run
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -18,6 +22,28 @@ def test_signals_end_training_after_the_step(number):
         os.kill(os.getpid(), number)
         assert stop()
     assert signal.getsignal(number) == before
+
+
+class Signal(Observer):
+    """Sends a signal to this process when a run has ended."""
+
+    def on_end(self, status):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_signal_in_the_last_step_stops_what_comes_after_the_run(more, tmp_path):
+    changes = [
+        "phases.p8.steps=1",
+        "phases.p16=null",
+        "phases.p8.batch=2",
+        "every={checkpoint: 0, evaluate: 0, samples: 0}",
+    ]
+    recipe = load_recipe("micro-test", changes)
+    options = {"device": "cpu", "quiet": True, "track": False, "more": more, "extra": [Signal()]}
+    with pytest.raises(Interrupted) if more else contextlib.nullcontext():
+        run(recipe, tmp_path / "run", **options)
+    assert run(recipe, tmp_path / "run", device="cpu", quiet=True, track=False, more=more).is_file()  # it was finished
 
 
 def test_a_hangup_that_nohup_ignores_is_ignored():

@@ -106,6 +106,7 @@ def run(
     advise: bool = True,
     extra: Sequence[Any] = (),
     tags: Mapping[str, str] | None = None,
+    more: bool = False,
 ) -> Path:
     """Train a recipe with the usual observers: terminal, log, MLflow, distances.
 
@@ -121,6 +122,7 @@ def run(
         advise: Whether to say how a finished run is trained longer.
         extra: Further observers.
         tags: Further tags of the run in MLflow.
+        more: Whether the caller has more to do after the run, so that a signal in its last step is an interruption too.
 
     Returns:
         Path of the trained weights.
@@ -142,6 +144,7 @@ def run(
     check_sources(recipe, None if (folder / "state.safetensors").exists() else graph)
 
     from builders.training.engine.times import TimesObserver
+    from builders.training.errors import Interrupted
     from builders.training.json_log import JsonLog
     from builders.training.observers import Observers
     from builders.training.sharding.launcher import launcher_shards
@@ -179,6 +182,8 @@ def run(
         weights = train(recipe, folder, graph=graph, observer=Observers(members), device=where, stop=stop)
     if track and is_main():
         _record_entry(recipe, experiment)
+    if more and stop():
+        raise Interrupted
     return weights
 
 

@@ -36,7 +36,7 @@ def demo(
         print(f"Training {recipe.entry} on {recipe.data_name}: {phases}.", flush=True)
         print("Ctrl-C saves; run the same command to resume.", flush=True)
     started = time.time()
-    weights = run_recipe(recipe, output, graph=graph, quiet=quiet, track=track, experiment=experiment)
+    weights = run_recipe(recipe, output, graph=graph, quiet=quiet, track=track, experiment=experiment, more=True)
     if weights is None:
         return INTERRUPTED
     seconds = time.time() - started

@@ -129,7 +129,7 @@ def _study_of_entries(
             print(f"{graph.name} ({number} of {len(graphs)})", file=sys.stderr)
         run = folder / graph.name
         options = {"device": device, "quiet": quiet, "track": track, "experiment": experiment}
-        if run_recipe(recipe, run, graph=graph, advise=False, **options) is None:
+        if run_recipe(recipe, run, graph=graph, advise=False, more=True, **options) is None:
             return INTERRUPTED
         _measure(loaded, graph, run, device, quiet)
     if track:

@@ -180,6 +180,7 @@ class _Trainer:
             experiment=options.experiment,
             advise=False,
             extra=[clock],
+            more=True,
             tags=study_tags(self.study, planned.key, planned.setting, self.registration is None),
         )
 
