@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from builders.files import write_text
 
 __all__ = ["html_figures", "html_page", "html_rows", "write_page"]
+
+_CLASS = ' class="text"'
 
 
 def write_page(path: str | Path, text: str) -> Path:
@@ -45,14 +47,15 @@ def html_page(title: str, sections: Iterable[str]) -> str:
     )
 
 
-def html_rows(head: Sequence[str], rows: Sequence[str]) -> str:
+def html_rows(head: Sequence[str], rows: Sequence[str], text: Collection[str] = ()) -> str:
     """Return a table.
 
     Args:
         head: Titles of the columns as plain text.
         rows: Cells of each row as HTML.
+        text: Titles of columns of text, which are aligned left; their cells have the class ``text``.
     """
-    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    cells = "".join(f"<th{_CLASS * (cell in text)}>{html.escape(cell)}</th>" for cell in head)
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,14 +127,23 @@ def _seeds(study: ArmStudy) -> str:
 
 
 def _text(title: str, text: str) -> str:
-    """Return paragraphs that are written in a study."""
-    paragraphs = [f"<p>{html.escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip()]
+    """Return paragraphs that are written in a study, also those that only start with a number."""
+    parts = re.split(r"\n\n|\n(?=\d+\. )", text)
+    paragraphs = [f"<p>{html.escape(part.strip())}</p>" for part in parts if part.strip()]
     return f"<h2>{html.escape(title)}</h2>{''.join(paragraphs)}" if paragraphs else ""
 
 
 def _table(table: Table) -> str:
-    rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table.rows]
-    return f'<div class="scroll">{html_rows(table.head, rows)}</div>'
+    columns = zip(table.head, zip(*table.rows, strict=True), strict=True) if table.rows else ()
+    text = {
+        title for title, cells in columns if not any(cell[:1].isdigit() or cell[:1] in "+-" for cell in cells if cell)
+    }
+    kinds = [' class="text"' * (title in text) for title in table.head]
+    rows = [
+        "".join(f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+        for row in table.rows
+    ]
+    return f'<div class="scroll">{html_rows(table.head, rows, text)}</div>'
 
 
 def _samples(analysis: StudyAnalysis, folder: Path) -> str:

@@ -39,22 +39,22 @@ class Table:
 
 
 def contrasts_table(contrasts: Sequence[ContrastResult]) -> Table:
-    """Return the table of contrasts: values of both arms, difference and per cent with 95 % intervals, p and n."""
+    """Return the table of contrasts: outcome, per cent with its 95 % interval, p, n, values of the arms, difference."""
     holm = any(each.spec.primary for each in contrasts)
-    head = ["contrast", "arms", "measure", "first", "second", "difference", "per cent", "p"]
-    head += ["p after Holm"] * holm + ["n", "outcome"]
+    head = ["contrast", "arms", "measure", "outcome", "per cent", "p", *(["p after Holm"] * holm), "n"]
+    head += ["first", "second", "difference"]
     rows = []
     for each in contrasts:
         found, spec = each.comparison, each.spec
         outcome = f"{each.verdict} ({each.note})" if each.note else each.verdict
-        cells = [each.name, f"{spec.arms[0]} - {spec.arms[1]}", spec.measure]
+        cells = [each.name, f"{spec.arms[0]} - {spec.arms[1]}", spec.measure, outcome]
         if found is None:
-            rows.append((*cells, *[""] * (len(head) - len(cells) - 1), outcome))
+            rows.append((*cells, *[""] * (len(head) - len(cells))))
             continue
-        cells += [f"{found.first:.4g}", f"{found.second:.4g}", _interval(found.difference, "{:+.3g}")]
         cells += [_interval(found.percent, "{:+.1f}"), p_text(found.p_value) if each.tested else "not tested"]
-        cells += ["" if each.adjusted is None else p_text(each.adjusted)] * holm
-        rows.append((*cells, str(len(found.seeds)), outcome))
+        cells += ["" if each.adjusted is None else p_text(each.adjusted)] * holm + [str(len(found.seeds))]
+        cells += [f"{found.first:.4g}", f"{found.second:.4g}", _interval(found.difference, "{:+.3g}")]
+        rows.append(tuple(cells))
     return Table(tuple(head), tuple(rows))
 
 
@@ -62,7 +62,7 @@ def arms_table(analysis: StudyAnalysis) -> Table:
     """Return the table of arms: runs, cost, and the means of their measures with 95 % intervals over seeds."""
     measures = [name for name in analysis.measures if not _AT_NUMBER.fullmatch(name)]
     searched = analysis.study.search is not None
-    head = ["arm", "summary", "runs", *(["setting"] * searched), "FLOPs", "seconds", "CPU seconds", *measures]
+    head = ["arm", "runs", *(["setting"] * searched), *measures, "FLOPs", "seconds", "CPU seconds", "summary"]
     return Table(tuple(head), tuple(_arm(arm, measures, searched) for arm in analysis.arms))
 
 
@@ -73,12 +73,12 @@ def _arm(arm: ArmResults, measures: Sequence[str], searched: bool) -> tuple[str,
     settings = dict.fromkeys(str(run.setting) for run in arm.runs)
     return (
         arm.name,
-        arm.summary,
         f"{len(arm.runs)} of {count}",
         *([", ".join(settings)] * searched),
+        *(_interval(arm.estimate(name), "{:.4g}") for name in measures),
         "" if flops is None else short(round(flops)),
         *("" if each is None else f"{each:.0f}" for each in times),
-        *(_interval(arm.estimate(name), "{:.4g}") for name in measures),
+        arm.summary,
     )
 
 
