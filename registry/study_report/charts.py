@@ -6,7 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isinf
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from registry.comparison.drawing import color, few_ticks, log_axis
 from registry.statistics.intervals import band
@@ -106,7 +109,7 @@ def _shortened(text: str, most: int) -> str:
 
 def _draw_contrasts(axes: Axes, contrasts: Sequence[ContrastResult]) -> None:
     axes.axvline(0, color=GREY, linewidth=1)
-    names = []
+    names, shown = [], [0.0, *(found[0] for each in contrasts if (found := _percent(each)) is not None)]
     for place, contrast in enumerate(reversed(contrasts)):
         spec, found = contrast.spec, _percent(contrast)
         names.append("\n".join(map(_shown, (contrast.name, f"{spec.arms[0]} - {spec.arms[1]}", spec.measure))))
@@ -114,7 +117,7 @@ def _draw_contrasts(axes: Axes, contrasts: Sequence[ContrastResult]) -> None:
             faint: dict[str, Any] = {"color": GREY, "style": "italic", "fontsize": 8}
             axes.text(0, place, " no per cent: values at or below 0", va="center", **faint)
             continue
-        value, low, high = found
+        value, low, high = found[0], *_drawn(found[1:], shown)
         style: dict[str, Any] = {"color": color(0) if spec.primary else GREY, "fmt": "o", "capsize": 3}
         style |= {} if spec.primary else {"markerfacecolor": "white"}
         axes.errorbar(value, place, xerr=[[value - low], [high - value]], **style)
@@ -123,6 +126,12 @@ def _draw_contrasts(axes: Axes, contrasts: Sequence[ContrastResult]) -> None:
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("difference in per cent (first arm below 0: lower)" + (", long intervals are cut" if cut else ""))
+
+
+def _drawn(ends: Sequence[float], shown: Sequence[float]) -> tuple[float, ...]:
+    """Return the ends of an interval as they can be drawn: infinite ones are replaced by some beyond the axis."""
+    span = max(shown) - min(shown) or abs(shown[0]) or 1.0
+    return tuple(min(max(end, min(shown) - 9 * span), max(shown) + 9 * span) if isinf(end) else end for end in ends)
 
 
 def _cut_long_intervals(axes: Axes, found: Sequence[tuple[float, float, float]]) -> bool:
@@ -145,6 +154,7 @@ def _values_of(analysis: StudyAnalysis, measure: str) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
         names = [arm.name for arm in analysis.arms]
         by_arm = {place: arm.values(measure) for place, arm in enumerate(analysis.arms)}
+        every, infinite = [value for values in by_arm.values() for value in values.values()], False
         for seed in analysis.study.seeds:  # a thin line joins the arms of one seed
             points = [(values[seed], len(names) - 1 - place) for place, values in by_arm.items() if seed in values]
             if len(points) > 1:
@@ -154,11 +164,16 @@ def _values_of(analysis: StudyAnalysis, measure: str) -> Callable[[Axes], None]:
             if found is None:
                 continue
             axes.plot(values, [height] * len(values), "o", color=color(place), alpha=0.5, markersize=4, zorder=2)
-            low, high = (found.value if end is None else end for end in (found.low, found.high))
+            ends = [found.value if end is None else end for end in (found.low, found.high)]
+            low, high = _drawn(ends, every)
+            infinite = infinite or any(map(isinf, ends))
             style: dict[str, Any] = {"fmt": "D", "color": color(place), "capsize": 4, "markersize": 6, "zorder": 3}
             axes.errorbar(found.value, height, xerr=[[found.value - low], [high - found.value]], **style)
         axes.set_yticks(range(len(names)), [_shown(name) for name in reversed(names)])
         axes.set_ylim(-0.6, len(names) - 0.4)
+        if infinite:
+            margin = 0.2 * (max(every) - min(every))
+            axes.set_xlim(min(every) - margin, max(every) + margin)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(_shown(measure))
 
@@ -185,7 +200,15 @@ def _bands_chart(
             label = f"{_shown(arm.name)} ({len(bundle.rows)})"
             axes.plot(bundle.x, mean, color=color(place), linewidth=1.5, label=label)
             if len(bundle.rows) > 1:
-                axes.fill_between(bundle.x, low, high, color=color(place), alpha=0.15, linewidth=0)
+                shown = np.ravel(bundle.rows).tolist()
+                axes.fill_between(
+                    bundle.x,
+                    _drawn(low.tolist(), shown),
+                    _drawn(high.tolist(), shown),
+                    color=color(place),
+                    alpha=0.15,
+                    linewidth=0,
+                )
         values = [value for bundle in arms.values() for row in bundle.rows for value in row]
         if min(values, default=0) > 0:
             axes.set_yscale("log")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+from registry.study_report.analysis import analyse
+from registry.study_report.tables import contrasts_table
+from registry.study_runs.results import read_results
+from specs.arms import load_arm_study
 from specs.blocks import BLOCKS
 from specs.errors import CODES
 from specs.load import load_text
@@ -28,3 +34,29 @@ def test_the_recipe_in_the_training_page_is_the_shipped_one():
     text = (DOCS / "training.md").read_text()
     recipe = (DOCS.parent / "specs/recipes/nano-progressive.yaml").read_text()
     assert "".join(f"    {line}\n" for line in recipe.splitlines()) in text
+
+
+def test_the_page_of_results_has_the_tables_of_every_complete_study():
+    """The tables are those of ``zoo study NAME --report``."""
+    text = (DOCS / "studies.md").read_text(encoding="utf-8")
+    written = []
+    for folder in sorted((DOCS.parent / "results" / "studies").iterdir()):
+        loaded = load_arm_study(folder.name)
+        found = analyse(loaded.study, read_results(folder))
+        if any(arm.missing for arm in found.arms):
+            continue
+        written.append(folder.name)
+        if folder.name == "levers":  # in the page of measurements
+            continue
+        assert f"## {folder.name}: " in text, f"docs/studies.md has no section of the study {folder.name}"
+        others = [each for each in found.contrasts if not each.spec.primary]
+        for contrasts in (found.primary, others):
+            assert not contrasts or contrasts_table(contrasts).markdown in text, folder.name
+    assert {"A", "D"} <= set(written)
+
+
+def test_pictures_and_files_that_pages_show_exist():
+    for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from registry.study_report.analysis import analyse
@@ -117,6 +121,31 @@ def test_values_that_have_no_difference_in_per_cent():
     table = contrasts_table(found.contrasts)
     assert table.rows[2][table.head.index("per cent")] == "" and table.rows[2][table.head.index("difference")] != ""
     assert charts_of(found)[0].key == "values-p2"
+
+
+def test_infinite_intervals_reach_the_edge_of_a_chart():
+    values = {"nested": [2.0] * 8, "flat": [2.0] * 7 + [1.0]}
+    curve = made_up_result("flat", 0).curves["val_v_loss/r32"]
+    results = [
+        made_up_result(
+            arm, seed, measures={"p2": value}, series={},
+            curves={"val_v_loss/r32": curve.model_copy(update={"values": (value,) * len(curve.values)})},
+        )
+        for arm, row in values.items() for seed, value in enumerate(row)
+    ]  # fmt: skip
+    found = analyse(made_up_study(contrasts={"c": {"arms": ["nested", "flat"], "measure": "p2"}}), results)
+    assert found.contrasts[0].comparison.percent.high == math.inf
+    charts = {chart.key: chart for chart in charts_of(found)}
+    for key, right in (("contrasts", True), ("values-p2", False), ("curve-val-v-loss-r32", None)):
+        axes = Figure().subplots()
+        charts[key].draw(axes)
+        ends = [x for lines in axes.collections for path in lines.get_paths() for x, _ in path.vertices]
+        assert np.isfinite(ends).all() and np.isfinite(axes.get_xlim()).all()
+        if right is not None:
+            left_edge, right_edge = axes.get_xlim()
+            assert max(ends) > right_edge if right else min(ends) < left_edge
+        else:
+            assert axes.get_ylim() == pytest.approx((0.95, 2.1))
 
 
 def test_long_names_leave_room_for_the_charts(tmp_path):
