@@ -60,10 +60,15 @@ def log_results(client: Any, experiment: str, study: ArmStudy, results: Sequence
             found = [run for run in runs if tags.items() <= run.data.tags.items()]
             if not any(_has(run, result) for run in found):
                 run_id = found[0].info.run_id if found else _create(client, experiment, result, tags)
-                missing.append((run_id, result))
-    for run_id, result in missing:
+                before = found[0].data.tags.get("failure", "") if found else valid_text(result.failure)
+                missing.append((run_id, result, before))
+    for run_id, result, before in missing:
         log_metrics(client, run_id, list(_metrics(result)))
         client.set_tag(run_id, DATE, result.date)
+        if before and not result.failure:
+            client.delete_tag(run_id, "failure")
+        elif before != valid_text(result.failure):
+            client.set_tag(run_id, "failure", valid_text(result.failure))
         client.set_terminated(run_id, STATUS[result.status], end_time=_milliseconds(result))
     return len(missing)
 

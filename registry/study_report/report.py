@@ -15,14 +15,12 @@ from registry.comparison.html_page import html_figures, html_page, html_rows, wr
 from registry.study_report.analysis import StudyAnalysis, analyse
 from registry.study_report.charts import Chart, charts_of
 from registry.study_report.tables import Table, arms_table, contrasts_table, runs_table, search_table
-from registry.study_runs.results import RunResult
+from registry.study_runs.results import RunResult, picture_path, read_picture
 from specs.arms import LoadedArmStudy
 from specs.schemas.arms import ArmStudy
 
 __all__ = ["report_html", "report_markdown", "write_report"]
 
-#: Largest picture of samples in bytes.
-MAX_PICTURE = 20_000_000
 #: What all reports say of their statistics.
 METHODS = (
     "Each difference is the first arm minus the second one, paired by seed. p: exact permutation of the signs of the "
@@ -159,11 +157,11 @@ def _samples(analysis: StudyAnalysis, folder: Path) -> str:
 
 
 def _picture(folder: Path, run: RunResult) -> str | None:
-    # A name in a file of results may not lead out of its folder.
-    if not run.samples or Path(run.samples).name != run.samples:
+    path = picture_path(run, folder)
+    if path is None:
         return None
     try:
-        content = base64.b64encode(read_regular(folder / run.samples, MAX_PICTURE)).decode()
+        content = base64.b64encode(read_picture(path)).decode()
     except OSError:
         return None
     return f'<img alt="samples of {html.escape(run.key.name)}" src="data:image/png;base64,{content}">'

@@ -12,12 +12,23 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from builders.files import read_regular, write_text
 
-__all__ = ["FOLDER", "Curve", "RunKey", "RunResult", "read_result", "read_results", "result_path", "save_result"]
+__all__ = [
+    "FOLDER",
+    "Curve",
+    "RunKey",
+    "RunResult",
+    "picture_path",
+    "read_picture",
+    "read_result",
+    "read_results",
+    "result_path",
+    "save_result",
+]
 
 #: Folder of the results of a study, by its name, in the current folder.
 FOLDER = Path("results") / "studies"
-#: Largest file of a result in bytes.
-MAX_BYTES = 10_000_000
+#: Largest file of a result, and largest picture of its samples, in bytes.
+MAX_BYTES, MAX_PICTURE = 10_000_000, 20_000_000
 
 
 class _Frozen(BaseModel):
@@ -133,6 +144,20 @@ class RunResult(_Frozen):
 def result_path(key: RunKey, folder: Path) -> Path:
     """Return the file of the result of a run in the folder of its study."""
     return folder / f"{key.name}.json"
+
+
+def picture_path(result: RunResult, folder: Path) -> Path | None:
+    """Return the file of the samples of a run; None without one, or if its name leads out of the folder."""
+    return folder / result.samples if result.samples and Path(result.samples).name == result.samples else None
+
+
+def read_picture(path: Path) -> bytes:
+    """Return the content of a picture of samples.
+
+    Raises:
+        OSError: It cannot be read, is too large, or is not a regular file.
+    """
+    return read_regular(path, MAX_PICTURE)
 
 
 def save_result(result: RunResult, folder: Path) -> Path:

@@ -16,7 +16,16 @@ from builders.files import read_regular, replacing
 from registry.measures.arguments import ErrorArguments, parse_measures
 from registry.studies import StudyError
 from registry.study_runs.registration import Registration
-from registry.study_runs.results import FOLDER, RunKey, RunResult, read_results, result_path, save_result
+from registry.study_runs.results import (
+    FOLDER,
+    RunKey,
+    RunResult,
+    picture_path,
+    read_picture,
+    read_results,
+    result_path,
+    save_result,
+)
 from registry.study_runs.runs import PlannedRun, StudyRuns
 from specs.arms import LoadedArmStudy, load_arm_study
 from specs.schemas.arms import ArmStudy
@@ -24,8 +33,6 @@ from specs.schemas.recipe import Recipe
 
 __all__ = ["OtherStudy", "Taken", "equal_results", "other_studies", "save_taken"]
 
-#: Largest picture of samples in bytes.
-MAX_PICTURE = 20_000_000
 #: Facts of the environment on which numbers depend.
 SURROUNDINGS = ("hardware", "version.torch")
 
@@ -192,9 +199,7 @@ def _taken(
     study: ArmStudy, planned: PlannedRun, result: RunResult, other: OtherStudy, registration: Registration | None
 ) -> Taken:
     """Return a result of another study as that of a run."""
-    # A name in a file of results may not lead out of its folder.
-    named = bool(result.samples) and Path(result.samples).name == result.samples
-    picture = other.folder / result.samples if named else None
+    picture = picture_path(result, other.folder)
     facts: dict[str, Any] = {
         "study": study.name,
         **planned.key.model_dump(),
@@ -221,7 +226,7 @@ def save_taken(taken: Taken, folder: Path) -> RunResult:
     result = taken.result
     if taken.picture is not None:
         try:
-            content = read_regular(taken.picture, MAX_PICTURE)
+            content = read_picture(taken.picture)
         except OSError:  # pictures are not always kept
             result = result.model_copy(update={"samples": ""})
         else:

@@ -71,10 +71,14 @@ def test_a_training_of_another_entry_is_another_run(store):
 
 def test_a_failed_run_that_was_repeated(store):
     client, experiment = store
-    failed = RESULTS[0].model_copy(update={"status": "failed", "measures": {}, "date": "2026-11-25T20:00:00+00:00"})
-    assert log_results(client, experiment, made_up_study(), [failed]) == 1
+    for why, date in (("too slow", "2026-11-25T20:00:00+00:00"), ("not finite", "2026-11-25T21:00:00+00:00")):
+        failed = RESULTS[0].model_copy(update={"status": "failed", "failure": why, "measures": {}, "date": date})
+        assert log_results(client, experiment, made_up_study(), [failed]) == 1
+        (run,) = client.search_runs([experiment])
+        assert run.info.status == "FAILED" and run.data.tags["failure"] == why
     assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 1
     (run,) = client.search_runs([experiment])
+    assert "failure" not in run.data.tags
     assert run.info.status == "FINISHED" and run.data.metrics["study/p1"] == RESULTS[0].measures["p1"]
     assert log_results(client, experiment, made_up_study(), RESULTS[:1]) == 0
 
