@@ -7,6 +7,7 @@ import hashlib
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from builders.files import read_regular, replacing, write_text
@@ -44,6 +45,9 @@ def write_report(loaded: LoadedArmStudy, results: Sequence[RunResult], folder: P
     """
     written = hashlib.sha256(read_regular(loaded.path)).hexdigest() if loaded.path.is_file() else ""
     analysis = analyse(loaded.study, results, written)
+    if loaded.overrides:
+        note = f"changed for this report, not as registered: {'; '.join(loaded.overrides)}"
+        analysis = replace(analysis, notes=(*analysis.notes, note))
     if not analysis.runs:
         raise ValueError(f"no run of {loaded.study.name} has finished; run 'zoo study {loaded.study.name}' first")
     charts = charts_of(analysis)

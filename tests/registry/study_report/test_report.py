@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,6 +184,14 @@ def test_write_report(tmp_path):
     written = (tmp_path / "report.md").read_text(encoding="utf-8")
     pictures = {path.name for path in (tmp_path / "report").iterdir()}
     assert len(pictures) == 3 and all(f"(report/{name})" in written for name in pictures)
+
+
+def test_a_report_of_a_changed_study_says_so(tmp_path):
+    loaded, change = loaded_study(), "contrasts.late={arms: [nested, cut], measure: p2}"
+    changed = replace(loaded, overrides=(change,))
+    for study, count in ((loaded, 0), (changed, 1)):
+        text = write_report(study, made_up_results(4), tmp_path).read_text(encoding="utf-8")
+        assert text.count(f"<li>changed for this report, not as registered: {change}</li>") == count
 
 
 def test_hypotheses_of_exploratory_runs_are_not_called_registered(tmp_path):
