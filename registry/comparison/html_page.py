@@ -8,9 +8,7 @@ from pathlib import Path
 
 from builders.files import write_text
 
-__all__ = ["html_figures", "html_page", "html_rows", "write_page"]
-
-_CLASS = ' class="text"'
+__all__ = ["html_figures", "html_page", "html_rows", "html_text_table", "write_page"]
 
 
 def write_page(path: str | Path, text: str) -> Path:
@@ -47,16 +45,32 @@ def html_page(title: str, sections: Iterable[str]) -> str:
     )
 
 
-def html_rows(head: Sequence[str], rows: Sequence[str], text: Collection[str] = ()) -> str:
+def html_rows(head: Sequence[str], rows: Sequence[str]) -> str:
     """Return a table.
 
     Args:
         head: Titles of the columns as plain text.
         rows: Cells of each row as HTML.
-        text: Titles of columns of text, which are aligned left; their cells have the class ``text``.
     """
-    cells = "".join(f"<th{_CLASS * (cell in text)}>{html.escape(cell)}</th>" for cell in head)
+    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+
+
+def html_text_table(head: Sequence[str], rows: Sequence[Sequence[str]], text: Collection[int]) -> str:
+    """Return a table of plain text.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells of the rows.
+        text: Places of the columns that are aligned left, besides the first one.
+    """
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        kinds = (' class="text"' if place in text else "" for place in range(len(cells)))
+        return "".join(f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+
+    lines = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{line('th', head)}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def html_figures(kind: str, figures: Sequence[tuple[str, str]]) -> str:

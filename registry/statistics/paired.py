@@ -80,10 +80,16 @@ def _on_log_scale(
         raise ValueError("values on the log scale must be above 0")
     one, other = np.log(first), np.log(second)
     difference = mean_interval(one - other)
-    ends = (None if end is None else 100 * math.expm1(end) for end in (difference.low, difference.high))
-    percent = Estimate(100 * math.expm1(difference.value), *ends)
+    ends = (None if end is None else _in_per_cent(end) for end in (difference.low, difference.high))
+    percent = Estimate(_in_per_cent(difference.value), *ends)
     p_value = sign_flip_test(one - other, alternative)
     return PairedComparison(seeds, math.exp(one.mean()), math.exp(other.mean()), difference, percent, p_value)
+
+
+def _in_per_cent(logarithm: float) -> float:
+    """Return the difference in per cent of a difference of logarithms; infinity where it has no float."""
+    with np.errstate(over="ignore"):
+        return float(100 * np.expm1(logarithm))
 
 
 def adjusted_p_values(comparisons: Sequence[PairedComparison | None]) -> tuple[float | None, ...]:

@@ -6,15 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isinf
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from registry.comparison.drawing import color, few_ticks, log_axis
-from registry.statistics.intervals import band
+from registry.statistics.intervals import Estimate, band
 from registry.study_report.analysis import ContrastResult, StudyAnalysis
 from registry.study_report.bands import Bundle, curves_by_arm, gradients_by_arm, numbers_by_arm
+from registry.study_report.limits import Limits, drawn, limits_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +22,6 @@ __all__ = ["Chart", "charts_of"]
 GREY = "#8894a0"
 #: Most letters of a label.
 LONGEST = 36
-#: Longest visible part of an interval, as a multiple of the range of the differences and 0.
-WIDEST = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +90,11 @@ def _shown(text: str) -> str:
 
 def _percent(contrast: ContrastResult) -> tuple[float, float, float] | None:
     """Return the difference in per cent with its interval, or None."""
-    found = contrast.comparison.percent if contrast.comparison is not None else None
+    return None if contrast.comparison is None else _interval(contrast.comparison.percent)
+
+
+def _interval(found: Estimate | None) -> tuple[float, float, float] | None:
+    """Return a value and the ends of its interval, which are the value where there is no interval; None for None."""
     if found is None:
         return None
     low, high = (found.value if end is None else end for end in (found.low, found.high))
@@ -109,7 +109,8 @@ def _shortened(text: str, most: int) -> str:
 
 def _draw_contrasts(axes: Axes, contrasts: Sequence[ContrastResult]) -> None:
     axes.axvline(0, color=GREY, linewidth=1)
-    names, shown = [], [0.0, *(found[0] for each in contrasts if (found := _percent(each)) is not None)]
+    names, intervals = [], [found for each in contrasts if (found := _percent(each)) is not None]
+    limits = limits_of([0.0, *(value for value, _, _ in intervals)], [end for _, *ends in intervals for end in ends])
     for place, contrast in enumerate(reversed(contrasts)):
         spec, found = contrast.spec, _percent(contrast)
         names.append("\n".join(map(_shown, (contrast.name, f"{spec.arms[0]} - {spec.arms[1]}", spec.measure))))
@@ -117,65 +118,54 @@ def _draw_contrasts(axes: Axes, contrasts: Sequence[ContrastResult]) -> None:
             faint: dict[str, Any] = {"color": GREY, "style": "italic", "fontsize": 8}
             axes.text(0, place, " no per cent: values at or below 0", va="center", **faint)
             continue
-        value, low, high = found[0], *_drawn(found[1:], shown)
         style: dict[str, Any] = {"color": color(0) if spec.primary else GREY, "fmt": "o", "capsize": 3}
         style |= {} if spec.primary else {"markerfacecolor": "white"}
-        axes.errorbar(value, place, xerr=[[value - low], [high - value]], **style)
+        _draw_interval(axes, found, place, limits, style)
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    cut = _cut_long_intervals(axes, [found for each in contrasts if (found := _percent(each)) is not None])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("difference in per cent (first arm below 0: lower)" + (", long intervals are cut" if cut else ""))
+    _set_limits(axes, limits, "difference in per cent (first arm below 0: lower)")
 
 
-def _drawn(ends: Sequence[float], shown: Sequence[float]) -> tuple[float, ...]:
-    """Return the ends of an interval as they can be drawn: infinite ones are replaced by some beyond the axis."""
-    span = max(shown) - min(shown) or abs(shown[0]) or 1.0
-    return tuple(min(max(end, min(shown) - 9 * span), max(shown) + 9 * span) if isinf(end) else end for end in ends)
+def _draw_interval(
+    axes: Axes, found: tuple[float, float, float], place: int, limits: Limits | None, style: Mapping[str, Any]
+) -> None:
+    """Draw a value with its interval. A line to an infinite end leaves the chart."""
+    value, low, high = found[0], drawn(found[1], limits), drawn(found[2], limits)
+    axes.errorbar(value, place, xerr=[[value - low], [high - value]], **style)
 
 
-def _cut_long_intervals(axes: Axes, found: Sequence[tuple[float, float, float]]) -> bool:
-    """Limit the axis if intervals are much longer than differences are large; return whether some are cut.
-
-    With few seeds, an interval may be a hundred times as long as the others, which would then be points.
-    """
-    values = [0.0, *(value for value, _, _ in found)]
-    room = WIDEST * (max(values) - min(values))
-    least, most = min(values) - room, max(values) + room
-    lows, highs = [low for _, low, _ in found], [high for _, _, high in found]
-    if room == 0 or (min(lows) >= least and max(highs) <= most):
-        return False
-    margin = 0.05 * room
-    axes.set_xlim(max(least, min(lows) - margin), min(most, max(highs) + margin))
-    return True
+def _set_limits(axes: Axes, limits: Limits | None, title: str) -> None:
+    """Limit the horizontal axis, if intervals have to be cut, and say so in its title."""
+    if limits is not None:
+        axes.set_xlim(*limits)
+    axes.set_xlabel(title + (", long intervals are cut" if limits is not None else ""))
 
 
 def _values_of(analysis: StudyAnalysis, measure: str) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
         names = [arm.name for arm in analysis.arms]
         by_arm = {place: arm.values(measure) for place, arm in enumerate(analysis.arms)}
-        every, infinite = [value for values in by_arm.values() for value in values.values()], False
+        intervals = {place: _interval(arm.estimate(measure)) for place, arm in enumerate(analysis.arms)}
+        limits = limits_of(
+            [value for values in by_arm.values() for value in values.values()],
+            [end for found in intervals.values() if found is not None for end in found[1:]],
+        )
         for seed in analysis.study.seeds:  # a thin line joins the arms of one seed
             points = [(values[seed], len(names) - 1 - place) for place, values in by_arm.items() if seed in values]
             if len(points) > 1:
                 axes.plot(*zip(*points, strict=True), color=GREY, linewidth=0.5, alpha=0.5, zorder=1)
-        for place, arm in enumerate(analysis.arms):
-            height, values, found = len(names) - 1 - place, list(by_arm[place].values()), arm.estimate(measure)
+        for place, found in intervals.items():
+            height, values = len(names) - 1 - place, list(by_arm[place].values())
             if found is None:
                 continue
             axes.plot(values, [height] * len(values), "o", color=color(place), alpha=0.5, markersize=4, zorder=2)
-            ends = [found.value if end is None else end for end in (found.low, found.high)]
-            low, high = _drawn(ends, every)
-            infinite = infinite or any(map(isinf, ends))
             style: dict[str, Any] = {"fmt": "D", "color": color(place), "capsize": 4, "markersize": 6, "zorder": 3}
-            axes.errorbar(found.value, height, xerr=[[found.value - low], [high - found.value]], **style)
+            _draw_interval(axes, found, height, limits, style)
         axes.set_yticks(range(len(names)), [_shown(name) for name in reversed(names)])
         axes.set_ylim(-0.6, len(names) - 0.4)
-        if infinite:
-            margin = 0.2 * (max(every) - min(every))
-            axes.set_xlim(min(every) - margin, max(every) + margin)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(_shown(measure))
+        _set_limits(axes, limits, _shown(measure))
 
     return draw
 
@@ -192,29 +182,21 @@ def _bands_chart(
     """Return a chart with the mean of every arm and its band over seeds."""
 
     def draw(axes: Axes) -> None:
-        for place, arm in enumerate(analysis.arms):
-            bundle = arms.get(arm.name)
-            if bundle is None:
-                continue
-            mean, low, high = band(bundle.rows)
-            label = f"{_shown(arm.name)} ({len(bundle.rows)})"
-            axes.plot(bundle.x, mean, color=color(place), linewidth=1.5, label=label)
-            if len(bundle.rows) > 1:
-                shown = np.ravel(bundle.rows).tolist()
-                axes.fill_between(
-                    bundle.x,
-                    _drawn(low.tolist(), shown),
-                    _drawn(high.tolist(), shown),
-                    color=color(place),
-                    alpha=0.15,
-                    linewidth=0,
-                )
         values = [value for bundle in arms.values() for row in bundle.rows for value in row]
+        limits = (min(values), max(values)) if values else None
+        for place, arm in enumerate(analysis.arms):
+            if arm.name in arms:
+                _draw_band(
+                    axes, arms[arm.name], f"{_shown(arm.name)} ({len(arms[arm.name].rows)})", color(place), limits
+                )
         if min(values, default=0) > 0:
             axes.set_yscale("log")
-            # A band may reach below what was measured, even below 0.
-            axes.set_ylim(min(values) * 0.95, max(values) * 1.05)
             few_ticks(axes.yaxis, values, lambda value: f"{value:.3g}")
+        if limits is not None:
+            # A band may reach far from what was measured, also below 0.
+            low, high = limits
+            margin = 0.2 * (high - low) or abs(high) or 1.0
+            axes.set_ylim(*((low * 0.95, high * 1.05) if low > 0 else (low - margin, high + margin)))
         if by_cost:
             log_axis(axes, [cost for bundle in arms.values() for cost in bundle.x if cost > 0])
         axes.set_xlabel(x_title)
@@ -222,3 +204,12 @@ def _bands_chart(
         axes.legend(fontsize=8, frameon=False, title="arm (seeds)", title_fontsize=8)
 
     return Chart(_file_name(key), title, draw)
+
+
+def _draw_band(axes: Axes, bundle: Bundle, label: str, tint: str, limits: Limits | None) -> None:
+    """Draw the mean of curves and, with several seeds, its band."""
+    mean, *ends = band(bundle.rows)
+    axes.plot(bundle.x, mean, color=tint, linewidth=1.5, label=label)
+    if len(bundle.rows) > 1:
+        low, high = ([drawn(float(end), limits) for end in row] for row in ends)
+        axes.fill_between(bundle.x, low, high, color=tint, alpha=0.15, linewidth=0)

@@ -43,8 +43,8 @@ def study_tags(study: ArmStudy, key: RunKey, setting: object, exploratory: bool)
 def log_results(client: Any, experiment: str, study: ArmStudy, results: Sequence[RunResult]) -> int:
     """Log results that MLflow does not have, with their measures and curves; return their number.
 
-    A run of the same training that has no measures, because it was interrupted, receives them. A failed run that has
-    been repeated since receives the new result.
+    A run of the same training that has no measures, because it was interrupted, receives them. The run of a result
+    that has been made again since is deleted, and the new result has a run of its own.
 
     Args:
         client: MLflow client of the store.
@@ -59,16 +59,15 @@ def log_results(client: Any, experiment: str, study: ArmStudy, results: Sequence
             tags = study_tags(study, result.key, result.setting, result.exploratory) | {"hash": result.hash}
             found = [run for run in runs if tags.items() <= run.data.tags.items()]
             if not any(_has(run, result) for run in found):
+                older = [run for run in found if run.data.tags.get("kind") == KIND and DATE in run.data.tags]
+                for run in older:
+                    client.delete_run(run.info.run_id)
+                found = [run for run in found if run not in older]
                 run_id = found[0].info.run_id if found else _create(client, experiment, result, tags)
-                before = found[0].data.tags.get("failure", "") if found else valid_text(result.failure)
-                missing.append((run_id, result, before))
-    for run_id, result, before in missing:
+                missing.append((run_id, result))
+    for run_id, result in missing:
         log_metrics(client, run_id, list(_metrics(result)))
         client.set_tag(run_id, DATE, result.date)
-        if before and not result.failure:
-            client.delete_tag(run_id, "failure")
-        elif before != valid_text(result.failure):
-            client.set_tag(run_id, "failure", valid_text(result.failure))
         client.set_terminated(run_id, STATUS[result.status], end_time=_milliseconds(result))
     return len(missing)
 

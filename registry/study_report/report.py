@@ -12,7 +12,7 @@ from pathlib import Path
 
 from builders.files import read_regular, replacing, write_text
 from registry.comparison.drawing import png_chart, svg_chart
-from registry.comparison.html_page import html_figures, html_page, html_rows, write_page
+from registry.comparison.html_page import html_figures, html_page, html_text_table, write_page
 from registry.study_report.analysis import StudyAnalysis, analyse
 from registry.study_report.charts import Chart, charts_of
 from registry.study_report.tables import Table, arms_table, contrasts_table, runs_table, search_table
@@ -46,12 +46,12 @@ def write_report(loaded: LoadedArmStudy, results: Sequence[RunResult], folder: P
     written = hashlib.sha256(read_regular(loaded.path)).hexdigest() if loaded.path.is_file() else ""
     analysis = analyse(loaded.study, results, written)
     if loaded.overrides:
-        note = f"changed for this report, not as registered: {'; '.join(loaded.overrides)}"
-        analysis = replace(analysis, notes=(*analysis.notes, note))
+        note = f"changed by --set, not as registered: {'; '.join(loaded.overrides)}"
+        analysis = replace(analysis, notes=(note, *analysis.notes))
     if not analysis.runs:
         raise ValueError(f"no run of {loaded.study.name} has finished; run 'zoo study {loaded.study.name}' first")
     charts = charts_of(analysis)
-    page = write_page(folder / "report.html", report_html(analysis, folder, charts))
+    page = write_page(folder / "report.html", report_html(analysis, folder, charts, changed=bool(loaded.overrides)))
     for chart in charts:
         path = folder / "report" / f"{chart.key}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,15 +61,16 @@ def write_report(loaded: LoadedArmStudy, results: Sequence[RunResult], folder: P
     return page
 
 
-def report_html(analysis: StudyAnalysis, folder: Path, charts: Sequence[Chart]) -> str:
+def report_html(analysis: StudyAnalysis, folder: Path, charts: Sequence[Chart], *, changed: bool = False) -> str:
     """Return the report as HTML.
 
     Args:
         analysis: The study with its results.
         folder: Folder of the pictures of samples.
         charts: Its charts.
+        changed: Whether the study is not as in its file.
     """
-    study, unregistered = analysis.study, any(run.exploratory for run in analysis.runs)
+    study, unregistered = analysis.study, changed or any(run.exploratory for run in analysis.runs)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in analysis.notes)
     figures = [(chart.title, svg_chart(f"{study.name} {chart.key}", chart.draw, chart.height)) for chart in charts]
     sections = [
@@ -129,23 +130,15 @@ def _seeds(study: ArmStudy) -> str:
 
 
 def _text(title: str, text: str) -> str:
-    """Return paragraphs that are written in a study, also those that only start with a number."""
-    parts = re.split(r"\n\n|\n(?=\d+\. )", text)
-    paragraphs = [f"<p>{html.escape(part.strip())}</p>" for part in parts if part.strip()]
+    """Return paragraphs that are written in a study; each item of a numbered list is one."""
+    parts = [part.strip() for part in text.split("\n\n")]
+    items = [re.split(r"\n(?=\d{1,2}\. )", part) if part.startswith("1. ") else [part] for part in parts if part]
+    paragraphs = [f"<p>{html.escape(item)}</p>" for each in items for item in each]
     return f"<h2>{html.escape(title)}</h2>{''.join(paragraphs)}" if paragraphs else ""
 
 
 def _table(table: Table) -> str:
-    columns = zip(table.head, zip(*table.rows, strict=True), strict=True) if table.rows else ()
-    text = {
-        title for title, cells in columns if not any(cell[:1].isdigit() or cell[:1] in "+-" for cell in cells if cell)
-    }
-    kinds = [' class="text"' * (title in text) for title in table.head]
-    rows = [
-        "".join(f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
-        for row in table.rows
-    ]
-    return f'<div class="scroll">{html_rows(table.head, rows, text)}</div>'
+    return f'<div class="scroll">{html_text_table(table.head, table.rows, table.text)}</div>'
 
 
 def _samples(analysis: StudyAnalysis, folder: Path) -> str:
@@ -178,4 +171,4 @@ def _origin(analysis: StudyAnalysis) -> str:
         for name, value in {**run.environment, "registered": run.registered, "threads": str(run.threads)}.items():
             facts.setdefault(name, {})[value] = None
     rows = tuple((name, ", ".join(value for value in values if value)) for name, values in sorted(facts.items()))
-    return "<h2>Origin</h2>" + _table(Table(("", "values"), rows))
+    return "<h2>Origin</h2>" + _table(Table(("", "values"), rows, text=(1,)))

@@ -12,6 +12,8 @@ from registry.study_report.analysis import ArmResults, ContrastResult, StudyAnal
 
 __all__ = ["Table", "arms_table", "contrasts_table", "runs_table", "search_table"]
 
+#: From here on numbers are written with powers of ten.
+LARGE = 1e6
 #: A measure at a number is in a chart.
 _AT_NUMBER = re.compile(r".+/-?\d+(\.\d+)?")
 
@@ -23,10 +25,12 @@ class Table:
     Attributes:
         head: Titles of the columns.
         rows: Cells of the rows.
+        text: Places of the columns that are text besides the first one, from 0; the others are numbers.
     """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    text: tuple[int, ...] = ()
 
     @property
     def markdown(self) -> str:
@@ -35,11 +39,12 @@ class Table:
         def line(cells: Sequence[str]) -> str:
             return f"| {' | '.join(cell.replace('|', '&#124;').replace(chr(10), ' ') for cell in cells)} |"
 
-        return "\n".join([line(self.head), "|" + "---|" * len(self.head), *map(line, self.rows)])
+        kinds = ("---" if place == 0 or place in self.text else "---:" for place in range(len(self.head)))
+        return "\n".join([line(self.head), f"|{'|'.join(kinds)}|", *map(line, self.rows)])
 
 
 def contrasts_table(contrasts: Sequence[ContrastResult]) -> Table:
-    """Return the table of contrasts: outcome, per cent with its 95 % interval, p, n, values of the arms, difference."""
+    """Return the table of contrasts with their tests; intervals are 95 %."""
     holm = any(each.spec.primary for each in contrasts)
     head = ["contrast", "arms", "measure", "outcome", "per cent", "p", *(["p after Holm"] * holm), "n"]
     head += ["first", "second", "difference"]
@@ -55,7 +60,7 @@ def contrasts_table(contrasts: Sequence[ContrastResult]) -> Table:
         cells += ["" if each.adjusted is None else p_text(each.adjusted)] * holm + [str(len(found.seeds))]
         cells += [f"{found.first:.4g}", f"{found.second:.4g}", _interval(found.difference, "{:+.3g}")]
         rows.append(tuple(cells))
-    return Table(tuple(head), tuple(rows))
+    return Table(tuple(head), tuple(rows), text=(1, 2, 3))
 
 
 def arms_table(analysis: StudyAnalysis) -> Table:
@@ -63,7 +68,8 @@ def arms_table(analysis: StudyAnalysis) -> Table:
     measures = [name for name in analysis.measures if not _AT_NUMBER.fullmatch(name)]
     searched = analysis.study.search is not None
     head = ["arm", "runs", *(["setting"] * searched), *measures, "FLOPs", "seconds", "CPU seconds", "summary"]
-    return Table(tuple(head), tuple(_arm(arm, measures, searched) for arm in analysis.arms))
+    rows = tuple(_arm(arm, measures, searched) for arm in analysis.arms)
+    return Table(tuple(head), rows, text=(len(head) - 1,))
 
 
 def _arm(arm: ArmResults, measures: Sequence[str], searched: bool) -> tuple[str, ...]:
@@ -111,7 +117,7 @@ def runs_table(analysis: StudyAnalysis) -> Table:
             steps, hardware = sum(run.steps.values()), run.environment.get("hardware", "")
             cost = (str(steps), short(round(run.training_flops)), f"{run.seconds:.0f}", f"{run.cpu_seconds:.0f}")
             rows.append((run.key.name, run.status, *values, *cost, hardware, run.date))
-    return Table(head, tuple(rows))
+    return Table(head, tuple(rows), text=(1, len(head) - 2, len(head) - 1))
 
 
 def p_text(value: float) -> str:
@@ -123,7 +129,12 @@ def _interval(estimate: Estimate | None, form: str) -> str:
     """Return a value with its interval: ``0.12 (0.10 to 0.15)``."""
     if estimate is None:
         return ""
-    value = form.format(estimate.value)
+    value = _number(estimate.value, form)
     if estimate.low is None or estimate.high is None:
         return value
-    return f"{value} ({form.format(estimate.low)} to {form.format(estimate.high)})"
+    return f"{value} ({_number(estimate.low, form)} to {_number(estimate.high, form)})"
+
+
+def _number(value: float, form: str) -> str:
+    """Return a number in a form; a very large one in the form of powers of ten."""
+    return f"{value:+.2g}" if LARGE <= abs(value) < float("inf") else form.format(value)

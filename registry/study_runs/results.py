@@ -148,7 +148,9 @@ def result_path(key: RunKey, folder: Path) -> Path:
 
 def picture_path(result: RunResult, folder: Path) -> Path | None:
     """Return the file of the samples of a run; None without one, or if its name leads out of the folder."""
-    return folder / result.samples if result.samples and Path(result.samples).name == result.samples else None
+    name = result.samples
+    inside = bool(name) and Path(name).name == name and name != ".." and "\0" not in name
+    return folder / name if inside else None
 
 
 def read_picture(path: Path) -> bytes:

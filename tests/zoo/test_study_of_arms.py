@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,22 @@ def test_a_study_is_registered_run_and_done_again(study, monkeypatch):
     assert code == 2 and "not within 0.001 (largest relative difference 0.0099" in out
     code, _, errors = study("--register", changes=ALONE)
     assert code == 2 and "mini has 1 results" in errors and "registered before its first run" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_run_is_measured_is_an_interruption(number, study, monkeypatch):
+    before = signal.getsignal(number)
+
+    def stopped(*_):
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("registry.study_runs.running.StudyRunner.result_of", stopped)
+    monkeypatch.setattr("registry.study_runs.reproduction.reproduce", stopped)
+    code, _, errors = study("--exploratory", *OPTIONS)
+    assert code == 130 and "interrupted; finished runs have their results" in errors
+    code, _, errors = study("--exploratory", *OPTIONS, "--again", "plain-s0")
+    assert code == 130 and "interrupted; nothing is kept of a run that is done again" in errors
+    assert signal.getsignal(number) == before
 
 
 def test_a_plan_trains_nothing(study, monkeypatch):

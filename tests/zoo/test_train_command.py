@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from builders.training.errors import Interrupted
+from builders.training.errors import Interrupted, TrainingError
 from builders.training.observers import Observer
 from specs.recipe import load_recipe
+from tests.helpers.arm_studies import write_study
 from zoo.api.train import _stop_signals, run
 
 
@@ -24,15 +26,15 @@ def test_signals_end_training_after_the_step(number):
     assert signal.getsignal(number) == before
 
 
-class Signal(Observer):
+class SignalAtTheEnd(Observer):
     """Sends a signal to this process when a run has ended."""
 
     def on_end(self, status):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("more", [False, True])
-def test_a_signal_in_the_last_step_stops_what_comes_after_the_run(more, tmp_path):
+def test_a_signal_at_the_end_of_a_run_stops_what_comes_after_it(more, tmp_path):
     changes = [
         "phases.p8.steps=1",
         "phases.p16=null",
@@ -40,10 +42,37 @@ def test_a_signal_in_the_last_step_stops_what_comes_after_the_run(more, tmp_path
         "every={checkpoint: 0, evaluate: 0, samples: 0}",
     ]
     recipe = load_recipe("micro-test", changes)
-    options = {"device": "cpu", "quiet": True, "track": False, "more": more, "extra": [Signal()]}
+    options = {"device": "cpu", "quiet": True, "track": False, "more": more, "extra": [SignalAtTheEnd()]}
     with pytest.raises(Interrupted) if more else contextlib.nullcontext():
         run(recipe, tmp_path / "run", **options)
     assert run(recipe, tmp_path / "run", device="cpu", quiet=True, track=False, more=more).is_file()  # it was finished
+
+
+def test_a_signal_in_a_training_that_fails_stops_what_comes_after_it(monkeypatch, tmp_path):
+    def fail(*arguments, stop, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise TrainingError("not finite")
+
+    monkeypatch.setattr("builders.training.start.train", fail)
+    recipe, options = load_recipe("micro-test"), {"device": "cpu", "quiet": True, "track": False}
+    with pytest.raises(TrainingError):
+        run(recipe, tmp_path / "run", **options)
+    with pytest.raises(Interrupted):
+        run(recipe, tmp_path / "run", more=True, **options)
+
+
+@pytest.mark.parametrize("words", [["demo"], ["study", "n32"], ["study", "mini.yaml", "--exploratory"]])
+def test_commands_that_go_on_after_a_run_are_interrupted(words, cli, monkeypatch):
+    found = []
+
+    def interrupted(*arguments, **options):
+        found.append(options["more"])
+        raise Interrupted
+
+    write_study(Path())
+    monkeypatch.setattr("zoo.api.train.run", interrupted)
+    code, _, errors = cli(*words, "--no-track", "-q")
+    assert code == 130 and found == [True] and "interrupted" in errors
 
 
 def test_a_hangup_that_nohup_ignores_is_ignored():

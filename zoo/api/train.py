@@ -15,6 +15,7 @@ from zoo.api.words import python_names
 from zoo.early.data import check_classes, check_data
 from zoo.early.folder import check_folder
 from zoo.early.weights import check_sources
+from zoo.signals import stop_signals
 from zoo.threads import spin_briefly
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def train(
     Raises:
         LookupError: There is no such recipe or entry.
         ValueError: The recipe has errors; recipe, entry and data do not fit; the folder holds another run.
-        Interrupted: Ctrl-C or SIGTERM. The state is saved; call it again to resume.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP. The state is saved; call it again to resume. A signal in the last step
+            changes nothing, because the run is complete.
         TypeError: An argument has another type.
     """
     with python_names(steps="steps"):
@@ -144,7 +146,7 @@ def run(
     check_sources(recipe, None if (folder / "state.safetensors").exists() else graph)
 
     from builders.training.engine.times import TimesObserver
-    from builders.training.errors import Interrupted
+    from builders.training.errors import Interrupted, TrainingError
     from builders.training.json_log import JsonLog
     from builders.training.observers import Observers
     from builders.training.sharding.launcher import launcher_shards
@@ -179,7 +181,12 @@ def run(
     if tracker is not None:
         members.append(tracker)  # last: it logs what the others measured before it ends the run
     with _stop_signals() as stop:
-        weights = train(recipe, folder, graph=graph, observer=Observers(members), device=where, stop=stop)
+        try:
+            weights = train(recipe, folder, graph=graph, observer=Observers(members), device=where, stop=stop)
+        except TrainingError as error:
+            if more and stop():  # when it is resumed, it fails again
+                raise Interrupted from error
+            raise
     if track and is_main():
         _record_entry(recipe, experiment)
     if more and stop():
@@ -227,10 +234,7 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
         received.append(number)
 
     previous = {}
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # ignored under nohup
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
+    for number in stop_signals():
         with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
             previous[number] = signal.signal(number, handle)
     try:

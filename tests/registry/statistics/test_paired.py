@@ -48,6 +48,13 @@ def test_per_cent_needs_positive_values():
     assert compare_pairs(by_seed([1.0, 2, 3]), by_seed([0.0, 2, 3])).percent is None
 
 
+def test_an_end_that_has_no_float_in_per_cent_is_infinite():
+    first = {seed: 2.0 if seed == 7 else 1 + 1e-6 * seed for seed in range(8)}
+    found = compare_pairs(first, dict.fromkeys(range(8), 1.0), scale="log")
+    assert 700 < found.difference.high < np.inf and found.percent.high == np.inf
+    assert found.percent.value == pytest.approx(9.05, abs=0.01)
+
+
 def test_log_scale():
     second = by_seed([1.0, 2.0, 4.0, 8.0, 3.0])
     first = {seed: value * math.exp(0.1 * seed) for seed, value in second.items()}

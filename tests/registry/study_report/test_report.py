@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from registry.study_report.analysis import analyse
 from registry.study_report.bands import curves_by_arm, gradients_by_arm, numbers_by_arm
 from registry.study_report.charts import charts_of
 from registry.study_report.report import report_html, report_markdown, write_report
-from registry.study_report.tables import arms_table, contrasts_table, p_text, runs_table, search_table
+from registry.study_report.tables import Table, arms_table, contrasts_table, p_text, runs_table, search_table
 from tests.helpers.made_up_study import loaded_study, made_up_result, made_up_results, made_up_study
 
 
@@ -124,29 +123,50 @@ def test_values_that_have_no_difference_in_per_cent():
     assert charts_of(found)[0].key == "values-p2"
 
 
-def test_infinite_intervals_reach_the_edge_of_a_chart():
-    values = {"nested": [2.0] * 8, "flat": [2.0] * 7 + [1.0]}
+@pytest.fixture
+def axes():
+    return Figure().subplots()
+
+
+def drawn_chart(key, axes, nested, flat):
+    """Draw a chart of two arms with these values of p2, also in their curves; return the ends of its intervals."""
     curve = made_up_result("flat", 0).curves["val_v_loss/r32"]
-    results = [
-        made_up_result(
-            arm, seed, measures={"p2": value}, series={},
-            curves={"val_v_loss/r32": curve.model_copy(update={"values": (value,) * len(curve.values)})},
-        )
-        for arm, row in values.items() for seed, value in enumerate(row)
-    ]  # fmt: skip
+    results = []
+    for arm, row in (("nested", nested), ("flat", flat)):
+        for seed, value in enumerate(row):
+            curves = {"val_v_loss/r32": curve.model_copy(update={"values": (value,) * len(curve.values)})}
+            results.append(made_up_result(arm, seed, measures={"p2": value}, series={}, curves=curves))
     found = analyse(made_up_study(contrasts={"c": {"arms": ["nested", "flat"], "measure": "p2"}}), results)
-    assert found.contrasts[0].comparison.percent.high == math.inf
-    charts = {chart.key: chart for chart in charts_of(found)}
-    for key, right in (("contrasts", True), ("values-p2", False), ("curve-val-v-loss-r32", None)):
-        axes = Figure().subplots()
-        charts[key].draw(axes)
-        ends = [x for lines in axes.collections for path in lines.get_paths() for x, _ in path.vertices]
-        assert np.isfinite(ends).all() and np.isfinite(axes.get_xlim()).all()
-        if right is not None:
-            left_edge, right_edge = axes.get_xlim()
-            assert max(ends) > right_edge if right else min(ends) < left_edge
-        else:
-            assert axes.get_ylim() == pytest.approx((0.95, 2.1))
+    {chart.key: chart for chart in charts_of(found)}[key].draw(axes)
+    ends = [x for lines in axes.collections for path in lines.get_paths() for x, _ in path.vertices]
+    assert np.isfinite(ends).all()
+    return ends
+
+
+def test_an_infinite_difference_leaves_the_chart_on_one_side(axes):
+    ends = drawn_chart("contrasts", axes, [2.0] * 8, [2.0] * 7 + [1.0])
+    low, high = axes.get_xlim()
+    assert low < min(ends) < 0 and max(ends) > high and "long intervals are cut" in axes.get_xlabel()
+
+
+def test_an_infinite_difference_of_0_leaves_the_chart(axes):
+    ends = drawn_chart("contrasts", axes, [2.0, 2.0, 1.0, 1.0], [1.0, 1.0, 2.0, 2.0])
+    low, high = axes.get_xlim()
+    assert min(ends) < low and max(ends) > high and "long intervals are cut" in axes.get_xlabel()
+
+
+def test_an_infinite_interval_of_an_arm_leaves_the_chart(axes):
+    ends = drawn_chart("values-p2", axes, [2.0] * 8, [2.0] * 7 + [1.0])
+    low, high = axes.get_xlim()
+    assert min(ends) < low and max(ends) < high and "long intervals are cut" in axes.get_xlabel()
+
+
+@pytest.mark.parametrize(("sign", "limits"), [(1, (0.95, 2.1)), (-1, (-2.2, -0.8))])
+def test_an_infinite_band_does_not_change_the_axis(sign, limits, axes):
+    drawn_chart("curve-val-v-loss-r32", axes, [sign * 2.0] * 8, [sign * 2.0] * 7 + [sign * 1.0])
+    band = axes.collections[1].get_paths()[0].vertices[:, 1]
+    assert np.isfinite(band).all() and (band.min() < limits[0] or band.max() > limits[1])
+    assert axes.get_ylim() == pytest.approx(limits)
 
 
 def test_long_names_leave_room_for_the_charts(tmp_path):
@@ -191,21 +211,39 @@ def test_a_report_of_a_changed_study_says_so(tmp_path):
     changed = replace(loaded, overrides=(change,))
     for study, count in ((loaded, 0), (changed, 1)):
         text = write_report(study, made_up_results(4), tmp_path).read_text(encoding="utf-8")
-        assert text.count(f"<li>changed for this report, not as registered: {change}</li>") == count
+        assert text.count(f"<li>changed by --set, not as registered: {change}</li>") == count
+        assert text.count("<h2>Hypotheses, as registered</h2>") == 1 - count
 
 
 def test_hypotheses_of_exploratory_runs_are_not_called_registered(tmp_path):
-    study = made_up_study(hypotheses="1. It is better\nthan 1.5.\n2. It is faster.")
+    study = made_up_study(hypotheses="1. It is better than\n1.5 times.\n2. It is faster.\n\nAs in\n2023. So it is.")
     for exploratory, title in ((False, "Hypotheses, as registered"), (True, "Hypotheses")):
         run = made_up_result("nested", 0).model_copy(update={"exploratory": exploratory})
-        written = f"<h2>{title}</h2><p>1. It is better\nthan 1.5.</p><p>2. It is faster.</p>"
+        paragraphs = ("1. It is better than\n1.5 times.", "2. It is faster.", "As in\n2023. So it is.")
+        written = f"<h2>{title}</h2>" + "".join(f"<p>{each}</p>" for each in paragraphs)
         assert written in report_html(analyse(study, [run]), tmp_path, ())
 
 
 def test_columns_of_text_are_aligned_left(analysis, tmp_path):
     text = report_html(analysis, tmp_path, ())
     assert '<th class="text">outcome</th>' in text and '<td class="text">nested lower</td>' in text
-    assert "<th>per cent</th>" in text and "<td>0.0078</td>" in text and "<th>setting</th>" not in text
+    assert "<th>per cent</th>" in text and "<td>0.0078</td>" in text
+    assert '<th class="text">values</th>' in text and "<th>FLOPs</th>" in text
+
+
+def test_numbers_are_aligned_right_in_markdown(analysis):
+    assert contrasts_table(analysis.primary).markdown.splitlines()[1] == "|---" * 4 + "|---:" * 7 + "|"
+    assert search_table(analysis) is None and Table(("a", "b"), ()).markdown == "| a | b |\n|---|---:|"
+
+
+def test_very_large_numbers_are_short():
+    study = made_up_study(contrasts={"c": {"arms": ["nested", "flat"], "measure": "p2", "scale": "log"}})
+    runs = [made_up_result("flat", seed, measures={"p2": 1.0}) for seed in range(8)]
+    runs += [
+        made_up_result("nested", seed, measures={"p2": 2.0 if seed == 7 else 1 + 1e-4 * seed}) for seed in range(8)
+    ]
+    row = dict(zip(*[(table := contrasts_table(analyse(study, runs).contrasts)).head, table.rows[0]], strict=True))
+    assert row["per cent"].startswith("+9.1 (-3.1 to +8.4e+") and len(row["per cent"]) < 30
 
 
 def test_no_results_are_an_error(tmp_path):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from registry.study_runs.results import Curve, RunKey, RunResult, read_results, result_path, save_result
+from registry.study_runs.results import (
+    Curve,
+    RunKey,
+    RunResult,
+    picture_path,
+    read_results,
+    result_path,
+    save_result,
+)
 
 
 def test_a_result_survives_its_file(tmp_path):
@@ -16,6 +24,13 @@ def test_a_result_survives_its_file(tmp_path):
     assert read_results(tmp_path) == (one, other)
     absent = RunKey(arm="flat", seed=4)
     assert read_results(tmp_path, [other.key, absent, one.key]) == (other, one)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b.png", "/b.png", "b\0.png"])
+def test_a_picture_is_in_the_folder_of_its_result(name, tmp_path):
+    result = RunResult(study="A", arm="flat", seed=3, samples="flat-s3.png")
+    assert picture_path(result, tmp_path) == tmp_path / "flat-s3.png"
+    assert picture_path(result.model_copy(update={"samples": name}), tmp_path) is None
 
 
 def test_values_that_are_not_finite_are_not_stored(tmp_path):

@@ -13,6 +13,7 @@ from zoo.commands.studying.plan import plan_arms
 from zoo.commands.studying.report import write_study_report
 from zoo.commands.studying.run import StudyOptions, register_study, reproduce_run, run_arms, study_places
 from zoo.exit_codes import INTERRUPTED, USER_ERROR
+from zoo.signals import signals_interrupt
 
 if TYPE_CHECKING:
     from registry.study_runs.reproduction import Reproduction
@@ -70,10 +71,16 @@ def study_of_arms(
         print(write_study_report(loaded, study_places(loaded, options).results))
         return 0
     if again is not None:
-        return _print_reproduction(reproduce_run(loaded, options, again))
+        try:
+            with signals_interrupt():
+                return _print_reproduction(reproduce_run(loaded, options, again))
+        except (Interrupted, KeyboardInterrupt):
+            print("\ninterrupted; nothing is kept of a run that is done again", file=sys.stderr)
+            return INTERRUPTED
     others = [_start_other() for _ in range(processes - 1)]
     try:
-        run_arms(loaded, options)
+        with signals_interrupt():
+            run_arms(loaded, options)
     except (Interrupted, KeyboardInterrupt):
         for other in others:
             other.terminate()  # a signal that is not of the terminal reached this process alone
