@@ -137,4 +137,5 @@ def _interval(estimate: Estimate | None, form: str) -> str:
 
 def _number(value: float, form: str) -> str:
     """Return a number in a form; a very large one in the form of powers of ten."""
-    return f"{value:+.2g}" if LARGE <= abs(value) < float("inf") else form.format(value)
+    short_form = re.sub(r"\.\d[fg]", ".2g", form)
+    return (short_form if abs(value) >= LARGE else form).format(value)

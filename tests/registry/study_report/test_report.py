@@ -244,6 +244,9 @@ def test_very_large_numbers_are_short():
     ]
     row = dict(zip(*[(table := contrasts_table(analyse(study, runs).contrasts)).head, table.rows[0]], strict=True))
     assert row["per cent"].startswith("+9.1 (-3.1 to +8.4e+") and len(row["per cent"]) < 30
+    large = [run.model_copy(update={"measures": {"p2": 12_345_678.0}}) for run in runs]
+    table = arms_table(analyse(study, large))
+    assert table.rows[0][table.head.index("p2")] == "1.2e+07 (1.2e+07 to 1.2e+07)"
 
 
 def test_no_results_are_an_error(tmp_path):
