@@ -12,7 +12,7 @@ from registry.measures.runs import check_measures
 from registry.study_runs.lengths import check_costs, recipe_of_arm, training_flops
 from specs.arms import LoadedArmStudy, load_arm_study
 
-STUDIES = ("A", "A-64", "A-glyphs", "B", "C", "D", "E", "levers")
+STUDIES = ("A", "A-64", "A-glyphs", "B", "B-rates", "C", "D", "E", "levers")
 
 
 @cache
@@ -74,6 +74,13 @@ def test_the_second_set_repeats_study_a():
     # A ran on a CPU, where the precision is float32.
     assert second.base == {"entry": "doll-n32", "classes": 36, "precision": "float32", **first.base}
     assert second.search == first.search.model_copy(update={"values": (2e-3, 4e-3, 8e-3)})
+
+
+def test_the_lower_learning_rates_repeat_study_b():
+    first, second = study("B").study, study("B-rates").study
+    own = {"name", "summary", "hypotheses", "reuse", "search"}
+    assert first.model_dump(exclude=own) == second.model_dump(exclude=own)
+    assert second.search == first.search.model_copy(update={"values": (2.5e-4, 5e-4, 1e-3, 2e-3)})
 
 
 def test_every_lever_is_compared_with_the_base():
