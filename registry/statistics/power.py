@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from registry.statistics.holm import holm_adjusted_rows
-from registry.statistics.sign_flips import sign_flip_p_values, smallest_p_value
+from registry.statistics.sign_flips import Alternative, sign_flip_p_values, smallest_p_value
 
 __all__ = ["can_reject", "smallest_effect", "study_power"]
 
@@ -23,7 +23,12 @@ ASSIGNMENTS = 2**12
 
 
 def study_power(
-    effects: Sequence[float], pairs: int, alpha: float = 0.05, simulations: int = SIMULATIONS, seed: int = SEED
+    effects: Sequence[float],
+    pairs: int,
+    alpha: float = 0.05,
+    simulations: int = SIMULATIONS,
+    seed: int = SEED,
+    one_sided: Sequence[bool] | None = None,
 ) -> tuple[float, ...]:
     """Return the probability that each contrast of a study is significant after Holm's adjustment.
 
@@ -33,6 +38,7 @@ def study_power(
         alpha: Largest probability of any false rejection.
         simulations: Number of simulated studies.
         seed: Seed of the simulation.
+        one_sided: Whether each contrast has a one-sided test, in the direction of its effect; None for none of them.
 
     Raises:
         ValueError: There are no contrasts or no pairs.
@@ -40,7 +46,9 @@ def study_power(
     if not effects:
         raise ValueError("a study without contrasts has no power")
     noise = _noise(len(effects), pairs, simulations, seed)
-    found = np.column_stack([_p_values(part + effect) for part, effect in zip(noise, effects, strict=True)])
+    sides = [False] * len(effects) if one_sided is None else one_sided
+    tests = zip(noise, effects, sides, strict=True)
+    found = np.column_stack([_p_values(part + effect, side) for part, effect, side in tests])
     return tuple(float(share) for share in (holm_adjusted_rows(found) <= alpha).mean(0))
 
 
@@ -51,6 +59,7 @@ def smallest_effect(
     alpha: float = 0.05,
     simulations: int = SIMULATIONS,
     seed: int = SEED,
+    one_sided: bool = False,
 ) -> float | None:
     """Return the smallest effect of a single contrast that is found with some power while the others have none.
 
@@ -61,25 +70,27 @@ def smallest_effect(
         alpha: Largest probability of any false rejection.
         simulations: Number of simulated studies.
         seed: Seed of the simulation.
+        one_sided: Whether the tests are one-sided.
 
     Returns:
         The effect, to three digits, or None if these pairs can never reject this many contrasts.
     """
-    if not can_reject(pairs, contrasts, alpha):
+    if not can_reject(pairs, contrasts, alpha, one_sided):
         return None
     noise = _noise(contrasts, pairs, simulations, seed)
-    others = _p_values(noise[1:].reshape(-1, pairs)).reshape(contrasts - 1, simulations).T
+    others = _p_values(noise[1:].reshape(-1, pairs), one_sided).reshape(contrasts - 1, simulations).T
     low, high = 0.0, LARGEST
     for _ in range(BISECTIONS):
         middle = (low + high) / 2 if low else high / 4
-        found = holm_adjusted_rows(np.column_stack([_p_values(noise[0] + middle), others]))[:, 0] <= alpha
+        own = _p_values(noise[0] + middle, one_sided)
+        found = holm_adjusted_rows(np.column_stack([own, others]))[:, 0] <= alpha
         low, high = (low, middle) if found.mean() >= power else (middle, high)
     return float(f"{high:.3g}")
 
 
-def can_reject(pairs: int, contrasts: int = 1, alpha: float = 0.05) -> bool:
+def can_reject(pairs: int, contrasts: int = 1, alpha: float = 0.05, one_sided: bool = False) -> bool:
     """Return whether one contrast of a family can be significant at all, given how many pairs there are."""
-    return smallest_p_value(pairs) * contrasts <= alpha
+    return smallest_p_value(pairs, one_sided) * contrasts <= alpha
 
 
 def _noise(contrasts: int, pairs: int, simulations: int, seed: int) -> np.ndarray:
@@ -87,5 +98,6 @@ def _noise(contrasts: int, pairs: int, simulations: int, seed: int) -> np.ndarra
     return np.random.default_rng(seed).standard_normal((contrasts, simulations, pairs))
 
 
-def _p_values(differences: np.ndarray) -> np.ndarray:
-    return sign_flip_p_values(differences, most=ASSIGNMENTS, drawn=ASSIGNMENTS)
+def _p_values(differences: np.ndarray, one_sided: bool) -> np.ndarray:
+    alternative: Alternative = "greater" if one_sided else "two-sided"
+    return sign_flip_p_values(differences, alternative, most=ASSIGNMENTS, drawn=ASSIGNMENTS)

@@ -74,9 +74,12 @@ def sign_flip_p_values(
     return np.concatenate([_p_values(part, alternative == "two-sided", signs) for part in parts] or [np.empty(0)])
 
 
-def smallest_p_value(pairs: int) -> float:
-    """Return the smallest two-sided p value that a number of pairs can have: 2 / 2^n, or that of random assignments."""
-    return 2 / 2**pairs if pairs <= MOST_EXACT else 1 / (DRAWN + 1)
+def smallest_p_value(pairs: int, one_sided: bool = False) -> float:
+    """Return the smallest p value that a number of pairs can have: 2 / 2^n, half of it for a one-sided test.
+
+    Of more than 20 pairs it is that of random assignments.
+    """
+    return (1 if one_sided else 2) / 2**pairs if pairs <= MOST_EXACT else 1 / (DRAWN + 1)
 
 
 def _drawn_signs(pairs: int, drawn: int) -> np.ndarray:

@@ -162,7 +162,7 @@ def _arm(study: ArmStudy, name: str, results: Sequence[RunResult]) -> ArmResults
 def _contrasts(study: ArmStudy, arms: Sequence[ArmResults]) -> tuple[ContrastResult, ...]:
     by_name = {arm.name: arm for arm in arms}
     compared = {name: _compared(study, spec, by_name) for name, spec in study.contrasts.items()}
-    family = [name for name, spec in study.primary.items() if spec.test != "none"]
+    family = list(study.tested)
     adjusted = dict(zip(family, adjusted_p_values([compared[name][0] for name in family]), strict=True))
     found = [
         ContrastResult(name, spec, compared[name][0], adjusted.get(name), study.alpha, compared[name][1])

@@ -84,7 +84,7 @@ class StudyPlan:
         pairs: Number of seeds.
         arms: Plans of its arms.
         contrasts: Plans of its contrasts.
-        primary: Number of primary contrasts.
+        primary: Number of primary contrasts with a test.
         possible: Whether a primary contrast can be significant at all with so many seeds.
         smallest: Effect that is found with a probability of 80 %, in standard deviations of the paired difference;
             None without a primary contrast or if none is.
@@ -158,7 +158,7 @@ def plan_study(
         )
     return StudyPlan(
         name=study.name, pairs=len(study.seeds), arms=tuple(arms), contrasts=_contrasts(runs),
-        primary=len(study.primary), hardware=where, threads=study.budget.threads, **_power(runs),
+        primary=len(study.tested), hardware=where, threads=study.budget.threads, **_power(runs),
     )  # fmt: skip
 
 
@@ -172,8 +172,12 @@ def _measuring(results: Sequence[RunResult], arm: str, *, search: bool) -> float
 def _contrasts(runs: StudyRuns) -> tuple[ContrastPlan, ...]:
     study, pairs, found = runs.study, len(runs.study.seeds), []
     effects = {name: _effect(contrast) for name, contrast in study.contrasts.items()}
-    family = [effects[name] or 0.0 for name in study.primary]
-    powers = dict(zip(study.primary, study_power(family, pairs, study.alpha), strict=True)) if any(family) else {}
+    family, sides = (
+        [effects[name] or 0.0 for name in study.tested],
+        [_one_sided(each) for each in study.tested.values()],
+    )
+    together = study_power(family, pairs, study.alpha, one_sided=sides) if any(family) else [0.0] * len(family)
+    powers = dict(zip(study.tested, together, strict=True))
     for name, contrast in study.contrasts.items():
         effect = effects[name]
         if effect is None:
@@ -181,7 +185,7 @@ def _contrasts(runs: StudyRuns) -> tuple[ContrastPlan, ...]:
         elif contrast.primary:
             power = powers[name]
         else:
-            power = study_power([effect], pairs, study.alpha)[0]
+            power = study_power([effect], pairs, study.alpha, one_sided=[_one_sided(contrast)])[0]
         found.append(ContrastPlan(name, contrast.primary, power))
     return tuple(found)
 
@@ -193,12 +197,18 @@ def _effect(contrast: ContrastSpec) -> float | None:
     return contrast.effect / contrast.spread
 
 
+def _one_sided(contrast: ContrastSpec) -> bool:
+    return contrast.alternative != "two-sided"
+
+
 def _power(runs: StudyRuns) -> dict[str, Any]:
-    study, count = runs.study, len(runs.study.primary)
+    """Return what the primary contrasts can find: with two-sided tests, unless all of them are one-sided."""
+    study, count = runs.study, len(runs.study.tested)
     if not count:
         return {"possible": True, "smallest": None}
-    possible = can_reject(len(study.seeds), count, study.alpha)
-    smallest = smallest_effect(len(study.seeds), count, alpha=study.alpha) if possible else None
+    sides = [_one_sided(each) for each in study.tested.values()]
+    possible = can_reject(len(study.seeds), count, study.alpha, one_sided=any(sides))
+    smallest = smallest_effect(len(study.seeds), count, alpha=study.alpha, one_sided=all(sides)) if possible else None
     return {"possible": possible, "smallest": smallest}
 
 

@@ -57,7 +57,9 @@ class Reproduction:
 
     @property
     def largest(self) -> float:
-        """Largest relative difference; infinite if a value is missing."""
+        """Largest relative difference; infinite if a value is missing, or only one of both runs failed."""
+        if (self.before.status, self.before.failure) != (self.now.status, self.now.failure):
+            return float("inf")
         return max((each.difference for each in self.values), default=0.0)
 
     @property

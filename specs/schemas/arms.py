@@ -151,6 +151,11 @@ class ArmStudy(Model):
         """The primary contrasts, by name."""
         return {name: contrast for name, contrast in self.contrasts.items() if contrast.primary}
 
+    @property
+    def tested(self) -> dict[str, ContrastSpec]:
+        """The primary contrasts with a test, by name: the family of Holm's correction."""
+        return {name: contrast for name, contrast in self.primary.items() if contrast.test != "none"}
+
     def __repr__(self) -> str:
         return printable(f"<ArmStudy {self.name}: {', '.join(self.arms)} on {shown_address(self.data)}>")
 

@@ -48,6 +48,12 @@ def test_a_study_is_registered_run_and_done_again(study, monkeypatch):
     monkeypatch.setattr("registry.study_runs.running.StudyRunner.result_of", lambda *_: RunResult(**plain))
     code, out, _ = study(*OPTIONS, "--again", "plain-s0", changes=ALONE)
     assert code == 2 and "not within 0.001 (largest relative difference 0.0099" in out
+    # A run that failed is not reproduced by one that does not.
+    path.write_text(
+        json.dumps(plain | {"status": "failed", "failure": "not finite: p1", "measures": {}}), encoding="utf-8"
+    )
+    code, out, _ = study(*OPTIONS, "--again", "plain-s0", changes=ALONE)
+    assert code == 2 and "(largest relative difference inf)" in out and "; it failed: not finite: p1" in out
     code, _, errors = study("--register", changes=ALONE)
     assert code == 2 and "mini has 1 results" in errors and "registered before its first run" in errors
 
@@ -86,6 +92,8 @@ def test_a_plan_trains_nothing(study, monkeypatch):
         ((), ["mini.yaml: the study is not registered", "--exploratory"]),
         (("--plan", "--register"), ["--plan and --register do not go together"]),
         (("--json",), ["--json is for --plan"]),
+        (("--plan", "--processes", "2"), ["--processes is for running a study, not for --plan"]),
+        (("--again", "plain-s0", "--processes", "2"), ["--processes is for running a study, not for --again"]),
         (("--exploratory", "--set", "measures=[p3]"), ["p3"]),
         (("--exploratory", "--set", "data=noto-emoij-64"), ["did you mean 'noto-emoji-64'"]),
         (("--exploratory", "--again", "plain-s7"), ["has no run 'plain-s7'"]),

@@ -67,6 +67,16 @@ def test_studies_that_can_reject_nothing(pairs, contrasts, can):
     assert (smallest_effect(pairs, contrasts, simulations=100) is not None) is can
 
 
+def test_one_sided_tests():
+    # With five pairs and alpha 1 / 2^5 a one-sided test rejects if all differences are positive.
+    right = 0.5 * (1 + math.erf(1.2 / math.sqrt(2)))
+    (found,) = study_power([1.2], 5, alpha=1 / 2**5, simulations=4000, one_sided=[True])
+    assert found == pytest.approx(right**5, abs=3 * math.sqrt(right**5 * (1 - right**5) / 4000))
+    assert can_reject(5, one_sided=True) and not can_reject(5, 2, one_sided=True)
+    assert smallest_effect(5, simulations=100) is None
+    assert smallest_effect(8, simulations=300, one_sided=True) < smallest_effect(8, simulations=300)
+
+
 def test_a_study_without_contrasts():
     with pytest.raises(ValueError, match="without contrasts"):
         study_power([], 8)

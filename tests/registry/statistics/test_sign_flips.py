@@ -50,6 +50,7 @@ def test_all_of_one_sign_have_the_smallest_value(pairs):
 
 def test_eight_seeds_reach_0_008():
     assert smallest_p_value(8) == 0.0078125
+    assert smallest_p_value(8, one_sided=True) == 0.00390625 == sign_flip_test([1.0] * 8, "greater")
 
 
 def test_ties_are_ties_whatever_the_rounding():

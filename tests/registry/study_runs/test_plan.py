@@ -9,7 +9,7 @@ from registry.study_runs.plan import plan_study, step_seconds
 from registry.study_runs.results import RunKey, RunResult
 from registry.study_runs.runs import StudyRuns
 from specs.arms import load_arm_study
-from tests.helpers.arm_studies import write_study
+from tests.helpers.arm_studies import MINI, write_study
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +67,25 @@ def test_runs_of_the_search_are_measured_for_a_shorter_time(tmp_path):
 def test_too_few_seeds_are_named(tmp_path):
     plan = plan_study(StudyRuns(load_arm_study(write_study(tmp_path))), {}, timed=False)
     assert not plan.possible and plan.smallest is None
+
+
+def plan_of(folder, pairs, contrasts):
+    changed = (("seeds: 2", f"seeds: {pairs}"), (MINI[MINI.index("contrasts") :], f"contrasts:\n{contrasts}"))
+    return plan_study(StudyRuns(load_arm_study(write_study(folder, *changed))), {}, timed=False)
+
+
+def test_a_one_sided_contrast_needs_fewer_seeds(tmp_path):
+    rate = "  {name}: {{arms: [fast, plain], measure: p1, primary: true, effect: 0.2, spread: 0.1{more}}}\n"
+    two = plan_of(tmp_path, 5, rate.format(name="rate", more=""))
+    one = plan_of(tmp_path, 5, rate.format(name="rate", more=", alternative: less"))
+    # With 5 pairs the smallest p value is 1/16, or 1/32 of one side.
+    assert not two.possible and two.smallest is None and two.contrasts[0].power == 0
+    assert one.possible and one.smallest < 3 and one.contrasts[0].power > 0.8
+
+
+def test_contrasts_without_a_test_are_not_of_the_family(tmp_path):
+    rate = "  rate: {arms: [fast, plain], measure: p1, primary: true, effect: 0.2, spread: 0.1}\n"
+    more = "".join(f"  other{n}: {{arms: [fast, plain], measure: p1, primary: true, test: none}}\n" for n in range(4))
+    alone, among = plan_of(tmp_path, 7, rate), plan_of(tmp_path, 7, rate + more)
+    assert (among.primary, among.possible, among.smallest) == (1, True, alone.smallest)
+    assert [each.power for each in among.contrasts] == [alone.contrasts[0].power, None, None, None, None]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zoo.commands.studying.plan import plan_arms
+from zoo.commands.studying.processes import run_shared
 from zoo.commands.studying.report import write_study_report
 from zoo.commands.studying.run import StudyOptions, register_study, reproduce_run, run_arms, study_places
 from zoo.exit_codes import INTERRUPTED, USER_ERROR
@@ -57,6 +56,8 @@ def study_of_arms(
     modes = [option for option, there in given.items() if there]
     if len(modes) > 1:
         raise ValueError(f"{' and '.join(modes)} do not go together")
+    if modes and processes > 1:
+        raise ValueError(f"--processes is for running a study, not for {modes[0]}")
     if as_json and not plan:
         raise ValueError("--json is for --plan")
     loaded = load_arm_study(name, overrides, search=search_path())
@@ -77,22 +78,17 @@ def study_of_arms(
         except (Interrupted, KeyboardInterrupt):
             print("\ninterrupted; nothing is kept of a run that is done again", file=sys.stderr)
             return INTERRUPTED
-    others = [_start_other() for _ in range(processes - 1)]
     try:
         with signals_interrupt():
-            run_arms(loaded, options)
+            run_shared(processes, lambda: run_arms(loaded, options))
     except (Interrupted, KeyboardInterrupt):
-        for other in others:
-            other.terminate()  # a signal that is not of the terminal reached this process alone
         again = shlex.join(["zoo", *sys.argv[1:]])
         print(f"\ninterrupted; finished runs have their results. To resume: {again}", file=sys.stderr)
         return INTERRUPTED
-    finally:
-        codes = [other.wait() for other in others]
     page = write_study_report(loaded, study_places(loaded, options).results, needed=False)
     if page is not None and not options.quiet:
         print(f"report: {page}")
-    return USER_ERROR if any(codes) else 0
+    return 0
 
 
 def _print_reproduction(found: Reproduction) -> int:
@@ -113,18 +109,10 @@ def _print_reproduction(found: Reproduction) -> int:
         return 0
     within = found.largest <= TOLERANCE
     words = f"{'within' if within else 'not within'} {TOLERANCE:g} (largest relative difference {found.largest:.2g})"
-    print(f"{found.before.key.name} is reproduced {words}; the result is of {where}{_failure(found)}")
+    print(f"{found.before.key.name} is reproduced {words}; the result is of {where}{_failures(found)}")
     return 0 if within else USER_ERROR
 
 
-def _failure(found: Reproduction) -> str:
-    return f"; now it failed: {found.now.failure}" if found.now.failure else ""
-
-
-def _start_other() -> subprocess.Popen[bytes]:
-    """Start a process of the same command that shares the runs. Ctrl-C in a terminal reaches it too."""
-    words = list(sys.argv[1:])
-    place = next(index for index, word in enumerate(words) if word.partition("=")[0] == "--processes")
-    del words[place : place + (1 if "=" in words[place] else 2)]
-    command = [sys.executable, "-m", "zoo", *words, "--quiet"]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ)
+def _failures(found: Reproduction) -> str:
+    before = f"; it failed: {found.before.failure}" if found.before.failure else ""
+    return before + (f"; now it failed: {found.now.failure}" if found.now.failure else "")
