@@ -71,7 +71,7 @@ def test_the_second_set_repeats_study_a():
     first, second = study("A").study, study("A-glyphs").study
     own = {"name", "summary", "hypotheses", "data", "base", "search"}
     assert first.model_dump(exclude=own) == second.model_dump(exclude=own)
-    # A ran on a CPU, where the precision is float32.
+    # The precision that A has by default on a CPU. A GPU would take bfloat16; its float32 products are TF32.
     assert second.base == {"entry": "doll-n32", "classes": 36, "precision": "float32", **first.base}
     assert second.search == first.search.model_copy(update={"values": (2e-3, 4e-3, 8e-3)})
 
