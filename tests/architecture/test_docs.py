@@ -51,7 +51,7 @@ def test_the_page_of_results_has_the_tables_of_every_complete_study():
             assert not contrasts or contrasts_table(contrasts).markdown in text, name
         searched = search_table(found)
         assert searched is None or searched.markdown in text, name
-    assert {"A", "A-glyphs", "B", "C", "D", "E"} <= set(complete)
+    assert {"A", "A-glyphs", "B", "B-rates", "C", "D", "E"} <= set(complete)
 
 
 def test_pictures_and_files_that_pages_show_exist():
