@@ -172,10 +172,8 @@ def _measuring(results: Sequence[RunResult], arm: str, *, search: bool) -> float
 def _contrasts(runs: StudyRuns) -> tuple[ContrastPlan, ...]:
     study, pairs, found = runs.study, len(runs.study.seeds), []
     effects = {name: _effect(contrast) for name, contrast in study.contrasts.items()}
-    family, sides = (
-        [effects[name] or 0.0 for name in study.tested],
-        [_one_sided(each) for each in study.tested.values()],
-    )
+    family = [effects[name] or 0.0 for name in study.tested]
+    sides = [_one_sided(each) for each in study.tested.values()]
     together = study_power(family, pairs, study.alpha, one_sided=sides) if any(family) else [0.0] * len(family)
     powers = dict(zip(study.tested, together, strict=True))
     for name, contrast in study.contrasts.items():

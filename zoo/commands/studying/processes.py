@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -45,7 +44,7 @@ def run_shared(processes: int, run: Callable[[], None]) -> None:
 def _start() -> subprocess.Popen[bytes]:
     """Start a process of the same command. Ctrl-C in a terminal reaches it too."""
     command = [sys.executable, "-m", "zoo", *_alone(sys.argv[1:]), "--quiet"]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
 def _alone(words: Sequence[str]) -> list[str]:
